@@ -1,0 +1,151 @@
+package ipxe
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"farmboot/provisioning"
+)
+
+// MaxCmdline is the longest kernel command line, in bytes, that we compose. The
+// x86 limit is 2,048 with the kernel's built-in line (COMMAND_LINE_SIZE).
+const MaxCmdline = 1900
+
+// ours are the keys that a command line has once, and from us.
+var ours = []string{"runmode", "version", "farmer_id"}
+
+// Composer writes kernel command lines. It is the one place that does: for
+// scripts, images and registered nodes alike.
+type Composer struct {
+	KernelArgs string                // how every line starts: [boot] kernel-args
+	RunModes   provisioning.RunModes // the run modes there are
+}
+
+// Cmdline returns the kernel command line of t,
+//
+//	<kernel-args> runmode=R[ farmer_id=F][ X]
+//
+// or an [provisioning.Error] that names what in t cannot be on such a line: an
+// unknown run mode, arguments that [CheckArgs] refuses, or too many of them.
+func (c Composer) Cmdline(t Target) (string, error) {
+	if err := c.RunModes.Check(t.RunMode); err != nil {
+		return "", err
+	}
+	if err := CheckArgs(t.Args); err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	if c.KernelArgs != "" {
+		b.WriteString(c.KernelArgs + " ")
+	}
+	fmt.Fprintf(&b, "runmode=%s", t.RunMode)
+	if t.Farmer != 0 {
+		fmt.Fprintf(&b, " farmer_id=%s", t.Farmer)
+	}
+	if x := strings.TrimSpace(t.Args); x != "" {
+		b.WriteString(" " + x)
+	}
+	if b.Len() > MaxCmdline {
+		return "", provisioning.Errorf(provisioning.Invalid, "kernel command line is %d bytes long: at most %d are accepted", b.Len(), MaxCmdline)
+	}
+	return b.String(), nil
+}
+
+// CheckArgs refuses extra kernel arguments that would not reach Zero-OS as they
+// were typed, or that would reach more than the kernel: what iPXE would expand or
+// take for a second command, what ends a line, and what one of Zero-OS' two
+// parsers would read differently from the other. The error is an
+// [provisioning.Error] with code [provisioning.Invalid].
+func CheckArgs(x string) error {
+	refuse := func(format string, args ...any) error {
+		return provisioning.Errorf(provisioning.Invalid, "bad kernel arguments: "+format, args...)
+	}
+	if !utf8.ValidString(x) {
+		return refuse("not valid UTF-8")
+	}
+	for _, r := range x {
+		if unicode.IsControl(r) {
+			return refuse("control character %U; accepted is one line of printable text", r)
+		}
+	}
+	if strings.Contains(x, "${") {
+		return refuse("%q would be expanded by iPXE; write arguments without it", "${")
+	}
+	// iPXE splits its command lines at white space and knows no quotes.
+	for _, w := range strings.Fields(x) {
+		if w == "&&" || w == "||" {
+			return refuse("a free-standing %q would end the command in iPXE; write it without spaces around it or leave it out", w)
+		}
+	}
+	words, err := Words(x)
+	if err != nil {
+		return refuse("%v", err)
+	}
+	for _, w := range words {
+		key, _, assigned := strings.Cut(w, "=")
+		for _, k := range ours {
+			if assigned && key == k {
+				return refuse("a second %q; the appliance sets it once", k+"=")
+			}
+		}
+	}
+	return nil
+}
+
+// Words splits a kernel command line into words as Zero-OS' shell-like parser
+// does, quotes removed. Where that parser would silently drop the rest of the
+// line (an unbalanced quote, an unquoted '#'), or where the kernel's own parser
+// (which knows only double quotes) would disagree about where a quoted part ends,
+// it returns an error that says so.
+func Words(line string) ([]string, error) {
+	const plain, single, double rune = 0, '\'', '"'
+	var words []string
+	var word strings.Builder
+	inWord := false
+	state := plain
+	escaped := false
+	kernelQuotes := 0
+	for _, r := range line {
+		if r == '"' {
+			kernelQuotes++
+		}
+		switch {
+		case escaped:
+			escaped = false
+			word.WriteRune(r)
+		case r == '\\' && state != single:
+			escaped, inWord = true, true
+		case state != plain && r == state:
+			state = plain
+		case state != plain:
+			word.WriteRune(r)
+		case r == '\'' || r == '"':
+			state, inWord = r, true
+		case r == '#':
+			return nil, fmt.Errorf("an unquoted '#' would hide the rest of the line; put quotes around the value")
+		case r == ' ':
+			if inWord {
+				words = append(words, word.String())
+			}
+			word.Reset()
+			inWord = false
+		default:
+			word.WriteRune(r)
+			inWord = true
+		}
+	}
+	switch {
+	case state == single:
+		return nil, fmt.Errorf("unbalanced quotes: a ' has no partner")
+	case state == double || kernelQuotes%2 != 0:
+		return nil, fmt.Errorf("unbalanced quotes: a \" has no partner")
+	case escaped:
+		return nil, fmt.Errorf("unbalanced quotes: a \\ at the end quotes nothing")
+	}
+	if inWord {
+		words = append(words, word.String())
+	}
+	return words, nil
+}

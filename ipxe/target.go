@@ -1,0 +1,60 @@
+package ipxe
+
+import (
+	"net/url"
+	"strings"
+
+	"farmboot/provisioning"
+)
+
+// Target is what a boot script boots: the arguments R, F, X and K of a URL, or
+// of a registered node.
+type Target struct {
+	RunMode provisioning.RunMode
+	Farmer  provisioning.FarmerID // 0: none
+	Args    string                // extra kernel arguments, as the kernel gets them
+	Kernel  string                // kernel file name; "": the run mode's default
+}
+
+// ParseTarget reads the path elements R[/F[/X[/K]]] as they stand in a URL, still
+// percent-encoded. X and K are decoded once; "___" in X stands for "/", as old
+// links write it. It checks notation only: see [Composer.Cmdline] and
+// ipxe/kernel for what X and K may say. Errors are [provisioning.Error]s.
+func ParseTarget(elems []string) (Target, error) {
+	var t Target
+	if len(elems) == 0 || len(elems) > 4 {
+		return t, provisioning.Errorf(provisioning.NotFound, "a boot target is RUNMODE[/FARMER[/ARGS[/KERNEL]]], found %d elements", len(elems))
+	}
+	var dec [4]string
+	for i, e := range elems {
+		s, err := url.PathUnescape(e)
+		if err != nil {
+			return t, provisioning.Errorf(provisioning.Invalid, "bad percent-encoding %q: write %%25 for a percent sign", clip(e, 60))
+		}
+		dec[i] = s
+	}
+	t.RunMode = provisioning.RunMode(dec[0])
+	if dec[1] != "" {
+		id, err := provisioning.ParseFarmerID(dec[1])
+		if err != nil {
+			return t, err
+		}
+		t.Farmer = id
+	}
+	t.Args = strings.ReplaceAll(dec[2], "___", "/")
+	t.Kernel = dec[3]
+	return t, nil
+}
+
+// NodeTarget is the target of a registered node, or of the default node.
+func NodeTarget(n provisioning.Node) Target {
+	return Target{RunMode: n.RunMode, Farmer: n.Farmer, Args: n.Args, Kernel: n.Kernel}
+}
+
+// clip shortens s to at most n bytes for use in a message.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}

@@ -1,0 +1,53 @@
+package provisioning
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Code says what kind of refusal an [Error] is. One table in package http maps
+// codes to status codes; the command line maps all of them to exit status 1.
+type Code string
+
+// The codes. Everything that is not an [Error] is [Internal].
+const (
+	Invalid      Code = "invalid"      // the request itself is wrong: tell its author what is accepted
+	NotFound     Code = "not_found"    // well-formed, but there is no such thing
+	Conflict     Code = "conflict"     // clashes with what is stored, or with a use of it
+	Unauthorized Code = "unauthorized" // no valid credentials
+	Forbidden    Code = "forbidden"    // valid credentials, but not for this
+	Unavailable  Code = "unavailable"  // a part of us is missing or broken; trying again later may help
+	Internal     Code = "internal"     // a fault of ours: logged in full, shown as nothing
+)
+
+// Error is a refusal whose Message may be shown to the person who asked: one
+// line that says what was wrong and what is accepted.
+type Error struct {
+	Code    Code
+	Message string
+	Err     error // the cause, for the log; may be nil
+}
+
+// Error returns the message alone: the cause is for the log.
+func (e *Error) Error() string { return e.Message }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Errorf makes an [Error] with that code. A %w verb sets the cause.
+func Errorf(code Code, format string, args ...any) *Error {
+	err := fmt.Errorf(format, args...)
+	return &Error{Code: code, Message: err.Error(), Err: errors.Unwrap(err)}
+}
+
+// ErrorCode returns the code of the outermost [Error] in err's tree, [Internal]
+// for any other error and "" for nil.
+func ErrorCode(err error) Code {
+	if err == nil {
+		return ""
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	return Internal
+}

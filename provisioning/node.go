@@ -1,0 +1,102 @@
+package provisioning
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// FarmerID is the number of a farmer on the grid, 1…4294967295; 0 stands for
+// "no farmer".
+type FarmerID uint32
+
+// ParseFarmerID reads a farmer id, decimal digits 1…4294967295. The error is an
+// [Error] with code [Invalid].
+func ParseFarmerID(s string) (FarmerID, error) {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil || n == 0 || s[0] == '+' {
+		return 0, Errorf(Invalid, "bad farmer id %q: accepted is a whole number from 1 to 4294967295", clip(s, 40))
+	}
+	return FarmerID(n), nil
+}
+
+// String returns the decimal digits.
+func (f FarmerID) String() string { return strconv.FormatUint(uint64(f), 10) }
+
+// RunMode is the keyword of a grid network: prod, test, dev, qa, or what
+// [runmodes] in appliance.toml adds.
+type RunMode string
+
+// RunModes maps each run mode to its long, pretty name.
+type RunModes map[RunMode]string
+
+// Check returns nil if m is a known run mode, else an [Error] with code
+// [NotFound] that lists those that are.
+func (r RunModes) Check(m RunMode) error {
+	if _, ok := r[m]; ok {
+		return nil
+	}
+	return Errorf(NotFound, "unknown run mode %q: accepted are %s", clip(string(m), 40), strings.Join(r.Keywords(), ", "))
+}
+
+// Keywords returns the run modes in the order in which people expect them:
+// prod, test, qa, dev, then the rest by name.
+func (r RunModes) Keywords() []string {
+	usual := []string{"prod", "test", "qa", "dev"}
+	keys := make([]string, 0, len(r))
+	for m := range r {
+		keys = append(keys, string(m))
+	}
+	rank := func(s string) int {
+		if i := slices.Index(usual, s); i >= 0 {
+			return i
+		}
+		return len(usual)
+	}
+	slices.SortFunc(keys, func(a, b string) int {
+		if d := rank(a) - rank(b); d != 0 {
+			return d
+		}
+		return strings.Compare(a, b)
+	})
+	return keys
+}
+
+// Node is a registered machine: what the MAC address of its network card boots.
+type Node struct {
+	MAC     MAC      `json:"mac"`
+	Farmer  FarmerID `json:"farmer"` // 0: none
+	RunMode RunMode  `json:"runmode"`
+	Args    string   `json:"args"`   // extra kernel arguments, as typed
+	Kernel  string   `json:"kernel"` // kernel file name; "": the run mode's default
+	Name    string   `json:"name"`   // for people
+
+	Created time.Time `json:"-"`
+	Updated time.Time `json:"-"`
+}
+
+// Farmer owns nodes.
+type Farmer struct {
+	ID   FarmerID `json:"id"`
+	Name string   `json:"name"`
+}
+
+// Policy says what a MAC address gets from us.
+type Policy string
+
+// The policies. A registered node always has [Boot]; [provisioning] unknown in
+// appliance.toml chooses one for all others.
+const (
+	Boot   Policy = "boot"   // boot a kernel
+	Hold   Policy = "hold"   // wait on screen with a claim code
+	Exit   Policy = "exit"   // go on to the next boot device
+	Ignore Policy = "ignore" // no answer at all
+)
+
+// Assignment is what a MAC address gets, decided.
+type Assignment struct {
+	Policy     Policy
+	Registered bool
+	Node       Node // when Policy is Boot: the registered node, or the default with this MAC
+}
