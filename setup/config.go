@@ -1,0 +1,196 @@
+package setup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"farmboot/provisioning"
+)
+
+// Config is appliance.toml, read and checked. Paths are absolute.
+type Config struct {
+	File string // the file that was read, absolute; "": none, all defaults
+
+	BaseHost *url.URL // scheme and host, nothing else; nil: the LAN interface's address
+	State    string   // folder of everything that we write
+	Debug    bool
+
+	Network      Network
+	DHCP         DHCP
+	TFTP         TFTP
+	HTTP         HTTP
+	Kernel       Kernel
+	IPXE         IPXE
+	Provisioning Provisioning
+	Boot         Boot
+	RunModes     provisioning.RunModes
+}
+
+// Network is the table [network].
+type Network struct {
+	Interfaces []string // empty: the interface with the default route
+}
+
+// DHCP is the table [dhcp].
+type DHCP struct {
+	Enabled        bool
+	Port           uint16
+	BootServerPort uint16
+}
+
+// TFTP is the table [tftp].
+type TFTP struct {
+	Enabled      bool
+	Port         uint16
+	MaxBlockSize int // bytes of data in a block (RFC 2348)
+}
+
+// HTTP is the table [http].
+type HTTP struct {
+	Port    uint16
+	TLSPort uint16
+	TLSCert string // PEM file; "": our own certificate authority
+	TLSKey  string // PEM file; "" exactly when TLSCert is
+}
+
+// Kernel is the table [kernel].
+type Kernel struct {
+	Path    string
+	NetPath string
+}
+
+// IPXE is the table [ipxe].
+type IPXE struct {
+	Template string
+	Autoexec bool // hand out EFI binaries untouched, with autoexec.ipxe beside them
+}
+
+// Provisioning is the table [provisioning].
+type Provisioning struct {
+	Database string // path of a SQLite file, or a postgres:// URL
+	Unknown  provisioning.Policy
+	RunMode  provisioning.RunMode
+	Farmer   provisioning.FarmerID // 0: none
+	Args     string
+}
+
+// Boot is the table [boot].
+type Boot struct {
+	KernelArgs string
+	NTP        string // host name or address; "": none
+}
+
+// DefaultFile is what the command line reads when --config is not given, if it
+// exists in the working folder, else [SystemFile] if that exists, else nothing.
+const DefaultFile = "appliance.toml"
+
+// SystemFile is where a package of the distribution puts the configuration.
+const SystemFile = "/etc/farmboot/appliance.toml"
+
+// Default returns the configuration of an empty file.
+func Default() Config {
+	c := unresolved()
+	c.resolve("/")
+	return c
+}
+
+// unresolved is Default with paths as they stand in appliance.toml.
+func unresolved() Config {
+	return Config{
+		State: "/var/lib/farmboot",
+		DHCP:  DHCP{Enabled: true, Port: 67, BootServerPort: 4011},
+		// 1428 leaves room for the headers of IP, UDP and TFTP, and of a tunnel, in
+		// an Ethernet frame.
+		TFTP:   TFTP{Enabled: true, Port: 69, MaxBlockSize: 1428},
+		HTTP:   HTTP{Port: 80, TLSPort: 443},
+		Kernel: Kernel{Path: "kernel", NetPath: "kernel/net"},
+		IPXE:   IPXE{Template: "/opt/ipxe-template"},
+		Provisioning: Provisioning{
+			Database: "provisioning.db",
+			Unknown:  provisioning.Boot,
+			RunMode:  "prod",
+		},
+		Boot: Boot{KernelArgs: "nomodeset version=v3 panic=7200", NTP: "pool.ntp.org"},
+		RunModes: provisioning.RunModes{
+			"prod": "Production",
+			"test": "Testing",
+			"dev":  "Development",
+			"qa":   "Quality assurance",
+		},
+	}
+}
+
+// Load reads the configuration: that of file, which must exist; or, when file is
+// "", that of [DefaultFile] or [SystemFile], the first that exists, or else the
+// defaults. Errors in the file are [Mistakes], all of them.
+func Load(file string) (Config, error) {
+	if file != "" {
+		return load(file)
+	}
+	for _, f := range []string{DefaultFile, SystemFile} {
+		c, err := load(f)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return c, err
+		}
+	}
+	return Default(), nil
+}
+
+func load(file string) (Config, error) {
+	doc, err := os.ReadFile(file)
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		return Config{}, fmt.Errorf("find configuration %s: %w", file, err)
+	}
+	c, mistakes := Parse(doc, filepath.Dir(abs))
+	if len(mistakes) > 0 {
+		mistakes.name(file)
+		return Config{}, mistakes
+	}
+	c.File = abs
+	return c, nil
+}
+
+// Parse reads and checks the text of a configuration file that lies in folder
+// dir, an absolute path. The Config is good only if there are no mistakes.
+func Parse(doc []byte, dir string) (Config, Mistakes) {
+	found, err := settings(doc)
+	if err != nil {
+		return Config{}, Mistakes{*err}
+	}
+	c := unresolved()
+	mistakes := c.set(found)
+	mistakes = append(mistakes, c.contradictions(found)...)
+	mistakes.sort()
+	c.resolve(dir)
+	return c, mistakes
+}
+
+// resolve makes relative paths absolute; dir is the folder of the file.
+func (c *Config) resolve(dir string) {
+	under := func(folder string, path *string) {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(folder, *path)
+		}
+	}
+	under(dir, &c.State)
+	for _, p := range []*string{&c.Kernel.Path, &c.Kernel.NetPath, &c.IPXE.Template, &c.HTTP.TLSCert, &c.HTTP.TLSKey} {
+		under(c.State, p)
+	}
+	if !c.Provisioning.Postgres() {
+		under(c.State, &c.Provisioning.Database)
+	}
+}
+
+// Postgres tells whether the database is a PostgreSQL URL, not a SQLite file.
+func (p Provisioning) Postgres() bool {
+	return strings.HasPrefix(p.Database, "postgres://") || strings.HasPrefix(p.Database, "postgresql://")
+}

@@ -1,0 +1,224 @@
+package setup
+
+import (
+	"errors"
+	"flag"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"farmboot/provisioning"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func TestReferenceFileHasTheDefaults(t *testing.T) {
+	doc, err := os.ReadFile("../appliance.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, mistakes := Parse(doc, "/etc/farmboot")
+	if mistakes != nil {
+		t.Fatal(mistakes)
+	}
+	if d := cmp.Diff(Default(), got); d != "" {
+		t.Errorf("appliance.toml differs from Default() (-default +file):\n%s", d)
+	}
+	found, mistake := settings(doc)
+	if mistake != nil {
+		t.Fatal(mistake)
+	}
+	var inFile, known []string
+	for _, s := range found {
+		if !s.table && !strings.HasPrefix(s.key, runModes+".") {
+			inFile = append(inFile, s.key)
+		}
+	}
+	for _, k := range new(Config).keys() {
+		known = append(known, k.name)
+	}
+	if d := cmp.Diff(known, inFile); d != "" {
+		t.Errorf("appliance.toml does not list every key once, in order (-keys +file):\n%s", d)
+	}
+	lines := strings.Split(string(doc), "\n")
+	for _, s := range found {
+		if !s.table && !strings.HasPrefix(s.key, runModes+".") && !strings.HasPrefix(lines[s.line-2], "# ") {
+			t.Errorf("appliance.toml: no comment above %s", s.key)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	const doc = `
+base-host = "https://Boot.Example.org:8443/"
+state = "var"
+network.interface = ["eth1", "eth2"]
+http = { tls-cert = "own.pem", tls-key = "/etc/own.key" }
+[kernel]
+path = "/srv/kernels"
+[provisioning]
+database = "postgres://localhost/farm"
+unknown = "hold"
+runmode = "lab"
+farmer = 4294967295
+[boot]
+ntp = ""
+[runmodes]
+lab = "Laboratory"
+prod = "The real thing"
+`
+	got, mistakes := Parse([]byte(doc), "/home/op")
+	if mistakes != nil {
+		t.Fatal(mistakes)
+	}
+	want := Default()
+	want.BaseHost = &url.URL{Scheme: "https", Host: "boot.example.org:8443"}
+	want.State = "/home/op/var"
+	want.Network.Interfaces = []string{"eth1", "eth2"}
+	want.HTTP.TLSCert, want.HTTP.TLSKey = "/home/op/var/own.pem", "/etc/own.key"
+	want.Kernel = Kernel{Path: "/srv/kernels", NetPath: "/home/op/var/kernel/net"}
+	want.Provisioning = Provisioning{Database: "postgres://localhost/farm", Unknown: "hold", RunMode: "lab", Farmer: 4294967295}
+	want.Boot.NTP = ""
+	want.RunModes = provisioning.RunModes{
+		"prod": "The real thing", "test": "Testing", "dev": "Development", "qa": "Quality assurance", "lab": "Laboratory",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+// Each file testdata/mistakes/*.toml is wrong; the golden file beside it holds
+// what we say about it.
+func TestMistakes(t *testing.T) {
+	files, err := filepath.Glob("testdata/mistakes/*.toml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no test files: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			_, err := Load(file)
+			if _, ok := errors.AsType[Mistakes](err); !ok {
+				t.Fatalf("Load gives %v, want Mistakes", err)
+			}
+			got := strings.ReplaceAll(err.Error(), file, filepath.Base(file)) + "\n"
+			golden(t, strings.TrimSuffix(file, ".toml")+".golden", got)
+		})
+	}
+}
+
+// golden compares got with a golden file, or writes that with -update.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), got); d != "" {
+		t.Errorf("%s (-want +got):\n%s", file, d)
+	}
+}
+
+func TestValues(t *testing.T) {
+	tests := []struct {
+		name string
+		good []string
+		bad  []string
+	}{
+		{
+			"base-host",
+			[]string{`""`, `"http://192.0.2.1"`, `"https://boot.example.org:1"`, `"http://boot_1.lan/"`},
+			[]string{
+				`"boot.example.org"`, `"ftp://x"`, `"http://"`, `"http://x/y"`, `"http://x?y"`, `"http://x#y"`, `"http://u:p@x"`,
+				`"http://x:0"`, `"http://x:65536"`, `"http://x:"`, `"http://${net0/ip}"`, `"http://a b"`, `"http://192.0.2.256"`, `"http://x//"`, `1`,
+			},
+		},
+		{"debug", []string{"true", "false"}, []string{`"true"`, "1"}},
+		{"state", []string{`"/var/lib/farmboot"`, `"."`}, []string{`""`, `"a\u0000b"`, "1"}},
+		{"network.interface", []string{`""`, `"eth0"`, `[]`, `["a","b.100"]`}, []string{`["a","a"]`, `"eth0 eth1"`, `"eth0/x"`, `"a234567890123456"`, "1", "[1]", `[""]`}},
+		{"dhcp.port", []string{"1", "65535"}, []string{"0", "65536", "-1", "67.0", `"67"`}},
+		{"tftp.max-block-size", []string{"512", "65464"}, []string{"511", "65465"}},
+		{"provisioning.unknown", []string{`"boot"`, `"hold"`, `"exit"`, `"ignore"`}, []string{`"deny"`, `""`, "true"}},
+		{"provisioning.farmer", []string{"0", "4294967295"}, []string{"-1", "4294967296", `"5"`}},
+		{"provisioning.args", []string{`""`, `'a="b c" &&c'`}, []string{`"a\nb"`, `"${ip}"`, `"a || b"`, "[]"}},
+		{"boot.kernel-args", []string{`""`, `"quiet"`}, []string{`"a\u007f"`, `"a && b"`}},
+		{"boot.ntp", []string{`""`, `"192.0.2.1"`, `"2001:db8::1"`, `"ntp.lan."`}, []string{`"a b"`, `"-x"`, `"http://x"`, `"a;b"`, `"1.2.3"`, "0"}},
+		{"runmodes.lab-2", []string{`"Lab"`}, []string{`""`, `" "`, "1"}},
+		{"runmodes.Lab", nil, []string{`"Lab"`}},
+		{`runmodes."a b"`, nil, []string{`"Lab"`}},
+		{"runmodes.a.b", nil, []string{`"Lab"`}},
+	}
+	for _, tt := range tests {
+		for _, v := range tt.good {
+			if _, m := Parse([]byte(tt.name+" = "+v), "/"); m != nil {
+				t.Errorf("%s = %s is refused: %v", tt.name, v, m)
+			}
+		}
+		for _, v := range tt.bad {
+			if _, m := Parse([]byte(tt.name+" = "+v), "/"); len(m) != 1 || m[0].Line != 1 || m[0].Column != 1 || !strings.Contains(m[0].Message, tt.name) || !strings.Contains(m[0].Message, "accepted") && !strings.Contains(m[0].Message, "listed twice") {
+				t.Errorf("%s = %s: want one mistake at 1:1 that names the key and what is accepted, found %q", tt.name, v, m)
+			}
+		}
+	}
+}
+
+func TestLoadFindsTheFile(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if _, err := Load("absent.toml"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a named file that does not exist gives %v", err)
+	}
+	if c, err := Load(""); err != nil || c.File != "" && c.File != SystemFile {
+		t.Errorf("no file: read %q, error %v", c.File, err)
+	}
+	if err := os.WriteFile(DefaultFile, []byte("debug = true\nstate = \"s\"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load("")
+	if err != nil || !c.Debug || c.File != filepath.Join(wd, DefaultFile) || c.State != filepath.Join(wd, "s") {
+		t.Errorf("Load read %+v, error %v", c, err)
+	}
+	if err := os.WriteFile(DefaultFile, []byte("debug = 1"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(""); err == nil || !strings.HasPrefix(err.Error(), "appliance.toml:1:1: debug: ") {
+		t.Errorf("mistake in the default file: %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	files, err := filepath.Glob("testdata/mistakes/*.toml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range append(files, "../appliance.toml") {
+		doc, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(doc)
+	}
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		c, mistakes := Parse(doc, "/")
+		lines := strings.Count(string(doc), "\n") + 1
+		for _, m := range mistakes {
+			if m.Message == "" || m.Line > lines {
+				t.Errorf("mistake %+v in a file of %d lines", m, lines)
+			}
+		}
+		if mistakes == nil && (!filepath.IsAbs(c.State) || !filepath.IsAbs(c.Kernel.Path) || c.RunModes.Check(c.Provisioning.RunMode) != nil) {
+			t.Errorf("accepted, but not good: %+v", c)
+		}
+	})
+}
