@@ -46,6 +46,15 @@ func ParseTarget(elems []string) (Target, error) {
 	return t, nil
 }
 
+// KernelPath returns where t's kernel is below /kernel/: the file it names, or
+// the default kernel of its run mode, net/<runmode>.efi.
+func (t Target) KernelPath() string {
+	if t.Kernel != "" {
+		return t.Kernel
+	}
+	return "net/" + string(t.RunMode) + ".efi"
+}
+
 // NodeTarget is the target of a registered node, or of the default node.
 func NodeTarget(n provisioning.Node) Target {
 	return Target{RunMode: n.RunMode, Farmer: n.Farmer, Args: n.Args, Kernel: n.Kernel}

@@ -1,0 +1,205 @@
+package kernel
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"farmboot/provisioning"
+)
+
+// MaxSize is the largest kernel that is accepted, in bytes.
+const MaxSize = 1 << 30
+
+// Want is what the sender of a kernel says of it; zero values say nothing.
+type Want struct {
+	Size   int64  // bytes
+	SHA256 string // 64 hexadecimal digits
+}
+
+// Put stores what r gives as kernel name, replacing one that is there. It is
+// streamed to a temporary file, checked to be a kernel and to be what want says,
+// flushed to the disk and then renamed: a broken upload leaves nothing.
+func (s *Store) Put(name string, r io.Reader, want Want) (err error) {
+	if err := CheckName(name); err != nil {
+		return provisioning.Errorf(provisioning.Invalid, "%w", err)
+	}
+	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		return storage("make the kernel folder", err)
+	}
+	// CheckName refuses names that start with a dot, so no half file is ever served.
+	f, err := os.OpenFile(filepath.Join(s.dir, ".upload-"+rand.Text()), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return storage("store kernel "+name, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	defer f.Close()
+	h := sha256.New()
+	sink := &headWriter{w: io.MultiWriter(f, h)}
+	n, err := io.Copy(sink, io.LimitReader(r, MaxSize+1))
+	switch got := hex.EncodeToString(h.Sum(nil)); {
+	case sink.err != nil:
+		return storage("store kernel "+name, sink.err)
+	case err != nil:
+		return provisioning.Errorf(provisioning.Invalid, "upload of kernel %s broke off after %d bytes: %w", name, n, err)
+	case n > MaxSize:
+		return provisioning.Errorf(provisioning.Invalid, "kernel %s is larger than %d bytes", name, MaxSize)
+	case want.Size > 0 && n != want.Size:
+		return provisioning.Errorf(provisioning.Invalid, "kernel %s has %d bytes, announced were %d", name, n, want.Size)
+	case want.SHA256 != "" && !strings.EqualFold(got, want.SHA256):
+		return provisioning.Errorf(provisioning.Invalid, "kernel %s has SHA-256 %s, announced was %.64s", name, got, want.SHA256)
+	}
+	if err := CheckFormat(sink.head); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return storage("store kernel "+name, err)
+	}
+	if err := os.Rename(f.Name(), filepath.Join(s.dir, name)); err != nil {
+		return storage("store kernel "+name, err)
+	}
+	return syncDir(s.dir)
+}
+
+// headWriter remembers the first bytes that pass, and tells a writer's error from
+// a reader's.
+type headWriter struct {
+	w    io.Writer
+	head []byte
+	err  error
+}
+
+func (h *headWriter) Write(b []byte) (int, error) {
+	if room := 1024 - len(h.head); room > 0 {
+		h.head = append(h.head, b[:min(room, len(b))]...)
+	}
+	n, err := h.w.Write(b)
+	h.err = err
+	return n, err
+}
+
+// CheckFormat returns nil if a file that starts with head can be a kernel: an EFI
+// application ("MZ", UEFI 2.10 section 2.1.1), as Zero-OS and all Linux EFI-stub
+// kernels are, or a bzImage ("HdrS" at 0x202, Linux boot protocol).
+func CheckFormat(head []byte) error {
+	efi := len(head) >= 2 && string(head[:2]) == "MZ"
+	bzImage := len(head) >= 0x206 && string(head[0x202:0x206]) == "HdrS"
+	if efi || bzImage {
+		return nil
+	}
+	return provisioning.Errorf(provisioning.Invalid, "not a kernel: accepted are EFI applications (which start with MZ) and bzImages")
+}
+
+// Remove deletes a kernel. It is refused with code [provisioning.Conflict] while a
+// run mode boots it.
+func (s *Store) Remove(name string) error {
+	kernels, err := s.List()
+	if err != nil {
+		return err
+	}
+	for _, k := range kernels {
+		if k.Name != name {
+			continue
+		}
+		if len(k.RunModes) > 0 {
+			return provisioning.Errorf(provisioning.Conflict, "kernel %s is in use: run mode %s boots it; point that at another kernel first", name, k.RunModes[0])
+		}
+		if err := os.Remove(filepath.Join(s.dir, name)); err != nil {
+			return storage("remove kernel "+name, err)
+		}
+		return syncDir(s.dir)
+	}
+	return missing(name, CheckName(name))
+}
+
+// Point makes run mode m boot kernel name, by one atomic rename of a symbolic link.
+func (s *Store) Point(m provisioning.RunMode, name string) error {
+	return s.Link(string(m)+".efi", name)
+}
+
+// Link makes net/link a symbolic link to the kernel target, which must exist. An
+// existing link is replaced atomically, a real file never (code
+// [provisioning.Conflict]).
+func (s *Store) Link(link, target string) error {
+	if err := CheckName(link); err != nil {
+		return provisioning.Errorf(provisioning.Invalid, "%w", err)
+	}
+	if strings.HasPrefix(target, "net/") {
+		return provisioning.Errorf(provisioning.Invalid, "%s is itself a default kernel: name the kernel file", target)
+	}
+	if _, err := s.Stat(target); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(s.net, 0o755); err != nil {
+		return storage("make the folder of default kernels", err)
+	}
+	path := filepath.Join(s.net, link)
+	if fi, err := os.Lstat(path); err == nil && fi.Mode()&fs.ModeSymlink == 0 {
+		return provisioning.Errorf(provisioning.Conflict, "net/%s is a real file, not a link: it is never replaced; move it away first", link)
+	}
+	dest, err := relative(s.net, filepath.Join(s.dir, target))
+	if err != nil {
+		return storage("link net/"+link, err)
+	}
+	tmp := filepath.Join(s.net, ".link-"+rand.Text())
+	if err := os.Symlink(dest, tmp); err != nil {
+		return storage("link net/"+link, err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		_ = os.Remove(tmp)
+		return storage("link net/"+link, err)
+	}
+	return syncDir(s.net)
+}
+
+// relative returns how dir refers to file, so that the folders can be moved
+// together.
+func relative(dir, file string) (string, error) {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return "", err
+	}
+	parent, err := filepath.EvalSymlinks(filepath.Dir(file))
+	if err != nil {
+		return "", err
+	}
+	return filepath.Rel(dir, filepath.Join(parent, filepath.Base(file)))
+}
+
+// storage turns what the file system says into a refusal that tells its reader
+// whether to mend the disk or the permissions.
+func storage(what string, err error) error {
+	why := "the file system refuses it"
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		why = "the disk is full"
+	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
+		why = "the kernel folder cannot be written"
+	}
+	return provisioning.Errorf(provisioning.Unavailable, "%s: %s: %w", what, why, err)
+}
+
+// syncDir makes a rename in dir last through a power cut.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return storage("flush "+dir, err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return storage("flush "+dir, fmt.Errorf("sync: %w", err))
+	}
+	return nil
+}

@@ -1,0 +1,231 @@
+// Package kernel keeps the kernels that nodes boot: a folder of kernel files, and
+// in it (or elsewhere) a folder of default kernels, one for each run mode.
+//
+// A kernel is known by its file name, which is one path element of plain
+// characters ([CheckName]); so no request leaves the two folders, while the
+// operator's own symbolic links may lead anywhere. Every change is one atomic
+// rename, so that a node never fetches half a kernel.
+package kernel
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"farmboot/provisioning"
+)
+
+// Store is the two folders. Its methods are safe for concurrent use, by several
+// processes too.
+type Store struct {
+	dir string // [kernel] path
+	net string // [kernel] net-path
+
+	mu   sync.Mutex
+	sums map[string]*sum // by path
+}
+
+// sum is the digest of one version of a file.
+type sum struct {
+	version string
+	once    sync.Once
+	hex     string
+	err     error
+}
+
+// Open returns the store in those folders, which need not exist yet.
+func Open(dir, net string) *Store {
+	return &Store{dir: dir, net: net, sums: map[string]*sum{}}
+}
+
+// Kernel describes one file.
+type Kernel struct {
+	Name     string    // file name; "net/prod.efi" for a default kernel
+	Size     int64     // bytes
+	ModTime  time.Time // of the file behind a symbolic link
+	Target   string    // what a symbolic link says, else ""
+	RunModes []provisioning.RunMode
+}
+
+const maxName = 200
+
+// CheckName returns nil if name can be the name of a kernel file: one path
+// element of letters, digits and ._+~@=,- that starts with a letter or digit.
+// The error has code [provisioning.NotFound], for no such file is ever served.
+func CheckName(name string) error {
+	ok := name != "" && len(name) <= maxName
+	for i, r := range name {
+		alnum := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		ok = ok && (alnum || i > 0 && strings.ContainsRune("._+~@=,-", r))
+	}
+	if !ok {
+		return provisioning.Errorf(provisioning.NotFound, "bad kernel name %.60q: accepted is one file name of letters, digits and ._+~@=,- (at most %d)", name, maxName)
+	}
+	return nil
+}
+
+// path returns the file that rel, "NAME" or "net/NAME", stands for.
+func (s *Store) path(rel string) (string, error) {
+	dir, name := s.dir, rel
+	if rest, ok := strings.CutPrefix(rel, "net/"); ok {
+		dir, name = s.net, rest
+	}
+	if err := CheckName(name); err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, name), nil
+}
+
+// Stat tells what rel ("NAME", or "net/NAME" for a default kernel) is. The error
+// has code [provisioning.NotFound] if there is no such kernel, and says where it
+// is expected.
+func (s *Store) Stat(rel string) (fs.FileInfo, error) {
+	path, err := s.path(rel)
+	if err != nil {
+		return nil, err
+	}
+	fi, err := os.Stat(path)
+	if err != nil || !fi.Mode().IsRegular() {
+		return nil, missing(rel, err)
+	}
+	return fi, nil
+}
+
+// Open opens a kernel to be read. Errors are those of [Store.Stat].
+func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
+	path, err := s.path(rel)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, missing(rel, err)
+	}
+	fi, err := f.Stat()
+	if err != nil || !fi.Mode().IsRegular() {
+		return nil, nil, errors.Join(missing(rel, err), f.Close())
+	}
+	return f, fi, nil
+}
+
+func missing(rel string, err error) error {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return provisioning.Errorf(provisioning.Unavailable, "kernel %s cannot be read: %w", rel, errors.Unwrap(err))
+	}
+	if mode, ok := strings.CutPrefix(rel, "net/"); ok {
+		return provisioning.Errorf(provisioning.NotFound, "missing kernel %s: no default kernel is set for this run mode (link %s in the kernel folder's net/ to a kernel)", rel, mode)
+	}
+	return provisioning.Errorf(provisioning.NotFound, "missing kernel %s: no such file in the kernel folder", rel)
+}
+
+// Version is a strong validator of the file behind fi: it differs whenever the
+// content may. Kernels are replaced by rename, so inode, size and time tell.
+func Version(fi fs.FileInfo) string {
+	return fmt.Sprintf("%x-%x-%x", fi.ModTime().UnixNano(), fi.Size(), inode(fi))
+}
+
+// SHA256 returns the digest of a kernel in hexadecimal digits. It is computed once
+// for each version of the file. Errors are those of [Store.Stat].
+func (s *Store) SHA256(rel string) (string, error) {
+	f, fi, err := s.Open(rel)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	version := Version(fi)
+	s.mu.Lock()
+	c := s.sums[rel]
+	if c == nil || c.version != version {
+		c = &sum{version: version}
+		s.sums[rel] = c
+	}
+	s.mu.Unlock()
+	c.once.Do(func() {
+		h := sha256.New()
+		if _, c.err = io.Copy(h, f); c.err == nil {
+			c.hex = hex.EncodeToString(h.Sum(nil))
+		}
+	})
+	return c.hex, c.err
+}
+
+// List returns the kernels by name, with the run modes that boot them. The default
+// kernels themselves are in Defaults.
+func (s *Store) List() ([]Kernel, error) {
+	kernels, err := list(s.dir, "")
+	if err != nil {
+		return nil, err
+	}
+	defaults, err := s.Defaults()
+	if err != nil {
+		return nil, err
+	}
+	byFile := map[string][]provisioning.RunMode{}
+	for _, d := range defaults {
+		path, err := s.path(d.Name)
+		if err != nil {
+			continue
+		}
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			byFile[real] = append(byFile[real], d.RunModes...)
+		}
+	}
+	for i, k := range kernels {
+		if real, err := filepath.EvalSymlinks(filepath.Join(s.dir, k.Name)); err == nil {
+			kernels[i].RunModes = byFile[real]
+		}
+	}
+	return kernels, nil
+}
+
+// Defaults returns the default kernels, net/<runmode>.efi.
+func (s *Store) Defaults() ([]Kernel, error) {
+	kernels, err := list(s.net, "net/")
+	if err != nil {
+		return nil, err
+	}
+	for i, k := range kernels {
+		if mode, ok := strings.CutSuffix(strings.TrimPrefix(k.Name, "net/"), ".efi"); ok {
+			kernels[i].RunModes = []provisioning.RunMode{provisioning.RunMode(mode)}
+		}
+	}
+	return kernels, nil
+}
+
+// list reads one folder; a folder that does not exist is empty.
+func list(dir, prefix string) ([]Kernel, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list kernels: %w", err)
+	}
+	var kernels []Kernel
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		fi, err := os.Stat(path)
+		if err != nil || !fi.Mode().IsRegular() || CheckName(e.Name()) != nil {
+			continue // a folder, a dangling link, a temporary file: not a kernel
+		}
+		k := Kernel{Name: prefix + e.Name(), Size: fi.Size(), ModTime: fi.ModTime()}
+		if e.Type()&fs.ModeSymlink != 0 {
+			if k.Target, err = os.Readlink(path); err != nil {
+				continue // gone since
+			}
+		}
+		kernels = append(kernels, k)
+	}
+	slices.SortFunc(kernels, func(a, b Kernel) int { return cmp.Compare(a.Name, b.Name) })
+	return kernels, nil
+}

@@ -1,0 +1,152 @@
+package ipxe
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"net/url"
+	"strings"
+	"text/template"
+
+	"farmboot/provisioning"
+)
+
+// Site is what every script knows of its appliance. Its methods render the
+// scripts: deterministic, ASCII as far as they are ours, always whole.
+type Site struct {
+	Composer
+	Base string // URL by which nodes reach us, without a slash at the end
+	NTP  string // host name of a time source; "": none
+}
+
+//go:embed templates/*.ipxe
+var templateFiles embed.FS
+
+// templates are parsed once; they are read-only from then on.
+var templates = template.Must(template.New("").Option("missingkey=error").
+	Funcs(template.FuncMap{"say": say, "wrap": wrap}).ParseFS(templateFiles, "templates/*.ipxe"))
+
+// orders is what the templates show of a target.
+type orders struct {
+	Base, NTP  string
+	MAC        provisioning.MAC
+	Name       string
+	Registered bool
+	RunMode    provisioning.RunMode
+	Pretty     string
+	Farmer     provisioning.FarmerID
+	Args       string
+	Kernel     string
+	KernelURL  string
+	Cmdline    string
+}
+
+// Boot renders the script of /ipxe/R/F/X/K, which images carry: it brings up the
+// network on any card, fetches the kernel and starts it. The error is that of
+// [Composer.Cmdline].
+func (s Site) Boot(t Target) ([]byte, error) {
+	o, err := s.orders(t)
+	if err != nil {
+		return nil, err
+	}
+	return render("boot.ipxe", o)
+}
+
+// Node renders the script of /provision/MAC for a node that boots: the network is
+// up already. The error is that of [Composer.Cmdline].
+func (s Site) Node(a provisioning.Assignment) ([]byte, error) {
+	o, err := s.orders(NodeTarget(a.Node))
+	if err != nil {
+		return nil, err
+	}
+	o.MAC, o.Name, o.Registered = a.Node.MAC, a.Node.Name, a.Registered
+	return render("node.ipxe", o)
+}
+
+func (s Site) orders(t Target) (orders, error) {
+	line, err := s.Cmdline(t)
+	if err != nil {
+		return orders{}, err
+	}
+	return orders{
+		Base: s.Base, NTP: s.NTP,
+		RunMode: t.RunMode, Pretty: s.RunModes[t.RunMode], Farmer: t.Farmer, Args: strings.TrimSpace(t.Args),
+		Kernel: t.KernelPath(), KernelURL: s.Base + "/kernel/" + escapePath(t.KernelPath()), Cmdline: line,
+	}, nil
+}
+
+// Provision renders the script that goes into network boot programs and into
+// the krn-provision and uefi-provision images: it brings up the network on any
+// card and chains to /provision/<mac of that card>. It asks for its address under
+// the user class "farmboot" (RFC 3004), by which our proxyDHCP knows its own.
+func (s Site) Provision() ([]byte, error) {
+	return render("provision.ipxe", orders{Base: s.Base})
+}
+
+// Hold renders the script of a node that waits for its claim code to be used; it
+// asks again every two seconds. again leaves out what is on the screen already.
+func (s Site) Hold(m provisioning.MAC, code string, again bool) ([]byte, error) {
+	return render("hold.ipxe", map[string]any{"Base": s.Base, "MAC": m, "Code": code, "Again": again})
+}
+
+// Exit renders the script of a node that goes on to its next boot device.
+func (s Site) Exit(m provisioning.MAC) ([]byte, error) {
+	return render("exit.ipxe", map[string]any{"MAC": m})
+}
+
+// Refused renders the script of a node that we cannot boot now, and says why. It
+// is sent with status 200, for iPXE shows nothing of an error's text.
+func (s Site) Refused(n provisioning.Node, reason string) ([]byte, error) {
+	return render("refused.ipxe", map[string]any{"Base": s.Base, "MAC": n.MAC, "Name": n.Name, "Reason": reason})
+}
+
+func render(name string, data any) ([]byte, error) {
+	var b bytes.Buffer
+	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
+		return nil, fmt.Errorf("render %s: %w", name, err)
+	}
+	return b.Bytes(), nil
+}
+
+// escapePath percent-encodes the elements of a path.
+func escapePath(p string) string {
+	elems := strings.Split(p, "/")
+	for i, e := range elems {
+		elems[i] = url.PathEscape(e)
+	}
+	return strings.Join(elems, "/")
+}
+
+// say makes text that people typed safe to echo: one line of printable ASCII in
+// which iPXE finds nothing to expand and no second command.
+func say(s string) string {
+	words := strings.Fields(strings.Map(func(r rune) rune {
+		switch {
+		case r < ' ' || r == 0x7f:
+			return ' '
+		case r > '~':
+			return '?'
+		}
+		return r
+	}, s))
+	for i, w := range words {
+		if w == "&&" || w == "||" {
+			words[i] = "'" + w + "'"
+		}
+	}
+	return strings.ReplaceAll(strings.Join(words, " "), "${", "$ {")
+}
+
+// wrap breaks text into lines for an 80-column screen, each safe to echo.
+func wrap(s string) []string {
+	const width = 74
+	var lines []string
+	line := ""
+	for w := range strings.FieldsSeq(say(s)) {
+		if line != "" && len(line)+1+len(w) > width {
+			lines, line = append(lines, line), ""
+		}
+		line = strings.TrimPrefix(line+" "+w, " ")
+	}
+	return append(lines, line)
+}
