@@ -1,0 +1,136 @@
+package ipxe
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"farmboot/provisioning"
+)
+
+func TestCmdline(t *testing.T) {
+	c := testSite().Composer
+	for _, tt := range []struct {
+		name string
+		in   Target
+		want string // "" means refused with code
+		code provisioning.Code
+		says string // part of the refusal
+	}{
+		{"run mode only", Target{RunMode: "prod"}, "nomodeset version=v3 panic=7200 runmode=prod", "", ""},
+		{"all", Target{RunMode: "qa", Farmer: 4294967295, Args: "a=b c"}, "nomodeset version=v3 panic=7200 runmode=qa farmer_id=4294967295 a=b c", "", ""},
+		{"space around", Target{RunMode: "prod", Args: "  a "}, "nomodeset version=v3 panic=7200 runmode=prod a", "", ""},
+		{"quotes kept", Target{RunMode: "prod", Args: `k="a b" l='c # d'`}, `nomodeset version=v3 panic=7200 runmode=prod k="a b" l='c # d'`, "", ""},
+		{"operators inside words", Target{RunMode: "prod", Args: "a&&b c||d"}, "nomodeset version=v3 panic=7200 runmode=prod a&&b c||d", "", ""},
+		{"url", Target{RunMode: "prod", Args: "substrate=wss://x/y//z?q"}, "nomodeset version=v3 panic=7200 runmode=prod substrate=wss://x/y//z?q", "", ""},
+		{"unknown run mode", Target{RunMode: "production"}, "", provisioning.NotFound, "prod, test, qa, dev"},
+		{"newline", Target{RunMode: "prod", Args: "a\nreboot"}, "", provisioning.Invalid, "U+000A"},
+		{"carriage return", Target{RunMode: "prod", Args: "a\rb"}, "", provisioning.Invalid, "U+000D"},
+		{"tab", Target{RunMode: "prod", Args: "a\tb"}, "", provisioning.Invalid, "U+0009"},
+		{"NUL", Target{RunMode: "prod", Args: "a\x00b"}, "", provisioning.Invalid, "U+0000"},
+		{"delete", Target{RunMode: "prod", Args: "a\x7fb"}, "", provisioning.Invalid, "U+007F"},
+		{"not UTF-8", Target{RunMode: "prod", Args: "a\xff"}, "", provisioning.Invalid, "UTF-8"},
+		{"expansion", Target{RunMode: "prod", Args: "a=${net0/mac}"}, "", provisioning.Invalid, "${"},
+		{"and", Target{RunMode: "prod", Args: "a && reboot"}, "", provisioning.Invalid, "&&"},
+		{"and at the end", Target{RunMode: "prod", Args: "a &&"}, "", provisioning.Invalid, "&&"},
+		{"or", Target{RunMode: "prod", Args: "|| b"}, "", provisioning.Invalid, "||"},
+		{"double quote", Target{RunMode: "prod", Args: `a="b`}, "", provisioning.Invalid, "unbalanced"},
+		{"single quote", Target{RunMode: "prod", Args: `a=b'`}, "", provisioning.Invalid, "unbalanced"},
+		{"escaped quote, which the kernel does not know", Target{RunMode: "prod", Args: `a=\"b`}, "", provisioning.Invalid, "unbalanced"},
+		{"backslash at the end", Target{RunMode: "prod", Args: `a\`}, "", provisioning.Invalid, "unbalanced"},
+		{"comment", Target{RunMode: "prod", Args: "a # b"}, "", provisioning.Invalid, "#"},
+		{"comment inside a word", Target{RunMode: "prod", Args: "a#b"}, "", provisioning.Invalid, "#"},
+		{"second runmode", Target{RunMode: "prod", Args: "runmode=dev"}, "", provisioning.Invalid, "runmode="},
+		{"second runmode, quoted", Target{RunMode: "prod", Args: `'runmode=dev'`}, "", provisioning.Invalid, "runmode="},
+		{"second version", Target{RunMode: "prod", Args: "x version=v4"}, "", provisioning.Invalid, "version="},
+		{"second farmer", Target{RunMode: "prod", Args: "farmer_id=9"}, "", provisioning.Invalid, "farmer_id="},
+		{"longest", Target{RunMode: "prod", Args: strings.Repeat("x", MaxCmdline-len("nomodeset version=v3 panic=7200 runmode=prod "))}, "long", "", ""},
+		{"too long", Target{RunMode: "prod", Args: strings.Repeat("x", MaxCmdline-len("nomodeset version=v3 panic=7200 runmode=prod ")+1)}, "", provisioning.Invalid, "1901 bytes"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := c.Cmdline(tt.in)
+			if tt.want == "" {
+				if provisioning.ErrorCode(err) != tt.code || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "\n") {
+					t.Errorf("got %q, %v; want code %s saying %q in one line", got, err, tt.code, tt.says)
+				}
+				return
+			}
+			if err != nil || tt.want != "long" && got != tt.want {
+				t.Errorf("got %q, %v\nwant %q", got, err, tt.want)
+			}
+			if tt.want == "long" && len(got) != MaxCmdline {
+				t.Errorf("longest line has %d bytes", len(got))
+			}
+		})
+	}
+}
+
+func TestParseTarget(t *testing.T) {
+	for _, tt := range []struct {
+		path string
+		want Target
+		code provisioning.Code
+	}{
+		{"prod", Target{RunMode: "prod"}, ""},
+		{"prod/1234", Target{RunMode: "prod", Farmer: 1234}, ""},
+		{"prod/", Target{RunMode: "prod"}, ""},
+		{"prod/1/a%20b%2Fc", Target{RunMode: "prod", Farmer: 1, Args: "a b/c"}, ""},
+		{"prod/1/a___b/k.efi", Target{RunMode: "prod", Farmer: 1, Args: "a/b", Kernel: "k.efi"}, ""},
+		{"prod/1//k.efi", Target{RunMode: "prod", Farmer: 1, Kernel: "k.efi"}, ""},
+		{"prod/1/a%2520b", Target{RunMode: "prod", Farmer: 1, Args: "a%20b"}, ""}, // once
+		{"prod/1/a+b", Target{RunMode: "prod", Farmer: 1, Args: "a+b"}, ""},
+		{"prod/0", Target{}, provisioning.Invalid},
+		{"prod/-1", Target{}, provisioning.Invalid},
+		{"prod/+1", Target{}, provisioning.Invalid},
+		{"prod/4294967296", Target{}, provisioning.Invalid},
+		{"prod/0x10", Target{}, provisioning.Invalid},
+		{"prod/1/%zz", Target{}, provisioning.Invalid},
+		{"prod/1/a/k/more", Target{}, provisioning.NotFound},
+	} {
+		got, err := ParseTarget(strings.Split(tt.path, "/"))
+		if provisioning.ErrorCode(err) != tt.code {
+			t.Errorf("%s: error %v, want code %q", tt.path, err, tt.code)
+			continue
+		}
+		if tt.code == "" && !cmp.Equal(got, tt.want) {
+			t.Errorf("%s: %s", tt.path, cmp.Diff(tt.want, got))
+		}
+	}
+}
+
+func FuzzCmdline(f *testing.F) {
+	for _, s := range []string{"", "a=b", "a && b", "${x}", `"a b" 'c'`, "#", "a\nb", "%20", "a%2Fb___c"} {
+		f.Add(s)
+	}
+	c := testSite().Composer
+	f.Fuzz(func(t *testing.T, x string) {
+		target, err := ParseTarget([]string{"prod", "1", url.PathEscape(x)})
+		if err != nil {
+			t.Fatalf("own encoding refused: %v", err)
+		}
+		line, err := c.Cmdline(target)
+		if err != nil {
+			return
+		}
+		if strings.ContainsAny(line, "\n\r\x00") || strings.Contains(line, "${") || len(line) > MaxCmdline {
+			t.Fatalf("bad line %q", line)
+		}
+		words, err := Words(line)
+		if err != nil {
+			t.Fatalf("accepted %q, but %v", line, err)
+		}
+		for _, key := range ours {
+			n := 0
+			for _, w := range words {
+				if strings.HasPrefix(w, key+"=") {
+					n++
+				}
+			}
+			if n != 1 {
+				t.Fatalf("%q has %s= %d times", line, key, n)
+			}
+		}
+	})
+}

@@ -1,0 +1,203 @@
+package kernel
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/iotest"
+
+	"farmboot/provisioning"
+)
+
+func newStore(t *testing.T) (*Store, string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "kernel")
+	return Open(dir, filepath.Join(dir, "net")), dir
+}
+
+// efi is the smallest thing that passes for a kernel.
+func efi(body string) io.Reader { return strings.NewReader("MZ" + body) }
+
+func wantCode(t *testing.T, err error, code provisioning.Code) {
+	t.Helper()
+	if got := provisioning.ErrorCode(err); got != code {
+		t.Errorf("error %v has code %q, want %q", err, got, code)
+	}
+}
+
+// files lists everything below dir.
+func files(t *testing.T, dir string) string {
+	t.Helper()
+	var names []string
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			names = append(names, strings.TrimPrefix(p, dir+"/"))
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return strings.Join(names, " ")
+}
+
+func TestNoNameLeavesTheFolder(t *testing.T) {
+	s, dir := newStore(t)
+	if err := s.Put("good.efi", efi(""), Want{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "..", "secret"), []byte("MZ"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"", ".", "..", "../secret", "net/../../secret", "net/", "net", "/etc/passwd", "a/b", `a\b`, "folder", ".hidden", "-rf", "a b", "a\n", "a\x00", "good.efi/", "${net0/mac}", strings.Repeat("x", 201), "absent.efi"} {
+		if _, err := s.Stat(name); provisioning.ErrorCode(err) != provisioning.NotFound {
+			t.Errorf("Stat(%q) = %v", name, err)
+		}
+		if f, _, err := s.Open(name); err == nil {
+			f.Close()
+			t.Errorf("Open(%q) opened a file", name)
+		}
+	}
+	if _, err := s.Stat("good.efi"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPutIsWholeOrNothing(t *testing.T) {
+	s, dir := newStore(t)
+	sum := sha256.Sum256([]byte("MZabc"))
+	for _, tt := range []struct {
+		name string
+		r    io.Reader
+		want Want
+		code provisioning.Code
+	}{
+		{"k.efi", efi("abc"), Want{Size: 4}, provisioning.Invalid},
+		{"k.efi", efi("abc"), Want{SHA256: strings.Repeat("0", 64)}, provisioning.Invalid},
+		{"k.efi", io.MultiReader(efi("abc"), iotest.ErrReader(io.ErrUnexpectedEOF)), Want{}, provisioning.Invalid},
+		{"k.efi", strings.NewReader("<html>not a kernel"), Want{}, provisioning.Invalid},
+		{"k.efi", strings.NewReader(""), Want{}, provisioning.Invalid},
+		{"../k.efi", efi("abc"), Want{}, provisioning.Invalid},
+		{".k.efi", efi("abc"), Want{}, provisioning.Invalid},
+	} {
+		wantCode(t, s.Put(tt.name, tt.r, tt.want), tt.code)
+		if left := files(t, dir); left != "" {
+			t.Fatalf("after a refused upload there is %q", left)
+		}
+	}
+	if err := s.Put("k.efi", efi("abc"), Want{Size: 5, SHA256: strings.ToUpper(hex.EncodeToString(sum[:]))}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.SHA256("k.efi"); err != nil || got != hex.EncodeToString(sum[:]) {
+		t.Errorf("SHA256 = %s, %v", got, err)
+	}
+	bzImage := append(bytes.Repeat([]byte{0}, 0x202), "HdrS"...)
+	if err := s.Put("k.efi", bytes.NewReader(bzImage), Want{}); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := s.SHA256("k.efi"); got == hex.EncodeToString(sum[:]) {
+		t.Error("digest of the replaced file")
+	}
+	if got := files(t, dir); got != "k.efi" {
+		t.Errorf("files: %q", got)
+	}
+}
+
+func TestPoint(t *testing.T) {
+	s, dir := newStore(t)
+	for _, k := range []string{"a.efi", "b.efi"} {
+		if err := s.Put(k, efi(k), Want{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := s.Stat("net/prod.efi")
+	wantCode(t, err, provisioning.NotFound)
+	wantCode(t, s.Point("prod", "absent.efi"), provisioning.NotFound)
+	wantCode(t, s.Point("prod", "../secret"), provisioning.NotFound)
+	wantCode(t, s.Link("../prod.efi", "a.efi"), provisioning.Invalid)
+	wantCode(t, s.Link("x.efi", "net/prod.efi"), provisioning.Invalid)
+	for _, k := range []string{"a.efi", "b.efi"} {
+		if err := s.Point("prod", k); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l, _ := os.Readlink(filepath.Join(dir, "net/prod.efi")); l != "../b.efi" {
+		t.Errorf("link says %q", l)
+	}
+	wantCode(t, s.Remove("b.efi"), provisioning.Conflict)
+	if err := s.Remove("a.efi"); err != nil {
+		t.Error(err)
+	}
+	wantCode(t, s.Remove("a.efi"), provisioning.NotFound)
+	if err := os.WriteFile(filepath.Join(dir, "net/test.efi"), []byte("MZ"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, s.Point("test", "b.efi"), provisioning.Conflict)
+
+	list, err := s.List()
+	if err != nil || len(list) != 1 || list[0].Name != "b.efi" || len(list[0].RunModes) != 1 || list[0].RunModes[0] != "prod" {
+		t.Errorf("List = %+v, %v", list, err)
+	}
+	defaults, err := s.Defaults()
+	if err != nil || len(defaults) != 2 || defaults[0].Name != "net/prod.efi" || defaults[0].Target != "../b.efi" || defaults[1].RunModes[0] != "test" {
+		t.Errorf("Defaults = %+v, %v", defaults, err)
+	}
+}
+
+// TestPointIsAtomic reads the default kernel all the while that it is pointed
+// elsewhere: it is always one of the two, whole.
+func TestPointIsAtomic(t *testing.T) {
+	s, _ := newStore(t)
+	for _, k := range []string{"a.efi", "b.efi"} {
+		if err := errors.Join(s.Put(k, efi(k), Want{}), s.Point("prod", k)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer close(done)
+		for i := range 200 {
+			if err := s.Point("prod", []string{"a.efi", "b.efi"}[i%2]); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for {
+		select {
+		case <-done:
+			wg.Wait()
+			return
+		default:
+		}
+		f, _, err := s.Open("net/prod.efi")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(f)
+		f.Close()
+		if got := string(b); err != nil || got != "MZa.efi" && got != "MZb.efi" {
+			t.Fatalf("read %q, %v", got, err)
+		}
+	}
+}
+
+func TestEmptyFolder(t *testing.T) {
+	s, _ := newStore(t)
+	list, err := s.List()
+	defaults, err2 := s.Defaults()
+	if len(list) != 0 || len(defaults) != 0 || err != nil || err2 != nil {
+		t.Errorf("%v %v %v %v", list, err, defaults, err2)
+	}
+}

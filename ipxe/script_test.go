@@ -1,0 +1,168 @@
+package ipxe
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"farmboot/provisioning"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func testSite() Site {
+	return Site{
+		Composer: Composer{
+			KernelArgs: "nomodeset version=v3 panic=7200",
+			RunModes:   provisioning.RunModes{"prod": "Production", "test": "Testing", "dev": "Development", "qa": "QA"},
+		},
+		Base: "http://192.0.2.1",
+		NTP:  "pool.ntp.org",
+	}
+}
+
+var testMAC = provisioning.MAC{0x52, 0x54, 0, 0, 0, 0xb1}
+
+func TestScriptsGolden(t *testing.T) {
+	site := testSite()
+	bare := site
+	bare.NTP, bare.Base = "", "https://boot.example.org:8443"
+	node := provisioning.Node{MAC: testMAC, Farmer: 1234, RunMode: "prod", Args: `zos-debug ssh-user="jane doe"`, Name: "rack 3, ${net0/mac} && reboot"}
+	for name, render := range map[string]func() ([]byte, error){
+		"boot-prod": func() ([]byte, error) { return site.Boot(Target{RunMode: "prod"}) },
+		"boot-dev-farmer-kernel": func() ([]byte, error) {
+			return bare.Boot(Target{RunMode: "dev", Farmer: 7, Args: " a=b ", Kernel: "zos-v3.efi"})
+		},
+		"provision":       site.Provision,
+		"node-registered": func() ([]byte, error) { return site.Node(provisioning.Assignment{Registered: true, Node: node}) },
+		"node-unregistered": func() ([]byte, error) {
+			return site.Node(provisioning.Assignment{Node: provisioning.Node{MAC: testMAC, RunMode: "prod"}})
+		},
+		"hold":       func() ([]byte, error) { return site.Hold(testMAC, "K7XQ", false) },
+		"hold-again": func() ([]byte, error) { return site.Hold(testMAC, "K7XQ", true) },
+		"exit":       func() ([]byte, error) { return site.Exit(testMAC) },
+		"refused-long-reason": func() ([]byte, error) {
+			return site.Refused(node, "missing kernel net/prod.efi: "+strings.Repeat("many words of explanation ", 8))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := render()
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name, got)
+		})
+	}
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	file := filepath.Join("testdata", "golden", name+".ipxe")
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatalf("%v (run with -update)", err)
+	}
+	if d := cmp.Diff(string(want), string(got)); d != "" {
+		t.Errorf("%s differs (-want +got):\n%s", file, d)
+	}
+}
+
+// TestScriptsAreSound checks what iPXE needs of every script: the magic first
+// line, every label that is jumped to exists once, every echo fits the screen.
+func TestScriptsAreSound(t *testing.T) {
+	files, err := filepath.Glob("testdata/golden/*.ipxe")
+	if err != nil || len(files) < 9 {
+		t.Fatalf("golden files: %v, %v", files, err)
+	}
+	jump := regexp.MustCompile(`goto (\w+)`)
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.HasPrefix(b, []byte("#!ipxe\n")) {
+			t.Errorf("%s does not start with #!ipxe", file)
+		}
+		labels := map[string]int{}
+		for line := range strings.Lines(string(b)) {
+			line = strings.TrimSuffix(line, "\n")
+			if label, ok := strings.CutPrefix(line, ":"); ok {
+				labels[label]++
+			}
+			if text, ok := strings.CutPrefix(line, "echo "); ok && !strings.Contains(text, "${") && len(text) > 79 {
+				t.Errorf("%s: %d columns: %s", file, len(text), text)
+			}
+			if strings.TrimRight(line, " ") != line {
+				t.Errorf("%s: trailing space: %q", file, line)
+			}
+		}
+		for _, m := range jump.FindAllStringSubmatch(string(b), -1) {
+			if labels[m[1]] != 1 {
+				t.Errorf("%s: label %q is there %d times", file, m[1], labels[m[1]])
+			}
+		}
+	}
+}
+
+// TestNothingTypedBecomesACommand: whatever a URL or an admin says, a script has
+// the same lines and the same commands, or there is no script.
+func TestNothingTypedBecomesACommand(t *testing.T) {
+	site := testSite()
+	plain, err := site.Node(provisioning.Assignment{Registered: true, Node: provisioning.Node{MAC: testMAC, Farmer: 1, RunMode: "prod", Args: "x", Name: "x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.OneOf(rapid.String(), rapid.StringMatching(`(\$\{net0/mac\}| && | \|\| |\n|\r|reboot|["'#\\ =]|runmode=dev){1,6}`))
+		node := provisioning.Node{MAC: testMAC, Farmer: 1, RunMode: "prod", Args: text.Draw(t, "args"), Name: text.Draw(t, "name")}
+		got, err := site.Node(provisioning.Assignment{Registered: true, Node: node})
+		if err != nil {
+			if provisioning.ErrorCode(err) != provisioning.Invalid {
+				t.Fatalf("refused with %v", err)
+			}
+			return
+		}
+		if d := cmp.Diff(skeleton(plain), skeleton(got)); d != "" {
+			t.Fatalf("script changed shape (-plain +got):\n%s", d)
+		}
+	})
+}
+
+// skeleton keeps of a script what iPXE acts on: the first word of each line, each
+// expansion and each operator; not the optional line that shows arguments.
+func skeleton(script []byte) []string {
+	var s []string
+	for line := range strings.Lines(string(script)) {
+		if strings.HasPrefix(line, "echo arguments") {
+			line = "echo\n"
+			continue
+		}
+		fields := strings.Fields(line)
+		if len(fields) == 0 {
+			continue
+		}
+		acts := fields[:1]
+		for _, f := range fields[1:] {
+			if f == "&&" || f == "||" || strings.Contains(f, "${") {
+				acts = append(acts, f)
+			}
+		}
+		s = append(s, strings.Join(acts, " "))
+	}
+	return s
+}
