@@ -1,0 +1,215 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"sync"
+)
+
+// The LAN's addresses: the DHCP server, which is also the gateway and the name
+// server, is .0.1; hosts follow from .0.2; machines get theirs from .1.1 up.
+var (
+	network      = netip.MustParsePrefix("10.77.0.0/16")
+	serverAddr   = netip.MustParseAddr("10.77.0.1")
+	firstInPool  = netip.MustParseAddr("10.77.1.1")
+	lastInPool   = netip.MustParseAddr("10.77.4.254")
+	switchIfname = "switch0"
+)
+
+// Options choose what kind of LAN it is.
+type Options struct {
+	// Dir is where logs, leases and captures go. It must exist.
+	Dir string
+	// Isolated: the DHCP server names neither a gateway nor a name server.
+	Isolated bool
+	// Capture keeps the LAN's traffic in lan.pcap, if tcpdump is installed.
+	Capture bool
+}
+
+// LAN is a switch with an ordinary DHCP server on it. Its methods may be called
+// from several goroutines, but for Close.
+type LAN struct {
+	opts Options
+	sw   *Namespace
+	dhcp *Process
+	tcpd *Process // nil: no capture
+
+	mu       sync.Mutex
+	closers  []func() error // last in, first out
+	lastAddr netip.Addr     // of hosts
+	ports    int            // names of the switch's ports, unique
+}
+
+// New makes a LAN and starts its DHCP server. Close ends both, and everything
+// that was put on the LAN since.
+func New(opts Options) (_ *LAN, err error) {
+	l := &LAN{opts: opts, lastAddr: serverAddr}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.Close())
+		}
+	}()
+	if l.sw, err = l.namespace(); err != nil {
+		return nil, err
+	}
+	// IPv6 is left on, as firmware tries it too; nothing answers.
+	if err := l.sw.ip("link add "+switchIfname+" type bridge", "link set "+switchIfname+" up"); err != nil {
+		return nil, err
+	}
+	if opts.Capture {
+		if err := l.capture(); err != nil {
+			return nil, err
+		}
+	}
+	server, err := l.join(serverAddr, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.serveDHCP(server); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// Close ends all programs and machines, last started first, and then the LAN.
+func (l *LAN) Close() error {
+	var errs []error
+	for {
+		l.mu.Lock()
+		if len(l.closers) == 0 {
+			l.mu.Unlock()
+			return errors.Join(errs...)
+		}
+		last := len(l.closers) - 1
+		f := l.closers[last]
+		l.closers = l.closers[:last]
+		l.mu.Unlock()
+		errs = append(errs, f())
+	}
+}
+
+// onClose has f called by Close.
+func (l *LAN) onClose(f func() error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closers = append(l.closers, f)
+}
+
+// namespace makes a namespace that ends with the LAN.
+func (l *LAN) namespace() (*Namespace, error) {
+	n, err := newNamespace()
+	if err != nil {
+		return nil, err
+	}
+	l.onClose(func() error {
+		n.Close()
+		return nil
+	})
+	return n, nil
+}
+
+// port returns an unused name for a port of the switch.
+func (l *LAN) port() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ports++
+	return fmt.Sprintf("port%d", l.ports)
+}
+
+// file returns the path of an artifact.
+func (l *LAN) file(name string) string { return filepath.Join(l.opts.Dir, name) }
+
+// capture records what the switch sees. That it goes without where tcpdump is
+// absent is in the documentation of [Options].
+func (l *LAN) capture() error {
+	if _, err := Tool("tcpdump"); err != nil {
+		return nil
+	}
+	// 600 bytes hold a whole DHCP message and the start of everything else.
+	p, err := l.sw.start(l.file("tcpdump.log"), "tcpdump", "-i", switchIfname, "-s", "600", "-U", "-Z", "root", "-w", l.file("lan.pcap"))
+	if err != nil {
+		return err
+	}
+	l.tcpd = p
+	l.onClose(p.Stop)
+	return nil
+}
+
+// Dir returns the folder of logs, leases and captures.
+func (l *LAN) Dir() string { return l.opts.Dir }
+
+// Host is a namespace on the LAN with an address of its own, in which programs
+// run: an appliance, say. Its interface is called lan0.
+type Host struct {
+	*Namespace
+	lan  *LAN
+	addr netip.Addr
+}
+
+// Interface is the name of every host's interface on the LAN.
+const Interface = "lan0"
+
+// Join puts a new host on the LAN, with the next free address, whose cable loses
+// the fraction loss (0…1) of frames in each direction.
+func (l *LAN) Join(loss float64) (*Host, error) {
+	l.mu.Lock()
+	l.lastAddr = l.lastAddr.Next()
+	addr := l.lastAddr
+	l.mu.Unlock()
+	return l.join(addr, loss)
+}
+
+func (l *LAN) join(addr netip.Addr, loss float64) (*Host, error) {
+	n, err := l.namespace()
+	if err != nil {
+		return nil, err
+	}
+	if err := l.connect(n, loss); err != nil {
+		return nil, err
+	}
+	config := []string{
+		fmt.Sprintf("addr add %s/%d brd + dev %s", addr, network.Bits(), Interface),
+		fmt.Sprintf("link set %s up", Interface),
+	}
+	if addr != serverAddr && !l.opts.Isolated {
+		config = append(config, fmt.Sprintf("route add default via %s", serverAddr))
+	}
+	if err := n.ip(config...); err != nil {
+		return nil, err
+	}
+	return &Host{Namespace: n, lan: l, addr: addr}, nil
+}
+
+// connect joins n to the switch: by a veth pair, or by a cable that loses frames.
+func (l *LAN) connect(n *Namespace, loss float64) error {
+	port := l.port()
+	up := fmt.Sprintf("link set %s master %s up", port, switchIfname)
+	if loss == 0 {
+		return l.sw.ip(fmt.Sprintf("link add %s type veth peer name %s netns %s", port, Interface, n.path), up)
+	}
+	c, err := plug(l.sw, port, n, Interface, loss)
+	if err != nil {
+		return err
+	}
+	l.onClose(c.unplug)
+	return l.sw.ip(up)
+}
+
+// Addr returns the host's address on the LAN.
+func (h *Host) Addr() netip.Addr { return h.addr }
+
+// Start runs a program on the host, until Close at the latest; log is the name
+// of the artifact that keeps its output.
+func (h *Host) Start(log, program string, args ...string) (*Process, error) {
+	p, err := h.start(h.lan.file(log), program, args...)
+	if err != nil {
+		return nil, err
+	}
+	h.lan.onClose(func() error {
+		p.Kill()
+		return nil
+	})
+	return p, nil
+}

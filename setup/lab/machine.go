@@ -1,0 +1,225 @@
+package lab
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+)
+
+// Firmware is what a machine wakes up with.
+type Firmware string
+
+// The firmwares. In all, network booting asks for an address, then for a boot
+// file, from every NIC in order.
+const (
+	BIOS      Firmware = "bios"       // SeaBIOS; a NIC's boot ROM is iPXE
+	UEFI      Firmware = "uefi"       // OVMF (edk2), x86-64, with its own PXE and HTTP Boot clients
+	UEFIARM64 Firmware = "uefi-arm64" // AAVMF (edk2), 64-bit ARM, with the same clients
+)
+
+// Machine describes a computer on the LAN. What it has is tried in the order
+// of the fields: CD, USB, Disk, then NICs, unless NetworkFirst.
+type Machine struct {
+	Name         string // of its console's log, unique on the LAN
+	Firmware     Firmware
+	MemoryMiB    int    // 0: 512
+	CD           string // image file
+	USB          string // image file of a stick
+	Disk         string // image file
+	NICs         []NIC
+	NetworkFirst bool
+
+	// Kernel is loaded by QEMU itself, as a boot loader would (bzImage), with
+	// the command line Cmdline.
+	Kernel, Cmdline string
+
+	// Reboots lets the machine start again; otherwise it switches itself off
+	// where it would.
+	Reboots bool
+
+	// FirmwareConfig are settings for OVMF: fw_cfg names and their strings.
+	FirmwareConfig map[string]string
+}
+
+// NIC is a network card.
+type NIC struct {
+	MAC   string
+	Model string // "": virtio-net-pci
+	// NoROM leaves out its boot ROM: under UEFI the firmware's own driver and
+	// PXE client then do the work, as on real machines, and not QEMU's iPXE.
+	// Under BIOS it then cannot boot.
+	NoROM bool
+}
+
+// files are a firmware's files.
+type files struct {
+	code string // read-only flash
+	vars string // this machine's own copy of the variables
+}
+
+// args returns the QEMU command line of m, whose NICs are joined to taps.
+func (m Machine) args(fw files, taps []string) []string {
+	memory := m.MemoryMiB
+	if memory == 0 {
+		memory = 512
+	}
+	a := []string{
+		"-name", m.Name, "-nodefaults", "-no-user-config", "-accel", "tcg",
+		"-m", fmt.Sprint(memory), "-display", "none", "-monitor", "none", "-serial", "stdio",
+	}
+	switch m.Firmware {
+	case BIOS:
+		// graphics=off makes SeaBIOS use the serial port as its console.
+		// RDRAND: iPXE's TLS wants entropy, as every server CPU has.
+		a = append(a, "-machine", "pc,graphics=off", "-cpu", "qemu64,+rdrand")
+	case UEFI:
+		a = append(a, "-machine", "q35", "-cpu", "qemu64,+rdrand")
+	case UEFIARM64:
+		a = append(a, "-machine", "virt", "-cpu", "cortex-a57", "-device", "virtio-rng-pci")
+	}
+	if fw.code != "" {
+		a = append(a,
+			"-drive", "if=pflash,format=raw,readonly=on,file="+fw.code,
+			"-drive", "if=pflash,format=raw,file="+fw.vars)
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.FirmwareConfig)) {
+		a = append(a, "-fw_cfg", "name="+name+",string="+m.FirmwareConfig[name])
+	}
+	if !m.Reboots {
+		a = append(a, "-no-reboot")
+	}
+	if m.Kernel != "" {
+		a = append(a, "-kernel", m.Kernel, "-append", m.Cmdline)
+	}
+
+	order := 0
+	bootindex := func() string {
+		order++
+		return fmt.Sprintf(",bootindex=%d", order)
+	}
+	nics := func() {
+		for i, nic := range m.NICs {
+			model := nic.Model
+			if model == "" {
+				model = "virtio-net-pci"
+			}
+			device := fmt.Sprintf("%s,netdev=nic%d,mac=%s", model, i, nic.MAC)
+			if nic.NoROM {
+				device += ",romfile="
+			}
+			a = append(a,
+				"-netdev", fmt.Sprintf("tap,id=nic%d,ifname=%s,script=no,downscript=no", i, taps[i]),
+				"-device", device+bootindex())
+		}
+	}
+	// snapshot=on: what a machine writes is forgotten; image files are shared.
+	const drive = "if=none,format=raw,snapshot=on,id=%s,file=%s"
+	media := func() {
+		if m.CD != "" {
+			a = append(a, "-drive", fmt.Sprintf(drive, "cd,media=cdrom", m.CD), "-device", "ide-cd,drive=cd"+bootindex())
+		}
+		if m.USB != "" {
+			a = append(a, "-device", "qemu-xhci",
+				"-drive", fmt.Sprintf(drive, "usb", m.USB), "-device", "usb-storage,drive=usb,removable=on"+bootindex())
+		}
+		if m.Disk != "" {
+			a = append(a, "-drive", fmt.Sprintf(drive, "disk", m.Disk), "-device", "virtio-blk-pci,drive=disk"+bootindex())
+		}
+	}
+	if m.NetworkFirst {
+		nics()
+		media()
+	} else {
+		media()
+		nics()
+	}
+	return a
+}
+
+// program returns the QEMU program that plays the machine.
+func (m Machine) program() string {
+	if m.Firmware == UEFIARM64 {
+		return "qemu-system-aarch64"
+	}
+	return "qemu-system-x86_64"
+}
+
+// VM is a machine that is switched on. Its Console is its serial port.
+type VM struct {
+	*Process
+	lan  *LAN
+	taps []string
+}
+
+// PowerOn switches a machine on. It stays so until PowerOff, until it switches
+// itself off, or until Close of the LAN.
+func (l *LAN) PowerOn(m Machine) (*VM, error) {
+	fw, err := l.firmware(m)
+	if err != nil {
+		return nil, err
+	}
+	vm := &VM{lan: l}
+	for range m.NICs {
+		tap := l.port()
+		if err := l.sw.ip("tuntap add dev "+tap+" mode tap", "link set "+tap+" master "+switchIfname+" up"); err != nil {
+			return nil, err
+		}
+		vm.taps = append(vm.taps, tap)
+	}
+	vm.Process, err = l.sw.start(l.file(m.Name+".console"), m.program(), m.args(fw, vm.taps)...)
+	if err != nil {
+		return nil, err
+	}
+	l.onClose(func() error {
+		vm.Kill()
+		return nil
+	})
+	return vm, nil
+}
+
+// PowerOff cuts the machine's power and unplugs it.
+func (v *VM) PowerOff() error {
+	v.Kill()
+	var unplug []string
+	for _, tap := range v.taps {
+		unplug = append(unplug, "link del "+tap)
+	}
+	v.taps = nil
+	return v.lan.sw.ip(unplug...)
+}
+
+// firmware finds the machine's firmware and gives it variables of its own.
+func (l *LAN) firmware(m Machine) (files, error) {
+	var fw files
+	var template string
+	var err error
+	switch m.Firmware {
+	case BIOS:
+		_, err := firstFile("/usr/lib/ipxe/qemu", "pxe-virtio.rom")
+		return files{}, err
+	case UEFI:
+		// The same names in Debian 12 and 13, Ubuntu 22.04 and 24.04; the
+		// latter do without the 2 MB variant.
+		fw.code, err = firstFile("/usr/share/OVMF", "OVMF_CODE_4M.fd", "OVMF_CODE.fd")
+		template = strings.Replace(fw.code, "_CODE", "_VARS", 1)
+	case UEFIARM64:
+		fw.code, err = firstFile("/usr/share/AAVMF", "AAVMF_CODE.no-secboot.fd", "AAVMF_CODE.fd")
+		template = "/usr/share/AAVMF/AAVMF_VARS.fd"
+	default:
+		return files{}, fmt.Errorf("machine %s: unknown firmware %q", m.Name, m.Firmware)
+	}
+	if err != nil {
+		return files{}, err
+	}
+	variables, err := os.ReadFile(template)
+	if err != nil {
+		return files{}, fmt.Errorf("read firmware variables: %w", err)
+	}
+	fw.vars = l.file(m.Name + ".vars")
+	if err := os.WriteFile(fw.vars, variables, 0o600); err != nil {
+		return files{}, fmt.Errorf("write firmware variables: %w", err)
+	}
+	return fw, nil
+}
