@@ -98,5 +98,6 @@ const (
 type Assignment struct {
 	Policy     Policy
 	Registered bool
-	Node       Node // when Policy is Boot: the registered node, or the default with this MAC
+	Node       Node   // when Policy is Boot: the registered node, or the default with this MAC
+	Code       string // when Policy is Hold: the claim code to show, "" if there is none
 }

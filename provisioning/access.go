@@ -1,0 +1,48 @@
+package provisioning
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"time"
+)
+
+// Role says what somebody may do.
+type Role string
+
+// The roles.
+const (
+	RoleAdmin  Role = "admin"  // everything
+	RoleFarmer Role = "farmer" // reads and edits the nodes of one farmer
+)
+
+// Actor is who asks for something: it decides what he may do, and the history
+// names him.
+type Actor struct {
+	Name   string   // a token's id, or who runs the command: "root"
+	Role   Role     //
+	Farmer FarmerID // whose nodes, when Role is RoleFarmer
+	From   string   // from where: "cli", "socket", or the address of an API client
+}
+
+// Token is a credential for the API. Its secret is shown once, when the token is
+// made, and kept only as Hash.
+type Token struct {
+	ID       string      `json:"id"`
+	Role     Role        `json:"role"`
+	Farmer   FarmerID    `json:"farmer,omitempty"` // when Role is RoleFarmer
+	Created  time.Time   `json:"created"`
+	LastUsed time.Time   `json:"last_used,omitzero"` // to the minute; zero: never
+	Hash     SecretsHash `json:"-"`
+}
+
+// SecretsHash is the SHA-256 of a token's secret. A plain hash is enough here,
+// and a slow password hash would only slow every request: the secret is 256 bits
+// from a random generator, so there is nothing to guess that is likelier than
+// anything else.
+type SecretsHash [sha256.Size]byte
+
+// Matches tells, in constant time, whether h is the hash of secret.
+func (h SecretsHash) Matches(secret string) bool {
+	sum := sha256.Sum256([]byte(secret))
+	return subtle.ConstantTimeCompare(h[:], sum[:]) == 1
+}

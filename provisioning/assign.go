@@ -1,0 +1,106 @@
+package provisioning
+
+import (
+	"context"
+	"time"
+)
+
+// Unknown says what a MAC address gets that is not registered: [provisioning] in
+// appliance.toml.
+type Unknown struct {
+	Policy  Policy
+	RunMode RunMode  // with Boot
+	Farmer  FarmerID // with Boot
+	Args    string   // with Boot
+}
+
+// Assigner decides what a MAC address gets. It asks the store every time, so that
+// a change counts from the next boot on.
+type Assigner struct {
+	store   Store
+	unknown Unknown
+	now     func() time.Time
+}
+
+// NewAssigner returns an Assigner that looks into store, and gives a MAC address
+// that is not there what unknown says.
+func NewAssigner(store Store, unknown Unknown, now func() time.Time) *Assigner {
+	return &Assigner{store: store, unknown: unknown, now: now}
+}
+
+// Assignment returns what mac gets. It only reads, which takes some microseconds.
+// The error is the store's: a listener that must not stay silent goes on with
+// [Assigner.Default].
+func (a *Assigner) Assignment(ctx context.Context, mac MAC) (Assignment, error) {
+	n, err := a.store.Node(ctx, mac)
+	if err == nil {
+		return Assignment{Policy: Boot, Registered: true, Node: n}, nil
+	}
+	if ErrorCode(err) != NotFound {
+		return Assignment{}, err
+	}
+	return a.Default(mac), nil
+}
+
+// Default is what mac gets as long as nothing is known of it.
+func (a *Assigner) Default(mac MAC) Assignment {
+	as := Assignment{Policy: a.unknown.Policy, Node: Node{MAC: mac}}
+	if as.Policy == Boot {
+		as.Node.RunMode, as.Node.Farmer, as.Node.Args = a.unknown.RunMode, a.unknown.Farmer, a.unknown.Args
+	}
+	return as
+}
+
+// Admit is Assignment for a node that asks for its boot script: one that is held
+// gets its claim code, made on first demand. Where no code can be stored, the
+// assignment has none, and the node can be registered by its MAC address only.
+func (a *Assigner) Admit(ctx context.Context, mac MAC) (Assignment, error) {
+	as, err := a.Assignment(ctx, mac)
+	if err != nil || as.Policy != Hold {
+		return as, err
+	}
+	if d, err := a.store.Seen(ctx, mac); err == nil {
+		as.Code = d.Code
+		return as, nil
+	}
+	err = a.store.UpdateLazily(ctx, func(tx Tx) error {
+		d, err := see(ctx, tx, mac, Machine{}, a.now())
+		as.Code = d.Code
+		return err
+	})
+	if err != nil {
+		as.Code = ""
+	}
+	return as, nil
+}
+
+// see stores that mac netbooted, and gives it a claim code if it has none.
+func see(ctx context.Context, tx Tx, mac MAC, m Machine, at time.Time) (Discovered, error) {
+	d, err := tx.Seen(ctx, mac)
+	if err != nil && ErrorCode(err) != NotFound {
+		return d, err
+	}
+	if d.Code == "" {
+		if d.Code, err = freeCode(ctx, tx); err != nil {
+			return d, err
+		}
+	}
+	d.MAC = mac
+	d = d.sight(m, at)
+	return d, tx.PutSeen(ctx, d)
+}
+
+// freeCode makes a claim code that no other MAC address has.
+func freeCode(ctx context.Context, tx Tx) (string, error) {
+	for {
+		code := newCode()
+		switch _, err := tx.SeenByCode(ctx, code); {
+		case err == nil:
+			continue
+		case ErrorCode(err) == NotFound:
+			return code, nil
+		default:
+			return "", err
+		}
+	}
+}

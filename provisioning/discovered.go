@@ -1,0 +1,86 @@
+package provisioning
+
+import (
+	"crypto/rand"
+	"math/big"
+	"strings"
+	"time"
+)
+
+// Machine is what a netbooting client says of itself in its DISCOVER.
+type Machine struct {
+	Arch     string `json:"arch,omitempty"`     // client system architecture in words (option 93), "UEFI x64"
+	Firmware string `json:"firmware,omitempty"` // what sent it, "PXEClient", "HTTPClient", "iPXE 1.21.1"
+	UUID     string `json:"uuid,omitempty"`     // client machine identifier (option 97)
+}
+
+// Discovered is a MAC address that netbooted here, registered or not.
+type Discovered struct {
+	MAC       MAC       `json:"mac"`
+	Vendor    string    `json:"vendor,omitempty"` // by the MAC's OUI; filled in for people, not stored
+	Machine             // from the last DISCOVER that said so
+	FirstSeen time.Time `json:"first_seen"`
+	LastSeen  time.Time `json:"last_seen"`
+	Boots     int       `json:"boots"` // how many times it began to boot; see bootGap
+	Code      string    `json:"code"`  // claim code, shown on the node's screen when it is held
+}
+
+// bootGap is how long a MAC address must have been quiet for its next DISCOVER to
+// count as another boot. Firmware repeats a DISCOVER after 4, 8, 16 and 32 s
+// (PXE 2.1 section 2.2), and iPXE, once loaded, sends its own.
+const bootGap = 45 * time.Second
+
+// codeAlphabet has no characters that are read for one another on a screen across
+// a room: no 0 O Q D, 1 I L, 2 Z, 5 S, 8 B, U V.
+const codeAlphabet = "34679ACEFGHJKMNPRTWXY"
+
+// codeLength makes 21^6 = 86 million codes: among 10,000 held nodes, a blind guess
+// hits one in 8,600 times, and the store refuses a code that is taken.
+const codeLength = 6
+
+// newCode makes a claim code. It is random, not made of the MAC address: whoever
+// knows it has stood before the node.
+func newCode() string {
+	code := make([]byte, codeLength)
+	for i := range code {
+		n, err := rand.Int(rand.Reader, big.NewInt(int64(len(codeAlphabet))))
+		if err != nil {
+			panic(err) // crypto/rand does not fail
+		}
+		code[i] = codeAlphabet[n.Int64()]
+	}
+	return string(code)
+}
+
+// ParseCode reads a claim code as people type it: any case, with spaces or
+// dashes. The error is an [Error] with code [Invalid].
+func ParseCode(s string) (string, error) {
+	code := strings.ToUpper(strings.NewReplacer(" ", "", "-", "").Replace(s))
+	if len(code) != codeLength || strings.Trim(code, codeAlphabet) != "" {
+		return "", Errorf(Invalid, "bad claim code %q: accepted are the %d characters on the node's screen", clip(s, 40), codeLength)
+	}
+	return code, nil
+}
+
+// sight returns d after a DISCOVER from it: m is what it said, at the time.
+func (d Discovered) sight(m Machine, at time.Time) Discovered {
+	if d.Boots == 0 || at.Sub(d.LastSeen) > bootGap {
+		d.Boots++
+	}
+	if d.FirstSeen.IsZero() {
+		d.FirstSeen = at
+	}
+	if at.After(d.LastSeen) {
+		d.LastSeen = at
+	}
+	if m.Arch != "" {
+		d.Arch = m.Arch
+	}
+	if m.Firmware != "" {
+		d.Firmware = m.Firmware
+	}
+	if m.UUID != "" {
+		d.UUID = m.UUID
+	}
+	return d
+}

@@ -1,0 +1,323 @@
+package provisioning
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Retention is how long, and how much, the [Recorder] keeps.
+type Retention struct {
+	Events      time.Duration // boot events; 0: for ever
+	EventsKept  int           // at most about so many; 0: a million
+	Unknown     time.Duration // unregistered MAC addresses after they were last seen; 0: for ever
+	UnknownKept int           // at most so many of them; 0: 100,000
+}
+
+// Recorder takes events from listeners and stores them, in batches, on its own
+// time: a boot never waits for a disk. It also
+//   - finds out whose events are that show only an IP address,
+//   - keeps the list of MAC addresses seen,
+//   - hands events, also those that other processes stored, to subscribers,
+//   - forgets what is old.
+type Recorder struct {
+	store     Store
+	log       *slog.Logger
+	now       func() time.Time
+	retention Retention
+
+	queue       chan recorded
+	peers       *peers
+	repeats     *repeats
+	subscribers subscribers
+
+	stored  prometheus.Counter
+	dropped *prometheus.CounterVec // by reason
+	failing bool                   // the last write failed; owned by Run
+	last    int64                  // ID of the last event handed to subscribers; owned by Run
+}
+
+// recorded is an event to store, or news of whose address is whose.
+type recorded struct {
+	event   Event
+	peer    netip.Addr // attribute events of this address to event.MAC …
+	orphans time.Time  // … since then; zero: it is an event
+}
+
+const (
+	// recorderQueue holds what a farm of 400 nodes says when it powers on, should
+	// the disk be busy meanwhile.
+	recorderQueue = 4096
+	// recorderBatch is how many events one transaction stores.
+	recorderBatch = 512
+	// batchDelay is how long an event waits for others to share a transaction
+	// with, and so how far a live view is behind.
+	batchDelay = 50 * time.Millisecond
+	// pruneEvery is how often old events are looked for.
+	pruneEvery = 10 * time.Minute
+	// flushTimeout bounds the last write at the end.
+	flushTimeout = 5 * time.Second
+)
+
+// NewRecorder returns a Recorder; [Recorder.Run] makes it work. It registers its
+// counters with metrics.
+func NewRecorder(store Store, retention Retention, log *slog.Logger, metrics prometheus.Registerer, now func() time.Time) *Recorder {
+	if retention.EventsKept == 0 {
+		retention.EventsKept = 1_000_000
+	}
+	if retention.UnknownKept == 0 {
+		retention.UnknownKept = 100_000
+	}
+	r := &Recorder{
+		store: store, log: log, now: now, retention: retention,
+		queue:   make(chan recorded, recorderQueue),
+		peers:   newPeers(),
+		repeats: newRepeats(),
+		stored: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "farmboot_events_stored_total", Help: "Boot events stored.",
+		}),
+		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "farmboot_events_dropped_total", Help: "Boot events not stored, by reason: queue (too many at once), repeat (the same refusal again), store (it could not be written).",
+		}, []string{"reason"}),
+	}
+	for _, reason := range []string{"queue", "repeat", "store"} {
+		r.dropped.WithLabelValues(reason)
+	}
+	metrics.MustRegister(r.stored, r.dropped)
+	return r
+}
+
+// Record is a [Record].
+func (r *Recorder) Record(e Event) {
+	if e.At.IsZero() {
+		e.At = r.now()
+	}
+	e.Peer = e.Peer.Unmap()
+	if e.MAC.IsZero() {
+		e.MAC, _ = r.peers.mac(e.Peer, e.At)
+	}
+	e, ok := r.repeats.pass(e)
+	if !ok {
+		r.dropped.WithLabelValues("repeat").Inc()
+		return
+	}
+	if e.MAC.IsZero() {
+		r.peers.orphan(e.Peer, e.At)
+	} else {
+		r.Learn(e.Peer, e.MAC)
+	}
+	r.put(recorded{event: e})
+}
+
+// Learn notes that addr is the address of mac: a later event that shows only addr,
+// and earlier ones of the last minutes, are mac's. It never blocks.
+func (r *Recorder) Learn(addr netip.Addr, mac MAC) {
+	if since := r.peers.learn(addr, mac, r.now()); !since.IsZero() {
+		r.put(recorded{event: Event{MAC: mac}, peer: addr.Unmap(), orphans: since})
+	}
+}
+
+// MAC returns whose address addr is, as far as events of the last half hour tell.
+func (r *Recorder) MAC(addr netip.Addr) (MAC, bool) { return r.peers.mac(addr, r.now()) }
+
+func (r *Recorder) put(item recorded) {
+	select {
+	case r.queue <- item:
+	default:
+		r.dropped.WithLabelValues("queue").Inc()
+	}
+}
+
+// Subscribe returns the events of mac, of every node if it is zero, from now on,
+// with their IDs, in order. The channel is closed at the end of Run, by cancel, and
+// after an event [StageDropped] when its reader is too slow. Cancel must be called.
+func (r *Recorder) Subscribe(mac MAC) (events <-chan Event, cancel func()) {
+	sub := r.subscribers.add(mac)
+	return sub.events, func() { r.subscribers.remove(sub) }
+}
+
+// Run stores events until ctx ends, then those that are still queued, and returns
+// nil. End it after the listeners that record.
+func (r *Recorder) Run(ctx context.Context) error {
+	watching, stopWatching := context.WithCancel(ctx)
+	changes := r.store.Watch(watching)
+	defer func() {
+		stopWatching()
+		for range changes { // wait for its end
+		}
+		r.subscribers.closeAll()
+	}()
+	foreign := changes
+	prune := time.NewTicker(pruneEvery)
+	defer prune.Stop()
+
+	r.last, _ = r.store.LastEventID(ctx) // a store that fails now fails louder soon
+	r.prune(ctx)
+	for {
+		select {
+		case first := <-r.queue:
+			r.write(ctx, r.collect(ctx, first))
+		case _, ok := <-foreign:
+			if !ok {
+				foreign = nil
+				continue
+			}
+			r.publishStored(ctx)
+		case <-prune.C:
+			r.prune(ctx)
+		case <-ctx.Done():
+			r.flush(ctx)
+			return nil
+		}
+	}
+}
+
+// collect waits a moment for more to store with first.
+func (r *Recorder) collect(ctx context.Context, first recorded) []recorded {
+	batch := []recorded{first}
+	timer := time.NewTimer(batchDelay)
+	defer timer.Stop()
+	for len(batch) < recorderBatch {
+		select {
+		case next := <-r.queue:
+			batch = append(batch, next)
+		case <-timer.C:
+			return batch
+		case <-ctx.Done():
+			return batch
+		}
+	}
+	return batch
+}
+
+// flush stores what is queued when the end has come.
+func (r *Recorder) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+	defer cancel()
+	for {
+		var batch []recorded
+		for len(batch) < recorderBatch && len(r.queue) > 0 {
+			batch = append(batch, <-r.queue)
+		}
+		if len(batch) == 0 {
+			return
+		}
+		r.write(ctx, batch)
+	}
+}
+
+// write stores a batch, and hands it to the subscribers. When it cannot be stored,
+// they get it all the same, without IDs.
+func (r *Recorder) write(ctx context.Context, batch []recorded) {
+	if ctx.Err() != nil { // the end came while collecting: what is in hand goes first
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+		defer cancel()
+	}
+	events := eventsOf(batch)
+	err := r.store.UpdateLazily(ctx, func(tx Tx) error { return store(ctx, tx, batch) })
+	r.report(err)
+	if err != nil {
+		r.dropped.WithLabelValues("store").Add(float64(len(events)))
+		for _, e := range events {
+			r.subscribers.publish(e)
+		}
+		return
+	}
+	r.stored.Add(float64(len(events)))
+	r.publishStored(ctx)
+}
+
+// report logs the first failure of a series, and the end of it.
+func (r *Recorder) report(err error) {
+	switch failed := err != nil; {
+	case failed && !r.failing:
+		r.log.Error("boot events cannot be stored; nodes boot on", "err", err)
+		r.failing = true
+	case !failed && r.failing:
+		r.log.Info("boot events are stored again")
+		r.failing = false
+	}
+}
+
+// store writes a batch, in order: an event that shows only an address is there
+// before the news whose address it is.
+func store(ctx context.Context, tx Tx, batch []recorded) error {
+	for _, item := range batch {
+		if !item.orphans.IsZero() {
+			if err := tx.AttributeEvents(ctx, item.event.MAC, item.peer.String(), item.orphans); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := tx.AddEvents(ctx, []Event{item.event}); err != nil {
+			return err
+		}
+		if item.event.Stage == StageDiscover && !item.event.MAC.IsZero() {
+			if _, err := see(ctx, tx, item.event.MAC, item.event.Machine, item.event.At); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func eventsOf(batch []recorded) []Event {
+	var events []Event
+	for _, item := range batch {
+		if item.orphans.IsZero() {
+			events = append(events, item.event)
+		}
+	}
+	return events
+}
+
+// publishStored hands to the subscribers what has been stored since the last time,
+// by us or by another process.
+func (r *Recorder) publishStored(ctx context.Context) {
+	if r.subscribers.none() {
+		if id, err := r.store.LastEventID(ctx); err == nil {
+			r.last = max(r.last, id)
+		}
+		return
+	}
+	for {
+		events, err := r.store.Events(ctx, EventQuery{After: r.last, Limit: recorderBatch})
+		if err != nil {
+			return // the next event tries again
+		}
+		for _, e := range events {
+			r.last = e.ID
+			r.subscribers.publish(e)
+		}
+		if len(events) < recorderBatch {
+			return
+		}
+	}
+}
+
+// prune forgets what is old, in small steps, so that nobody waits for the lock.
+func (r *Recorder) prune(ctx context.Context) {
+	p := Prune{EventsKept: r.retention.EventsKept, SeenKept: r.retention.UnknownKept}
+	if r.retention.Events > 0 {
+		p.EventsBefore = r.now().Add(-r.retention.Events)
+	}
+	if r.retention.Unknown > 0 {
+		p.SeenBefore = r.now().Add(-r.retention.Unknown)
+	}
+	for more := true; more && ctx.Err() == nil; {
+		err := r.store.UpdateLazily(ctx, func(tx Tx) (err error) {
+			more, err = tx.Prune(ctx, p)
+			return err
+		})
+		if err != nil {
+			if ctx.Err() == nil {
+				r.log.Warn("old boot events cannot be deleted", "err", err)
+			}
+			return
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"farmboot/provisioning"
+)
+
+// Backup implements [provisioning.Store]. The copy is a SQLite file as good as
+// the original: to restore it, put it in the original's place while nothing runs.
+func (s *Store) Backup(ctx context.Context, file string) error {
+	if _, err := os.Lstat(file); err == nil {
+		return provisioning.Errorf(provisioning.Conflict, "%s exists already: a backup never replaces a file", file)
+	}
+	temporary, err := vacuumInto(ctx, s.read, file)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temporary)
+	// A link, unlike a rename, fails if the file has come to be in the meantime.
+	if err := os.Link(temporary, file); err != nil {
+		if errors.Is(err, os.ErrExist) {
+			return provisioning.Errorf(provisioning.Conflict, "%s exists already: a backup never replaces a file", file)
+		}
+		return provisioning.Errorf(provisioning.Unavailable, "write backup: %w", err)
+	}
+	return syncFolder(file)
+}
+
+// keepCopy writes a copy of the database to the file, replacing an older one.
+func keepCopy(ctx context.Context, db *sql.DB, file string) error {
+	temporary, err := vacuumInto(ctx, db, file)
+	if err != nil {
+		return fmt.Errorf("copy the database before migrating it: %w", err)
+	}
+	if err := os.Rename(temporary, file); err != nil {
+		return errors.Join(fmt.Errorf("copy the database before migrating it: %w", err), os.Remove(temporary))
+	}
+	return syncFolder(file)
+}
+
+// vacuumInto writes a consistent copy beside the file, and to the disk.
+func vacuumInto(ctx context.Context, db *sql.DB, file string) (temporary string, err error) {
+	wrap := func(err error) error {
+		return provisioning.Errorf(provisioning.Unavailable, "write backup: %w", err)
+	}
+	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*.tmp") // mode 0600
+	if err != nil {
+		return "", wrap(err)
+	}
+	temporary = f.Name()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(temporary))
+		}
+	}()
+	// SQLite writes into an empty file, but not over one that holds something.
+	if _, err := db.ExecContext(ctx, `VACUUM INTO ?`, temporary); err != nil {
+		return "", errors.Join(wrap(explain(err)), f.Close())
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return "", wrap(err)
+	}
+	return temporary, nil
+}
+
+// syncFolder makes the name of a file in it durable.
+func syncFolder(file string) error {
+	d, err := os.Open(filepath.Dir(file))
+	if err != nil {
+		return provisioning.Errorf(provisioning.Unavailable, "write backup: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return provisioning.Errorf(provisioning.Unavailable, "write backup: %w", err)
+	}
+	return nil
+}

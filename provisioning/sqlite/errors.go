@@ -1,0 +1,43 @@
+package sqlite
+
+import (
+	"errors"
+
+	"github.com/mattn/go-sqlite3"
+
+	"farmboot/provisioning"
+)
+
+// explain turns an error of SQLite into a [provisioning.Error] where it means
+// something to people.
+func explain(err error) error {
+	e, ok := errors.AsType[sqlite3.Error](err)
+	if !ok {
+		return err
+	}
+	unavailable := func(why string) error {
+		return provisioning.Errorf(provisioning.Unavailable, "the database %s: %w", why, err)
+	}
+	switch e.ExtendedCode {
+	// A duplicate primary key is not reported as a duplicate unique one.
+	case sqlite3.ErrConstraintPrimaryKey, sqlite3.ErrConstraintUnique, sqlite3.ErrConstraintRowID:
+		return provisioning.Errorf(provisioning.Conflict, "there is one already: %w", err)
+	case sqlite3.ErrConstraintForeignKey:
+		return provisioning.Errorf(provisioning.Conflict, "something still refers to it, or it refers to something that is not there: %w", err)
+	}
+	switch e.Code {
+	case sqlite3.ErrFull:
+		return unavailable("cannot grow, the disk is full")
+	case sqlite3.ErrReadonly:
+		return unavailable("can only be read")
+	case sqlite3.ErrIoErr:
+		return unavailable("cannot be read or written, look at the disk")
+	case sqlite3.ErrCantOpen:
+		return unavailable("cannot be opened, look at its folder and permissions")
+	case sqlite3.ErrBusy, sqlite3.ErrLocked:
+		return unavailable("is locked by another process for too long")
+	case sqlite3.ErrCorrupt, sqlite3.ErrNotADB:
+		return unavailable("is damaged or not a SQLite file, restore a backup")
+	}
+	return err
+}

@@ -1,0 +1,21 @@
+-- Farmers and their nodes. The application id is "FBOT": it tells our files from others.
+PRAGMA application_id = 1178750804;
+
+CREATE TABLE farmers (
+    id   INTEGER PRIMARY KEY CHECK (id BETWEEN 1 AND 4294967295),
+    name TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE nodes (
+    mac     BLOB PRIMARY KEY CHECK (length(mac) = 6),
+    farmer  INTEGER REFERENCES farmers (id), -- NULL: none
+    runmode TEXT NOT NULL,
+    args    TEXT NOT NULL,
+    kernel  TEXT NOT NULL,
+    name    TEXT NOT NULL,
+    created INTEGER NOT NULL, -- all times: Unix milliseconds
+    updated INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX nodes_by_farmer ON nodes (farmer, mac);
+CREATE INDEX nodes_by_runmode ON nodes (runmode, mac);

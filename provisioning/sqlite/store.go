@@ -1,0 +1,178 @@
+// Package sqlite stores provisioning data in one SQLite file.
+//
+// One connection writes at a time and a few read, beside it and without waiting
+// for it (write-ahead log). Nothing is cached in between, so a change that another
+// process makes, farmboot's command line for one, is seen by the next read. What
+// [Store.Update] acknowledged survives the end of the process and of the machine.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
+
+	"farmboot/provisioning"
+	"farmboot/provisioning/sqlstore"
+)
+
+// Store is a [provisioning.Store] in a SQLite file. It may be used by many
+// goroutines at once.
+type Store struct {
+	sqlstore.Reader
+	file     string
+	readOnly *provisioning.Error // why it cannot be written; nil: it can
+
+	read    *sql.DB
+	durable *sql.DB       // one connection, synchronous = FULL
+	lazy    *sql.DB       // one connection, synchronous = NORMAL
+	writing chan struct{} // held by whoever writes, so that the two do not poll for each other's lock
+}
+
+var _ provisioning.Store = (*Store)(nil)
+
+// readers is how many connections read: one per core, but more than a few only
+// get in each other's way (measured: eight are slower than two).
+func readers() int { return min(max(runtime.NumCPU(), 2), 4) }
+
+// dsn names the file with settings. They belong here, not in a PRAGMA run later:
+// each new connection of a pool starts from the DSN.
+func dsn(file string, settings string) string {
+	// The file is a URI for SQLite: ? # and % in a name must not end it.
+	return "file:" + (&url.URL{Path: file}).EscapedPath() + "?_busy_timeout=10000&_foreign_keys=on&_stmt_cache_size=32&" + settings
+}
+
+const (
+	// With _txlock=immediate a transaction that reads first and then writes takes
+	// the write lock at once; without it 357 of 800 failed "database is locked"
+	// (measured).
+	durableSettings = "_journal_mode=WAL&_txlock=immediate&_synchronous=FULL"
+	lazySettings    = "_journal_mode=WAL&_txlock=immediate&_synchronous=NORMAL"
+	readSettings    = "_query_only=on"
+)
+
+// Open opens the file, makes it if there is none, and brings it to the schema of
+// this program, keeping a copy of the older file beside it. A file with a newer
+// schema, or one that is not Farmboot's, is refused. A file that cannot be written
+// is opened for reading: see [Store.ReadOnly].
+func Open(ctx context.Context, file string) (*Store, error) {
+	file, err := filepath.Abs(file)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if err := migrate(ctx, file, schema()); err != nil {
+		if readOnlySettings, ok := cannotWrite(ctx, file, err); ok {
+			return openReadOnly(file, readOnlySettings, err), nil
+		}
+		return nil, err
+	}
+	s := &Store{file: file, writing: make(chan struct{}, 1)}
+	if s.durable, err = pool(file, durableSettings, 1); err != nil {
+		return nil, err
+	}
+	if s.lazy, err = pool(file, lazySettings, 1); err != nil {
+		return nil, err
+	}
+	if s.read, err = pool(file, readSettings, readers()); err != nil {
+		return nil, err
+	}
+	s.Reader = sqlstore.Reader{Q: s.read, Explain: explain}
+	return s, nil
+}
+
+// pool makes a pool of exactly n connections, opened on first use and then kept.
+func pool(file, settings string, n int) (*sql.DB, error) {
+	db, err := sql.Open("sqlite3", dsn(file, settings))
+	if err != nil {
+		return nil, fmt.Errorf("open database %s: %w", file, err)
+	}
+	db.SetMaxOpenConns(n)
+	db.SetMaxIdleConns(n)
+	return db, nil
+}
+
+// cannotWrite tells whether err means that the file can only be read, and with
+// which settings. On a read-only file system a write-ahead log needs its shared
+// memory file to be there already; where nothing is in the log, the database file
+// alone is everything.
+func cannotWrite(ctx context.Context, file string, err error) (settings string, ok bool) {
+	if provisioning.ErrorCode(err) != provisioning.Unavailable {
+		return "", false
+	}
+	candidates := []string{"mode=ro&" + readSettings}
+	if info, err := os.Stat(file + "-wal"); errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0 {
+		candidates = append(candidates, "mode=ro&immutable=1&"+readSettings)
+	}
+	for _, settings := range candidates {
+		if v, err := versionOf(ctx, file, settings); err == nil && v == len(schema()) {
+			return settings, true
+		}
+	}
+	return "", false
+}
+
+func openReadOnly(file, settings string, why error) *Store {
+	s := &Store{file: file, writing: make(chan struct{}, 1)}
+	s.readOnly = provisioning.Errorf(provisioning.Unavailable, "the database %s can only be read: %w", file, why)
+	s.read, _ = pool(file, settings, readers()) // cannotWrite opened it just so
+	s.Reader = sqlstore.Reader{Q: s.read, Explain: explain}
+	return s
+}
+
+// ReadOnly returns why the store cannot be written, nil if it can. It was found
+// when the store was opened.
+func (s *Store) ReadOnly() error {
+	if s.readOnly == nil {
+		return nil
+	}
+	return s.readOnly
+}
+
+// Update implements [provisioning.Store].
+func (s *Store) Update(ctx context.Context, fn func(provisioning.Tx) error) error {
+	return s.update(ctx, s.durable, fn)
+}
+
+// UpdateLazily implements [provisioning.Store].
+func (s *Store) UpdateLazily(ctx context.Context, fn func(provisioning.Tx) error) error {
+	return s.update(ctx, s.lazy, fn)
+}
+
+func (s *Store) update(ctx context.Context, db *sql.DB, fn func(provisioning.Tx) error) error {
+	if s.readOnly != nil {
+		return s.readOnly
+	}
+	select {
+	case s.writing <- struct{}{}:
+		defer func() { <-s.writing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return explain(err)
+	}
+	defer tx.Rollback() // after a commit it does nothing
+	if err := fn(sqlstore.Tx{Reader: sqlstore.Reader{Q: tx, Explain: explain}}); err != nil {
+		return err
+	}
+	return explain(tx.Commit())
+}
+
+// Close waits for reads and writes under way. The last one to close the file
+// moves the write-ahead log into it.
+func (s *Store) Close() error {
+	var err error
+	for _, db := range []*sql.DB{s.read, s.lazy, s.durable} {
+		if db != nil {
+			err = errors.Join(err, db.Close())
+		}
+	}
+	return err
+}

@@ -1,0 +1,93 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+
+	"farmboot/provisioning"
+)
+
+const tokenColumns = `id, role, coalesce(farmer, 0), created, last_used, hash`
+
+func scanToken(t *provisioning.Token) []any {
+	return []any{&t.ID, &t.Role, &t.Farmer, millis{&t.Created}, millis{&t.LastUsed}, hash{&t.Hash}}
+}
+
+// hash reads a token's hash.
+type hash struct{ h *provisioning.SecretsHash }
+
+// Scan reads the 32 bytes.
+func (h hash) Scan(src any) error {
+	b, ok := src.([]byte)
+	if !ok || len(b) != len(h.h) {
+		return fmt.Errorf("scan hash of a token's secret from %T", src)
+	}
+	copy(h.h[:], b)
+	return nil
+}
+
+// Token implements [provisioning.Reader].
+func (r Reader) Token(ctx context.Context, id string) (provisioning.Token, error) {
+	var t provisioning.Token
+	err := r.one(ctx, provisioning.Errorf(provisioning.NotFound, "no token %q", id),
+		scanToken(&t), `SELECT `+tokenColumns+` FROM tokens WHERE id = $1`, id)
+	return t, err
+}
+
+// Tokens implements [provisioning.Reader].
+func (r Reader) Tokens(ctx context.Context) ([]provisioning.Token, error) {
+	return all(ctx, r, scanToken, `SELECT `+tokenColumns+` FROM tokens ORDER BY created, id`)
+}
+
+// PutToken implements [provisioning.Tx].
+func (t Tx) PutToken(ctx context.Context, tok provisioning.Token) error {
+	return t.exec(ctx, `INSERT INTO tokens (id, role, farmer, created, last_used, hash)
+		VALUES ($1, $2, nullif($3, 0), $4, $5, $6)
+		ON CONFLICT (id) DO UPDATE SET role = excluded.role, farmer = excluded.farmer, last_used = excluded.last_used`,
+		tok.ID, string(tok.Role), int64(tok.Farmer), ms(tok.Created), ms(tok.LastUsed), tok.Hash[:])
+}
+
+// DeleteToken implements [provisioning.Tx].
+func (t Tx) DeleteToken(ctx context.Context, id string) error {
+	return t.exec(ctx, `DELETE FROM tokens WHERE id = $1`, id)
+}
+
+func scanChange(c *provisioning.Change) []any {
+	return []any{&c.ID, millis{&c.At}, &c.Actor, &c.From, &c.Action, &c.Subject, document{&c.Before}, document{&c.After}}
+}
+
+// Changes implements [provisioning.Reader].
+func (r Reader) Changes(ctx context.Context, q provisioning.ChangeQuery) ([]provisioning.Change, error) {
+	var w where
+	if q.Subject != "" {
+		w.and("subject = ?", q.Subject)
+	}
+	query := `SELECT id, at, actor, origin, action, subject, before, after FROM changes` + w.String() + ` ORDER BY id DESC` + w.limit(q.Limit)
+	return all(ctx, r, scanChange, query, w.args...)
+}
+
+// AddChange implements [provisioning.Tx].
+func (t Tx) AddChange(ctx context.Context, c provisioning.Change) error {
+	return t.exec(ctx, `INSERT INTO changes (at, actor, origin, action, subject, before, after) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		ms(c.At), c.Actor, c.From, c.Action, c.Subject, string(c.Before), string(c.After))
+}
+
+// document reads a JSON document; the empty text is none.
+type document struct {
+	d interface{ UnmarshalJSON([]byte) error }
+}
+
+// Scan reads the text.
+func (d document) Scan(src any) error {
+	s, ok := src.(string)
+	if b, isBytes := src.([]byte); isBytes {
+		s, ok = string(b), true
+	}
+	if !ok {
+		return fmt.Errorf("scan JSON document from %T", src)
+	}
+	if s == "" {
+		return nil
+	}
+	return d.d.UnmarshalJSON([]byte(s))
+}

@@ -1,0 +1,203 @@
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+
+	"farmboot/provisioning"
+)
+
+const eventColumns = `id, at, mac, peer, stage, detail, bytes, size, duration`
+
+func scanEvent(e *provisioning.Event) []any {
+	return []any{&e.ID, millis{&e.At}, optionalMAC{&e.MAC}, address{&e.Peer}, &e.Stage, &e.Detail, &e.Bytes, &e.Size, &e.Duration}
+}
+
+// optionalMAC reads a MAC address; no bytes are the zero one.
+type optionalMAC struct{ m *provisioning.MAC }
+
+// Scan reads six bytes or none.
+func (o optionalMAC) Scan(src any) error {
+	if b, ok := src.([]byte); ok && len(b) == 0 || src == nil {
+		*o.m = provisioning.MAC{}
+		return nil
+	}
+	return o.m.Scan(src)
+}
+
+// bytesOf returns the six bytes of mac, none of the zero one.
+func bytesOf(mac provisioning.MAC) []byte {
+	if mac.IsZero() {
+		return []byte{}
+	}
+	return mac[:]
+}
+
+// address reads an IP address; the empty text is none.
+type address struct{ a *netip.Addr }
+
+// Scan reads the text.
+func (a address) Scan(src any) error {
+	s, ok := src.(string)
+	if !ok {
+		return fmt.Errorf("scan IP address from %T", src)
+	}
+	*a.a = netip.Addr{}
+	if s == "" {
+		return nil
+	}
+	return a.a.UnmarshalText([]byte(s))
+}
+
+// PeerText is how events keep an address: its text, "" for none.
+func PeerText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.Unmap().String()
+}
+
+// Events implements [provisioning.Reader].
+func (r Reader) Events(ctx context.Context, q provisioning.EventQuery) ([]provisioning.Event, error) {
+	var w where
+	if !q.MAC.IsZero() {
+		w.and("mac = ?", q.MAC[:])
+	}
+	if q.After != 0 {
+		w.and("id > ?", q.After)
+	}
+	if !q.Since.IsZero() {
+		w.and("at >= ?", ms(q.Since))
+	}
+	order := " ORDER BY id"
+	if q.Last {
+		order = " ORDER BY id DESC"
+	}
+	query := `SELECT ` + eventColumns + ` FROM events` + w.String() + order + w.limit(q.Limit)
+	found, err := all(ctx, r, scanEvent, query, w.args...)
+	if q.Last {
+		slices.Reverse(found)
+	}
+	return found, err
+}
+
+// LastEventID implements [provisioning.Reader].
+func (r Reader) LastEventID(ctx context.Context) (int64, error) {
+	var id int64
+	err := r.Q.QueryRowContext(ctx, `SELECT coalesce(max(id), 0) FROM events`).Scan(&id)
+	return id, r.Explain(err)
+}
+
+// AddEvents implements [provisioning.Tx].
+func (t Tx) AddEvents(ctx context.Context, events []provisioning.Event) error {
+	for _, e := range events {
+		err := t.exec(ctx, `INSERT INTO events (at, mac, peer, stage, detail, bytes, size, duration) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+			ms(e.At), bytesOf(e.MAC), PeerText(e.Peer), string(e.Stage), e.Detail, e.Bytes, e.Size, int64(e.Duration))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AttributeEvents implements [provisioning.Tx].
+func (t Tx) AttributeEvents(ctx context.Context, mac provisioning.MAC, peer string, since time.Time) error {
+	return t.exec(ctx, `UPDATE events SET mac = $1 WHERE mac = $2 AND peer = $3 AND at >= $4`,
+		mac[:], []byte{}, peer, ms(since))
+}
+
+const seenColumns = `mac, arch, firmware, uuid, first_seen, last_seen, boots, code`
+
+func scanSeen(d *provisioning.Discovered) []any {
+	return []any{&d.MAC, &d.Arch, &d.Firmware, &d.UUID, millis{&d.FirstSeen}, millis{&d.LastSeen}, &d.Boots, &d.Code}
+}
+
+// Seen implements [provisioning.Reader].
+func (r Reader) Seen(ctx context.Context, mac provisioning.MAC) (provisioning.Discovered, error) {
+	var d provisioning.Discovered
+	err := r.one(ctx, provisioning.Errorf(provisioning.NotFound, "MAC address %s has not been seen booting here", mac),
+		scanSeen(&d), `SELECT `+seenColumns+` FROM seen WHERE mac = $1`, mac[:])
+	return d, err
+}
+
+// SeenByCode implements [provisioning.Reader].
+func (r Reader) SeenByCode(ctx context.Context, code string) (provisioning.Discovered, error) {
+	var d provisioning.Discovered
+	err := r.one(ctx, provisioning.Errorf(provisioning.NotFound, "no node shows the claim code %s", code),
+		scanSeen(&d), `SELECT `+seenColumns+` FROM seen WHERE code = $1`, code)
+	return d, err
+}
+
+// unregistered are the rows of seen whose MAC address is not a node's.
+const unregistered = `NOT EXISTS (SELECT 1 FROM nodes WHERE nodes.mac = seen.mac)`
+
+// Unregistered implements [provisioning.Reader].
+func (r Reader) Unregistered(ctx context.Context, limit int) ([]provisioning.Discovered, error) {
+	var w where
+	w.and(unregistered)
+	query := `SELECT ` + seenColumns + ` FROM seen` + w.String() + ` ORDER BY last_seen DESC, mac` + w.limit(limit)
+	return all(ctx, r, scanSeen, query, w.args...)
+}
+
+// PutSeen implements [provisioning.Tx].
+func (t Tx) PutSeen(ctx context.Context, d provisioning.Discovered) error {
+	return t.exec(ctx, `INSERT INTO seen (mac, arch, firmware, uuid, first_seen, last_seen, boots, code)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (mac) DO UPDATE SET arch = excluded.arch, firmware = excluded.firmware, uuid = excluded.uuid,
+			first_seen = excluded.first_seen, last_seen = excluded.last_seen, boots = excluded.boots, code = excluded.code`,
+		d.MAC[:], d.Arch, d.Firmware, d.UUID, ms(d.FirstSeen), ms(d.LastSeen), d.Boots, d.Code)
+}
+
+// pruneStep is how many rows one Prune deletes at most of each table, so that
+// nobody waits long for the write lock.
+const pruneStep = 2000
+
+// Prune implements [provisioning.Tx]. Events are numbered in the order of time, so
+// the oldest are found from the low end of their key, without an index on time.
+func (t Tx) Prune(ctx context.Context, p provisioning.Prune) (bool, error) {
+	var lastToGo int64
+	if p.EventsKept > 0 {
+		last, err := t.LastEventID(ctx)
+		if err != nil {
+			return false, err
+		}
+		lastToGo = last - int64(p.EventsKept)
+	}
+	seenKept := p.SeenKept
+	if seenKept == 0 {
+		seenKept = math.MaxInt32
+	}
+	more := false
+	for _, step := range []struct {
+		query string
+		args  []any
+	}{
+		{
+			`DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT $1) AND (at < $2 OR id <= $3)`,
+			[]any{pruneStep, ms(p.EventsBefore), lastToGo},
+		},
+		{
+			`DELETE FROM seen WHERE mac IN (SELECT mac FROM seen WHERE ` + unregistered + ` AND last_seen < $1 LIMIT $2)`,
+			[]any{ms(p.SeenBefore), pruneStep},
+		},
+		{
+			`DELETE FROM seen WHERE mac IN (SELECT mac FROM seen WHERE ` + unregistered + ` ORDER BY last_seen DESC, mac LIMIT $1 OFFSET $2)`,
+			[]any{pruneStep, seenKept},
+		},
+	} {
+		result, err := t.Q.ExecContext(ctx, step.query, step.args...)
+		if err != nil {
+			return false, t.Explain(err)
+		}
+		n, err := result.RowsAffected()
+		if err != nil {
+			return false, t.Explain(err)
+		}
+		more = more || n == pruneStep
+	}
+	return more, nil
+}

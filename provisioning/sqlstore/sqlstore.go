@@ -1,0 +1,148 @@
+// Package sqlstore holds the queries that the SQLite and the PostgreSQL store
+// share.
+//
+// Both databases understand the same small SQL: numbered parameters in the order
+// of their first use, ON CONFLICT DO UPDATE, times as whole Unix milliseconds, MAC
+// addresses as six bytes, 0 and the empty string instead of NULL wherever nothing
+// refers to another table. How to open, migrate, watch and back up a database, and
+// what its error codes mean, is in its own package.
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+	"time"
+
+	"farmboot/provisioning"
+)
+
+// Querier runs queries: a [sql.DB] or a [sql.Tx].
+type Querier interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// Reader is a [provisioning.Reader].
+type Reader struct {
+	Q Querier
+
+	// Explain turns an error of the database into an [provisioning.Error] where it
+	// means something to people.
+	Explain func(error) error
+}
+
+// Tx is a [provisioning.Tx].
+type Tx struct{ Reader }
+
+// one scans the only row of a query by key. Such a query takes microseconds, and
+// watching its context, in a goroutine of the driver's, would take as many again.
+func (r Reader) one(ctx context.Context, notFound *provisioning.Error, dest []any, query string, key any) error {
+	err := r.Q.QueryRowContext(context.WithoutCancel(ctx), query, key).Scan(dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return notFound
+	}
+	return r.Explain(err)
+}
+
+// all collects the rows of a query. It is a function because methods have no type
+// parameters.
+func all[T any](ctx context.Context, r Reader, scan func(*T) []any, query string, args ...any) (_ []T, err error) {
+	rows, err := r.Q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, r.Explain(err)
+	}
+	defer func() { err = r.Explain(errors.Join(err, rows.Close())) }()
+	found := []T{}
+	for rows.Next() {
+		var t T
+		if err := rows.Scan(scan(&t)...); err != nil {
+			return nil, err
+		}
+		found = append(found, t)
+	}
+	return found, rows.Err()
+}
+
+// exec runs a statement that returns nothing.
+func (t Tx) exec(ctx context.Context, query string, args ...any) error {
+	_, err := t.Q.ExecContext(ctx, query, args...)
+	return t.Explain(err)
+}
+
+// where collects conditions and their parameters.
+type where struct {
+	conditions []string
+	args       []any
+}
+
+// and adds a condition; each '?' in it becomes the next numbered parameter.
+func (w *where) and(condition string, args ...any) {
+	w.conditions = append(w.conditions, w.number(condition, args...))
+}
+
+// number replaces each '?' in text by the next numbered parameter.
+func (w *where) number(text string, args ...any) string {
+	for _, a := range args {
+		w.args = append(w.args, a)
+		text = strings.Replace(text, "?", param(len(w.args)), 1)
+	}
+	return text
+}
+
+// param is the name of parameter n.
+func param(n int) string {
+	const digits = "0123456789"
+	if n < 10 {
+		return "$" + digits[n:n+1]
+	}
+	return "$" + digits[n/10:n/10+1] + digits[n%10:n%10+1]
+}
+
+// String is the WHERE clause.
+func (w *where) String() string {
+	if len(w.conditions) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(w.conditions, " AND ")
+}
+
+// limit is the LIMIT clause for at most n rows; 0: all.
+func (w *where) limit(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return w.number(" LIMIT ?", n)
+}
+
+// like makes a pattern for LIKE … ESCAPE '\' that finds text anywhere.
+func like(text string) string {
+	escaped := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(strings.ToLower(text))
+	return "%" + escaped + "%"
+}
+
+// millis stores a [time.Time] as Unix milliseconds, the zero time as 0.
+type millis struct{ t *time.Time }
+
+// Scan reads the milliseconds.
+func (m millis) Scan(src any) error {
+	var n sql.NullInt64
+	if err := n.Scan(src); err != nil {
+		return err
+	}
+	*m.t = time.Time{}
+	if n.Int64 != 0 {
+		*m.t = time.UnixMilli(n.Int64).UTC()
+	}
+	return nil
+}
+
+// ms returns t as Unix milliseconds, the zero time as 0.
+func ms(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}

@@ -1,0 +1,141 @@
+package provisioning
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Store keeps everything, durably. Package sqlite is one, package postgres
+// another; package storetest says what both must do. A Store keeps what it is
+// given: rules about what may be written, and by whom, are in [Registry].
+//
+// Reads see every change at once, another process' too: nothing is cached. Where
+// the store cannot be written (disk full, read only) or not be reached, errors
+// are [Error]s with code [Unavailable]; reads go on as long as they can.
+type Store interface {
+	Reader
+
+	// Update runs fn in one transaction, alone: all that it writes is stored,
+	// durably, when Update returns nil; nothing is if fn or the commit fails. It
+	// may run fn again if another process was in the way.
+	Update(ctx context.Context, fn func(Tx) error) error
+
+	// UpdateLazily is Update without waiting for the disk: it survives the end of
+	// the process, but a power failure may undo the last of them. For events.
+	UpdateLazily(ctx context.Context, fn func(Tx) error) error
+
+	// Watch returns a channel on which a value arrives soon after another process
+	// has changed the store; changes close to each other may share one. It is
+	// closed when ctx ends.
+	Watch(ctx context.Context) <-chan struct{}
+
+	// Backup writes a consistent copy to a new file, durably, while everything
+	// goes on. A file that exists is a [Conflict].
+	Backup(ctx context.Context, file string) error
+
+	Close() error
+}
+
+// Reader reads what a [Store] keeps. Methods that return one thing have an
+// [Error] with code [NotFound] when there is none.
+type Reader interface {
+	Node(ctx context.Context, mac MAC) (Node, error)
+	Nodes(ctx context.Context, q NodeQuery) ([]Node, error)  // by MAC address
+	Farmer(ctx context.Context, id FarmerID) (Farmer, error) //
+	Farmers(ctx context.Context) ([]Farmer, error)           // by id
+	Token(ctx context.Context, id string) (Token, error)     //
+	Tokens(ctx context.Context) ([]Token, error)             // oldest first
+	Seen(ctx context.Context, mac MAC) (Discovered, error)   //
+	SeenByCode(ctx context.Context, code string) (Discovered, error)
+	Unregistered(ctx context.Context, limit int) ([]Discovered, error) // last seen first
+	Events(ctx context.Context, q EventQuery) ([]Event, error)         // oldest first
+	LastEventID(ctx context.Context) (int64, error)                    // 0: no event yet
+	Changes(ctx context.Context, q ChangeQuery) ([]Change, error)      // newest first
+}
+
+// Tx is a transaction: it reads its own writes. Put adds or replaces; Delete of
+// what is not there does nothing.
+type Tx interface {
+	Reader
+	PutNode(ctx context.Context, n Node) error
+	DeleteNode(ctx context.Context, mac MAC) error
+	PutFarmer(ctx context.Context, f Farmer) error
+	DeleteFarmer(ctx context.Context, id FarmerID) error // Conflict while nodes refer to it
+	PutToken(ctx context.Context, t Token) error
+	DeleteToken(ctx context.Context, id string) error
+	PutSeen(ctx context.Context, d Discovered) error // Conflict if another MAC has the claim code
+	AddChange(ctx context.Context, c Change) error
+	AddEvents(ctx context.Context, events []Event) error
+
+	// AttributeEvents gives mac to events since that time that have peer's address
+	// and no MAC address.
+	AttributeEvents(ctx context.Context, mac MAC, peer string, since time.Time) error
+
+	// Prune deletes what is too old or too much, at most a few thousand rows, and
+	// tells whether there is more to delete.
+	Prune(ctx context.Context, p Prune) (more bool, err error)
+}
+
+// NodeQuery selects nodes. Zero fields select all.
+type NodeQuery struct {
+	Farmer  FarmerID
+	RunMode RunMode
+	Text    string   // part of the name, the arguments or the kernel, whatever the case
+	MACs    MACRange // in this range
+	After   MAC      // the page that follows this MAC address
+	Limit   int      // at most so many; 0: all
+}
+
+// EventQuery selects events, oldest first. Zero fields select all.
+type EventQuery struct {
+	MAC   MAC
+	After int64     // with a greater ID
+	Since time.Time // at that time or later
+	Limit int       // at most so many; 0: all
+	Last  bool      // the newest Limit of them, not the oldest; still oldest first
+}
+
+// ChangeQuery selects changes, newest first. Zero fields select all.
+type ChangeQuery struct {
+	Subject string
+	Limit   int
+}
+
+// Prune says what need not be kept.
+type Prune struct {
+	EventsBefore time.Time // events that are older
+	EventsKept   int       // all but about so many events; 0: keep all
+	SeenBefore   time.Time // unregistered MAC addresses not seen since
+	SeenKept     int       // all but so many unregistered MAC addresses; 0: keep all
+}
+
+// MACRange is the MAC addresses from Lo to Hi, both included; the zero value is
+// all of them.
+type MACRange struct{ Lo, Hi MAC }
+
+// ParseMACPrefix reads the beginning of a MAC address, in any notation and of any
+// number of digits: "52:54", "5254.0", "525400". The error is an [Error] with
+// code [Invalid].
+func ParseMACPrefix(s string) (MACRange, error) {
+	digits := strings.NewReplacer(":", "", "-", "", ".", "").Replace(strings.TrimSpace(s))
+	if len(digits) > 12 {
+		return MACRange{}, Errorf(Invalid, "bad start of a MAC address %q: more than twelve digits", clip(s, 40))
+	}
+	var r MACRange
+	for i := range 12 {
+		lo, hi := uint64(0), uint64(0xf)
+		if i < len(digits) {
+			d, err := strconv.ParseUint(digits[i:i+1], 16, 4)
+			if err != nil {
+				return MACRange{}, Errorf(Invalid, "bad start of a MAC address %q: accepted are hexadecimal digits, with or without separators", clip(s, 40))
+			}
+			lo, hi = d, d
+		}
+		shift := 4 * (1 - i%2)
+		r.Lo[i/2] |= byte(lo << shift)
+		r.Hi[i/2] |= byte(hi << shift)
+	}
+	return r, nil
+}

@@ -1,0 +1,595 @@
+// Package storetest says what every [provisioning.Store] does: one suite of tests,
+// run against each of them.
+package storetest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"farmboot/provisioning"
+)
+
+// Open opens an empty store, or, called again with the same name, another handle
+// on the same store, as another process would have. It closes them at the end of
+// the test.
+type Open func(t *testing.T, name string) provisioning.Store
+
+// patience is how long a test waits for what happens at once.
+const patience = 30 * time.Second
+
+// Noon is a time like those that stores keep: whole milliseconds, UTC.
+var Noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// Run runs the suite.
+func Run(t *testing.T, open Open) {
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, Open)
+	}{
+		{"nodes", nodes},
+		{"node queries", nodeQueries},
+		{"farmers", farmers},
+		{"tokens", tokens},
+		{"events", events},
+		{"events of an address get their node", attribution},
+		{"seen", seen},
+		{"changes", changes},
+		{"prune", prune},
+		{"a transaction is all or nothing", allOrNothing},
+		{"writers at once lose nothing", writersAtOnce},
+		{"two handles see each other's changes at once", twoHandles},
+		{"watch tells of another handle's changes", watch},
+		{"a cancelled context ends a wait", cancelled},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, open) })
+	}
+}
+
+// MAC is a made-up MAC address for each n.
+func MAC(n int) provisioning.MAC {
+	return provisioning.MAC{0x52, 0x54, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}
+}
+
+func update(t *testing.T, s provisioning.Store, fn func(provisioning.Tx) error) {
+	t.Helper()
+	if err := s.Update(t.Context(), fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantCode(t *testing.T, err error, want provisioning.Code) {
+	t.Helper()
+	if got := provisioning.ErrorCode(err); got != want {
+		t.Errorf("error code %q, want %q: %v", got, want, err)
+	}
+}
+
+func wantEqual(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+func nodes(t *testing.T, open Open) {
+	s, ctx := open(t, "a"), t.Context()
+	n := provisioning.Node{MAC: MAC(1), RunMode: "prod", Args: `a="b c" ü`, Kernel: "v3.efi", Name: "Röck 1", Created: Noon, Updated: Noon}
+	_, err := s.Node(ctx, n.MAC)
+	wantCode(t, err, provisioning.NotFound)
+
+	update(t, s, func(tx provisioning.Tx) error {
+		if err := tx.PutNode(ctx, n); err != nil {
+			return err
+		}
+		got, err := tx.Node(ctx, n.MAC) // reads its own writes
+		wantEqual(t, "node inside", got, n)
+		return err
+	})
+	got, err := s.Node(ctx, n.MAC)
+	wantCode(t, err, "")
+	wantEqual(t, "node", got, n)
+
+	n.Farmer, n.RunMode, n.Name, n.Updated = 4294967295, "test", "", Noon.Add(time.Hour)
+	update(t, s, func(tx provisioning.Tx) error {
+		if err := tx.PutFarmer(ctx, provisioning.Farmer{ID: n.Farmer}); err != nil {
+			return err
+		}
+		return tx.PutNode(ctx, n)
+	})
+	got, err = s.Node(ctx, n.MAC)
+	wantCode(t, err, "")
+	wantEqual(t, "replaced node", got, n)
+
+	err = s.Update(ctx, func(tx provisioning.Tx) error {
+		return tx.PutNode(ctx, provisioning.Node{MAC: MAC(2), Farmer: 77, RunMode: "prod"})
+	})
+	wantCode(t, err, provisioning.Conflict) // no such farmer
+
+	update(t, s, func(tx provisioning.Tx) error {
+		if err := tx.DeleteNode(ctx, MAC(9)); err != nil { // nothing there
+			return err
+		}
+		return tx.DeleteNode(ctx, n.MAC)
+	})
+	_, err = s.Node(ctx, n.MAC)
+	wantCode(t, err, provisioning.NotFound)
+}
+
+func nodeQueries(t *testing.T, open Open) {
+	s, ctx := open(t, "a"), t.Context()
+	update(t, s, func(tx provisioning.Tx) error {
+		if err := tx.PutFarmer(ctx, provisioning.Farmer{ID: 5, Name: "Five"}); err != nil {
+			return err
+		}
+		for i := range 10 {
+			n := provisioning.Node{MAC: MAC(i), RunMode: "prod", Name: fmt.Sprintf("Node_%d%%", i)}
+			if i%2 == 0 {
+				n.Farmer = 5
+			}
+			if i == 7 {
+				n.RunMode, n.Args, n.Kernel = "dev", "Console=ttyS0", "K.efi"
+			}
+			if err := tx.PutNode(ctx, n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	prefix := func(s string) provisioning.MACRange {
+		r, err := provisioning.ParseMACPrefix(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for _, test := range []struct {
+		name  string
+		query provisioning.NodeQuery
+		want  []int
+	}{
+		{"all", provisioning.NodeQuery{}, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}},
+		{"farmer", provisioning.NodeQuery{Farmer: 5}, []int{0, 2, 4, 6, 8}},
+		{"nobody's", provisioning.NodeQuery{Farmer: 6}, nil},
+		{"run mode", provisioning.NodeQuery{RunMode: "dev"}, []int{7}},
+		{"text in a name, whatever the case", provisioning.NodeQuery{Text: "nODE_3"}, []int{3}},
+		{"text in arguments", provisioning.NodeQuery{Text: "console="}, []int{7}},
+		{"text in a kernel", provisioning.NodeQuery{Text: "k.EFI"}, []int{7}},
+		{"a percent sign is no wildcard", provisioning.NodeQuery{Text: "4%"}, []int{4}},
+		{"an underscore is no wildcard", provisioning.NodeQuery{Text: "_4_"}, nil},
+		{"prefix", provisioning.NodeQuery{MACs: prefix("52:54:00:00:00:0")}, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}},
+		{"whole address as a prefix", provisioning.NodeQuery{MACs: prefix("525400000003")}, []int{3}},
+		{"other prefix", provisioning.NodeQuery{MACs: prefix("53")}, nil},
+		{"first page", provisioning.NodeQuery{Limit: 3}, []int{0, 1, 2}},
+		{"second page", provisioning.NodeQuery{Limit: 3, After: MAC(2)}, []int{3, 4, 5}},
+		{"page of a farmer", provisioning.NodeQuery{Farmer: 5, Limit: 2, After: MAC(2)}, []int{4, 6}},
+		{"everything at once", provisioning.NodeQuery{Farmer: 5, RunMode: "prod", Text: "node", MACs: prefix("52"), After: MAC(5), Limit: 9}, []int{6, 8}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			found, err := s.Nodes(ctx, test.query)
+			wantCode(t, err, "")
+			var got []int
+			for _, n := range found {
+				got = append(got, int(n.MAC[5]))
+			}
+			wantEqual(t, "nodes", got, test.want)
+		})
+	}
+}
+
+func farmers(t *testing.T, open Open) {
+	s, ctx := open(t, "a"), t.Context()
+	_, err := s.Farmer(ctx, 5)
+	wantCode(t, err, provisioning.NotFound)
+	update(t, s, func(tx provisioning.Tx) error {
+		for _, f := range []provisioning.Farmer{{ID: 4294967295}, {ID: 5}, {ID: 5, Name: "Five"}} {
+			if err := tx.PutFarmer(ctx, f); err != nil {
+				return err
+			}
+		}
+		return tx.PutNode(ctx, provisioning.Node{MAC: MAC(1), Farmer: 5, RunMode: "prod"})
+	})
+	got, err := s.Farmers(ctx)
+	wantCode(t, err, "")
+	wantEqual(t, "farmers", got, []provisioning.Farmer{{ID: 5, Name: "Five"}, {ID: 4294967295}})
+	f, err := s.Farmer(ctx, 5)
+	wantCode(t, err, "")
+	wantEqual(t, "farmer", f, provisioning.Farmer{ID: 5, Name: "Five"})
+
+	wantCode(t, s.Update(ctx, func(tx provisioning.Tx) error { return tx.DeleteFarmer(ctx, 5) }), provisioning.Conflict)
+	wantCode(t, s.Update(ctx, func(tx provisioning.Tx) error { return tx.PutFarmer(ctx, provisioning.Farmer{}) }), provisioning.Internal)
+	update(t, s, func(tx provisioning.Tx) error { return tx.DeleteFarmer(ctx, 4294967295) })
+	_, err = s.Farmer(ctx, 4294967295)
+	wantCode(t, err, provisioning.NotFound)
+}
+
+func tokens(t *testing.T, open Open) {
+	s, ctx := open(t, "a"), t.Context()
+	admin := provisioning.Token{ID: "ONE", Role: provisioning.RoleAdmin, Created: Noon, Hash: provisioning.SecretsHash{1, 2, 3}}
+	farmer := provisioning.Token{ID: "TWO", Role: provisioning.RoleFarmer, Farmer: 5, Created: Noon.Add(time.Second), Hash: provisioning.SecretsHash{4}}
+	update(t, s, func(tx provisioning.Tx) error {
+		if err := tx.PutFarmer(ctx, provisioning.Farmer{ID: 5}); err != nil {
+			return err
+		}
+		if err := tx.PutToken(ctx, farmer); err != nil {
+			return err
+		}
+		return tx.PutToken(ctx, admin)
+	})
+	got, err := s.Tokens(ctx)
+	wantCode(t, err, "")
+	wantEqual(t, "tokens", got, []provisioning.Token{admin, farmer})
+	farmer.LastUsed = Noon.Add(time.Minute)
+	update(t, s, func(tx provisioning.Tx) error { return tx.PutToken(ctx, farmer) })
+	one, err := s.Token(ctx, "TWO")
+	wantCode(t, err, "")
+	wantEqual(t, "token", one, farmer)
+
+	update(t, s, func(tx provisioning.Tx) error { return tx.DeleteFarmer(ctx, 5) })
+	_, err = s.Token(ctx, "TWO")
+	wantCode(t, err, provisioning.NotFound) // went with its farmer
+	update(t, s, func(tx provisioning.Tx) error { return tx.DeleteToken(ctx, "ONE") })
+	_, err = s.Token(ctx, "ONE")
+	wantCode(t, err, provisioning.NotFound)
+}
+
+// addEvents stores n events, a second apart, of MAC(1) and MAC(2) in turn.
+func addEvents(t *testing.T, s provisioning.Store, n int) []provisioning.Event {
+	t.Helper()
+	var list []provisioning.Event
+	for i := range n {
+		list = append(list, provisioning.Event{At: Noon.Add(time.Duration(i) * time.Second), MAC: MAC(1 + i%2), Stage: provisioning.StageOffer})
+	}
+	if err := s.UpdateLazily(t.Context(), func(tx provisioning.Tx) error { return tx.AddEvents(t.Context(), list) }); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := s.Events(t.Context(), provisioning.EventQuery{})
+	wantCode(t, err, "")
+	return stored
+}
+
+func events(t *testing.T, open Open) {
+	s, ctx := open(t, "a"), t.Context()
+	id, err := s.LastEventID(ctx)
+	wantCode(t, err, "")
+	wantEqual(t, "last ID of none", id, int64(0))
+	full := provisioning.Event{
+		At: Noon, MAC: MAC(1), Peer: netip.MustParseAddr("10.0.0.7"), Stage: provisioning.StageKernel, Detail: "prod.efi",
+		Bytes: 1 << 40, Size: 1<<40 + 1, Duration: 1234567 * time.Nanosecond,
+	}
+	bare := provisioning.Event{At: Noon, Peer: netip.MustParseAddr("fe80::1"), Stage: provisioning.StageNBP}
+	update(t, s, func(tx provisioning.Tx) error { return tx.AddEvents(ctx, []provisioning.Event{full, bare}) })
+	got, err := s.Events(ctx, provisioning.EventQuery{})
+	wantCode(t, err, "")
+	if len(got) != 2 || got[0].ID <= 0 || got[1].ID <= got[0].ID {
+		t.Fatalf("stored events %v, want two with growing IDs", got)
+	}
+	full.ID, bare.ID = got[0].ID, got[1].ID
+	wantEqual(t, "events", got, []provisioning.Event{full, bare})
+
+	s = open(t, "b")
+	stored := addEvents(t, s, 6)
+	for _, test := range []struct {
+		name  string
+		query provisioning.EventQuery
+		want  []int
+	}{
+		{"of a node", provisioning.EventQuery{MAC: MAC(1)}, []int{0, 2, 4}},
+		{"after an ID", provisioning.EventQuery{After: stored[3].ID}, []int{4, 5}},
+		{"since a time", provisioning.EventQuery{Since: Noon.Add(4 * time.Second)}, []int{4, 5}},
+		{"the first", provisioning.EventQuery{Limit: 2}, []int{0, 1}},
+		{"the last", provisioning.EventQuery{Limit: 2, Last: true}, []int{4, 5}},
+		{"the last of a node", provisioning.EventQuery{MAC: MAC(1), Limit: 2, Last: true}, []int{2, 4}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var want []provisioning.Event
+			for _, i := range test.want {
+				want = append(want, stored[i])
+			}
+			got, err := s.Events(ctx, test.query)
+			wantCode(t, err, "")
+			wantEqual(t, "events", got, want)
+		})
+	}
+	id, err = s.LastEventID(ctx)
+	wantCode(t, err, "")
+	wantEqual(t, "last ID", id, stored[5].ID)
+}
+
+func attribution(t *testing.T, open Open) {
+	s, ctx := open(t, "a"), t.Context()
+	peer := netip.MustParseAddr("10.0.0.7")
+	update(t, s, func(tx provisioning.Tx) error {
+		err := tx.AddEvents(ctx, []provisioning.Event{
+			{At: Noon.Add(-time.Hour), Peer: peer, Stage: provisioning.StageNBP},
+			{At: Noon, Peer: peer, Stage: provisioning.StageNBP},
+			{At: Noon, MAC: MAC(2), Peer: peer, Stage: provisioning.StageNBP},
+			{At: Noon, Peer: netip.MustParseAddr("10.0.0.8"), Stage: provisioning.StageNBP},
+		})
+		if err != nil {
+			return err
+		}
+		return tx.AttributeEvents(ctx, MAC(1), peer.String(), Noon.Add(-time.Minute))
+	})
+	all, err := s.Events(ctx, provisioning.EventQuery{})
+	wantCode(t, err, "")
+	var got []provisioning.MAC
+	for _, e := range all {
+		got = append(got, e.MAC)
+	}
+	wantEqual(t, "MAC addresses", got, []provisioning.MAC{{}, MAC(1), MAC(2), {}})
+}
+
+func seen(t *testing.T, open Open) {
+	s, ctx := open(t, "a"), t.Context()
+	_, err := s.Seen(ctx, MAC(1))
+	wantCode(t, err, provisioning.NotFound)
+	_, err = s.SeenByCode(ctx, "AAAAAA")
+	wantCode(t, err, provisioning.NotFound)
+	d := provisioning.Discovered{
+		MAC: MAC(1), Machine: provisioning.Machine{Arch: "UEFI x64", Firmware: "PXEClient", UUID: "4c4c4544"},
+		FirstSeen: Noon, LastSeen: Noon.Add(time.Hour), Boots: 3, Code: "AAAAAA",
+	}
+	later := provisioning.Discovered{MAC: MAC(2), FirstSeen: Noon, LastSeen: Noon.Add(2 * time.Hour), Boots: 1, Code: "CCCCCC"}
+	update(t, s, func(tx provisioning.Tx) error {
+		if err := tx.PutSeen(ctx, later); err != nil {
+			return err
+		}
+		return tx.PutSeen(ctx, d)
+	})
+	got, err := s.Seen(ctx, d.MAC)
+	wantCode(t, err, "")
+	wantEqual(t, "seen", got, d)
+	got, err = s.SeenByCode(ctx, "CCCCCC")
+	wantCode(t, err, "")
+	wantEqual(t, "seen by code", got, later)
+
+	clash := provisioning.Discovered{MAC: MAC(3), Code: "AAAAAA"}
+	wantCode(t, s.Update(ctx, func(tx provisioning.Tx) error { return tx.PutSeen(ctx, clash) }), provisioning.Conflict)
+
+	list := func(limit int) []provisioning.Discovered {
+		t.Helper()
+		l, err := s.Unregistered(ctx, limit)
+		wantCode(t, err, "")
+		return l
+	}
+	wantEqual(t, "unregistered", list(0), []provisioning.Discovered{later, d})
+	wantEqual(t, "unregistered, one", list(1), []provisioning.Discovered{later})
+	update(t, s, func(tx provisioning.Tx) error {
+		return tx.PutNode(ctx, provisioning.Node{MAC: MAC(2), RunMode: "prod"})
+	})
+	wantEqual(t, "unregistered, one less", list(0), []provisioning.Discovered{d})
+}
+
+func changes(t *testing.T, open Open) {
+	s, ctx := open(t, "a"), t.Context()
+	first := provisioning.Change{At: Noon, Actor: "root", From: "cli", Action: "node add", Subject: "x", After: json.RawMessage(`{"a":1}`)}
+	second := provisioning.Change{At: Noon, Actor: "root", From: "cli", Action: "node rm", Subject: "x", Before: json.RawMessage(`{"a":1}`)}
+	other := provisioning.Change{At: Noon, Actor: "TWO", From: "10.0.0.1", Action: "farmer add", Subject: "y"}
+	update(t, s, func(tx provisioning.Tx) error {
+		for _, c := range []provisioning.Change{first, other, second} {
+			if err := tx.AddChange(ctx, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, test := range []struct {
+		name  string
+		query provisioning.ChangeQuery
+		want  []provisioning.Change
+	}{
+		{"all", provisioning.ChangeQuery{}, []provisioning.Change{second, other, first}},
+		{"of x", provisioning.ChangeQuery{Subject: "x"}, []provisioning.Change{second, first}},
+		{"newest", provisioning.ChangeQuery{Limit: 1}, []provisioning.Change{second}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := s.Changes(ctx, test.query)
+			wantCode(t, err, "")
+			for i := range got {
+				got[i].ID = 0
+			}
+			wantEqual(t, "changes", got, test.want)
+		})
+	}
+}
+
+func prune(t *testing.T, open Open) {
+	ctx := t.Context()
+	pruneAll := func(s provisioning.Store, p provisioning.Prune) (steps int) {
+		for more := true; more; steps++ {
+			update(t, s, func(tx provisioning.Tx) (err error) { more, err = tx.Prune(ctx, p); return err })
+		}
+		return steps
+	}
+	t.Run("by age", func(t *testing.T) {
+		s := open(t, "age")
+		addEvents(t, s, 5000)
+		if steps := pruneAll(s, provisioning.Prune{EventsBefore: Noon.Add(4990 * time.Second)}); steps < 2 {
+			t.Errorf("5000 events went in %d step, want small ones", steps)
+		}
+		left, err := s.Events(ctx, provisioning.EventQuery{})
+		wantCode(t, err, "")
+		wantEqual(t, "events left", len(left), 10)
+	})
+	t.Run("by count", func(t *testing.T) {
+		s := open(t, "count")
+		addEvents(t, s, 100)
+		pruneAll(s, provisioning.Prune{EventsKept: 10})
+		left, err := s.Events(ctx, provisioning.EventQuery{})
+		wantCode(t, err, "")
+		wantEqual(t, "events left", len(left), 10)
+		pruneAll(s, provisioning.Prune{})
+		left, err = s.Events(ctx, provisioning.EventQuery{})
+		wantCode(t, err, "")
+		wantEqual(t, "events left without a limit", len(left), 10)
+	})
+	t.Run("seen", func(t *testing.T) {
+		s := open(t, "seen")
+		update(t, s, func(tx provisioning.Tx) error {
+			for i := range 10 {
+				d := provisioning.Discovered{MAC: MAC(i), LastSeen: Noon.Add(time.Duration(i) * time.Hour), Code: fmt.Sprint(i)}
+				if err := tx.PutSeen(ctx, d); err != nil {
+					return err
+				}
+			}
+			return tx.PutNode(ctx, provisioning.Node{MAC: MAC(0), RunMode: "prod"})
+		})
+		left := func() (got []int) {
+			list, err := s.Unregistered(ctx, 0)
+			wantCode(t, err, "")
+			for _, d := range list {
+				got = append(got, int(d.MAC[5]))
+			}
+			return got
+		}
+		pruneAll(s, provisioning.Prune{SeenBefore: Noon.Add(3 * time.Hour)})
+		wantEqual(t, "left after age", left(), []int{9, 8, 7, 6, 5, 4, 3})
+		pruneAll(s, provisioning.Prune{SeenKept: 2})
+		wantEqual(t, "left after count", left(), []int{9, 8})
+		_, err := s.Seen(ctx, MAC(0))
+		wantCode(t, err, "") // a node's stays
+	})
+}
+
+func allOrNothing(t *testing.T, open Open) {
+	s, ctx := open(t, "a"), t.Context()
+	refusal := provisioning.Errorf(provisioning.Invalid, "no")
+	err := s.Update(ctx, func(tx provisioning.Tx) error {
+		if err := tx.PutNode(ctx, provisioning.Node{MAC: MAC(1), RunMode: "prod"}); err != nil {
+			return err
+		}
+		return refusal
+	})
+	if err != error(refusal) {
+		t.Errorf("error %v, want the function's own", err)
+	}
+	_, err = s.Node(ctx, MAC(1))
+	wantCode(t, err, provisioning.NotFound)
+
+	func() {
+		defer func() { recover() }()
+		_ = s.Update(ctx, func(tx provisioning.Tx) error {
+			_ = tx.PutNode(ctx, provisioning.Node{MAC: MAC(1), RunMode: "prod"})
+			panic("in the middle")
+		})
+	}()
+	_, err = s.Node(ctx, MAC(1))
+	wantCode(t, err, provisioning.NotFound)
+	update(t, s, func(tx provisioning.Tx) error { // and the store goes on
+		return tx.PutNode(ctx, provisioning.Node{MAC: MAC(1), RunMode: "prod"})
+	})
+}
+
+// writersAtOnce has many goroutines, on two handles, each read a counter and write
+// it back, one more. Were any of them not alone, the sum would be short.
+func writersAtOnce(t *testing.T, open Open) {
+	ctx := t.Context()
+	handles := []provisioning.Store{open(t, "a"), open(t, "a")}
+	update(t, handles[0], func(tx provisioning.Tx) error {
+		return tx.PutNode(ctx, provisioning.Node{MAC: MAC(1), RunMode: "prod", Name: "0"})
+	})
+	const writers, rounds = 8, 25
+	var wg sync.WaitGroup
+	for i := range writers {
+		s := handles[i%2]
+		write := s.Update
+		if i%3 == 0 {
+			write = s.UpdateLazily
+		}
+		wg.Go(func() {
+			for range rounds {
+				err := write(ctx, func(tx provisioning.Tx) error {
+					n, err := tx.Node(ctx, MAC(1))
+					if err != nil {
+						return err
+					}
+					var count int
+					if _, err := fmt.Sscan(n.Name, &count); err != nil {
+						return err
+					}
+					n.Name = fmt.Sprint(count + 1)
+					return tx.PutNode(ctx, n)
+				})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := s.Nodes(ctx, provisioning.NodeQuery{}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	n, err := handles[1].Node(ctx, MAC(1))
+	wantCode(t, err, "")
+	wantEqual(t, "counter", n.Name, fmt.Sprint(writers*rounds))
+}
+
+func twoHandles(t *testing.T, open Open) {
+	a, b, ctx := open(t, "a"), open(t, "a"), t.Context()
+	for i := range 20 {
+		writer, reader := a, b
+		if i%2 == 1 {
+			writer, reader = b, a
+		}
+		want := provisioning.Node{MAC: MAC(1), RunMode: "prod", Name: fmt.Sprint(i)}
+		update(t, writer, func(tx provisioning.Tx) error { return tx.PutNode(ctx, want) })
+		got, err := reader.Node(ctx, MAC(1))
+		wantCode(t, err, "")
+		wantEqual(t, "node", got, want)
+	}
+}
+
+func watch(t *testing.T, open Open) {
+	a, b := open(t, "a"), open(t, "a")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	changed := a.Watch(ctx)
+	// Watch begins on its own time: write until it has noticed.
+	deadline := time.After(patience)
+	for i, noticed := 0, false; !noticed; i++ {
+		update(t, b, func(tx provisioning.Tx) error {
+			return tx.PutNode(ctx, provisioning.Node{MAC: MAC(1), RunMode: "prod", Name: fmt.Sprint(i)})
+		})
+		pause := time.NewTimer(50 * time.Millisecond)
+		select {
+		case <-changed:
+			noticed = true
+		case <-pause.C:
+		case <-deadline:
+			t.Fatal("no word of another handle's changes")
+		}
+	}
+	cancel()
+	for {
+		select {
+		case _, open := <-changed:
+			if !open {
+				return
+			}
+		case <-deadline:
+			t.Fatal("the channel is not closed at the end of its context")
+		}
+	}
+}
+
+func cancelled(t *testing.T, open Open) {
+	s := open(t, "a")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Update(ctx, func(provisioning.Tx) error { return nil }); err == nil {
+		t.Error("no error from Update with a context that has ended")
+	}
+	if _, err := s.Nodes(ctx, provisioning.NodeQuery{}); err == nil {
+		t.Error("no error from Nodes with a context that has ended")
+	}
+}
