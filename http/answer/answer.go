@@ -1,0 +1,168 @@
+package answer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"farmboot/provisioning"
+)
+
+// Handler answers a request, or returns why not and has written nothing then.
+type Handler func(w http.ResponseWriter, r *http.Request) error
+
+// Failure writes an error as the answer: [Plain] or [JSON].
+type Failure func(w http.ResponseWriter, r *http.Request, err error)
+
+// Adapter makes handlers. It is safe for concurrent use.
+type Adapter struct {
+	log      *slog.Logger
+	now      func() time.Time
+	requests *prometheus.CounterVec
+	sent     *prometheus.CounterVec
+}
+
+// NewAdapter returns an adapter that logs to log and counts in reg.
+func NewAdapter(log *slog.Logger, now func() time.Time, reg prometheus.Registerer) *Adapter {
+	a := &Adapter{
+		log: log, now: now,
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "farmboot_http_requests_total", Help: "HTTP requests answered, by handler and status.",
+		}, []string{"handler", "status"}),
+		sent: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "farmboot_http_sent_bytes_total", Help: "Bytes of HTTP bodies sent, by handler.",
+		}, []string{"handler"}),
+	}
+	reg.MustRegister(a.requests, a.sent)
+	return a
+}
+
+// Handle makes an [http.Handler] of h: it counts, logs, recovers, and answers with
+// fail when h returns an error. name labels the metrics. The [http.ResponseWriter]
+// that h gets is a [*Recorder].
+func (a *Adapter) Handle(name string, fail Failure, h Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := a.now()
+		rec := &Recorder{ResponseWriter: w}
+		err := protect(h, rec, r)
+		if err != nil && rec.Status == 0 {
+			fail(rec, r, err)
+		}
+		if rec.Status == 0 {
+			rec.Status = http.StatusOK
+		}
+		a.requests.WithLabelValues(name, strconv.Itoa(rec.Status)).Inc()
+		a.sent.WithLabelValues(name).Add(float64(rec.Sent))
+		level := slog.LevelDebug
+		if err != nil && provisioning.ErrorCode(err) == provisioning.Internal {
+			level = slog.LevelError
+		}
+		a.log.Log(r.Context(), level, "http request", "handler", name, "method", r.Method, "path", r.URL.EscapedPath(),
+			"peer", r.RemoteAddr, "status", rec.Status, "bytes", rec.Sent, "dur", a.now().Sub(start), "err", err)
+	})
+}
+
+// protect runs h and turns a panic into an error. It lets [http.ErrAbortHandler]
+// pass, which is net/http's way to break a connection off.
+func protect(h Handler, w http.ResponseWriter, r *http.Request) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if p == http.ErrAbortHandler {
+				panic(p)
+			}
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return h(w, r)
+}
+
+// Recorder notes status and length of an answer. It passes files on to the
+// connection's own ReadFrom, so that the kernel sends them (sendfile(2)), and
+// gives up on a peer that takes nothing for stallLimit.
+type Recorder struct {
+	http.ResponseWriter
+	Status int   // 0: nothing was sent yet
+	Sent   int64 // bytes of the body
+}
+
+// A peer may take stallLimit for a chunk: a link of 70 kbit/s still gets through,
+// and a dead one does not hold a file open for hours.
+const (
+	stallLimit = 2 * time.Minute
+	chunkSize  = 1 << 20
+)
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *Recorder) WriteHeader(status int) {
+	if w.Status == 0 && status >= 200 {
+		w.Status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [io.Writer].
+func (w *Recorder) Write(b []byte) (int, error) {
+	if w.Status == 0 {
+		w.Status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(b)
+	w.Sent += int64(n)
+	return n, err
+}
+
+// ReadFrom implements [io.ReaderFrom], which io.Copy inside [http.ServeContent]
+// looks for. An *io.LimitedReader of an *os.File is what net/http hands to
+// sendfile.
+func (w *Recorder) ReadFrom(src io.Reader) (total int64, err error) {
+	if w.Status == 0 {
+		w.Status = http.StatusOK
+	}
+	limit := int64(1<<63 - 1)
+	if lr, ok := src.(*io.LimitedReader); ok {
+		src, limit = lr.R, lr.N
+	}
+	control := http.NewResponseController(w.ResponseWriter)
+	defer func() { _ = control.SetWriteDeadline(time.Time{}) }() // the connection may serve more
+	for total < limit {
+		size := min(chunkSize, limit-total)
+		if err := control.SetWriteDeadline(time.Now().Add(stallLimit)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return total, err
+		}
+		n, err := io.Copy(w.ResponseWriter, &io.LimitedReader{R: src, N: size})
+		total += n
+		w.Sent += n
+		if err != nil || n < size {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// Unwrap lets [http.ResponseController] reach the connection.
+func (w *Recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// PeerOf is the address that r came from; zero for the Unix socket.
+func PeerOf(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
+}
+
+// LocalOf is the address of ours that r came to; zero if it is not known.
+func LocalOf(r *http.Request) netip.Addr {
+	if a, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}

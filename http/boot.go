@@ -1,0 +1,232 @@
+package http
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"farmboot/http/answer"
+	"farmboot/ipxe"
+	"farmboot/ipxe/kernel"
+	"farmboot/provisioning"
+)
+
+// Boot is the boot plane. All fields are required.
+type Boot struct {
+	Answer *answer.Adapter
+	Now    func() time.Time
+	// Site is the appliance as a node sees it that reached us at that address of
+	// ours; the zero address stands for the first LAN interface.
+	Site func(local netip.Addr) ipxe.Site
+	// Admit decides what a node gets that asks for its script.
+	Admit func(context.Context, provisioning.MAC) (provisioning.Assignment, error)
+	// Program returns a network boot program, or the autoexec.ipxe beside it, as
+	// TFTP gives it.
+	Program func(name string, local netip.Addr) (File, error)
+	Kernels *kernel.Store
+	// RootPEM is the certificate that nodes and browsers are to trust; empty: none
+	// of ours.
+	RootPEM func() []byte
+	Metrics prometheus.Gatherer
+	Record  provisioning.Record
+}
+
+// File is something to be sent.
+type File struct {
+	Name        string
+	ContentType string
+	ETag        string // strong, quoted (RFC 9110 section 8.8.3)
+	Content     interface {
+		io.ReaderAt
+		Size() int64
+	}
+}
+
+// serve sends f: whole, in ranges, or not at all if the client has it.
+func (f File) serve(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", f.ContentType)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Etag", f.ETag)
+	http.ServeContent(w, r, f.Name, time.Time{}, io.NewSectionReader(f.Content, 0, f.Content.Size()))
+}
+
+// Routes adds every route of the boot plane to r.
+func (b *Boot) Routes(r *mux.Router) {
+	get := func(path, name string, h answer.Handler) {
+		r.Handle(path, b.Answer.Handle(name, answer.Plain, h)).Methods(http.MethodGet, http.MethodHead)
+	}
+	get("/provision/{mac}", "provision", b.provision)
+	get("/boot/{name}", "boot", b.program)
+	get("/kernel/{name:(?:net/)?[^/]*}", "kernel", b.kernel)
+	get("/ca.pem", "ca", b.caPEM)
+	get("/healthz", "healthz", b.healthz)
+	metrics := promhttp.HandlerFor(b.Metrics, promhttp.HandlerOpts{})
+	get("/metrics", "metrics", func(w http.ResponseWriter, r *http.Request) error { metrics.ServeHTTP(w, r); return nil })
+}
+
+// provision answers /provision/MAC: the boot script of that node. What we refuse a
+// node it is told in a script, because iPXE shows nothing of an error's text.
+func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
+	text, err := unescape(mux.Vars(r)["mac"])
+	if err != nil {
+		return err
+	}
+	mac, err := provisioning.ParseMAC(text)
+	if err != nil {
+		return err
+	}
+	a, err := b.Admit(r.Context(), mac)
+	if err != nil {
+		return err
+	}
+	script, ev, err := b.orders(a, mac, r)
+	if err != nil {
+		return err
+	}
+	if ev.Stage != "" && r.Method == http.MethodGet {
+		ev.At, ev.MAC, ev.Peer = b.Now(), mac, answer.PeerOf(r)
+		b.Record(ev)
+	}
+	// Whole, or nothing of it: half a script would be run.
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(script)))
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	_, err = w.Write(script)
+	return err
+}
+
+// orders renders what a node is told, and the event that this is, if it is one.
+func (b *Boot) orders(a provisioning.Assignment, mac provisioning.MAC, r *http.Request) ([]byte, provisioning.Event, error) {
+	site := b.Site(answer.LocalOf(r))
+	switch a.Policy {
+	case provisioning.Ignore:
+		return nil, provisioning.Event{}, provisioning.Errorf(provisioning.NotFound, "%s is not registered, and unregistered machines are ignored here", mac)
+	case provisioning.Exit:
+		script, err := site.Exit(mac)
+		return script, provisioning.Event{Stage: provisioning.StageExit, Detail: "not registered: sent on to its next boot device"}, err
+	case provisioning.Hold:
+		again := r.URL.Query().Get("held") != ""
+		script, err := site.Hold(mac, a.Code, again)
+		if again {
+			return script, provisioning.Event{}, err
+		}
+		return script, provisioning.Event{Stage: provisioning.StageHold, Detail: "not registered: waits with claim code " + a.Code}, err
+	}
+	script, err := b.nodeScript(site, a)
+	if err != nil && provisioning.ErrorCode(err) != provisioning.Internal {
+		reason := err.Error()
+		script, err = site.Refused(a.Node, reason)
+		return script, provisioning.Event{Stage: provisioning.StageRefused, Detail: reason}, err
+	}
+	return script, provisioning.Event{Stage: provisioning.StageScript, Detail: describe(a)}, err
+}
+
+// nodeScript is the script of a node that boots a kernel that is there.
+func (b *Boot) nodeScript(site ipxe.Site, a provisioning.Assignment) ([]byte, error) {
+	if _, err := b.Kernels.Stat(ipxe.NodeTarget(a.Node).KernelPath()); err != nil {
+		return nil, err
+	}
+	return site.Node(a)
+}
+
+func describe(a provisioning.Assignment) string {
+	d := "runmode " + string(a.Node.RunMode)
+	if a.Node.Farmer != 0 {
+		d += ", farmer " + a.Node.Farmer.String()
+	}
+	if !a.Registered {
+		d += " (the default: not registered)"
+	}
+	return d
+}
+
+// program answers /boot/NAME for UEFI HTTP Boot: the same files as TFTP, and
+// autoexec.ipxe, which iPXE looks for beside itself.
+func (b *Boot) program(w http.ResponseWriter, r *http.Request) error {
+	f, err := b.Program(mux.Vars(r)["name"], answer.LocalOf(r))
+	if err != nil {
+		return err
+	}
+	start := b.Now()
+	f.serve(w, r)
+	b.recordTransfer(w, r, provisioning.StageNBP, f.Name+" by HTTP", f.Content.Size(), start)
+	return nil
+}
+
+// kernel answers /kernel/NAME and /kernel/net/NAME, and the SHA-256 of each at the
+// same URL plus ".sha256".
+func (b *Boot) kernel(w http.ResponseWriter, r *http.Request) error {
+	name, err := unescape(mux.Vars(r)["name"])
+	if err != nil {
+		return err
+	}
+	f, fi, err := b.Kernels.Open(name)
+	if stem, ok := strings.CutSuffix(name, ".sha256"); ok && err != nil {
+		sum, err := b.Kernels.SHA256(stem)
+		if err != nil {
+			return err
+		}
+		return writeSum(w, sum, stem)
+	}
+	if err != nil {
+		if r.Method == http.MethodGet {
+			b.Record(provisioning.Event{At: b.Now(), Peer: answer.PeerOf(r), Stage: provisioning.StageRefused, Detail: answer.PublicMessage(err)})
+		}
+		return err
+	}
+	defer f.Close()
+	h := w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Etag", `"`+kernel.Version(fi)+`"`)
+	start := b.Now()
+	http.ServeContent(w, r, fi.Name(), fi.ModTime(), f)
+	b.recordTransfer(w, r, provisioning.StageKernel, name, fi.Size(), start)
+	return nil
+}
+
+// recordTransfer records what a node was sent of a file.
+func (b *Boot) recordTransfer(w http.ResponseWriter, r *http.Request, stage provisioning.Stage, what string, size int64, start time.Time) {
+	rec, ok := w.(*answer.Recorder)
+	if !ok || r.Method == http.MethodHead || rec.Sent == 0 || rec.Status >= 300 {
+		return
+	}
+	now := b.Now()
+	b.Record(provisioning.Event{
+		At: now, Peer: answer.PeerOf(r), Stage: stage, Detail: what,
+		Bytes: rec.Sent, Size: size, Duration: now.Sub(start),
+	})
+}
+
+// caPEM answers /ca.pem.
+func (b *Boot) caPEM(w http.ResponseWriter, r *http.Request) error {
+	pem := b.RootPEM()
+	if len(pem) == 0 {
+		return provisioning.Errorf(provisioning.NotFound, "this appliance uses a public certificate: there is no certificate authority of its own to trust")
+	}
+	w.Header().Set("Content-Type", "application/x-pem-file")
+	http.ServeContent(w, r, "ca.pem", time.Time{}, bytes.NewReader(pem))
+	return nil
+}
+
+// healthz answers 200 as long as we can answer at all.
+func (b *Boot) healthz(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_, err := w.Write([]byte("ok\n"))
+	return err
+}

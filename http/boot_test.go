@@ -1,0 +1,296 @@
+package http_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	apphttp "farmboot/http"
+	"farmboot/http/answer"
+	"farmboot/ipxe"
+	"farmboot/ipxe/kernel"
+	"farmboot/provisioning"
+)
+
+// bench is a boot plane with fakes around it.
+type bench struct {
+	apphttp.Boot
+	t       *testing.T
+	dir     string // kernels
+	nodes   map[provisioning.MAC]provisioning.Assignment
+	failing error // of the store
+
+	mu     sync.Mutex
+	events []provisioning.Event
+}
+
+func newBench(t *testing.T) *bench {
+	b := &bench{t: t, dir: t.TempDir(), nodes: map[provisioning.MAC]provisioning.Assignment{}}
+	reg := prometheus.NewRegistry()
+	now := func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
+	b.Boot = apphttp.Boot{
+		Answer: answer.NewAdapter(slog.New(slog.DiscardHandler), now, reg), Now: now, Metrics: reg,
+		Site: func(local netip.Addr) ipxe.Site {
+			return ipxe.Site{
+				Composer: ipxe.Composer{KernelArgs: "version=v3", RunModes: provisioning.RunModes{"prod": "Production", "test": "Testing"}},
+				Base:     "http://192.0.2.1",
+			}
+		},
+		Admit: func(_ context.Context, m provisioning.MAC) (provisioning.Assignment, error) {
+			return b.nodes[m], b.failing
+		},
+		Program: func(name string, _ netip.Addr) (apphttp.File, error) {
+			if name != "ipxe.efi" {
+				return apphttp.File{}, provisioning.Errorf(provisioning.NotFound, "no such program")
+			}
+			return apphttp.File{Name: name, ContentType: "application/efi", ETag: `"1"`, Content: bytes.NewReader([]byte("MZ-program"))}, nil
+		},
+		Kernels: kernel.Open(b.dir, filepath.Join(b.dir, "net")),
+		RootPEM: func() []byte { return []byte("PEM") },
+		Record: func(e provisioning.Event) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.events = append(b.events, e)
+		},
+	}
+	b.write("net/prod.efi", "MZ prod kernel")
+	b.write("zos.efi", "MZ zos kernel")
+	return b
+}
+
+func (b *bench) write(name, content string) {
+	b.t.Helper()
+	path := filepath.Join(b.dir, name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o644)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// do asks for a request target just as it is written.
+func (b *bench) do(method, target string, header ...string) *http.Response {
+	b.t.Helper()
+	req := httptest.NewRequest(method, "http://evil.example"+target, nil)
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	apphttp.Plane(&b.Boot).ServeHTTP(w, req)
+	return w.Result()
+}
+
+func body(t *testing.T, r *http.Response) string {
+	t.Helper()
+	s, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(s)
+}
+
+var mac = provisioning.MAC{0x52, 0x54, 0, 0, 0, 0xb1}
+
+func TestProvision(t *testing.T) {
+	node := provisioning.Node{MAC: mac, RunMode: "prod", Farmer: 9}
+	noKernel := provisioning.Node{MAC: mac, RunMode: "test"}
+	for _, tt := range []struct {
+		name   string
+		gets   provisioning.Assignment
+		target string
+		status int
+		stage  provisioning.Stage
+		says   string
+	}{
+		{"registered", provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: node}, "/provision/52:54:00:00:00:b1", 200, provisioning.StageScript, "runmode=prod farmer_id=9"},
+		{"other notation", provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: node}, "/provision/52-54-00-00-00-B1/", 200, provisioning.StageScript, "farmer_id=9"},
+		{"percent-encoded", provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: node}, "/provision/52%3A54%3A00%3A00%3A00%3Ab1?uuid=1", 200, provisioning.StageScript, "farmer_id=9"},
+		{"too many digits", provisioning.Assignment{Policy: provisioning.Boot, Node: node}, "/provision/525400000000b1", 400, "", "bad MAC address"},
+		{"default", provisioning.Assignment{Policy: provisioning.Boot, Node: node}, "/provision/5254000000b1", 200, provisioning.StageScript, "not registered"},
+		{"no kernel", provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: noKernel}, "/provision/5254000000b1", 200, provisioning.StageRefused, "missing kernel net/test.efi"},
+		{"hold", provisioning.Assignment{Policy: provisioning.Hold, Code: "K7XQ"}, "/provision/5254000000b1", 200, provisioning.StageHold, "claim code .. K7XQ"},
+		{"hold again", provisioning.Assignment{Policy: provisioning.Hold, Code: "K7XQ"}, "/provision/5254000000b1?held=1", 200, "", "sleep 2"},
+		{"exit", provisioning.Assignment{Policy: provisioning.Exit}, "/provision/5254000000b1", 200, provisioning.StageExit, "\nexit\n"},
+		{"ignore", provisioning.Assignment{Policy: provisioning.Ignore}, "/provision/5254000000b1", 404, "", "ignored"},
+		{"group address", provisioning.Assignment{}, "/provision/ff:ff:ff:ff:ff:ff", 400, "", "group address"},
+		{"no MAC", provisioning.Assignment{}, "/provision/nonsense", 400, "", "accepted are"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t)
+			b.nodes[mac] = tt.gets
+			r := b.do("GET", tt.target)
+			text := body(t, r)
+			if r.StatusCode != tt.status || !strings.Contains(text, tt.says) {
+				t.Errorf("status %d: %s", r.StatusCode, text)
+			}
+			if r.StatusCode == 200 && !strings.HasPrefix(text, "#!ipxe\n") || r.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
+				t.Errorf("not a script: %v %s", r.Header, text)
+			}
+			if r.StatusCode >= 400 && strings.Count(text, "\n") != 1 {
+				t.Errorf("not one line: %q", text)
+			}
+			if strings.Contains(text, "evil.example") {
+				t.Errorf("the Host header is in the script: %s", text)
+			}
+			var stages []provisioning.Stage
+			for _, e := range b.events {
+				stages = append(stages, e.Stage)
+				if e.MAC != mac || e.Peer != netip.MustParseAddr("192.0.2.1") || e.At.IsZero() || e.Detail == "" {
+					t.Errorf("event %+v", e)
+				}
+			}
+			if fmt.Sprint(stages) != fmt.Sprint([]provisioning.Stage{tt.stage}) && (tt.stage != "" || len(stages) > 0) {
+				t.Errorf("events %v, want %q", stages, tt.stage)
+			}
+		})
+	}
+}
+
+func TestStoreFailureIsNotNotFound(t *testing.T) {
+	b := newBench(t)
+	b.failing = provisioning.Errorf(provisioning.Unavailable, "the database does not answer")
+	r := b.do("GET", "/provision/5254000000b1")
+	if r.StatusCode != 503 || r.Header.Get("Retry-After") == "" {
+		t.Errorf("status %d, %v", r.StatusCode, r.Header)
+	}
+	b.failing = errors.New("secret path")
+	r = b.do("GET", "/provision/5254000000b1")
+	if text := body(t, r); r.StatusCode != 500 || strings.Contains(text, "secret") {
+		t.Errorf("status %d: %s", r.StatusCode, text)
+	}
+}
+
+func TestKernel(t *testing.T) {
+	b := newBench(t)
+	r := b.do("GET", "/kernel/net/prod.efi")
+	etag := r.Header.Get("Etag")
+	if text := body(t, r); r.StatusCode != 200 || text != "MZ prod kernel" || etag == "" || strings.HasPrefix(etag, "W/") || r.ContentLength != 14 {
+		t.Errorf("%d %q %v", r.StatusCode, text, r.Header)
+	}
+	if len(b.events) != 1 || b.events[0].Stage != provisioning.StageKernel || b.events[0].Bytes != 14 || b.events[0].Size != 14 {
+		t.Errorf("events %+v", b.events)
+	}
+	for _, tt := range []struct {
+		method, target string
+		header         []string
+		status         int
+		body           string
+	}{
+		{"HEAD", "/kernel/zos.efi", nil, 200, ""},
+		{"GET", "/kernel/zos.efi/", nil, 200, "MZ zos kernel"},
+		{"GET", "/kernel/zos.efi", []string{"Range", "bytes=3-5"}, 206, "zos"},
+		{"GET", "/kernel/zos.efi", []string{"Range", "bytes=99-"}, 416, ""},
+		{"GET", "/kernel/net/prod.efi", []string{"If-None-Match", etag}, 304, ""},
+		{"GET", "/kernel/net/prod.efi", []string{"Range", "bytes=0-1", "If-Range", etag}, 206, "MZ"},
+		{"GET", "/kernel/net/prod.efi", []string{"Range", "bytes=0-1", "If-Range", `"other"`}, 200, "MZ prod kernel"},
+		{"GET", "/kernel/zos.efi.sha256", nil, 200, ""},
+		{"GET", "/kernel/absent.efi", nil, 404, ""},
+		{"GET", "/kernel/absent.efi.sha256", nil, 404, ""},
+		{"GET", "/kernel/../boot_test.go", nil, 404, ""},
+		{"GET", "/kernel/..%2Fsecret", nil, 404, ""},
+		{"GET", "/kernel/net/..%2Fzos.efi", nil, 404, ""},
+		{"GET", "/kernel/", nil, 404, ""},
+		{"GET", "/kernel/net", nil, 404, ""},
+		{"GET", "/kernel/%00", nil, 404, ""},
+		{"POST", "/kernel/zos.efi", nil, 405, ""},
+	} {
+		r := b.do(tt.method, tt.target, tt.header...)
+		text := body(t, r)
+		if strings.HasSuffix(tt.target, ".efi.sha256") && tt.status == 200 {
+			if len(text) != 64+2+len("zos.efi")+1 || !strings.HasSuffix(text, "  zos.efi\n") {
+				t.Errorf("%s: %q", tt.target, text)
+			}
+			continue
+		}
+		if r.StatusCode != tt.status || tt.body != "" && text != tt.body {
+			t.Errorf("%s %s %v: %d %q, want %d %q", tt.method, tt.target, tt.header, r.StatusCode, text, tt.status, tt.body)
+		}
+		if tt.status == 404 && strings.Count(text, "\n") != 1 {
+			t.Errorf("%s: not one line: %q", tt.target, text)
+		}
+	}
+}
+
+func TestOtherRoutes(t *testing.T) {
+	b := newBench(t)
+	for _, tt := range []struct {
+		target string
+		status int
+		says   string
+	}{
+		{"/healthz", 200, "ok"},
+		{"/metrics", 200, "farmboot_http_requests_total"},
+		{"/ca.pem", 200, "PEM"},
+		{"/boot/ipxe.efi", 200, "MZ-program"},
+		{"/boot/other.efi", 404, "no such program"},
+		{"/nothing", 404, "nothing here"},
+	} {
+		r := b.do("GET", tt.target)
+		if text := body(t, r); r.StatusCode != tt.status || !strings.Contains(text, tt.says) {
+			t.Errorf("%s: %d %q", tt.target, r.StatusCode, text)
+		}
+	}
+}
+
+// TestKernelGoesBySendfile: net/http uses sendfile(2) when the connection's own
+// ReadFrom is given an *io.LimitedReader of an *os.File. Nothing of ours may
+// stand between.
+func TestKernelGoesBySendfile(t *testing.T) {
+	b := newBench(t)
+	b.write("big.efi", "MZ"+strings.Repeat("x", 3<<20))
+	w := &probe{ResponseRecorder: httptest.NewRecorder()}
+	apphttp.Plane(&b.Boot).ServeHTTP(w, httptest.NewRequest("GET", "/kernel/big.efi", nil))
+	if w.Body.Len() != 3<<20+2 || w.files != w.Body.Len() {
+		t.Errorf("%d bytes, of which %d straight from the file", w.Body.Len(), w.files)
+	}
+}
+
+// probe counts the bytes that it is given as a file.
+type probe struct {
+	*httptest.ResponseRecorder
+	files int
+}
+
+func (p *probe) ReadFrom(r io.Reader) (int64, error) {
+	n, err := io.Copy(p.Body, r)
+	if lr, ok := r.(*io.LimitedReader); ok {
+		if _, ok := lr.R.(*os.File); ok {
+			p.files += int(n)
+		}
+	}
+	return n, err
+}
+
+func TestServeEndsWithItsContext(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- apphttp.Serve(ctx, ln, apphttp.Plane(&newBench(t).Boot), slog.New(slog.DiscardHandler))
+	}()
+	r, err := http.Get("http://" + ln.Addr().String() + "/healthz")
+	if err != nil || r.StatusCode != 200 {
+		t.Fatal(r, err)
+	}
+	r.Body.Close()
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Serve returned %v", err)
+	}
+}
