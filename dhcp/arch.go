@@ -1,0 +1,38 @@
+package dhcp
+
+import "github.com/insomniacslk/dhcp/iana"
+
+// Program is the network boot program for a client system architecture.
+type Program struct {
+	Platform string // for people, and a metric's label: "UEFI x64"
+	File     string // its name: over TFTP as it is, over HTTP below /boot/
+	HTTP     bool   // the client is UEFI HTTP Boot: it wants a URL
+	BIOS     bool   // the client is a BIOS PXE ROM
+}
+
+// ProgramFor returns what a client system architecture (option 93, RFC 4578
+// section 2.1 and IANA's registry) boots. This is the only place that maps one
+// to the other.
+//
+// 7 and 9 are both x64: RFC 4578 calls them "EFI BC" and "EFI x86-64", its
+// erratum and every firmware since swap them. 6 (ia32 UEFI) and 10 (32-bit ARM)
+// are absent on purpose: there is no binary that they could run.
+func ProgramFor(arch iana.Arch) (Program, bool) {
+	switch arch {
+	case iana.INTEL_X86PC: // 0
+		return Program{Platform: "BIOS", File: "undionly.kpxe", BIOS: true}, true
+	case iana.EFI_X86_64, iana.EFI_BC: // 7, 9
+		return Program{Platform: "UEFI x64", File: "ipxe.efi"}, true
+	case iana.EFI_ARM64: // 11
+		return Program{Platform: "UEFI arm64", File: "ipxe-arm64.efi"}, true
+	case iana.EFI_RISCV64: // 27
+		return Program{Platform: "UEFI riscv64", File: "ipxe-riscv64.efi"}, true
+	case iana.EFI_X86_64_HTTP: // 16
+		return Program{Platform: "UEFI x64", File: "ipxe.efi", HTTP: true}, true
+	case iana.EFI_ARM64_HTTP: // 19
+		return Program{Platform: "UEFI arm64", File: "ipxe-arm64.efi", HTTP: true}, true
+	case iana.EFI_RISCV64_HTTP: // 28
+		return Program{Platform: "UEFI riscv64", File: "ipxe-riscv64.efi", HTTP: true}, true
+	}
+	return Program{}, false
+}

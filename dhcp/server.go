@@ -1,0 +1,252 @@
+package dhcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+
+	"farmboot/provisioning"
+)
+
+// Config is what a [Server] needs. Every field but Learn is required.
+type Config struct {
+	Responder Responder
+
+	// Policy looks up what a MAC address gets. It has 50 ms; if it fails, the
+	// client gets DefaultPolicy: a broken store must not stop a farm from booting.
+	Policy        func(context.Context, provisioning.MAC) (provisioning.Policy, error)
+	DefaultPolicy provisioning.Policy
+
+	Record provisioning.Record
+	// Learn is told which IP address a MAC address asks the DHCP server for, so
+	// that whoever knows only the one can tell the other. May be nil.
+	Learn func(netip.Addr, provisioning.MAC)
+
+	Log     *slog.Logger
+	Now     func() time.Time
+	Metrics prometheus.Registerer
+}
+
+// Server answers what comes in on sockets.
+type Server struct {
+	Config
+	metrics    *metrics
+	refusals   *refusals
+	complaints *rate.Limiter // bounds the log lines about faults of ours
+}
+
+// NewServer makes a server and registers its metrics.
+func NewServer(c Config) (*Server, error) {
+	m, err := newMetrics(c.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("register dhcp metrics: %w", err)
+	}
+	if c.Learn == nil {
+		c.Learn = func(netip.Addr, provisioning.MAC) {}
+	}
+	return &Server{Config: c, metrics: m, refusals: newRefusals(), complaints: rate.NewLimiter(1, 10)}, nil
+}
+
+// workersPerConn packets of a socket are handled at once: while one waits for the
+// store, others go on. The queue before them is the socket's receive buffer; when
+// that is full the kernel drops, and firmware asks again.
+const workersPerConn = 4
+
+// policyTimeout bounds the look-up of a MAC address.
+const policyTimeout = 50 * time.Millisecond
+
+// Serve answers packets from all conns until ctx ends, and returns nil then, or
+// the first error that makes a socket useless. It closes the conns.
+func (s *Server) Serve(ctx context.Context, conns ...*Conn) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, conn := range conns {
+		stop := context.AfterFunc(ctx, func() { conn.Close() })
+		defer stop()
+		for range workersPerConn {
+			w := &worker{Server: s, conn: conn, in: make([]byte, 1500), out: make([]byte, 0, 1500)}
+			group.Go(func() error { return w.run(ctx) })
+		}
+	}
+	err := group.Wait()
+	for _, conn := range conns {
+		conn.Close()
+	}
+	return err
+}
+
+// worker handles the packets of one socket, one at a time, in its own memory.
+type worker struct {
+	*Server
+	conn    *Conn
+	in, out []byte
+	req     dhcpv4.DHCPv4
+}
+
+func (w *worker) run(ctx context.Context) error {
+	for {
+		n, peer, err := w.conn.read(w.in)
+		switch {
+		case err == nil:
+			w.handle(ctx, w.in[:n], peer)
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("%s on %s: %w", w.conn.in.Service, w.conn.in.Interface, err)
+		default: // the interface is down, or an ICMP error came back: neither ends a server
+			w.Log.Warn("cannot receive", "service", w.conn.in.Service, "iface", w.conn.in.Interface, "err", err)
+			if pause(ctx, time.Second) != nil {
+				return nil
+			}
+		}
+	}
+}
+
+// pause waits for d, or returns the error of ctx if that ends first.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// handle answers one packet and counts what became of it. A panic costs that
+// packet only.
+func (w *worker) handle(ctx context.Context, packet []byte, peer netip.AddrPort) {
+	result := resultPanic
+	defer func() {
+		if p := recover(); p != nil {
+			w.Log.Error("packet handler panicked", "panic", p, "peer", peer, "stack", string(debug.Stack()))
+		}
+		w.metrics.packets.WithLabelValues(string(w.conn.in.Service), result).Inc()
+	}()
+	if err := w.answer(ctx, packet, peer); err != nil {
+		result = errorResult(err)
+		w.Log.Debug("packet not answered", "iface", w.conn.in.Interface, "peer", peer, "reason", err)
+		return
+	}
+	result = resultAnswered
+}
+
+// answer is the way of a packet: decode, learn, parse, look up, decide, send. The
+// error says why there was no answer.
+func (w *worker) answer(ctx context.Context, packet []byte, peer netip.AddrPort) error {
+	if err := Decode(packet, &w.req); err != nil {
+		return err
+	}
+	w.learn(peer)
+	if _, ok := answerTo(w.req.MessageType(), w.conn.in.Service); !ok {
+		return ErrNotForUs
+	}
+	client, err := ParseClient(&w.req)
+	if err != nil {
+		if errors.Is(err, ErrUnknownArch) || errors.Is(err, ErrRaspberryPi) {
+			w.refuse(client.MAC, peer, err)
+		}
+		return err
+	}
+	if w.conn.in.Service == ProxyDHCP {
+		w.event(provisioning.StageDiscover, client.MAC, peer, client.String())
+	}
+	reply, err := w.Responder.Reply(client, &w.req, w.conn.in, w.policy(ctx, client.MAC))
+	if err != nil {
+		w.refuse(client.MAC, peer, err)
+		return err
+	}
+	w.out = Append(w.out[:0], reply)
+	to := Destination(&w.req, peer, w.conn.in)
+	if err := w.conn.write(w.out, to); err != nil {
+		if w.complaints.Allow() {
+			w.Log.Warn("cannot send reply", "iface", w.conn.in.Interface, "mac", client.MAC, "to", to, "err", err)
+		}
+		return err
+	}
+	w.sent(client, reply, peer)
+	return nil
+}
+
+// learn takes note of the address that a REQUEST is about: what it asks the DHCP
+// server for, or has already.
+func (w *worker) learn(peer netip.AddrPort) {
+	if t := w.req.MessageType(); t != dhcpv4.MessageTypeRequest && t != dhcpv4.MessageTypeInform {
+		return
+	}
+	mac, ok := hardwareAddr(&w.req)
+	if !ok || w.req.OpCode != dhcpv4.OpcodeBootRequest {
+		return
+	}
+	for _, ip := range []net.IP{
+		w.req.Options.Get(dhcpv4.OptionRequestedIPAddress),
+		w.req.ClientIPAddr,
+	} {
+		if a, ok := address(ip); ok {
+			w.Learn(a, mac)
+			return
+		}
+	}
+	if w.conn.in.Service == BootServer && !peer.Addr().IsUnspecified() {
+		w.Learn(peer.Addr(), mac)
+	}
+}
+
+// policy looks up what a MAC address gets.
+func (w *worker) policy(ctx context.Context, mac provisioning.MAC) provisioning.Policy {
+	ctx, cancel := context.WithTimeout(ctx, policyTimeout)
+	defer cancel()
+	p, err := w.Policy(ctx, mac)
+	if err != nil {
+		if w.complaints.Allow() {
+			w.Log.Error("cannot look up node, using the default policy", "mac", mac, "policy", w.DefaultPolicy, "err", err)
+		}
+		return w.DefaultPolicy
+	}
+	return p
+}
+
+// refuse tells people, once, why a client that wants to boot gets no answer.
+func (w *worker) refuse(mac provisioning.MAC, peer netip.AddrPort, why error) {
+	now := w.Now()
+	if !w.refusals.tell(mac, now) {
+		return
+	}
+	w.Log.Warn("not booting client", "mac", mac, "iface", w.conn.in.Interface, "reason", why)
+	w.event(provisioning.StageRefused, mac, peer, why.Error())
+}
+
+// sent reports a reply that went out.
+func (w *worker) sent(c Client, reply *dhcpv4.DHCPv4, peer netip.AddrPort) {
+	w.metrics.replies.WithLabelValues(string(w.conn.in.Service), c.Program.Platform).Inc()
+	stage := provisioning.StageOffer
+	if w.conn.in.Service == BootServer {
+		stage = provisioning.StageBootServer
+	}
+	file := reply.BootFileName
+	if file == "" {
+		file = text(reply.Options.Get(dhcpv4.OptionBootfileName))
+	}
+	w.event(stage, c.MAC, peer, file)
+	w.Log.Info("answered", "stage", stage, "mac", c.MAC, "client", c.String(), "file", file, "iface", w.conn.in.Interface)
+}
+
+// event records what happened. The peer is the node, or the relay agent that
+// forwarded for it; a node that has no address yet has none here.
+func (w *worker) event(stage provisioning.Stage, mac provisioning.MAC, peer netip.AddrPort, detail string) {
+	e := provisioning.Event{At: w.Now(), MAC: mac, Stage: stage, Detail: detail}
+	if a := peer.Addr(); !a.IsUnspecified() {
+		e.Peer = a
+	}
+	w.Record(e)
+}

@@ -1,0 +1,355 @@
+package dhcp_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"farmboot/dhcp"
+	"farmboot/provisioning"
+)
+
+// appliance is a running Server on a LAN and what it told.
+type appliance struct {
+	*dhcp.Server
+	registry *prometheus.Registry
+	log      *strings.Builder
+	machine  *net.UDPConn // port 68 of the machine at the other end
+
+	stop func() // and wait until everything that came in is dealt with
+
+	mu      sync.Mutex
+	events  []provisioning.Event
+	learned map[netip.Addr]provisioning.MAC
+}
+
+// limit is how long a test waits for what must come.
+const limit = 20 * time.Second
+
+// startAppliance serves 67 and 4011 on a LAN of its own.
+func startAppliance(t *testing.T, change func(*dhcp.Config)) *appliance {
+	t.Helper()
+	server, machine := newLAN(t)
+	a := &appliance{registry: prometheus.NewRegistry(), log: new(strings.Builder), learned: map[netip.Addr]provisioning.MAC{}}
+	config := dhcp.Config{
+		Responder:     plain,
+		Policy:        func(context.Context, provisioning.MAC) (provisioning.Policy, error) { return provisioning.Boot, nil },
+		DefaultPolicy: provisioning.Boot,
+		Record: func(e provisioning.Event) {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.events = append(a.events, e)
+		},
+		Learn: func(ip netip.Addr, mac provisioning.MAC) {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			a.learned[ip] = mac
+		},
+		Log:     slog.New(slog.NewTextHandler(a.log, nil)),
+		Now:     func() time.Time { return time.Unix(1e9, 0) },
+		Metrics: a.registry,
+	}
+	if change != nil {
+		change(&config)
+	}
+	var err error
+	if a.Server, err = dhcp.NewServer(config); err != nil {
+		t.Fatal(err)
+	}
+	var conns []*dhcp.Conn
+	server.do(func() {
+		for in, port := range map[*dhcp.Ingress]int{&onLAN: 67, &on4011: 4011} {
+			conn, e := dhcp.Listen(t.Context(), *in, port)
+			err = errors.Join(err, e)
+			conns = append(conns, conn)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.machine = listenUDP(t, machine, "0.0.0.0:68")
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.Serve(ctx, conns...) }()
+	a.stop = sync.OnceFunc(func() {
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("Serve: %v", err)
+			}
+		case <-time.After(limit):
+			t.Error("Serve does not end with its context")
+		}
+	})
+	t.Cleanup(a.stop)
+	return a
+}
+
+// listenUDP opens a socket in a namespace, with room for a burst of answers.
+func listenUDP(t *testing.T, ns *namespace, address string) *net.UDPConn {
+	t.Helper()
+	var conn net.PacketConn
+	var err error
+	ns.do(func() { conn, err = net.ListenPacket("udp4", address) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	udp := conn.(*net.UDPConn)
+	t.Cleanup(func() { udp.Close() })
+	if err := errors.Join(udp.SetReadBuffer(4<<20), udp.SetReadDeadline(time.Now().Add(limit))); err != nil {
+		t.Fatal(err)
+	}
+	return udp
+}
+
+var (
+	everybody  = netip.MustParseAddrPort("255.255.255.255:67")
+	bootServer = netip.AddrPortFrom(serverIP, 4011)
+)
+
+func (a *appliance) send(t *testing.T, m *dhcpv4.DHCPv4, to netip.AddrPort) {
+	t.Helper()
+	if _, err := a.machine.WriteToUDPAddrPort(m.ToBytes(), to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// receive waits for one answer.
+func (a *appliance) receive(t *testing.T) (*dhcpv4.DHCPv4, netip.AddrPort) {
+	t.Helper()
+	buf := make([]byte, 1500)
+	n, from, err := a.machine.ReadFromUDPAddrPort(buf)
+	if err != nil {
+		t.Fatalf("no answer: %v", err)
+	}
+	m, err := dhcpv4.FromBytes(buf[:n])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+}
+
+// story lists the events so far: stage, peer and detail.
+func (a *appliance) story() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var s []string
+	for _, e := range a.events {
+		peer := "-"
+		if e.Peer.IsValid() {
+			peer = e.Peer.String()
+		}
+		s = append(s, strings.Join([]string{string(e.Stage), e.MAC.String(), peer, e.Detail}, " "))
+	}
+	return s
+}
+
+func TestServer_OffersAndAcknowledges(t *testing.T) {
+	a := startAppliance(t, nil)
+
+	// What nobody answers comes first: then the next answer is to something else.
+	a.send(t, discover(7, without(60)), everybody)
+	a.send(t, bootRequest(7, with(50, 192, 0, 2, 100)), everybody)
+	a.send(t, discover(6), everybody)
+	a.send(t, discover(6), everybody)
+	a.send(t, discover(0, func(m *dhcpv4.DHCPv4) { m.ClientHWAddr = net.HardwareAddr{0xb8, 0x27, 0xeb, 1, 2, 3} }), everybody)
+
+	a.send(t, discover(7), everybody)
+	offer, from := a.receive(t)
+	if offer.MessageType() != dhcpv4.MessageTypeOffer || file(offer) != "ipxe.efi" {
+		t.Errorf("got %s", offer.Summary())
+	}
+	if want := netip.AddrPortFrom(serverIP, 67); from != want {
+		t.Errorf("offer comes from %s, but siaddr and option 54 say %s", from, want)
+	}
+
+	a.send(t, bootRequest(7), bootServer)
+	ack, from := a.receive(t)
+	if ack.MessageType() != dhcpv4.MessageTypeAck || file(ack) != "ipxe.efi" || from != bootServer {
+		t.Errorf("from %s got %s", from, ack.Summary())
+	}
+
+	want := []string{
+		`refused 52:54:00:00:00:b1 192.0.2.100 client architecture is none that Farmboot boots: option 93 says 6 (EFI IA32), option 60 "PXEClient:Arch:00006:UNDI:003016"`,
+		"refused b8:27:eb:01:02:03 192.0.2.100 a Raspberry Pi claims to be a BIOS PC",
+		"discover 52:54:00:00:00:b1 192.0.2.100 UEFI x64, PXEClient",
+		"offer 52:54:00:00:00:b1 192.0.2.100 ipxe.efi",
+		"bootserver 52:54:00:00:00:b1 192.0.2.100 ipxe.efi",
+	}
+	a.stop()
+	// Several workers: the order of what was sent at once is open.
+	slices.Sort(want)
+	if diff := cmp.Diff(want, slices.Sorted(slices.Values(a.story()))); diff != "" {
+		t.Error(diff)
+	}
+	if got := a.learned[netip.MustParseAddr("192.0.2.100")]; got != testMAC {
+		t.Errorf("learned %v", a.learned)
+	}
+	if err := testutil.GatherAndCompare(a.registry, strings.NewReader(`
+# HELP farmboot_dhcp_packets_total Packets received on the proxyDHCP and PXE boot server ports, by what became of them.
+# TYPE farmboot_dhcp_packets_total counter
+farmboot_dhcp_packets_total{result="answered",service="bootserver"} 1
+farmboot_dhcp_packets_total{result="answered",service="proxydhcp"} 1
+farmboot_dhcp_packets_total{result="not_for_us",service="proxydhcp"} 1
+farmboot_dhcp_packets_total{result="not_netboot",service="proxydhcp"} 1
+farmboot_dhcp_packets_total{result="raspberry_pi",service="proxydhcp"} 1
+farmboot_dhcp_packets_total{result="unknown_arch",service="proxydhcp"} 2
+# HELP farmboot_dhcp_replies_total Offers (proxydhcp) and acknowledgements (bootserver) sent, by the client's platform.
+# TYPE farmboot_dhcp_replies_total counter
+farmboot_dhcp_replies_total{platform="UEFI x64",service="bootserver"} 1
+farmboot_dhcp_replies_total{platform="UEFI x64",service="proxydhcp"} 1
+`)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestServer_BurstOf256DiscoversLosesNone(t *testing.T) {
+	a := startAppliance(t, nil)
+	const machines = 256
+	for i := range machines {
+		a.send(t, discover(0, func(m *dhcpv4.DHCPv4) {
+			m.ClientHWAddr = net.HardwareAddr{0x52, 0x54, 0, 1, 0, byte(i)}
+			m.TransactionID = dhcpv4.TransactionID{9, 9, 9, byte(i)}
+		}), everybody)
+	}
+	offered := make(map[dhcpv4.TransactionID]bool)
+	for len(offered) < machines {
+		m, _ := a.receive(t)
+		offered[m.TransactionID] = true
+	}
+}
+
+func TestServer_BurstWaitsInTheSocketNotInMemory(t *testing.T) {
+	release := make(chan struct{})
+	a := startAppliance(t, func(c *dhcp.Config) {
+		c.Policy = func(context.Context, provisioning.MAC) (provisioning.Policy, error) {
+			<-release
+			return provisioning.Boot, nil
+		}
+	})
+	const machines = 1000 // the kernel's default buffer holds 125
+	for i := range machines {
+		a.send(t, discover(0, func(m *dhcpv4.DHCPv4) { m.TransactionID = dhcpv4.TransactionID{9, 9, byte(i >> 8), byte(i)} }), everybody)
+	}
+	close(release)
+	offered := make(map[dhcpv4.TransactionID]bool)
+	for len(offered) < machines {
+		m, _ := a.receive(t)
+		offered[m.TransactionID] = true
+	}
+}
+
+func TestServer_StoreThatFailsMeansTheDefaultPolicy(t *testing.T) {
+	a := startAppliance(t, func(c *dhcp.Config) {
+		c.Policy = func(ctx context.Context, _ provisioning.MAC) (provisioning.Policy, error) {
+			<-ctx.Done() // hangs: the server must not
+			return provisioning.Ignore, ctx.Err()
+		}
+	})
+	a.send(t, discover(7), everybody)
+	if m, _ := a.receive(t); file(m) != "ipxe.efi" {
+		t.Errorf("got %s", m.Summary())
+	}
+	a.stop()
+	if !strings.Contains(a.log.String(), "cannot look up node") {
+		t.Errorf("nobody is told: %s", a.log)
+	}
+}
+
+func TestServer_IgnoredMACGetsSilenceAndOneLine(t *testing.T) {
+	a := startAppliance(t, func(c *dhcp.Config) {
+		c.Policy = func(_ context.Context, mac provisioning.MAC) (provisioning.Policy, error) {
+			if mac == testMAC {
+				return provisioning.Ignore, nil
+			}
+			return provisioning.Boot, nil
+		}
+	})
+	for range 5 {
+		a.send(t, discover(7), everybody)
+	}
+	other := net.HardwareAddr{0x52, 0x54, 0, 0, 0, 0xb2}
+	a.send(t, discover(7, func(m *dhcpv4.DHCPv4) { m.ClientHWAddr = other }), everybody)
+	if m, _ := a.receive(t); m.ClientHWAddr.String() != other.String() {
+		t.Errorf("answered %s", m.ClientHWAddr)
+	}
+	a.stop()
+	if n := strings.Count(a.log.String(), "not booting client"); n != 1 {
+		t.Errorf("%d lines in the log: %s", n, a.log)
+	}
+}
+
+func TestServer_PanicCostsOnePacket(t *testing.T) {
+	a := startAppliance(t, func(c *dhcp.Config) {
+		c.Policy = func(_ context.Context, mac provisioning.MAC) (provisioning.Policy, error) {
+			if mac == testMAC {
+				panic("the store is on fire")
+			}
+			return provisioning.Boot, nil
+		}
+	})
+	for range 10 { // more than there are workers
+		a.send(t, discover(7), everybody)
+	}
+	a.send(t, discover(7, func(m *dhcpv4.DHCPv4) { m.ClientHWAddr = net.HardwareAddr{0x52, 0x54, 0, 0, 0, 0xb2} }), everybody)
+	a.receive(t)
+	a.stop()
+	if !strings.Contains(a.log.String(), "the store is on fire") {
+		t.Errorf("nobody is told: %s", a.log)
+	}
+}
+
+func TestListen_ErrorsSayWhatToDo(t *testing.T) {
+	server, _ := newLAN(t)
+	server.do(func() {
+		first, err := dhcp.Listen(t.Context(), onLAN, 67)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer first.Close()
+		if got := first.LocalAddr().Port(); got != 67 {
+			t.Errorf("bound to port %d", got)
+		}
+		_, err = dhcp.Listen(t.Context(), onLAN, 67)
+		if err == nil || !strings.HasPrefix(err.Error(), `port 67 on lan0 is in use: is another DHCP or PXE server (dnsmasq?) running on this host? "ss -lunp sport = :67" names it`) {
+			t.Errorf("second server on the port: %v", err)
+		}
+		missing := onLAN
+		missing.Interface = "lan7"
+		if _, err = dhcp.Listen(t.Context(), missing, 67); err == nil || !strings.Contains(err.Error(), "lan7") {
+			t.Errorf("no such interface: %v", err)
+		}
+	})
+}
+
+func TestServer_SocketClosedByOthersEndsServe(t *testing.T) {
+	server, _ := newLAN(t)
+	var conn *dhcp.Conn
+	var err error
+	server.do(func() { conn, err = dhcp.Listen(t.Context(), onLAN, 67) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	s, err := dhcp.NewServer(dhcp.Config{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Serve(t.Context(), conn); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("got %v", err)
+	}
+}
