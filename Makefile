@@ -1,0 +1,94 @@
+# Every target does its own set-up, on a fresh Debian machine too: it needs Go and,
+# where packages are missing, root. "make help" lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+MAKEFLAGS += --no-print-directory
+
+# Where administrators' programs and Go are, should PATH lack them.
+export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
+export CGO_ENABLED := 1# SQLite is C
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME ?= 10s
+CONFIG ?= appliance.toml
+# The iPXE binaries, and the Linux kernels that the boot tests boot.
+export FARMBOOT_TEMPLATE ?= /opt/ipxe-template
+export FARMBOOT_TEST_KERNELS ?= /var/cache/farmboot-test
+
+GOFILES = $(shell git ls-files -co --exclude-standard '*.go')
+TOOL = go tool -modfile=setup/tools.mod
+TEST = $(TOOL) gotestsum --format pkgname --format-hide-empty-pkg --jsonfile
+
+.PHONY: build run test unit e2e race fuzz bench cover lint fmt demo template testkernels doctor clean help
+
+build: ## Build bin/farmboot
+	@setup/packages.sh build
+	go build -buildvcs=false -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/farmboot
+
+run: build template ## Set everything up and run the daemon (as root; CONFIG=file)
+	bin/farmboot serve --config $(CONFIG)
+
+test: build ## Set up and run all tests: unit tests with the race detector, a short fuzz run, real boots
+	@setup/packages.sh test
+	@$(MAKE) template testkernels
+	@$(MAKE) unit
+	@$(MAKE) fuzz FUZZTIME=3s
+	@$(MAKE) e2e
+	@setup/count.sh bin/unit.json bin/e2e.json
+
+unit: ## Unit tests with the race detector, in random order
+	go vet ./...
+	@mkdir -p bin
+	$(TEST) bin/unit.json -- -race -shuffle=on -timeout 10m ./...
+
+race: unit ## The same as unit
+
+e2e: build ## Boot machines in QEMU through the built program, in network namespaces (as root)
+	@mkdir -p bin
+	$(TOOL) gotestsum --format testname --jsonfile bin/e2e.json -- -tags e2e -count=1 -timeout 25m ./cmd/farmboot/e2e/...
+
+fuzz: ## Run every fuzz target for FUZZTIME=10s
+	@setup/fuzz.sh $(FUZZTIME)
+
+bench: build ## Measure
+	@$(MAKE) template
+	go test -run '^$$' -bench . -benchmem ./...
+
+cover: ## Test coverage, as bin/cover.html
+	@mkdir -p bin
+	go test -coverprofile=bin/cover.out -coverpkg=./... ./...
+	go tool cover -func=bin/cover.out | tail -n 1
+	go tool cover -html=bin/cover.out -o bin/cover.html
+
+lint: ## Formatting, go vet, staticcheck, module files, shell scripts
+	@unformatted=$$($(TOOL) gofumpt -l $(GOFILES)); [ -z "$$unformatted" ] || { echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; }
+	go vet ./...
+	go vet -tags e2e ./...
+	$(TOOL) staticcheck -tags e2e ./...
+	go mod verify
+	@for f in .ci/run $$(git ls-files -co --exclude-standard '*.sh'); do sh -n $$f; done
+
+fmt: ## Format all Go files
+	$(TOOL) gofumpt -w $(GOFILES)
+
+demo: build ## Boot a machine through the appliance on a virtual LAN, and show its console (as root)
+	@setup/packages.sh test
+	@$(MAKE) template testkernels
+	go run ./setup/lab/demo
+
+template: ## Gather the iPXE binaries in /opt/ipxe-template
+	@setup/template.sh $(FARMBOOT_TEMPLATE)
+
+testkernels: ## Gather the Linux kernels that the boot tests boot
+	@setup/testkernel.sh $(FARMBOOT_TEST_KERNELS)
+
+doctor: build ## Look for what would stop a node from booting here
+	bin/farmboot doctor
+
+clean: ## Remove what was built
+	rm -rf bin
+
+help: ## List the targets
+	@sed -nE 's/^([a-z0-9]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 14

@@ -1,0 +1,226 @@
+#!/bin/sh
+# Gathers the iPXE binaries that farmboot builds its boot files from, verifies
+# them and puts them into one folder. Nothing else on this host changes: packages
+# are unpacked in a temporary folder, not installed.
+#
+#   setup/template.sh [--check | --update] [--from FOLDER] [DIR]
+#
+# DIR defaults to /opt/ipxe-template. A DIR that is already good is left alone.
+#   --check    only verify DIR: exit 0 if it is good, 1 if not
+#   --update   get the files again even if DIR is good
+#   --from     take the files from FOLDER, such as your own build of iPXE
+#
+# Without --from the files come from the package ipxe: from /usr/lib/ipxe if that
+# is installed and recent, else from the Debian mirror, suite trixie or newer.
+# Debian 12's (2019) and Ubuntu 24.04's (2022) packages are too old.
+#
+# DIR/.current links to one complete set of files, and each file in DIR is a link
+# through it; that one link is what changes when a set replaces another. So a
+# killed run leaves the old set or the new one, never a mixture.
+set -eu
+umask 022
+
+required='undionly.kpxe ipxe.lkrn ipxe.efi snponly.efi ipxe.iso'
+optional='ipxe-arm64.efi ipxe-riscv64.efi' # without them only those nodes do not boot
+installed=/usr/lib/ipxe
+# SHA-256 of the root certificate that iPXE trusts; ours takes its place in images.
+root=9faf717b7f8ca2f93c256c79f8ac5591895d66d1ff3bee6397a70d29c65eed1a
+
+. "$(dirname "$0")/debian.sh"
+
+# --- verification: each function prints what is wrong with a file, or nothing ---
+
+hex() { od -An -v -tx1 -j "$2" -N "$3" "$1" | tr -d ' \n'; }    # FILE OFFSET COUNT
+number() { od -An -tu4 -j "$2" -N 4 "$1" | tr -d ' \n'; }       # FILE OFFSET
+count() { LC_ALL=C grep -aoF "$2" "$1" | wc -l; }               # FILE TEXT
+wholehex() { od -An -v -tx1 "$1" | tr -d ' \n'; }               # FILE
+
+# The version that iPXE itself prints. Compressed files show none.
+version() { LC_ALL=C grep -aoE '[0-9]+\.[0-9]+\.[0-9]+\+[A-Za-z0-9.+~_-]*' "$1" | head -n 1 || true; }
+
+wrong_version() {
+	v=$(version "$1")
+	case $v in
+	'') say 'shows no version of iPXE' ;;
+	0.* | 1.[0-9].* | 1.1[0-9].* | 1.20.*) say "is iPXE $v: at least 1.21.1 of 2025 is needed" ;;
+	esac
+}
+
+wrong_efi() { # FILE MACHINE
+	[ "$(hex "$1" 0 2)" = 4d5a ] || { say 'is no EFI program (no MZ at its start)'; return; }
+	pe=$(number "$1" 60)
+	[ "$pe" -lt 65536 ] && [ "$(hex "$1" "$pe" 4)" = 50450000 ] || { say 'is no EFI program (no PE header)'; return; }
+	[ "$(hex "$1" $((pe + 4)) 2)" = "$2" ] || { say 'is for another processor'; return; }
+	[ "$(count "$1" '<CMDLINE>')" = 1 ] || { say 'is too old a build of iPXE: it cannot be given a script (no <CMDLINE> in it)'; return; }
+	[ "$(count "$1" autoexec.ipxe)" -ge 2 ] || { say 'is no build of iPXE that looks for autoexec.ipxe'; return; }
+	[ "$(wholehex "$1" | grep -o $root | wc -l)" = 1 ] || { say "does not hold the fingerprint of iPXE's root certificate once"; return; }
+	wrong_version "$1"
+}
+
+wrong_lkrn() {
+	[ "$(hex "$1" 510 2)" = 55aa ] && [ "$(hex "$1" 514 4)" = 48647253 ] || { say 'is no Linux boot image (no HdrS header)'; return; }
+	wrong_version "$1"
+}
+
+wrong_nbp() { [ "$(hex "$1" 0 5)" = ea0500c007 ] || say 'is no network boot program of iPXE'; }
+
+wrong_iso() {
+	[ "$(hex "$1" 32769 5)" = 4344303031 ] || { say 'is no ISO 9660 image'; return; }
+	[ "$(hex "$1" 510 2)" = 55aa ] || { say 'has no boot sector'; return; }
+	for part in ISOLINUX.BIN LDLINUX.C32 IPXE.KRN; do
+		[ "$(count "$1" $part)" -ge 1 ] || { say "has no $part in it"; return; }
+	done
+	wrong_version "$1"
+}
+
+wrong() { # FILE NAME
+	[ -f "$1" ] || { say 'is missing'; return; }
+	size=$(wc -c <"$1")
+	case $2 in
+	*.kpxe) least=40000 most=480000 ;;
+	*.lkrn) least=150000 most=4000000 ;;
+	*.efi) least=150000 most=8000000 ;;
+	*.iso) least=1000000 most=64000000 ;;
+	esac
+	[ "$size" -ge $least ] && [ "$size" -le $most ] || { say "is $size bytes long: $least to $most are expected"; return; }
+	case $2 in
+	*.kpxe) wrong_nbp "$1" ;;
+	*.lkrn) wrong_lkrn "$1" ;;
+	ipxe-arm64.efi) wrong_efi "$1" 64aa ;;
+	ipxe-riscv64.efi) wrong_efi "$1" 6450 ;;
+	*.efi) wrong_efi "$1" 6486 ;;
+	*.iso) wrong_iso "$1" ;;
+	esac
+}
+
+# Prints what is wrong with a folder of files, a line each; nothing if it is good.
+verify() { # FOLDER
+	for name in $required; do
+		why=$(wrong "$1/$name" "$name")
+		[ -z "$why" ] || say "$1/$name $why"
+	done
+	for name in $optional; do
+		[ -e "$1/$name" ] || continue
+		why=$(wrong "$1/$name" "$name")
+		[ -z "$why" ] || say "$1/$name $why"
+	done
+}
+
+# --- getting the package ---
+
+fetch() {
+	# Debian 13 and newer have a recent iPXE of their own; everything else takes that
+	# of Debian 13.
+	suite=trixie
+	case $(os ID):$(os VERSION_ID) in
+	debian:9 | debian:10 | debian:11 | debian:12) ;;
+	debian:*) suite=$(os VERSION_CODENAME) ;;
+	esac
+	debian_archive "$suite"
+	say "Getting the package ipxe of Debian $suite from $mirror (unpacked, not installed)."
+	unpack ipxe
+	from=$work/x/usr/lib/ipxe
+}
+
+# --- putting a set in place ---
+
+# Makes name in $dir a link through .current, in one step.
+link() { # NAME
+	[ "$(readlink "$dir/$1" 2>/dev/null || true)" = ".current/$1" ] && return
+	ln -s ".current/$1" "$new/.link"
+	mv -fT "$new/.link" "$dir/$1"
+}
+
+point() { # SET
+	ln -s "$1" "$new/.link"
+	mv -fT "$new/.link" "$dir/.current"
+}
+
+install_set() {
+	new=$(mktemp -d "$dir/.set-XXXXXX")
+	for name in $required $optional; do
+		[ ! -e "$from/$name" ] || cp -L "$from/$name" "$new/$name"
+	done
+	chmod 755 "$new"
+	chmod 644 "$new"/*
+	bad=$(verify "$new")
+	[ -z "$bad" ] || { rm -rf "$new"; die "what was copied is not good:
+$bad"; }
+	sync "$new"/* "$new" 2>/dev/null || sync
+	# Files that are not links yet become the old set first, so that here too one
+	# link changes all.
+	if [ ! -e "$dir/.current" ]; then
+		old=$(mktemp -d "$dir/.set-XXXXXX")
+		chmod 755 "$old"
+		for name in $required $optional; do
+			[ ! -e "$dir/$name" ] || cp -pL "$dir/$name" "$old/$name"
+		done
+		point "${old##*/}"
+	fi
+	# Links to files that only the new set has dangle until it is the current one.
+	for name in $required $optional; do
+		if [ -e "$dir/$name" ] || [ -e "$new/$name" ]; then link "$name"; fi
+	done
+	point "${new##*/}"
+	for name in $required $optional; do
+		[ -e "$new/$name" ] || rm -f "$dir/$name"
+	done
+	sync "$dir" 2>/dev/null || sync
+	sweep
+}
+
+# Removes sets that are not the current one: replaced, or left by a killed run.
+sweep() {
+	keep=$(readlink "$dir/.current")
+	for set in "$dir"/.set-*; do
+		[ "${set##*/}" = "$keep" ] || rm -rf "$set"
+	done
+}
+
+# --- the run ---
+
+check=false update=false from='' dir=/opt/ipxe-template
+while [ $# -gt 0 ]; do
+	case $1 in
+	--check) check=true ;;
+	--update) update=true ;;
+	--from) [ $# -ge 2 ] || die '--from needs a folder'; from=$2; update=true; shift ;;
+	-h | --help) sed -n '2,/^set -eu/{/^set/d;s/^# \{0,1\}//;p;}' "$0"; exit 0 ;;
+	-*) printf 'template.sh: unknown option %s; there are --check, --update, --from FOLDER\n' "$1" >&2; exit 2 ;;
+	*) dir=$1 ;;
+	esac
+	shift
+done
+
+bad=$(verify "$dir")
+if $check; then
+	[ -z "$bad" ] || { printf '%s\n' "$bad" >&2; die "$dir is not good: run setup/template.sh $dir"; }
+	say "$dir is good: iPXE $(version "$dir/ipxe.efi")."
+	exit 0
+fi
+if [ -z "$bad" ] && ! $update; then
+	say "$dir is already good: iPXE $(version "$dir/ipxe.efi"). Nothing to do."
+	exit 0
+fi
+
+mkdir -p "$dir" 2>/dev/null && [ -w "$dir" ] || die "cannot write to $dir: run as root, or make the folder and give it to $(id -un)"
+exec 9<"$dir"
+flock 9 # one run at a time
+workplace
+
+if [ -n "$from" ]; then
+	bad=$(verify "$from")
+	[ -z "$bad" ] || { printf '%s\n' "$bad" >&2; die "the files in $from will not do"; }
+elif [ -z "$(verify $installed)" ]; then
+	from=$installed
+else
+	fetch
+	bad=$(verify "$from")
+	[ -z "$bad" ] || { printf '%s\n' "$bad" >&2; die 'the package ipxe that the mirror has will not do'; }
+fi
+[ "$from" = "$installed" ] && say "Taking the files of the installed package from $installed."
+install_set
+say "$dir is ready: iPXE $(version "$dir/ipxe.efi")."
+for name in $optional; do
+	[ -e "$dir/$name" ] || say "There is no $name: nodes of that kind will not boot."
+done
