@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
-
-	"farmboot/setup"
 )
 
 // cli is the command line. Each command is a struct with its flags and a Run
@@ -17,7 +15,8 @@ import (
 type cli struct {
 	Config string `help:"Configuration file; by default ./appliance.toml, else /etc/farmboot/appliance.toml, if there is one." placeholder:"FILE" type:"path"`
 
-	Version versionCmd `cmd:"" help:"Print the version."`
+	ConfigCmd configCmd  `cmd:"" name:"config" help:"Look at the configuration."`
+	Version   versionCmd `cmd:"" help:"Print the version."`
 }
 
 // env is what commands see of the world.
@@ -28,9 +27,6 @@ type env struct {
 
 	configFile string // --config
 }
-
-// config reads the configuration.
-func (e *env) config() (setup.Config, error) { return setup.Load(e.configFile) }
 
 // Exit statuses.
 const (
