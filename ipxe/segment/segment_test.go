@@ -1,0 +1,138 @@
+package segment_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"pgregory.net/rapid"
+
+	"farmboot/ipxe/segment"
+)
+
+// drawFile draws a file together with the bytes that it ought to have.
+func drawFile(t *rapid.T) (*segment.File, []byte) {
+	var b segment.Builder
+	var want []byte
+	for range rapid.IntRange(0, 8).Draw(t, "steps") {
+		switch rapid.IntRange(0, 3).Draw(t, "step") {
+		case 0:
+			p := rapid.SliceOf(rapid.Byte()).Draw(t, "data")
+			b.Add(p)
+			want = append(want, p...)
+		case 1:
+			n := rapid.IntRange(0, 70_000).Draw(t, "zeros")
+			b.PadTo(int64(len(want) + n))
+			want = append(want, make([]byte, n)...)
+		case 2:
+			b.Align(16)
+			want = append(want, make([]byte, -len(want)&15)...)
+		case 3:
+			p := rapid.SliceOf(rapid.Byte()).Draw(t, "inner")
+			b.Append(segment.Of(p, nil, p))
+			want = append(append(want, p...), p...)
+		}
+		if b.Size() != int64(len(want)) {
+			t.Fatalf("Builder.Size() = %d, want %d", b.Size(), len(want))
+		}
+	}
+	f, err := b.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, want
+}
+
+func TestFileHoldsWhatWasAdded(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f, want := drawFile(t)
+		if f.Size() != int64(len(want)) {
+			t.Fatalf("Size() = %d, want %d", f.Size(), len(want))
+		}
+		if got := f.Bytes(); !bytes.Equal(got, want) {
+			t.Fatal("Bytes() differs from what was added")
+		}
+		var out bytes.Buffer
+		if n, err := f.WriteTo(&out); err != nil || n != f.Size() || !bytes.Equal(out.Bytes(), want) {
+			t.Fatalf("WriteTo wrote %d bytes, error %v", n, err)
+		}
+		if f.SHA256() != sha256.Sum256(want) {
+			t.Fatal("SHA256() differs from the digest of what was added")
+		}
+
+		off := rapid.Int64Range(0, f.Size()+10).Draw(t, "offset")
+		p := make([]byte, rapid.IntRange(0, 2000).Draw(t, "length"))
+		rest := want[min(off, f.Size()):]
+		n, err := f.ReadAt(p, off)
+		if n != min(len(p), len(rest)) || !bytes.Equal(p[:n], rest[:n]) {
+			t.Fatalf("ReadAt(%d bytes, %d) read %d bytes, or others", len(p), off, n)
+		}
+		if short := n < len(p); short != errors.Is(err, io.EOF) {
+			t.Fatalf("ReadAt read %d of %d bytes with error %v", n, len(p), err)
+		}
+	})
+}
+
+func TestReader(t *testing.T) {
+	var b segment.Builder
+	b.Add([]byte("front"))
+	b.PadTo(100)
+	b.Add([]byte("back"))
+	f, err := b.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := iotest.TestReader(f.Reader(), f.Bytes()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMistakeSticks(t *testing.T) {
+	var b segment.Builder
+	b.Add(make([]byte, 32))
+	b.PadTo(16)
+	b.PadTo(64)
+	if _, err := b.File(); err == nil || !strings.Contains(err.Error(), "pad to offset 0x10") {
+		t.Errorf("File() error = %v, want one about padding to 0x10", err)
+	}
+}
+
+func TestReadAtNegativeOffset(t *testing.T) {
+	if _, err := segment.Of([]byte("x")).ReadAt(make([]byte, 1), -1); err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("ReadAt(-1) error = %v, want a refusal", err)
+	}
+}
+
+// failAfter fails when more than n bytes are written to it.
+type failAfter struct{ n int }
+
+var errFull = errors.New("disk full")
+
+func (w *failAfter) Write(p []byte) (int, error) {
+	if len(p) > w.n {
+		n := w.n
+		w.n = 0
+		return n, errFull
+	}
+	w.n -= len(p)
+	return len(p), nil
+}
+
+func TestWriteToReportsWhatWasWritten(t *testing.T) {
+	var b segment.Builder
+	b.Add(make([]byte, 10))
+	b.PadTo(100_000)
+	f, err := b.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, limit := range []int{0, 5, 10, 50_000} {
+		if n, err := f.WriteTo(&failAfter{limit}); n != int64(limit) || !errors.Is(err, errFull) {
+			t.Errorf("WriteTo with room for %d bytes = %d, %v", limit, n, err)
+		}
+	}
+}
