@@ -1,0 +1,76 @@
+package binary
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"os"
+
+	"farmboot/ipxe/image/iso9660"
+)
+
+// BootBlocks are the parts of SYSLINUX that start a Linux kernel from a CD, or from
+// a stick that holds the same image, on BIOS. They are taken out of iPXE's own
+// ipxe.iso.
+type BootBlocks struct {
+	MBR      []byte // isohdpfx.bin: boot code for the first sector
+	Isolinux []byte // isolinux.bin: what the BIOS loads from a CD
+	Ldlinux  []byte // ldlinux.c32: what isolinux.bin loads; of the same version
+
+	digest [sha256.Size]byte
+}
+
+// BootBlocks returns the boot blocks for BIOS, or a [provisioning.Error] with code
+// Unavailable that says why there are none.
+func (t *Template) BootBlocks() (BootBlocks, error) { return t.blocks, t.broken }
+
+func loadBootBlocks(path string) (BootBlocks, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return BootBlocks{}, unusable(path, err)
+	}
+	defer f.Close()
+	b, err := readBootBlocks(f)
+	if err != nil {
+		return BootBlocks{}, unusable(path, err)
+	}
+	return b, nil
+}
+
+// isohybridMagic stands at offset 64 of an isolinux.bin that can be started from a
+// disk; the boot code in the MBR looks for it there (isohybrid, SYSLINUX 4.00 and
+// newer).
+const isohybridMagic = 0x7078c0fb
+
+func readBootBlocks(iso io.ReaderAt) (b BootBlocks, err error) {
+	const mbrCodeSize = 432
+	b.MBR = make([]byte, mbrCodeSize)
+	if _, err := iso.ReadAt(b.MBR, 0); err != nil {
+		return b, fmt.Errorf("read the boot code in its first sector: %w", err)
+	}
+	magic := binary.LittleEndian.AppendUint32(nil, isohybridMagic)
+	if !bytes.Contains(b.MBR, magic) {
+		return b, fmt.Errorf("at 0x0: want isohybrid boot code, which looks for %x, found other code", magic)
+	}
+	if b.Isolinux, err = iso9660.ReadFile(iso, "ISOLINUX.BIN"); err != nil {
+		return b, err
+	}
+	if b.Ldlinux, err = iso9660.ReadFile(iso, "LDLINUX.C32"); err != nil {
+		return b, err
+	}
+	if n := len(b.Isolinux); n < 2048 || n > 64<<10 || !bytes.HasPrefix(b.Isolinux[64:], magic) {
+		return b, fmt.Errorf("want an ISOLINUX.BIN of 2 to 64 KiB with %x at offset 64, found %d bytes", magic, n)
+	}
+	if !bytes.HasPrefix(b.Ldlinux, []byte("\x7fELF")) {
+		return b, fmt.Errorf("want an LDLINUX.C32 that is an ELF module, found %d other bytes", len(b.Ldlinux))
+	}
+	h := sha256.New()
+	for _, part := range [][]byte{b.MBR, b.Isolinux, b.Ldlinux} {
+		fmt.Fprintf(h, "%d\n", len(part))
+		h.Write(part)
+	}
+	b.digest = [sha256.Size]byte(h.Sum(nil))
+	return b, nil
+}
