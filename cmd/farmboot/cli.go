@@ -15,6 +15,10 @@ import (
 type cli struct {
 	Config string `help:"Configuration file; by default ./appliance.toml, else /etc/farmboot/appliance.toml, if there is one." placeholder:"FILE" type:"path"`
 
+	Node      nodeCmd    `cmd:"" help:"Nodes: register, change, look at them."`
+	Farmer    farmerCmd  `cmd:"" help:"Farmers."`
+	Token     tokenCmd   `cmd:"" help:"Tokens for the API."`
+	Backup    backupCmd  `cmd:"" help:"Write a consistent copy of the database."`
 	ConfigCmd configCmd  `cmd:"" name:"config" help:"Look at the configuration."`
 	Version   versionCmd `cmd:"" help:"Print the version."`
 }

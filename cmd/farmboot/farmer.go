@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"farmboot/provisioning"
+)
+
+// farmerCmd is "farmboot farmer".
+type farmerCmd struct {
+	Add  farmerAddCmd  `cmd:"" help:"Register a farmer."`
+	List farmerListCmd `cmd:"" help:"List the farmers."`
+	Rm   farmerRmCmd   `cmd:"" help:"Remove a farmer who has no nodes, and his tokens."`
+}
+
+type farmerAddCmd struct {
+	Farmer string `arg:"" help:"Farmer id, 1 to 4294967295."`
+	Name   string `help:"The farmer's name." placeholder:"N"`
+}
+
+func (farmerAddCmd) Help() string {
+	return `A farmer whom a node mentions is registered by itself, without a name.
+
+Example:
+
+  farmboot farmer add 1234 --name "Green Valley"`
+}
+
+func (c farmerAddCmd) Run(ctx context.Context, e *env) (err error) {
+	id, err := provisioning.ParseFarmerID(c.Farmer)
+	if err != nil {
+		return err
+	}
+	inv, err := e.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(inv, &err)
+	if err := inv.registry.AddFarmer(ctx, operator(), provisioning.Farmer{ID: id, Name: c.Name}); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stdout, "registered farmer %s\n", id)
+	return err
+}
+
+type farmerListCmd struct {
+	JSON bool `help:"As JSON, as the API shows it."`
+}
+
+func (c farmerListCmd) Run(ctx context.Context, e *env) (err error) {
+	inv, err := e.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(inv, &err)
+	farmers, err := inv.registry.Farmers(ctx, operator())
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, farmers)
+	}
+	t := newTable(e.stdout, "FARMER\tNAME")
+	for _, f := range farmers {
+		t.row("%s\t%s", f.ID, dash(f.Name))
+	}
+	return t.flush()
+}
+
+type farmerRmCmd struct {
+	Farmer string `arg:"" help:"Farmer id."`
+}
+
+func (c farmerRmCmd) Run(ctx context.Context, e *env) (err error) {
+	id, err := provisioning.ParseFarmerID(c.Farmer)
+	if err != nil {
+		return err
+	}
+	inv, err := e.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(inv, &err)
+	if err := inv.registry.RemoveFarmer(ctx, operator(), id); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stdout, "removed farmer %s\n", id)
+	return err
+}

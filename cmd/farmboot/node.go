@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"farmboot/provisioning"
+)
+
+// nodeCmd is "farmboot node".
+type nodeCmd struct {
+	Add    nodeAddCmd    `cmd:"" help:"Register a node."`
+	Set    nodeSetCmd    `cmd:"" help:"Change a registered node; what is not given stays."`
+	List   nodeListCmd   `cmd:"" help:"List the registered nodes."`
+	Show   nodeShowCmd   `cmd:"" help:"Show one node: what it boots, how its last boot went, who changed it."`
+	Rm     nodeRmCmd     `cmd:"" help:"Unregister nodes."`
+	Claim  nodeClaimCmd  `cmd:"" help:"Register the node that shows a claim code on its screen."`
+	Import nodeImportCmd `cmd:"" help:"Register many nodes, from CSV or a legacy bootstrap.sqlite3."`
+	Export nodeExportCmd `cmd:"" help:"Write all nodes as CSV, for node import."`
+	Check  nodeCheckCmd  `cmd:"" help:"Explain a kernel command line the way Zero-OS will read it."`
+}
+
+// nodeFlags are the flags that say what a node boots. A pointer is nil if its flag
+// is not given.
+type nodeFlags struct {
+	Farmer  *string `help:"Farmer id, 1 to 4294967295; none: no farmer." placeholder:"F"`
+	Runmode *string `help:"Run mode, one of [runmodes] in the configuration." placeholder:"R"`
+	Args    *string `help:"Extra kernel arguments, in one word." placeholder:"X"`
+	Kernel  *string `help:"Kernel file in the kernel folder; empty: the run mode's default." placeholder:"K"`
+	Name    *string `help:"A name, for people." placeholder:"N"`
+}
+
+// patch returns the change that the flags ask for.
+func (f nodeFlags) patch() (provisioning.NodePatch, error) {
+	p := provisioning.NodePatch{Args: f.Args, Kernel: f.Kernel, Name: f.Name}
+	if f.Runmode != nil {
+		mode := provisioning.RunMode(*f.Runmode)
+		p.RunMode = &mode
+	}
+	if f.Farmer != nil {
+		var id provisioning.FarmerID
+		if *f.Farmer != "" && *f.Farmer != "none" {
+			var err error
+			if id, err = provisioning.ParseFarmerID(*f.Farmer); err != nil {
+				return p, err
+			}
+		}
+		p.Farmer = &id
+	}
+	return p, nil
+}
+
+type nodeAddCmd struct {
+	MAC string `arg:"" help:"MAC address, in any usual notation."`
+	nodeFlags
+}
+
+func (nodeAddCmd) Help() string {
+	return `Examples:
+
+  farmboot node add 52:54:00:00:00:b1 --farmer 1234
+  farmboot node add 5254.0000.00b2 --farmer 1234 --runmode test --name "rack 3, left"
+  farmboot node add 525400-0000b3 --args "zos-debug vlan:priv=30"`
+}
+
+func (c nodeAddCmd) Run(ctx context.Context, e *env) (err error) {
+	mac, err := provisioning.ParseMAC(c.MAC)
+	if err != nil {
+		return err
+	}
+	patch, err := c.patch()
+	if err != nil {
+		return err
+	}
+	inv, err := e.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(inv, &err)
+	n, err := inv.registry.AddNode(ctx, operator(), patch.Apply(provisioning.Node{MAC: mac}))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stdout, "registered %s\n", describe(n))
+	return inv.warn(e, n)
+}
+
+type nodeSetCmd struct {
+	MAC string `arg:"" help:"MAC address, in any usual notation."`
+	nodeFlags
+}
+
+func (nodeSetCmd) Help() string {
+	return `Examples:
+
+  farmboot node set 52:54:00:00:00:b1 --runmode dev
+  farmboot node set 52:54:00:00:00:b1 --farmer none --args ""`
+}
+
+func (c nodeSetCmd) Run(ctx context.Context, e *env) (err error) {
+	mac, err := provisioning.ParseMAC(c.MAC)
+	if err != nil {
+		return err
+	}
+	patch, err := c.patch()
+	if err != nil {
+		return err
+	}
+	if patch == (provisioning.NodePatch{}) {
+		return usageError{"node set: nothing to change; give --farmer, --runmode, --args, --kernel or --name"}
+	}
+	inv, err := e.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(inv, &err)
+	n, err := inv.registry.SetNode(ctx, operator(), mac, patch)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stdout, "changed %s\n", describe(n))
+	return inv.warn(e, n)
+}
+
+// describe tells of a node in a few words.
+func describe(n provisioning.Node) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: run mode %s", n.MAC, n.RunMode)
+	if n.Farmer != 0 {
+		fmt.Fprintf(&b, ", farmer %s", n.Farmer)
+	}
+	if n.Args != "" {
+		fmt.Fprintf(&b, ", arguments %q", n.Args)
+	}
+	if n.Kernel != "" {
+		fmt.Fprintf(&b, ", kernel %s", n.Kernel)
+	}
+	if n.Name != "" {
+		fmt.Fprintf(&b, ", name %q", n.Name)
+	}
+	return b.String()
+}
+
+type nodeListCmd struct {
+	Farmer  string `help:"Only this farmer's." placeholder:"F"`
+	Runmode string `help:"Only of this run mode." placeholder:"R"`
+	MAC     string `help:"Only MAC addresses that begin so." placeholder:"PREFIX"`
+	Text    string `help:"Only with this in the name, the arguments or the kernel." placeholder:"TEXT"`
+	JSON    bool   `help:"As JSON, as the API shows it."`
+}
+
+func (nodeListCmd) Help() string {
+	return `Examples:
+
+  farmboot node list
+  farmboot node list --farmer 1234 --runmode prod
+  farmboot node list --mac 52:54 --json`
+}
+
+func (c nodeListCmd) query() (q provisioning.NodeQuery, err error) {
+	q = provisioning.NodeQuery{RunMode: provisioning.RunMode(c.Runmode), Text: c.Text}
+	if c.Farmer != "" {
+		if q.Farmer, err = provisioning.ParseFarmerID(c.Farmer); err != nil {
+			return q, err
+		}
+	}
+	if c.MAC != "" {
+		q.MACs, err = provisioning.ParseMACPrefix(c.MAC)
+	}
+	return q, err
+}
+
+func (c nodeListCmd) Run(ctx context.Context, e *env) (err error) {
+	query, err := c.query()
+	if err != nil {
+		return err
+	}
+	inv, err := e.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(inv, &err)
+	nodes, err := inv.registry.Nodes(ctx, operator(), query)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, nodes)
+	}
+	t := newTable(e.stdout, "MAC\tFARMER\tRUNMODE\tKERNEL\tARGS\tNAME")
+	for _, n := range nodes {
+		t.row("%s\t%s\t%s\t%s\t%s\t%s", n.MAC, dash(n.Farmer.String()), n.RunMode, dash(n.Kernel), dash(n.Args), dash(n.Name))
+	}
+	return t.flush()
+}
+
+type nodeRmCmd struct {
+	MAC []string `arg:"" help:"MAC addresses, in any usual notation."`
+}
+
+func (c nodeRmCmd) Run(ctx context.Context, e *env) (err error) {
+	var macs []provisioning.MAC
+	for _, s := range c.MAC {
+		mac, err := provisioning.ParseMAC(s)
+		if err != nil {
+			return err
+		}
+		macs = append(macs, mac)
+	}
+	inv, err := e.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(inv, &err)
+	for _, mac := range macs {
+		if err := inv.registry.RemoveNode(ctx, operator(), mac); err != nil {
+			return err
+		}
+		fmt.Fprintf(e.stdout, "removed %s\n", mac)
+	}
+	return nil
+}
+
+type nodeClaimCmd struct {
+	Code string `arg:"" help:"The claim code on the node's screen, or its MAC address."`
+	nodeFlags
+}
+
+func (nodeClaimCmd) Help() string {
+	return `A node that is held (unknown = "hold" in the configuration) shows a claim code and
+waits. Once it is claimed it boots on within five seconds.
+
+Example:
+
+  farmboot node claim K7M3PX --farmer 1234`
+}
+
+func (c nodeClaimCmd) Run(ctx context.Context, e *env) (err error) {
+	patch, err := c.patch()
+	if err != nil {
+		return err
+	}
+	inv, err := e.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(inv, &err)
+	n, err := inv.claim(ctx, c.Code, patch)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stdout, "claimed %s\n", describe(n))
+	return inv.warn(e, n)
+}
+
+// claim registers by claim code, or by MAC address, which is longer.
+func (i *inventory) claim(ctx context.Context, code string, patch provisioning.NodePatch) (provisioning.Node, error) {
+	if mac, err := provisioning.ParseMAC(code); err == nil {
+		return i.registry.ClaimMAC(ctx, operator(), mac, patch)
+	}
+	return i.registry.ClaimByCode(ctx, operator(), code, patch)
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"farmboot/ipxe"
+	"farmboot/provisioning"
+)
+
+// warn tells, on stderr, what is probably a mistake about a node that was stored
+// all the same.
+func (i *inventory) warn(e *env, n provisioning.Node) error {
+	for _, f := range i.composer.Check(ipxe.NodeTarget(n)).Findings {
+		if f.Severity == ipxe.Warning {
+			if _, err := fmt.Fprintf(e.stderr, "farmboot: warning: %s\n", finding(f)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func finding(f ipxe.Finding) string {
+	if f.Word == "" {
+		return f.Message
+	}
+	return f.Word + ": " + f.Message
+}
+
+type nodeCheckCmd struct {
+	Args    string `arg:"" optional:"" help:"Extra kernel arguments, in one word; or the MAC address of a registered node."`
+	Runmode string `help:"Run mode; by default that of [provisioning]." placeholder:"R"`
+	Farmer  string `help:"Farmer id." placeholder:"F"`
+	JSON    bool   `help:"As JSON, as the API shows it."`
+}
+
+func (nodeCheckCmd) Help() string {
+	return `Examples:
+
+  farmboot node check "zos-debug vlan:priv=30" --farmer 1234
+  farmboot node check 52:54:00:00:00:b1`
+}
+
+func (c nodeCheckCmd) Run(ctx context.Context, e *env) error {
+	target, composer, err := c.target(ctx, e)
+	if err != nil {
+		return err
+	}
+	report := composer.Check(target)
+	if c.JSON {
+		if err := printJSON(e.stdout, report); err != nil {
+			return err
+		}
+	} else if err := printCheck(e, report); err != nil {
+		return err
+	}
+	for _, f := range report.Findings {
+		if f.Severity == ipxe.Fault {
+			return provisioning.Errorf(provisioning.Invalid, "%s", finding(f))
+		}
+	}
+	return nil
+}
+
+// target is what the command is to check: what a registered node boots, or what
+// the flags say.
+func (c nodeCheckCmd) target(ctx context.Context, e *env) (_ ipxe.Target, _ ipxe.Composer, err error) {
+	if mac, notMAC := provisioning.ParseMAC(c.Args); notMAC == nil {
+		inv, err := e.inventory(ctx)
+		if err != nil {
+			return ipxe.Target{}, ipxe.Composer{}, err
+		}
+		defer closing(inv, &err)
+		n, err := inv.registry.Node(ctx, operator(), mac)
+		return ipxe.NodeTarget(n), inv.composer, err
+	}
+	cfg, err := e.config()
+	if err != nil {
+		return ipxe.Target{}, ipxe.Composer{}, err
+	}
+	target := ipxe.Target{RunMode: cfg.Provisioning.RunMode, Args: c.Args}
+	if c.Runmode != "" {
+		target.RunMode = provisioning.RunMode(c.Runmode)
+	}
+	if c.Farmer != "" {
+		target.Farmer, err = provisioning.ParseFarmerID(c.Farmer)
+	}
+	return target, composerOf(cfg), err
+}
+
+func printCheck(e *env, r ipxe.Report) error {
+	if r.Cmdline != "" {
+		fmt.Fprintf(e.stdout, "%s\n\n", r.Cmdline)
+	}
+	t := newTable(e.stdout, "KEY\tVALUE\tMEANING")
+	for _, reading := range r.Readings {
+		t.row("%s\t%s\t%s", reading.Key, dash(reading.Value), reading.Meaning)
+	}
+	if len(r.Readings) > 0 {
+		if err := t.flush(); err != nil {
+			return err
+		}
+	}
+	for _, f := range r.Findings {
+		if f.Severity != ipxe.Fault { // those are the command's error
+			fmt.Fprintf(e.stdout, "%s: %s\n", f.Severity, finding(f))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"farmboot/provisioning"
+	"farmboot/provisioning/sqlite"
+)
+
+type nodeImportCmd struct {
+	File   string `arg:"" help:"CSV file with a header line, - for standard input, or a legacy bootstrap.sqlite3."`
+	Update bool   `help:"Change nodes that are registered already; without it they are refused."`
+	Skip   bool   `help:"Leave out lines that are refused, and import the others."`
+	DryRun bool   `help:"Only tell what would be done."`
+	JSON   bool   `help:"Report as JSON, as the API shows it."`
+}
+
+func (nodeImportCmd) Help() string {
+	return `All or nothing: if a line is refused, every such line is reported and nothing is
+written. The columns of the CSV file are mac, farmer, runmode, args, kernel and name,
+in any order, as its first line names them; only mac must be there. With --update,
+columns that are not there stay as they are.
+
+Examples:
+
+  farmboot node import nodes.csv
+  farmboot node import --update --dry-run nodes.csv
+  farmboot node import bootstrap.sqlite3`
+}
+
+func (c nodeImportCmd) Run(ctx context.Context, e *env) (err error) {
+	rows, err := c.read(ctx, e)
+	if err != nil {
+		return err
+	}
+	inv, err := e.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(inv, &err)
+	report, refused := inv.registry.Import(ctx, operator(), rows,
+		provisioning.ImportOptions{Update: c.Update, SkipRefused: c.Skip, DryRun: c.DryRun})
+	if report.Rows == nil { // the store's fault, not a line's
+		return refused
+	}
+	if c.JSON {
+		err = printJSON(e.stdout, report)
+	} else {
+		err = printImport(e.stdout, report)
+	}
+	if err != nil {
+		return err
+	}
+	return refused
+}
+
+// read reads the rows, of whichever format the file is.
+func (c nodeImportCmd) read(ctx context.Context, e *env) ([]provisioning.Row, error) {
+	if c.File == "-" {
+		return provisioning.ReadCSV(e.stdin)
+	}
+	f, err := os.Open(c.File)
+	if err != nil {
+		return nil, fmt.Errorf("import: %w", err)
+	}
+	defer f.Close()
+	in := bufio.NewReader(f)
+	if head, _ := in.Peek(16); sqlite.IsSQLite(head) {
+		return sqlite.ReadLegacy(ctx, c.File)
+	}
+	return provisioning.ReadCSV(in)
+}
+
+func printImport(w io.Writer, r provisioning.ImportReport) error {
+	for _, row := range r.Rows {
+		var err error
+		if row.Outcome == provisioning.Refused {
+			_, err = fmt.Fprintf(w, "line %d: refused: %s\n", row.Line, row.Message)
+		} else {
+			_, err = fmt.Fprintf(w, "line %d: %s %s\n", row.Line, row.MAC, row.Outcome)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	done := "imported"
+	if !r.Written {
+		done = "nothing written; would be"
+	}
+	_, err := fmt.Fprintf(w, "%s: %s\n", done, r)
+	return err
+}
+
+type nodeExportCmd struct {
+	File string `arg:"" optional:"" default:"-" help:"File to write, which must not exist yet; - for standard output."`
+}
+
+func (c nodeExportCmd) Run(ctx context.Context, e *env) (err error) {
+	inv, err := e.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(inv, &err)
+	nodes, err := inv.registry.Nodes(ctx, operator(), provisioning.NodeQuery{})
+	if err != nil {
+		return err
+	}
+	if c.File == "-" {
+		return provisioning.WriteCSV(e.stdout, nodes)
+	}
+	f, err := os.OpenFile(c.File, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
+	if err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	defer closing(f, &err)
+	return provisioning.WriteCSV(f, nodes)
+}

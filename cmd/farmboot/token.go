@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"farmboot/provisioning"
+)
+
+// tokenCmd is "farmboot token".
+type tokenCmd struct {
+	Add  tokenAddCmd  `cmd:"" help:"Make a token for the API, and print its secret, once."`
+	List tokenListCmd `cmd:"" help:"List the tokens."`
+	Rm   tokenRmCmd   `cmd:"" help:"Revoke a token."`
+}
+
+type tokenAddCmd struct {
+	Role   string `required:"" help:"admin: may do everything; farmer: sees and edits the nodes of one farmer." enum:"admin,farmer" placeholder:"admin|farmer"`
+	Farmer string `help:"Whose nodes, with --role farmer." placeholder:"F"`
+	JSON   bool   `help:"As JSON, as the API shows it."`
+}
+
+func (tokenAddCmd) Help() string {
+	return `Examples:
+
+  farmboot token add --role admin
+  farmboot token add --role farmer --farmer 1234`
+}
+
+func (c tokenAddCmd) Run(ctx context.Context, e *env) (err error) {
+	var farmer provisioning.FarmerID
+	if c.Farmer != "" {
+		if farmer, err = provisioning.ParseFarmerID(c.Farmer); err != nil {
+			return err
+		}
+	}
+	if c.Role == string(provisioning.RoleFarmer) && farmer == 0 {
+		return usageError{"token add: --role farmer needs --farmer F"}
+	}
+	inv, err := e.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(inv, &err)
+	t, secret, err := inv.registry.AddToken(ctx, operator(), provisioning.Role(c.Role), farmer)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, struct {
+			provisioning.Token
+			Secret string `json:"secret"`
+		}{t, secret})
+	}
+	// The secret alone on stdout: TOKEN=$(farmboot token add --role admin).
+	if _, err := fmt.Fprintln(e.stdout, secret); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stderr, "token %s; its secret is shown only now, keep it safe\n", t.ID)
+	return err
+}
+
+type tokenListCmd struct {
+	JSON bool `help:"As JSON, as the API shows it."`
+}
+
+func (c tokenListCmd) Run(ctx context.Context, e *env) (err error) {
+	inv, err := e.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(inv, &err)
+	tokens, err := inv.registry.Tokens(ctx, operator())
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, tokens)
+	}
+	t := newTable(e.stdout, "ID\tROLE\tFARMER\tCREATED\tLAST USED")
+	for _, tok := range tokens {
+		t.row("%s\t%s\t%s\t%s\t%s", tok.ID, tok.Role, dash(tok.Farmer.String()), localTime(tok.Created), localTime(tok.LastUsed))
+	}
+	return t.flush()
+}
+
+type tokenRmCmd struct {
+	ID string `arg:"" help:"The token's id, see token list."`
+}
+
+func (c tokenRmCmd) Run(ctx context.Context, e *env) (err error) {
+	inv, err := e.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(inv, &err)
+	if err := inv.registry.RemoveToken(ctx, operator(), c.ID); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stdout, "revoked token %s\n", c.ID)
+	return err
+}

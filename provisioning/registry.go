@@ -1,0 +1,278 @@
+package provisioning
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Rules are what the rest of the appliance says about nodes.
+type Rules struct {
+	RunModes RunModes
+	RunMode  RunMode // of a new node for which none is named
+
+	// CheckNode tells why a node could not boot as it is registered: its kernel
+	// command line would be refused.
+	CheckNode func(Node) error
+	// KernelExists returns nil if there is a kernel file of that name.
+	KernelExists func(name string) error
+}
+
+// Registry is where people's changes come in, from the command line and the API
+// alike. It knows who may do what, what may be stored, and writes the history.
+// Everything it refuses is an [Error]; a [RoleFarmer] actor sees and edits the
+// nodes of his farmer only.
+type Registry struct {
+	store Store
+	rules Rules
+	now   func() time.Time
+}
+
+// NewRegistry returns the registry of what is in store.
+func NewRegistry(store Store, rules Rules, now func() time.Time) *Registry {
+	return &Registry{store: store, rules: rules, now: now}
+}
+
+// NodePatch is a change to a node: what is nil stays.
+type NodePatch struct {
+	Farmer  *FarmerID `json:"farmer"`
+	RunMode *RunMode  `json:"runmode"`
+	Args    *string   `json:"args"`
+	Kernel  *string   `json:"kernel"`
+	Name    *string   `json:"name"`
+}
+
+// Apply returns n with the change made.
+func (p NodePatch) Apply(n Node) Node {
+	set(&n.Farmer, p.Farmer)
+	set(&n.RunMode, p.RunMode)
+	set(&n.Args, p.Args)
+	set(&n.Kernel, p.Kernel)
+	set(&n.Name, p.Name)
+	return n
+}
+
+func set[T any](to, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+// Node returns a registered node.
+func (r *Registry) Node(ctx context.Context, by Actor, mac MAC) (Node, error) {
+	return r.nodeFor(ctx, r.store, by, mac)
+}
+
+// nodeFor reads a node and refuses it to those whose it is not.
+func (r *Registry) nodeFor(ctx context.Context, from Reader, by Actor, mac MAC) (Node, error) {
+	n, err := from.Node(ctx, mac)
+	if err != nil {
+		return Node{}, err
+	}
+	if !by.owns(n.Farmer) {
+		return Node{}, Errorf(Forbidden, "node %s belongs to another farmer", mac)
+	}
+	return n, nil
+}
+
+// Nodes lists nodes; a farmer's own, whatever else q selects.
+func (r *Registry) Nodes(ctx context.Context, by Actor, q NodeQuery) ([]Node, error) {
+	if by.Role != RoleAdmin {
+		if q.Farmer != 0 && !by.owns(q.Farmer) {
+			return nil, Errorf(Forbidden, "the nodes of farmer %s belong to another farmer", q.Farmer)
+		}
+		if by.Farmer == 0 {
+			return nil, by.admin("list all nodes")
+		}
+		q.Farmer = by.Farmer
+	}
+	return r.store.Nodes(ctx, q)
+}
+
+// AddNode registers a node and returns it as stored. One that is registered
+// already is a [Conflict]. A farmer who is not registered becomes so, without a
+// name.
+func (r *Registry) AddNode(ctx context.Context, by Actor, n Node) (Node, error) {
+	err := r.store.Update(ctx, func(tx Tx) (err error) {
+		n, err = r.add(ctx, tx, by, n)
+		return err
+	})
+	return n, err
+}
+
+func (r *Registry) add(ctx context.Context, tx Tx, by Actor, n Node) (Node, error) {
+	switch _, err := tx.Node(ctx, n.MAC); {
+	case err == nil:
+		return Node{}, Errorf(Conflict, "node %s is registered already", n.MAC)
+	case ErrorCode(err) != NotFound:
+		return Node{}, err
+	}
+	if n.Farmer == 0 && by.Role == RoleFarmer {
+		n.Farmer = by.Farmer
+	}
+	if n.RunMode == "" {
+		n.RunMode = r.rules.RunMode
+	}
+	n.Created = r.now()
+	return r.put(ctx, tx, by, "node add", nil, n)
+}
+
+// SetNode changes a registered node and returns it as stored.
+func (r *Registry) SetNode(ctx context.Context, by Actor, mac MAC, patch NodePatch) (Node, error) {
+	var n Node
+	err := r.store.Update(ctx, func(tx Tx) (err error) {
+		n, err = r.set(ctx, tx, by, mac, patch)
+		return err
+	})
+	return n, err
+}
+
+func (r *Registry) set(ctx context.Context, tx Tx, by Actor, mac MAC, patch NodePatch) (Node, error) {
+	old, err := r.nodeFor(ctx, tx, by, mac)
+	if err != nil {
+		return Node{}, err
+	}
+	n := patch.Apply(old)
+	if n == old {
+		return old, nil
+	}
+	return r.put(ctx, tx, by, "node set", &old, n)
+}
+
+// put checks and stores a node; old is what it replaces, nil for a new one.
+func (r *Registry) put(ctx context.Context, tx Tx, by Actor, action string, old *Node, n Node) (Node, error) {
+	if err := r.check(by, old, n); err != nil {
+		return Node{}, err
+	}
+	if n.Farmer != 0 {
+		if err := r.ensureFarmer(ctx, tx, by, n.Farmer); err != nil {
+			return Node{}, err
+		}
+	}
+	n.Updated = r.now()
+	if err := tx.PutNode(ctx, n); err != nil {
+		return Node{}, err
+	}
+	var before any // stays nil for a nil *Node
+	if old != nil {
+		before = old
+	}
+	return n, r.changed(ctx, tx, by, action, n.MAC.String(), before, n)
+}
+
+// check refuses a node that by may not have so, or that could not boot.
+func (r *Registry) check(by Actor, old *Node, n Node) error {
+	if n.MAC.IsZero() {
+		return Errorf(Invalid, "a node needs its MAC address")
+	}
+	if !by.owns(n.Farmer) {
+		return Errorf(Forbidden, "node %s: you may register nodes for farmer %s only", n.MAC, by.Farmer)
+	}
+	if err := checkName(n.Name); err != nil {
+		return err
+	}
+	if err := r.rules.RunModes.Check(n.RunMode); err != nil {
+		return Errorf(Invalid, "%w", err) // what is not found is not the node
+	}
+	if err := r.rules.CheckNode(n); err != nil {
+		return Errorf(Invalid, "%w", err)
+	}
+	// A kernel that has gone since must not stand in the way of other changes.
+	if n.Kernel != "" && (old == nil || n.Kernel != old.Kernel) {
+		if err := r.rules.KernelExists(n.Kernel); err != nil {
+			return Errorf(Invalid, "%w", err)
+		}
+	}
+	return nil
+}
+
+// maxName is how many bytes a name of a node or farmer may have: a line's worth.
+const maxName = 200
+
+func checkName(name string) error {
+	switch {
+	case len(name) > maxName:
+		return Errorf(Invalid, "bad name: %d bytes long, at most %d are accepted", len(name), maxName)
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
+		return Errorf(Invalid, "bad name %q: accepted is one line of printable text", clip(name, 40))
+	}
+	return nil
+}
+
+// RemoveNode unregisters a node. What happened to it stays in the history.
+func (r *Registry) RemoveNode(ctx context.Context, by Actor, mac MAC) error {
+	return r.store.Update(ctx, func(tx Tx) error {
+		old, err := r.nodeFor(ctx, tx, by, mac)
+		if err != nil {
+			return err
+		}
+		if err := tx.DeleteNode(ctx, mac); err != nil {
+			return err
+		}
+		return r.changed(ctx, tx, by, "node rm", mac.String(), old, nil)
+	})
+}
+
+// NodeEvents returns the newest events of one MAC address, at most limit of them,
+// oldest first. A farmer gets those of his nodes.
+func (r *Registry) NodeEvents(ctx context.Context, by Actor, mac MAC, limit int) ([]Event, error) {
+	return r.Events(ctx, by, EventQuery{MAC: mac, Limit: limit, Last: true})
+}
+
+// Events returns events. A farmer gets those of one of his nodes at a time.
+func (r *Registry) Events(ctx context.Context, by Actor, q EventQuery) ([]Event, error) {
+	if err := r.mayFollow(ctx, by, q.MAC); err != nil {
+		return nil, err
+	}
+	return r.store.Events(ctx, q)
+}
+
+// mayFollow refuses to tell of mac (zero: of all) to those whose it is not.
+func (r *Registry) mayFollow(ctx context.Context, by Actor, mac MAC) error {
+	if by.Role == RoleAdmin {
+		return nil
+	}
+	if mac.IsZero() {
+		return Errorf(Forbidden, "only an admin may follow all nodes: name one of yours by its MAC address")
+	}
+	_, err := r.nodeFor(ctx, r.store, by, mac)
+	return err
+}
+
+// NodeHistory returns who changed a node, newest first, at most limit of them.
+func (r *Registry) NodeHistory(ctx context.Context, by Actor, mac MAC, limit int) ([]Change, error) {
+	if err := r.mayFollow(ctx, by, mac); err != nil {
+		return nil, err
+	}
+	return r.store.Changes(ctx, ChangeQuery{Subject: mac.String(), Limit: limit})
+}
+
+// History returns all changes, newest first, at most limit of them.
+func (r *Registry) History(ctx context.Context, by Actor, limit int) ([]Change, error) {
+	if err := by.admin("read the history"); err != nil {
+		return nil, err
+	}
+	return r.store.Changes(ctx, ChangeQuery{Limit: limit})
+}
+
+// changed writes a line of the history; before and after may be nil.
+func (r *Registry) changed(ctx context.Context, tx Tx, by Actor, action, subject string, before, after any) error {
+	c := Change{At: r.now(), Actor: by.Name, From: by.From, Action: action, Subject: subject}
+	for _, side := range []struct {
+		to   *json.RawMessage
+		from any
+	}{{&c.Before, before}, {&c.After, after}} {
+		if side.from == nil {
+			continue
+		}
+		text, err := json.Marshal(side.from)
+		if err != nil {
+			return err
+		}
+		*side.to = text
+	}
+	return tx.AddChange(ctx, c)
+}

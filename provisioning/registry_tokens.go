@@ -1,0 +1,98 @@
+package provisioning
+
+import (
+	"context"
+	"time"
+)
+
+// errToken is all that somebody learns whose token is no good.
+func errToken() error {
+	return Errorf(Unauthorized, "no valid token: send the header Authorization: Bearer <token>; an admin makes one with farmboot token add")
+}
+
+// Tokens lists the tokens, oldest first.
+func (r *Registry) Tokens(ctx context.Context, by Actor) ([]Token, error) {
+	if err := by.admin("list tokens"); err != nil {
+		return nil, err
+	}
+	return r.store.Tokens(ctx)
+}
+
+// AddToken makes a token, and returns the secret that nobody sees again. A token
+// for a farmer registers him, if he is not.
+func (r *Registry) AddToken(ctx context.Context, by Actor, role Role, farmer FarmerID) (Token, string, error) {
+	if err := by.admin("make tokens"); err != nil {
+		return Token{}, "", err
+	}
+	switch {
+	case role != RoleAdmin && role != RoleFarmer:
+		return Token{}, "", Errorf(Invalid, "unknown role %q: accepted are %s and %s", clip(string(role), 40), RoleAdmin, RoleFarmer)
+	case role == RoleFarmer && farmer == 0:
+		return Token{}, "", Errorf(Invalid, "a token with role %s needs the farmer's id", RoleFarmer)
+	case role == RoleAdmin && farmer != 0:
+		return Token{}, "", Errorf(Invalid, "a token with role %s is not one farmer's: leave out the farmer, or choose role %s", RoleAdmin, RoleFarmer)
+	}
+	id, secret, hash := newSecret()
+	t := Token{ID: id, Role: role, Farmer: farmer, Created: r.now(), Hash: hash}
+	err := r.store.Update(ctx, func(tx Tx) error {
+		if farmer != 0 {
+			if err := r.ensureFarmer(ctx, tx, by, farmer); err != nil {
+				return err
+			}
+		}
+		if err := tx.PutToken(ctx, t); err != nil {
+			return err
+		}
+		return r.changed(ctx, tx, by, "token add", t.ID, nil, t)
+	})
+	if err != nil {
+		return Token{}, "", err
+	}
+	return t, secret, nil
+}
+
+// RemoveToken revokes a token, at once.
+func (r *Registry) RemoveToken(ctx context.Context, by Actor, id string) error {
+	if err := by.admin("revoke tokens"); err != nil {
+		return err
+	}
+	return r.store.Update(ctx, func(tx Tx) error {
+		t, err := tx.Token(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := tx.DeleteToken(ctx, id); err != nil {
+			return err
+		}
+		return r.changed(ctx, tx, by, "token rm", id, t, nil)
+	})
+}
+
+// usedEvery is how exactly a token's last use is known: a write for every request
+// would be a disk access for every request.
+const usedEvery = time.Minute
+
+// Authenticate returns who has that secret; from is the address it came from. A
+// wrong secret is [Unauthorized]. A store that cannot be written does not keep
+// anybody out.
+func (r *Registry) Authenticate(ctx context.Context, secret, from string) (Actor, error) {
+	t, err := r.store.Token(ctx, secretID(secret))
+	if err != nil && ErrorCode(err) != NotFound {
+		return Actor{}, err
+	}
+	// Without a token this compares with the hash of nothing, which nothing has.
+	if !t.Hash.Matches(secret) || err != nil {
+		return Actor{}, errToken()
+	}
+	if now := r.now(); now.Sub(t.LastUsed) >= usedEvery {
+		_ = r.store.UpdateLazily(ctx, func(tx Tx) error {
+			current, err := tx.Token(ctx, t.ID) // it may just have been revoked
+			if err != nil {
+				return err
+			}
+			current.LastUsed = now
+			return tx.PutToken(ctx, current)
+		})
+	}
+	return Actor{Name: "token " + t.ID, Role: t.Role, Farmer: t.Farmer, From: from}, nil
+}

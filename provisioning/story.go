@@ -1,0 +1,177 @@
+package provisioning
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// State is how a boot stands.
+type State string
+
+// The states.
+const (
+	StateUnseen  State = "unseen"  // no event of it is kept
+	StateBooting State = "booting" // on its way
+	StateStalled State = "stalled" // it should have gone on by now
+	StateRefused State = "refused" // we refused what it asked for
+	StateHeld    State = "held"    // it waits to be claimed
+	StateExited  State = "exited"  // sent on to its next boot device
+	StateBooted  State = "booted"  // its kernel went out whole
+)
+
+// Story tells how a node's last boot went, in plain words.
+type Story struct {
+	State   State     `json:"state"`
+	Began   time.Time `json:"began,omitzero"`
+	Steps   []Step    `json:"steps,omitempty"`
+	Verdict string    `json:"verdict"`         // one sentence
+	Check   []string  `json:"check,omitempty"` // what to look at if it stalled, likeliest first
+}
+
+// Step is one event of a boot, or several alike in a row.
+type Step struct {
+	At    time.Time     `json:"at"`
+	After time.Duration `json:"after"` // since the boot began, in nanoseconds
+	Stage Stage         `json:"stage"`
+	Text  string        `json:"text"`
+	Times int           `json:"times"` // how often in a row
+}
+
+// Tell tells the story of the last boot among the events of one MAC address, in any
+// order. Now decides whether a boot that has not ended is on its way or has
+// stalled.
+func Tell(events []Event, now time.Time) Story {
+	events = slices.Clone(events)
+	slices.SortStableFunc(events, func(a, b Event) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID))
+	})
+	boot := lastBoot(events)
+	if len(boot) == 0 {
+		return Story{State: StateUnseen, Verdict: "No boot of this MAC address has been seen.", Check: ladder["unseen"].check}
+	}
+	s := Story{Began: boot[0].At, Steps: steps(boot)}
+	s.judge(boot, now)
+	return s
+}
+
+// steps turns events into steps; several alike in a row become one.
+func steps(boot []Event) []Step {
+	var list []Step
+	for _, e := range boot {
+		text := sentence(e)
+		if n := len(list); n > 0 && list[n-1].Stage == e.Stage && list[n-1].Text == text {
+			list[n-1].Times++
+			continue
+		}
+		list = append(list, Step{At: e.At, After: e.At.Sub(boot[0].At), Stage: e.Stage, Text: text, Times: 1})
+	}
+	return list
+}
+
+// sentence says what happened.
+func sentence(e Event) string {
+	detail := func(before string) string {
+		if e.Detail == "" {
+			return ""
+		}
+		return before + e.Detail
+	}
+	switch e.Stage {
+	case StageDiscover:
+		return "asked the network for a boot server (DISCOVER)" + detail(": ")
+	case StageOffer:
+		return "we offered to boot it" + detail(": ")
+	case StageBootServer:
+		return "asked our boot server (port 4011) for its boot file" + detail(": ")
+	case StageNBP:
+		return "fetched its network boot program" + detail(" ") + transferred(e)
+	case StageScript:
+		return "fetched its boot script" + detail(": ")
+	case StageHold:
+		return "waits on its screen to be claimed" + detail(": ")
+	case StageClaim:
+		return cmp.Or(e.Detail, "claimed")
+	case StageKernel:
+		return "fetched its kernel" + detail(" ") + transferred(e)
+	case StageExit:
+		return "sent on to its next boot device" + detail(": ")
+	case StageRefused:
+		return "refused" + detail(": ")
+	default:
+		return string(e.Stage) + detail(": ")
+	}
+}
+
+// transferred tells how much went out, and how fast.
+func transferred(e Event) string {
+	var parts []string
+	switch {
+	case e.Size > 0 && e.Bytes < e.Size:
+		parts = append(parts, fmt.Sprintf("only %s of %s", size(e.Bytes), size(e.Size)))
+	case e.Bytes > 0:
+		parts = append(parts, size(e.Bytes))
+	}
+	if e.Duration > 0 {
+		parts = append(parts, fmt.Sprintf("in %s", roughly(e.Duration)))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, " ") + ")"
+}
+
+// size writes a number of bytes as people say it.
+func size(n int64) string {
+	switch {
+	case n >= 10_000_000:
+		return fmt.Sprintf("%.0f MB", float64(n)/1e6)
+	case n >= 1_000_000:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	case n >= 10_000:
+		return fmt.Sprintf("%.0f kB", float64(n)/1e3)
+	default:
+		return fmt.Sprintf("%d bytes", n)
+	}
+}
+
+// roughly writes a duration as people say it.
+func roughly(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d < time.Hour:
+		return d.Round(time.Second).String()
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%.0f hours", d.Hours())
+	default:
+		return fmt.Sprintf("%.0f days", d.Hours()/24)
+	}
+}
+
+// Format writes the story for a terminal, with times of that place.
+func (s Story) Format(place *time.Location) string {
+	var b strings.Builder
+	if len(s.Steps) > 0 {
+		fmt.Fprintf(&b, "Last boot, %s:\n", s.Began.In(place).Format("2006-01-02 15:04:05"))
+	}
+	for _, step := range s.Steps {
+		times := ""
+		if step.Times > 1 {
+			times = fmt.Sprintf(", %d times", step.Times)
+		}
+		fmt.Fprintf(&b, "  %9s  %s%s\n", "+"+fmt.Sprintf("%.3fs", step.After.Seconds()), step.Text, times)
+	}
+	fmt.Fprintf(&b, "%s\n", s.Verdict)
+	if len(s.Check) > 0 {
+		fmt.Fprintln(&b, "Check:")
+	}
+	for _, c := range s.Check {
+		fmt.Fprintf(&b, "  - %s\n", c)
+	}
+	return b.String()
+}

@@ -1,0 +1,145 @@
+package provisioning
+
+import (
+	"fmt"
+	"time"
+)
+
+// rung is what it means that a boot ended at a stage.
+type rung struct {
+	patience time.Duration // after which it should have gone on
+	stalled  string        // what happened, one sentence
+	check    []string      // likeliest first
+}
+
+// ladder has a rung for every way a boot can stall. It is as good as what we have
+// seen go wrong; add to it.
+var ladder = map[string]rung{
+	"unseen": {check: []string{
+		"the node is set to boot from the network (PXE or HTTP Boot, IPv4) and is on this LAN or VLAN",
+		"its network card is the one with this MAC address",
+		"farmboot doctor on the appliance",
+	}},
+	string(StageDiscover): {
+		10 * time.Second,
+		"It asked for a boot server, but we did not answer.",
+		[]string{
+			"the log of the appliance names the reason: an architecture that we have no boot program for, or unknown = \"ignore\"",
+			"another appliance on this LAN may have answered",
+		},
+	},
+	string(StageOffer): {
+		askGap,
+		"We offered to boot it, but it never came for its boot file.",
+		[]string{
+			"the LAN's DHCP server gave it an address: without one it ignores our offer",
+			"no other PXE or DHCP server (a router with options 60, 66 or 67) outranks us: farmboot doctor looks for one",
+			"UDP ports 67, 4011 and 69 of the appliance are open in every firewall between",
+			"the switch port forwards at once (spanning tree: portfast)",
+		},
+	},
+	string(StageBootServer): {
+		30 * time.Second,
+		"Our boot server told it its boot file, but it did not fetch it.",
+		[]string{
+			"UDP port 69 (TFTP) of the appliance, and the ports above 1024 that it answers from, are open in every firewall between",
+			"nothing between drops large packets: try a smaller [tftp] max-block-size",
+		},
+	},
+	"nbp partial": {
+		30 * time.Second,
+		"Its network boot program broke off before its end.",
+		[]string{
+			"nothing between drops large packets (VPN, VLAN in VLAN): try a smaller [tftp] max-block-size",
+			"cable and switch port of the node",
+		},
+	},
+	string(StageNBP): {
+		time.Minute,
+		"It has its network boot program (iPXE), but that never asked for its boot script.",
+		[]string{
+			"Secure Boot is off in the node's firmware: with it on, firmware loads iPXE and refuses to start it",
+			"the node's screen: iPXE says there what it waits for",
+			"the LAN's DHCP server has an address left for iPXE, and the switch port forwards at once (portfast)",
+			"the HTTP port of the appliance is open, and base-host leads to it from the node's LAN",
+			"its network card works with iPXE's driver: try snponly instead",
+		},
+	},
+	string(StageScript): {
+		5 * time.Minute, // a kernel is told of when it has gone out, and lines may be slow
+		"It has its boot script, but did not fetch its kernel whole.",
+		[]string{
+			"the node's screen: the boot script says there what went wrong",
+			"base-host leads to the appliance from the node's LAN",
+			"the node has memory enough for kernel and initramfs (2 GB)",
+		},
+	},
+	"kernel partial": {
+		time.Minute,
+		"Its kernel broke off before its end.",
+		[]string{
+			"cable and switch port of the node",
+			"the node has memory enough for kernel and initramfs (2 GB)",
+			"it was not switched off just then",
+		},
+	},
+	string(StageHold): {
+		2 * time.Minute,
+		"It waited to be claimed, but has not asked for two minutes: it is off, or was restarted.",
+		[]string{"the node is on and shows its claim code"},
+	},
+	string(StageClaim): {
+		time.Minute,
+		"It was claimed, but has not asked for its boot script since.",
+		[]string{"the node is still on; if not, switch it on, and it boots"},
+	},
+}
+
+// judge says how the boot stands, by its last event that tells.
+func (s *Story) judge(boot []Event, now time.Time) {
+	last := boot[len(boot)-1]
+	ago := roughly(max(now.Sub(last.At), 0))
+	switch {
+	case last.Stage == StageRefused:
+		s.State, s.Verdict = StateRefused, fmt.Sprintf("Refused, %s ago: %s.", ago, last.Detail)
+		s.Check = []string{"the reason above: it says what would be accepted"}
+		return
+	case last.Stage == StageExit:
+		s.State, s.Verdict = StateExited, fmt.Sprintf("It was sent on to its next boot device, %s ago, as unknown = \"exit\" says; register it to boot it.", ago)
+		return
+	case last.Stage == StageKernel && whole(boot, last):
+		s.State, s.Verdict = StateBooted, fmt.Sprintf("Its kernel went out whole, %s ago. From there on the node is on its own.", ago)
+		return
+	}
+	at := where(last)
+	rung, known := ladder[at]
+	switch quiet := now.Sub(last.At); {
+	case known && quiet > rung.patience:
+		s.State, s.Check = StateStalled, rung.check
+		s.Verdict = fmt.Sprintf("Stalled, %s ago: %s", ago, rung.stalled)
+	case last.Stage == StageHold:
+		s.State, s.Verdict = StateHeld, "It waits on its screen to be claimed: farmboot node claim CODE --farmer F."
+	default:
+		s.State, s.Verdict = StateBooting, fmt.Sprintf("On its way; the last we know of is %s ago.", ago)
+	}
+}
+
+// where names the rung of the ladder on which the boot stands.
+func where(last Event) string {
+	if (last.Stage == StageNBP || last.Stage == StageKernel) && last.Bytes < last.Size {
+		return string(last.Stage) + " partial"
+	}
+	return string(last.Stage)
+}
+
+// whole tells whether all of the kernel went out, in one piece or in several
+// (HTTP Range).
+func whole(boot []Event, kernel Event) bool {
+	var sent int64
+	for _, e := range boot {
+		if e.Stage == StageKernel && e.Detail == kernel.Detail {
+			sent += e.Bytes
+		}
+	}
+	return sent >= kernel.Size
+}
