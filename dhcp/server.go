@@ -159,7 +159,7 @@ func (w *worker) answer(ctx context.Context, packet []byte, peer netip.AddrPort)
 		return err
 	}
 	if w.conn.in.Service == ProxyDHCP {
-		w.event(provisioning.StageDiscover, client.MAC, peer, client.String())
+		w.event(provisioning.StageDiscover, client.MAC, peer, client.String(), client.Machine())
 	}
 	reply, err := w.Responder.Reply(client, &w.req, w.conn.in, w.policy(ctx, client.MAC))
 	if err != nil {
@@ -223,7 +223,7 @@ func (w *worker) refuse(mac provisioning.MAC, peer netip.AddrPort, why error) {
 		return
 	}
 	w.Log.Warn("not booting client", "mac", mac, "iface", w.conn.in.Interface, "reason", why)
-	w.event(provisioning.StageRefused, mac, peer, why.Error())
+	w.event(provisioning.StageRefused, mac, peer, why.Error(), provisioning.Machine{})
 }
 
 // sent reports a reply that went out.
@@ -237,14 +237,14 @@ func (w *worker) sent(c Client, reply *dhcpv4.DHCPv4, peer netip.AddrPort) {
 	if file == "" {
 		file = text(reply.Options.Get(dhcpv4.OptionBootfileName))
 	}
-	w.event(stage, c.MAC, peer, file)
+	w.event(stage, c.MAC, peer, file, provisioning.Machine{})
 	w.Log.Info("answered", "stage", stage, "mac", c.MAC, "client", c.String(), "file", file, "iface", w.conn.in.Interface)
 }
 
 // event records what happened. The peer is the node, or the relay agent that
 // forwarded for it; a node that has no address yet has none here.
-func (w *worker) event(stage provisioning.Stage, mac provisioning.MAC, peer netip.AddrPort, detail string) {
-	e := provisioning.Event{At: w.Now(), MAC: mac, Stage: stage, Detail: detail}
+func (w *worker) event(stage provisioning.Stage, mac provisioning.MAC, peer netip.AddrPort, detail string, machine provisioning.Machine) {
+	e := provisioning.Event{At: w.Now(), MAC: mac, Stage: stage, Detail: detail, Machine: machine}
 	if a := peer.Addr(); !a.IsUnspecified() {
 		e.Peer = a
 	}

@@ -27,7 +27,7 @@ type Discovered struct {
 
 // bootGap is how long a MAC address must have been quiet for its next DISCOVER to
 // count as another boot. Firmware repeats a DISCOVER after 4, 8, 16 and 32 s
-// (PXE 2.1 section 2.2), and iPXE, once loaded, sends its own.
+// (PXE 2.1 section 2.2).
 const bootGap = 45 * time.Second
 
 // codeAlphabet has no characters that are read for one another on a screen across
@@ -64,7 +64,9 @@ func ParseCode(s string) (string, error) {
 
 // sight returns d after a DISCOVER from it: m is what it said, at the time.
 func (d Discovered) sight(m Machine, at time.Time) Discovered {
-	if d.Boots == 0 || at.Sub(d.LastSeen) > bootGap {
+	// Only firmware says something of its machine: what does not is iPXE, which has
+	// been loaded in the course of the same boot.
+	if d.Boots == 0 || m != (Machine{}) && at.Sub(d.LastSeen) > bootGap {
 		d.Boots++
 	}
 	if d.FirstSeen.IsZero() {

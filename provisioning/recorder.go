@@ -106,10 +106,12 @@ func (r *Recorder) Record(e Event) {
 	}
 	if e.MAC.IsZero() {
 		r.peers.orphan(e.Peer, e.At)
-	} else {
-		r.Learn(e.Peer, e.MAC)
 	}
 	r.put(recorded{event: e})
+	// A node that has no address yet speaks through a relay agent, or not at all.
+	if e.Stage != StageDiscover && e.Stage != StageOffer {
+		r.Learn(e.Peer, e.MAC)
+	}
 }
 
 // Learn notes that addr is the address of mac: a later event that shows only addr,

@@ -58,7 +58,7 @@ func (b *boundary) see(i int, e Event) {
 	}
 	switch e.Stage {
 	case StageDiscover:
-		b.discover(i, pause)
+		b.discover(i, pause, strings.Contains(e.Detail, "iPXE"))
 	case StageNBP:
 		b.nbp(e)
 	case StageScript, StageHold, StageExit:
@@ -73,12 +73,14 @@ func (b *boundary) see(i int, e Event) {
 	b.last = e.At
 }
 
-func (b *boundary) discover(i int, pause time.Duration) {
+// discover follows a DISCOVER. What our NBP sends says that it is iPXE, whatever
+// was there before; a NIC's own ROM may say so too.
+func (b *boundary) discover(i int, pause time.Duration, byIPXE bool) {
 	switch {
 	case b.phase == asking && pause <= askGap:
-	case b.phase == loading && pause <= loadGap:
+	case b.phase == loading && pause <= loadGap && byIPXE:
 		b.phase, b.ipxe = ipxe, i
-	case b.phase == ipxe && pause <= repeatGap:
+	case b.phase == ipxe && pause <= repeatGap && byIPXE:
 	default:
 		b.begin(i)
 	}

@@ -83,11 +83,6 @@ var ladder = map[string]rung{
 			"it was not switched off just then",
 		},
 	},
-	string(StageHold): {
-		2 * time.Minute,
-		"It waited to be claimed, but has not asked for two minutes: it is off, or was restarted.",
-		[]string{"the node is on and shows its claim code"},
-	},
 	string(StageClaim): {
 		time.Minute,
 		"It was claimed, but has not asked for its boot script since.",
@@ -118,7 +113,7 @@ func (s *Story) judge(boot []Event, now time.Time) {
 		s.State, s.Check = StateStalled, rung.check
 		s.Verdict = fmt.Sprintf("Stalled, %s ago: %s", ago, rung.stalled)
 	case last.Stage == StageHold:
-		s.State, s.Verdict = StateHeld, "It waits on its screen to be claimed: farmboot node claim CODE --farmer F."
+		s.State, s.Verdict = StateHeld, fmt.Sprintf("It has been waiting on its screen to be claimed for %s, if it is still on: farmboot node claim CODE --farmer F.", ago)
 	default:
 		s.State, s.Verdict = StateBooting, fmt.Sprintf("On its way; the last we know of is %s ago.", ago)
 	}

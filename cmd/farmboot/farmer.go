@@ -48,6 +48,13 @@ type farmerListCmd struct {
 	JSON bool `help:"As JSON, as the API shows it."`
 }
 
+func (farmerListCmd) Help() string {
+	return `Examples:
+
+  farmboot farmer list
+  farmboot farmer list --json`
+}
+
 func (c farmerListCmd) Run(ctx context.Context, e *env) (err error) {
 	inv, err := e.inventory(ctx)
 	if err != nil {
@@ -70,6 +77,12 @@ func (c farmerListCmd) Run(ctx context.Context, e *env) (err error) {
 
 type farmerRmCmd struct {
 	Farmer string `arg:"" help:"Farmer id."`
+}
+
+func (farmerRmCmd) Help() string {
+	return `Example:
+
+  farmboot farmer rm 1234`
 }
 
 func (c farmerRmCmd) Run(ctx context.Context, e *env) (err error) {

@@ -61,7 +61,7 @@ func (nodeAddCmd) Help() string {
 
   farmboot node add 52:54:00:00:00:b1 --farmer 1234
   farmboot node add 5254.0000.00b2 --farmer 1234 --runmode test --name "rack 3, left"
-  farmboot node add 525400-0000b3 --args "zos-debug vlan:priv=30"`
+  farmboot node add 5254000000b3 --args "zos-debug vlan:priv=30"`
 }
 
 func (c nodeAddCmd) Run(ctx context.Context, e *env) (err error) {
@@ -197,6 +197,13 @@ func (c nodeListCmd) Run(ctx context.Context, e *env) (err error) {
 
 type nodeRmCmd struct {
 	MAC []string `arg:"" help:"MAC addresses, in any usual notation."`
+}
+
+func (nodeRmCmd) Help() string {
+	return `Examples:
+
+  farmboot node rm 52:54:00:00:00:b1
+  farmboot node rm 5254000000b1 5254000000b2`
 }
 
 func (c nodeRmCmd) Run(ctx context.Context, e *env) (err error) {

@@ -99,6 +99,13 @@ type nodeExportCmd struct {
 	File string `arg:"" optional:"" default:"-" help:"File to write, which must not exist yet; - for standard output."`
 }
 
+func (nodeExportCmd) Help() string {
+	return `Examples:
+
+  farmboot node export > nodes.csv
+  farmboot node export nodes.csv`
+}
+
 func (c nodeExportCmd) Run(ctx context.Context, e *env) (err error) {
 	inv, err := e.inventory(ctx)
 	if err != nil {

@@ -1,8 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
 
+	"farmboot/ipxe"
 	"farmboot/provisioning"
 )
 
@@ -11,7 +18,168 @@ type nodeShowCmd struct {
 	JSON bool   `help:"As JSON, as the API shows it."`
 }
 
+func (nodeShowCmd) Help() string {
+	return `Examples:
+
+  farmboot node show 52:54:00:00:00:b1
+  farmboot node show --json 5254000000b1`
+}
+
+// nodeView is all that there is to say about one MAC address. As JSON it is the
+// node, and more.
+type nodeView struct {
+	provisioning.Node
+	Registered bool                     `json:"registered"`
+	Policy     provisioning.Policy      `json:"policy"`
+	Code       string                   `json:"code,omitempty"` // with policy hold
+	Cmdline    string                   `json:"cmdline,omitempty"`
+	Seen       *provisioning.Discovered `json:"seen,omitempty"`
+	LastBoot   provisioning.Story       `json:"last_boot"`
+	History    []provisioning.Change    `json:"history,omitempty"`
+}
+
+// storyEvents is how many events are read for the story of a last boot: a boot has
+// a dozen, and a node that keeps asking some hundreds.
+const storyEvents = 500
+
 func (c nodeShowCmd) Run(ctx context.Context, e *env) (err error) {
-	_, err = provisioning.ParseMAC(c.MAC)
+	mac, err := provisioning.ParseMAC(c.MAC)
+	if err != nil {
+		return err
+	}
+	inv, err := e.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(inv, &err)
+	v, err := inv.view(ctx, mac, e.now())
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		err = printJSON(e.stdout, v)
+	} else {
+		err = v.print(e.stdout)
+	}
+	if err == nil && !v.Registered && v.Seen == nil {
+		return provisioning.Errorf(provisioning.NotFound, "no node %s is registered, and none has been seen booting here", mac)
+	}
 	return err
+}
+
+// view collects what there is to say about mac.
+func (i *inventory) view(ctx context.Context, mac provisioning.MAC, now time.Time) (nodeView, error) {
+	a, err := i.assigner.Assignment(ctx, mac)
+	if err != nil {
+		return nodeView{}, err
+	}
+	v := nodeView{Node: a.Node, Registered: a.Registered, Policy: a.Policy}
+	if a.Policy == provisioning.Boot {
+		v.Cmdline, _ = i.composer.Cmdline(ipxe.NodeTarget(a.Node)) // refused: none
+	}
+	switch seen, err := i.registry.Seen(ctx, operator(), mac); {
+	case err == nil:
+		v.Seen = &seen
+		if a.Policy == provisioning.Hold {
+			v.Code = seen.Code
+		}
+	case provisioning.ErrorCode(err) != provisioning.NotFound:
+		return nodeView{}, err
+	}
+	events, err := i.registry.NodeEvents(ctx, operator(), mac, storyEvents)
+	if err != nil {
+		return nodeView{}, err
+	}
+	v.LastBoot = provisioning.Tell(events, now)
+	v.History, err = i.registry.NodeHistory(ctx, operator(), mac, 20)
+	return v, err
+}
+
+// print writes v for a terminal.
+func (v nodeView) print(w io.Writer) error {
+	t := newTable(w, fmt.Sprintf("MAC\t%s", v.MAC))
+	if v.Registered {
+		t.row("Registered\t%s, last changed %s", localTime(v.Created), localTime(v.Updated))
+	} else {
+		t.row("Registered\tno")
+	}
+	t.row("It gets\t%s", v.gets())
+	if v.Policy == provisioning.Boot {
+		t.row("Run mode\t%s", v.RunMode)
+		t.row("Farmer\t%s", dash(v.Farmer.String()))
+		t.row("Kernel\t%s", cmp.Or(v.Kernel, "the run mode's default"))
+		t.row("Arguments\t%s", dash(v.Args))
+		t.row("Command line\t%s", cmp.Or(v.Cmdline, "refused: see farmboot node check "+v.MAC.String()))
+	}
+	if v.Name != "" {
+		t.row("Name\t%s", v.Name)
+	}
+	if s := v.Seen; s != nil {
+		t.row("Machine\t%s", dash(strings.Join(nonEmpty(s.Vendor, s.Arch, s.Firmware, s.UUID), ", ")))
+		t.row("Seen\t%d boots, first %s, last %s", s.Boots, localTime(s.FirstSeen), localTime(s.LastSeen))
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(w, "\n%s", v.LastBoot.Format(time.Local)); err != nil {
+		return err
+	}
+	return v.printHistory(w)
+}
+
+// gets says what a boot of it would come to.
+func (v nodeView) gets() string {
+	switch {
+	case v.Registered:
+		return "what it is registered for"
+	case v.Policy == provisioning.Boot:
+		return "the default for unregistered nodes"
+	case v.Policy == provisioning.Hold && v.Code != "":
+		return "held until claimed; its claim code is " + v.Code
+	case v.Policy == provisioning.Hold:
+		return "held until claimed"
+	case v.Policy == provisioning.Exit:
+		return "sent on to its next boot device"
+	default:
+		return "no answer"
+	}
+}
+
+func (v nodeView) printHistory(w io.Writer) error {
+	if len(v.History) == 0 {
+		return nil
+	}
+	t := newTable(w, "\nCHANGED\tBY\tFROM\tWHAT")
+	for _, c := range v.History {
+		t.row("%s\t%s\t%s\t%s", localTime(c.At), c.Actor, c.From, whatChanged(c))
+	}
+	return t.flush()
+}
+
+// whatChanged tells the difference between before and after: "node set: runmode
+// prod -> test".
+func whatChanged(c provisioning.Change) string {
+	var before, after map[string]any
+	_ = json.Unmarshal(c.Before, &before) // one of them may be missing
+	_ = json.Unmarshal(c.After, &after)
+	if before == nil || after == nil {
+		return c.Action
+	}
+	var diffs []string
+	for _, key := range []string{"farmer", "runmode", "args", "kernel", "name"} {
+		was, is := fmt.Sprint(before[key]), fmt.Sprint(after[key])
+		if was != is {
+			diffs = append(diffs, fmt.Sprintf("%s %s -> %s", key, dash(was), dash(is)))
+		}
+	}
+	return c.Action + ": " + strings.Join(diffs, ", ")
+}
+
+func nonEmpty(parts ...string) (kept []string) {
+	for _, p := range parts {
+		if p != "" {
+			kept = append(kept, p)
+		}
+	}
+	return kept
 }

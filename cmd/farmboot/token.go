@@ -64,6 +64,13 @@ type tokenListCmd struct {
 	JSON bool `help:"As JSON, as the API shows it."`
 }
 
+func (tokenListCmd) Help() string {
+	return `Examples:
+
+  farmboot token list
+  farmboot token list --json`
+}
+
 func (c tokenListCmd) Run(ctx context.Context, e *env) (err error) {
 	inv, err := e.inventory(ctx)
 	if err != nil {
@@ -86,6 +93,14 @@ func (c tokenListCmd) Run(ctx context.Context, e *env) (err error) {
 
 type tokenRmCmd struct {
 	ID string `arg:"" help:"The token's id, see token list."`
+}
+
+func (tokenRmCmd) Help() string {
+	return `A revoked token is refused from its next request on.
+
+Example:
+
+  farmboot token rm NN5XXH3U6R`
 }
 
 func (c tokenRmCmd) Run(ctx context.Context, e *env) (err error) {

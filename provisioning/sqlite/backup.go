@@ -17,7 +17,7 @@ func (s *Store) Backup(ctx context.Context, file string) error {
 	if _, err := os.Lstat(file); err == nil {
 		return provisioning.Errorf(provisioning.Conflict, "%s exists already: a backup never replaces a file", file)
 	}
-	temporary, err := vacuumInto(ctx, s.read, file)
+	temporary, err := s.copyBeside(ctx, file)
 	if err != nil {
 		return err
 	}
@@ -30,6 +30,17 @@ func (s *Store) Backup(ctx context.Context, file string) error {
 		return provisioning.Errorf(provisioning.Unavailable, "write backup: %w", err)
 	}
 	return syncFolder(file)
+}
+
+// copyBeside writes a copy over a connection of its own: those that read are not
+// allowed to write anything, not even another file.
+func (s *Store) copyBeside(ctx context.Context, file string) (temporary string, err error) {
+	db, err := pool(s.file, s.copySettings, 1)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return vacuumInto(ctx, db, file)
 }
 
 // keepCopy writes a copy of the database to the file, replacing an older one.
@@ -46,27 +57,19 @@ func keepCopy(ctx context.Context, db *sql.DB, file string) error {
 
 // vacuumInto writes a consistent copy beside the file, and to the disk.
 func vacuumInto(ctx context.Context, db *sql.DB, file string) (temporary string, err error) {
-	wrap := func(err error) error {
-		return provisioning.Errorf(provisioning.Unavailable, "write backup: %w", err)
-	}
 	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*.tmp") // mode 0600
 	if err != nil {
-		return "", wrap(err)
+		return "", provisioning.Errorf(provisioning.Unavailable, "write backup: %w", err)
 	}
-	temporary = f.Name()
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(temporary))
-		}
-	}()
 	// SQLite writes into an empty file, but not over one that holds something.
-	if _, err := db.ExecContext(ctx, `VACUUM INTO ?`, temporary); err != nil {
-		return "", errors.Join(wrap(explain(err)), f.Close())
+	_, err = db.ExecContext(ctx, `VACUUM INTO ?`, f.Name())
+	if err == nil {
+		err = f.Sync()
 	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return "", wrap(err)
+	if err = errors.Join(explain(err), f.Close()); err != nil {
+		return "", errors.Join(provisioning.Errorf(provisioning.Unavailable, "write backup: %w", err), os.Remove(f.Name()))
 	}
-	return temporary, nil
+	return f.Name(), nil
 }
 
 // syncFolder makes the name of a file in it durable.

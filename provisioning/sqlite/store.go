@@ -29,6 +29,8 @@ type Store struct {
 	file     string
 	readOnly *provisioning.Error // why it cannot be written; nil: it can
 
+	copySettings string // of a connection for a backup
+
 	read    *sql.DB
 	durable *sql.DB       // one connection, synchronous = FULL
 	lazy    *sql.DB       // one connection, synchronous = NORMAL
@@ -55,6 +57,7 @@ const (
 	durableSettings = "_journal_mode=WAL&_txlock=immediate&_synchronous=FULL"
 	lazySettings    = "_journal_mode=WAL&_txlock=immediate&_synchronous=NORMAL"
 	readSettings    = "_query_only=on"
+	copySettings    = "mode=ro" // may write no database, but a backup into another file
 )
 
 // Open opens the file, makes it if there is none, and brings it to the schema of
@@ -72,7 +75,7 @@ func Open(ctx context.Context, file string) (*Store, error) {
 		}
 		return nil, err
 	}
-	s := &Store{file: file, writing: make(chan struct{}, 1)}
+	s := &Store{file: file, copySettings: copySettings, writing: make(chan struct{}, 1)}
 	if s.durable, err = pool(file, durableSettings, 1); err != nil {
 		return nil, err
 	}
@@ -105,9 +108,9 @@ func cannotWrite(ctx context.Context, file string, err error) (settings string, 
 	if provisioning.ErrorCode(err) != provisioning.Unavailable {
 		return "", false
 	}
-	candidates := []string{"mode=ro&" + readSettings}
+	candidates := []string{copySettings}
 	if info, err := os.Stat(file + "-wal"); errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0 {
-		candidates = append(candidates, "mode=ro&immutable=1&"+readSettings)
+		candidates = append(candidates, copySettings+"&immutable=1")
 	}
 	for _, settings := range candidates {
 		if v, err := versionOf(ctx, file, settings); err == nil && v == len(schema()) {
@@ -118,7 +121,7 @@ func cannotWrite(ctx context.Context, file string, err error) (settings string, 
 }
 
 func openReadOnly(file, settings string, why error) *Store {
-	s := &Store{file: file, writing: make(chan struct{}, 1)}
+	s := &Store{file: file, copySettings: settings, writing: make(chan struct{}, 1)}
 	s.readOnly = provisioning.Errorf(provisioning.Unavailable, "the database %s can only be read: %w", file, why)
 	s.read, _ = pool(file, settings, readers()) // cannotWrite opened it just so
 	s.Reader = sqlstore.Reader{Q: s.read, Explain: explain}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	_ "github.com/mattn/go-sqlite3" // makes the legacy database that a script imports
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"farmboot/provisioning"
+	"farmboot/provisioning/sqlite"
+)
+
+// TestMain lets scripts run "farmboot": the test binary, as main.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"farmboot": main})
+}
+
+// TestScripts runs testdata/script/*.txtar. Scripts are how people use the command
+// line: read them as such.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("TZ", "UTC")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"sql":    runSQL,
+			"boot":   boot,
+			"status": status,
+		},
+	})
+}
+
+// runSQL runs "sql FILE STATEMENTS": SQL on a SQLite file, made if there is none.
+func runSQL(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sql FILE STATEMENTS")
+	}
+	db, err := sql.Open("sqlite3", ts.MkAbs(args[0]))
+	ts.Check(err)
+	_, err = db.Exec(args[1])
+	ts.Check(err)
+	ts.Check(db.Close())
+}
+
+// boot runs "boot FILE MAC CODE": leaves in the database what a node leaves there
+// that was held a minute ago.
+func boot(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: boot FILE MAC CODE")
+	}
+	mac, err := provisioning.ParseMAC(args[1])
+	ts.Check(err)
+	ctx := context.Background() // a script has none
+	began := time.Now().Add(-time.Minute)
+	s, err := sqlite.Open(ctx, ts.MkAbs(args[0]))
+	ts.Check(err)
+	err = s.Update(ctx, func(tx provisioning.Tx) error {
+		err := tx.PutSeen(ctx, provisioning.Discovered{
+			MAC: mac, Machine: provisioning.Machine{Arch: "UEFI x64", Firmware: "PXEClient", UUID: "33221100-5544-7766-8899-aabbccddeeff"},
+			FirstSeen: began, LastSeen: began, Boots: 1, Code: args[2],
+		})
+		if err != nil {
+			return err
+		}
+		return tx.AddEvents(ctx, []provisioning.Event{
+			{At: began, MAC: mac, Stage: provisioning.StageDiscover, Detail: "UEFI x64, PXEClient"},
+			{At: began.Add(time.Millisecond), MAC: mac, Stage: provisioning.StageOffer},
+			{At: began.Add(2 * time.Second), MAC: mac, Stage: provisioning.StageBootServer, Detail: "ipxe.efi"},
+			{At: began.Add(4 * time.Second), MAC: mac, Stage: provisioning.StageNBP, Detail: "ipxe.efi", Bytes: 997_000, Size: 997_000},
+			{At: began.Add(7 * time.Second), MAC: mac, Stage: provisioning.StageHold, Detail: "not registered: waits with claim code " + args[2]},
+		})
+	})
+	ts.Check(err)
+	ts.Check(s.Close())
+}
+
+// status runs "status N ARGS…": farmboot ARGS with exit status N, and one line on
+// stderr if it is not 0.
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N ARGS…")
+	}
+	err := ts.Exec("farmboot", append([]string{"--config", "a.toml"}, args[1:]...)...)
+	got := "0"
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = strconv.Itoa(exit.ExitCode())
+	} else {
+		ts.Check(err)
+	}
+	if got != args[0] {
+		ts.Fatalf("exit status %s, want %s", got, args[0])
+	}
+	if lines := strings.Count(ts.ReadFile("stderr"), "\n"); got != "0" && lines != 1 {
+		ts.Fatalf("%d lines on stderr, want one", lines)
+	}
+}
