@@ -10,7 +10,7 @@ import (
 	"github.com/insomniacslk/dhcp/iana"
 )
 
-// The library's own codec allocates some forty times per packet and does not know
+// The library's own codec allocates fifty times a packet and does not know
 // option overload (52). These two functions fill and read its packet type
 // without either fault; a fuzz test holds them to the library's results.
 
