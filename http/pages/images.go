@@ -1,0 +1,75 @@
+package pages
+
+import (
+	"net/http"
+	"slices"
+
+	"farmboot/http/answer"
+	"farmboot/ipxe/kernel"
+	"farmboot/provisioning"
+)
+
+// imagesPage is /images: the kernels that there are.
+type imagesPage struct {
+	frame
+	Kernels []listedKernel
+	Bare    []choice // run modes that have no kernel
+	Example string   // a run mode for the example of what to do
+}
+
+// listedKernel is a kernel as pages list it.
+type listedKernel struct {
+	kernel.Kernel
+	SHA256 string
+}
+
+// Path is where nodes fetch it.
+func (k listedKernel) Path() string { return "/kernel/" + k.Name }
+
+func (p *Pages) images(w http.ResponseWriter, r *http.Request) error {
+	kernels, err := listKernels(p.Kernels)
+	if err != nil {
+		return err
+	}
+	modes := p.Site(answer.LocalOf(r)).RunModes
+	page := imagesPage{frame: frame{Section: "images"}, Kernels: kernels}
+	for _, c := range p.networks(modes, "") {
+		if c.Missing {
+			page.Bare = append(page.Bare, c)
+		}
+	}
+	page.Example = first(modes.Keywords())
+	return render(w, http.StatusOK, "images", page)
+}
+
+// listKernels lists the kernels with their digests, the newest first. A default
+// kernel is listed by itself only where it is not a link to one of the others.
+func listKernels(store *kernel.Store) ([]listedKernel, error) {
+	kernels, err := store.List()
+	if err != nil {
+		return nil, err
+	}
+	defaults, err := store.Defaults()
+	if err != nil {
+		return nil, err
+	}
+	linked := func(d kernel.Kernel) bool {
+		return slices.ContainsFunc(kernels, func(k kernel.Kernel) bool {
+			return slices.ContainsFunc(d.RunModes, func(m provisioning.RunMode) bool { return slices.Contains(k.RunModes, m) })
+		})
+	}
+	kernels = slices.Concat(kernels, slices.DeleteFunc(defaults, linked))
+	list := make([]listedKernel, 0, len(kernels))
+	for _, k := range kernels {
+		sum, err := store.SHA256(k.Name)
+		if provisioning.ErrorCode(err) == provisioning.NotFound {
+			continue // gone since
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, listedKernel{k, sum})
+	}
+	slices.SortStableFunc(list, func(a, b listedKernel) int { return b.ModTime.Compare(a.ModTime) })
+	return list, nil
+}

@@ -1,0 +1,100 @@
+package pages
+
+import (
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"farmboot/ipxe"
+	"farmboot/provisioning"
+)
+
+// Order is what somebody wants to download.
+type Order struct {
+	Kind   string // kind of image: "usb", "iso", …
+	Target ipxe.Target
+	Arch   string     // "x64" or another that the image's kind offers
+	Scheme string     // "http" or "https": how the image fetches its kernel; "": as the appliance prefers
+	Local  netip.Addr // our address that he reached us at; zero: not known
+}
+
+// Download is exactly what he gets.
+type Download struct {
+	URL    string // path and query below our base
+	Name   string // file name
+	Size   int64  // bytes
+	SHA256 string // hexadecimal digits
+}
+
+// form is what was typed, as it was typed, and what is wrong with it by field.
+type form struct {
+	url.Values
+	Errors map[string]string
+}
+
+func newForm(v url.Values) form { return form{v, map[string]string{}} }
+
+// Text is the field's value, without space around it.
+func (f form) Text(field string) string { return strings.TrimSpace(f.Get(field)) }
+
+// Or is the field's value, or other where it is empty.
+func (f form) Or(field, other string) string {
+	if s := f.Text(field); s != "" {
+		return s
+	}
+	return other
+}
+
+// Error is what is wrong with a field; empty: nothing.
+func (f form) Error(field string) string { return f.Errors[field] }
+
+// farmer reads a farmer id; an empty field is none.
+func (f form) farmer(field string) provisioning.FarmerID {
+	s := f.Text(field)
+	if s == "" {
+		return 0
+	}
+	id, err := provisioning.ParseFarmerID(s)
+	if err != nil {
+		f.Errors[field] = badFarmer
+	}
+	return id
+}
+
+// runMode reads a run mode.
+func (f form) runMode(field string, known provisioning.RunModes, other string) provisioning.RunMode {
+	m := provisioning.RunMode(f.Or(field, other))
+	if err := known.Check(m); err != nil {
+		f.Errors[field] = err.Error()
+	}
+	return m
+}
+
+// oneOf reads a choice; anything else is an error in the field.
+func (f form) oneOf(field, other string, accepted []choice) string {
+	s := f.Or(field, other)
+	for _, c := range accepted {
+		if c.Value == s {
+			return s
+		}
+	}
+	f.Errors[field] = "not offered here: choose one from the list"
+	return other
+}
+
+// choice is one of several that a field offers.
+type choice struct {
+	Value, Title, Text string
+	Checked            bool
+	Missing            bool // it works only when something else has been done
+}
+
+// checked returns the choices with the one of that value checked.
+func checked(cs []choice, value string) []choice {
+	marked := make([]choice, len(cs))
+	for i, c := range cs {
+		c.Checked = c.Value == value
+		marked[i] = c
+	}
+	return marked
+}

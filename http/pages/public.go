@@ -1,0 +1,96 @@
+package pages
+
+import (
+	"net/http"
+	"net/netip"
+
+	"github.com/gorilla/mux"
+
+	"farmboot/http/answer"
+	"farmboot/ipxe"
+	"farmboot/ipxe/kernel"
+	"farmboot/provisioning"
+)
+
+// Pages is the part that needs no signing in. All fields are required.
+type Pages struct {
+	Answer *answer.Adapter
+	// Site is the appliance as a node sees it; see http.Boot.
+	Site    func(local netip.Addr) ipxe.Site
+	Kernels *kernel.Store
+	// Describe tells what an order gets. An [provisioning.Error] says what in the
+	// order cannot be had.
+	Describe func(Order) (Download, error)
+}
+
+// Routes adds /, /generate, /expert, /images and /static/… to r.
+func (p *Pages) Routes(r *mux.Router) {
+	get := func(path, name string, h answer.Handler) {
+		r.Handle(path, p.Answer.Handle(name, failure, h)).Methods(http.MethodGet, http.MethodHead)
+	}
+	get("/", "page download", p.download)
+	get("/generate", "page download", p.download)
+	get("/expert", "page expert", p.expert)
+	get("/images", "page images", p.images)
+	get("/static/{name}", "static", static)
+}
+
+// networks are the run modes to choose from. One without a kernel is marked, not
+// left out: the image works as soon as there is one.
+func (p *Pages) networks(modes provisioning.RunModes, selected provisioning.RunMode) []choice {
+	var cs []choice
+	for _, m := range modes.Keywords() {
+		mode := provisioning.RunMode(m)
+		cs = append(cs, choice{
+			Value: m, Title: modes[mode], Checked: mode == selected,
+			Missing: !p.hasKernel(ipxe.Target{RunMode: mode}),
+		})
+	}
+	return cs
+}
+
+func (p *Pages) hasKernel(t ipxe.Target) bool {
+	_, err := p.Kernels.Stat(t.KernelPath())
+	return err == nil
+}
+
+// product is what an order gets, or why it cannot be had.
+type product struct {
+	Order    Order
+	Download *Download
+	Problem  string // why there is no download
+	NoKernel bool   // there is nothing to boot yet
+	Base     string // URL by which nodes reach us
+	Script   string // the boot script inside
+}
+
+// Medium is [medium] of what was ordered.
+func (p product) Medium() string { return medium(p.Order.Kind) }
+
+// order looks up what an order gets. The error is a fault of ours.
+func (p *Pages) order(o Order, site ipxe.Site) (product, error) {
+	got := product{Order: o, Base: site.Base, NoKernel: !p.hasKernel(o.Target)}
+	script, err := site.Boot(o.Target)
+	if err == nil {
+		got.Script = string(script)
+		var d Download
+		if d, err = p.Describe(o); err == nil {
+			got.Download = &d
+		}
+	}
+	message, ok := notice(err)
+	if !ok {
+		return got, err
+	}
+	got.Problem = message
+	return got, nil
+}
+
+// statusOf is the status of a page with a form: a page whose form has mistakes in
+// it is a refusal.
+func statusOf(f form) int {
+	if len(f.Errors) > 0 {
+		return http.StatusBadRequest
+	}
+	return http.StatusOK
+}

@@ -1,0 +1,157 @@
+package pages_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"html"
+	"regexp"
+	"strings"
+	"testing"
+
+	"farmboot/http/pages"
+)
+
+func TestPublicPages(t *testing.T) {
+	b := newBench(t)
+	b.write(t, "net/prod.efi", "MZ prod kernel")
+	b.write(t, "zos.efi", "MZ zos kernel")
+	for _, tt := range []struct {
+		target string
+		status int
+		says   []string // in the page, entities undone
+	}{
+		{"/", 200, []string{"ipxe-prod.img", `href="/usb/prod"`, "400 kB", "recommended", "no kernel yet"}},
+		{"/generate/", 200, []string{"ipxe-prod.img"}},
+		{"/?farmer=1234&runmode=prod&format=iso", 200, []string{"ipxe-prod-1234.iso", `href="/iso/prod/1234"`, "virtual media", `href="/?farmer=1234&format=iso&runmode=prod"`, "farmer_id=1234"}},
+		{"/?farmer=%201234%20", 200, []string{"ipxe-prod-1234.img"}},
+		{"/?runmode=test&format=krn", 200, []string{"ipxe-test.lkrn", "linux16", "No kernel yet"}},
+		{"/?format=snponly", 200, []string{"ipxe-snp-prod.efi", "BOOTX64.EFI", "chain http://192.0.2.1/snponly/prod"}},
+		{"/?farmer=0", 400, []string{"from 1 to 4294967295", `value="0"`}},
+		{"/?farmer=4294967296", 400, []string{"from 1 to 4294967295"}},
+		{"/?farmer=12x", 400, []string{"from 1 to 4294967295"}},
+		{"/?farmer=+5", 200, []string{"ipxe-prod-5.img"}},
+		{"/?runmode=nope", 400, []string{`unknown run mode "nope"`}},
+		{"/?format=floppy", 400, []string{"choose one from the list"}},
+		{"/expert", 200, []string{"nomodeset version=v3 panic=7200 runmode=prod", "the generation of Zero-OS", "http://192.0.2.1/usb/prod", "#!ipxe"}},
+		{"/expert?args=console%3DttyS0%20a%2Fb&farmer=7&kernel=zos.efi", 200, []string{"farmer_id=7 console=ttyS0 a/b", "/usb/prod/7/console=ttyS0%20a%2Fb/zos.efi"}},
+		{"/expert?args=zos-debgu", 200, []string{`did you mean "zos-debug"`, "Careful:"}},
+		{"/expert?args=runmode%3Dtest", 400, []string{"a second"}},
+		{"/expert?args=%22", 400, []string{"unbalanced quotes"}},
+		{"/expert?kernel=..%2F..%2Fetc", 400, []string{"choose one from the list"}},
+		{"/expert?arch=arm64", 200, []string{"This cannot be made", "no usb image for arm64"}},
+		{"/expert?arch=arm64&format=uefi", 200, []string{"You get"}},
+		{"/expert?scheme=gopher", 400, []string{"choose one from the list"}},
+		{"/images", 200, []string{"zos.efi", "net/prod.efi", "No network boots it", "14 bytes", "Testing (test)"}},
+		{"/static/none", 404, []string{"no such static file"}},
+	} {
+		t.Run(tt.target, func(t *testing.T) {
+			r, page := b.get(t, tt.target)
+			if r.StatusCode != tt.status {
+				t.Errorf("status %d, want %d", r.StatusCode, tt.status)
+			}
+			for _, s := range tt.says {
+				if !strings.Contains(html.UnescapeString(page), s) {
+					t.Errorf("the page does not say %q", s)
+				}
+			}
+			checkPage(t, r.Header.Get("Content-Security-Policy"), page)
+		})
+	}
+}
+
+var (
+	inline  = regexp.MustCompile(`(?i)<script(?:[^>]*)>[^<]|<style|\sstyle=|\son[a-z]+=|javascript:`)
+	outside = regexp.MustCompile(`(?i)(?:src|href|action)="(?:https?:)?//[^"]*"`)
+)
+
+// checkPage checks what holds for every page.
+func checkPage(t *testing.T, csp, page string) {
+	t.Helper()
+	if !strings.Contains(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
+		t.Errorf("Content-Security-Policy %q", csp)
+	}
+	for _, bad := range []*regexp.Regexp{inline, outside} {
+		if s := bad.FindString(page); s != "" {
+			t.Errorf("the page has %q", s)
+		}
+	}
+	if strings.Contains(page, "evil.example") {
+		t.Error("the Host header is in the page")
+	}
+	for _, s := range []string{`<html lang="en">`, `<main id="main"`, `<title>`, `class="skip"`} {
+		if strings.Count(page, s) != 1 {
+			t.Errorf("%d times %s", strings.Count(page, s), s)
+		}
+	}
+}
+
+func TestWhatIsShownIsWhatIsServed(t *testing.T) {
+	b := newBench(t)
+	for _, kind := range []string{"usb", "iso", "uefimg", "uefi", "krn", "snponly"} {
+		_, page := b.get(t, "/?farmer=9&format="+kind)
+		link := regexp.MustCompile(`<a class="button primary wide" href="([^"]+)"`).FindStringSubmatch(page)
+		if link == nil {
+			t.Fatal("no download")
+		}
+		_, image := b.get(t, link[1])
+		sum := sha256.Sum256([]byte(image))
+		if !strings.Contains(page, hex.EncodeToString(sum[:])) {
+			t.Errorf("%s: the page does not have the digest of what it links to", kind)
+		}
+	}
+}
+
+func TestHostileQuery(t *testing.T) {
+	b := newBench(t)
+	b.write(t, "net/prod.efi", "MZ")
+	const hostile = `"><script>alert(1)</script>`
+	for _, field := range []string{"farmer", "runmode", "format", "args", "kernel", "arch", "scheme"} {
+		for _, path := range []string{"/", "/expert"} {
+			_, page := b.get(t, path+"?"+field+"="+strings.NewReplacer(`"`, "%22", "<", "%3C", ">", "%3E").Replace(hostile))
+			if strings.Contains(page, "<script>") {
+				t.Errorf("%s with a hostile %s is not escaped", path, field)
+			}
+		}
+	}
+}
+
+func TestNoKernels(t *testing.T) {
+	r, page := newBench(t).get(t, "/images")
+	if r.StatusCode != 200 || !strings.Contains(page, "No kernel yet") || !strings.Contains(page, "kernel/net/prod.efi") {
+		t.Errorf("status %d: %s", r.StatusCode, page)
+	}
+}
+
+func TestFaultIsNotShown(t *testing.T) {
+	b := newBench(t)
+	b.Describe = func(pages.Order) (pages.Download, error) { return pages.Download{}, errors.New("secret path") }
+	r, page := b.get(t, "/")
+	if r.StatusCode != 500 || strings.Contains(page, "secret") || !strings.Contains(page, "internal error") {
+		t.Errorf("status %d: %s", r.StatusCode, page)
+	}
+}
+
+func TestStaticFiles(t *testing.T) {
+	b := newBench(t)
+	_, page := b.get(t, "/")
+	links := regexp.MustCompile(`(?:src|href)="(/static/[^"]+)"`).FindAllStringSubmatch(page, -1)
+	if len(links) < 5 {
+		t.Fatalf("links %v", links)
+	}
+	for _, l := range links {
+		r, _ := b.get(t, l[1])
+		etag := r.Header.Get("Etag")
+		if r.StatusCode != 200 || etag == "" || !strings.Contains(r.Header.Get("Cache-Control"), "immutable") {
+			t.Errorf("%s: %d %v", l[1], r.StatusCode, r.Header)
+		}
+		again, body := b.get(t, l[1], "If-None-Match", etag)
+		if again.StatusCode != 304 || body != "" {
+			t.Errorf("%s with its ETag: %d", l[1], again.StatusCode)
+		}
+	}
+	r, _ := b.get(t, "/static/farmboot.css")
+	if r.StatusCode != 200 || r.Header.Get("Cache-Control") != "no-cache" {
+		t.Errorf("plain name: %d %v", r.StatusCode, r.Header)
+	}
+}

@@ -1,0 +1,113 @@
+package pages
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+
+	"farmboot/http/answer"
+	"farmboot/ipxe"
+	"farmboot/provisioning"
+)
+
+//go:embed templates
+var templateFiles embed.FS
+
+// templates are the pages by name, each with the layout around it; parsed once and
+// read-only from then on.
+var templates = mustParse(fs.Sub(templateFiles, "templates"))
+
+func mustParse(files fs.FS, err error) map[string]*template.Template {
+	if err != nil {
+		panic(err)
+	}
+	shared := template.Must(template.New("").Option("missingkey=error").Funcs(template.FuncMap{
+		"asset": assetURL, "bytes": bytesText, "groups": groups, "time": timeOf, "duration": durationText,
+		"digits": digits, "rate": rateText, "stem": stem, "words": wordsFor[ipxe.Severity],
+	}).ParseFS(files, "layout.html", "part-*.html"))
+	names, err := fs.Glob(files, "*.html")
+	if err != nil {
+		panic(err)
+	}
+	all := map[string]*template.Template{}
+	for _, name := range names {
+		if name == "layout.html" || strings.HasPrefix(name, "part-") {
+			continue
+		}
+		all[stem(name)] = template.Must(template.Must(shared.Clone()).ParseFS(files, name))
+	}
+	return all
+}
+
+// stem is a file name without its extension.
+func stem(name string) string { return strings.TrimSuffix(name, path.Ext(name)) }
+
+// frame is what every page has.
+type frame struct {
+	Section string              // which entry of the navigation this page belongs to
+	Actor   *provisioning.Actor // who is signed in; nil: nobody
+	Done    string              // what the last form did, for the status line; empty: nothing
+}
+
+// policy is the Content-Security-Policy of every page: nothing but our own static
+// files and, for the live parts, our own API.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// render writes a page, whole: a template that fails half-way shows nothing of it.
+func render(w http.ResponseWriter, status int, page string, data any) error {
+	t, ok := templates[page]
+	if !ok {
+		return fmt.Errorf("no page %q", page)
+	}
+	var b bytes.Buffer
+	if err := t.ExecuteTemplate(&b, "layout", data); err != nil {
+		return fmt.Errorf("render page %s: %w", page, err)
+	}
+	setHeaders(w.Header())
+	w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
+	w.WriteHeader(status)
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func setHeaders(h http.Header) {
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", policy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+}
+
+// failurePage is the page of a refusal.
+type failurePage struct {
+	frame
+	Status  int
+	Message string
+}
+
+// failure is the [answer.Failure] of pages.
+func failure(w http.ResponseWriter, r *http.Request, err error) {
+	code := provisioning.ErrorCode(err)
+	data := failurePage{Status: answer.StatusOf(code), Message: answer.PublicMessage(err)}
+	if err := render(w, data.Status, "failure", data); err != nil {
+		answer.Plain(w, r, err)
+	}
+}
+
+// notice is the message of a refusal for the page that asked; ok is false for
+// faults of ours, which are for the log.
+func notice(err error) (message string, ok bool) {
+	if err == nil {
+		return "", true
+	}
+	code := provisioning.ErrorCode(err)
+	return answer.PublicMessage(err), code != provisioning.Internal
+}

@@ -1,0 +1,59 @@
+package pages
+
+// The texts that Go code chooses from. All others are in the templates.
+
+const badFarmer = "A farmer id is a whole number from 1 to 4294967295, digits only."
+
+// formats are the kinds of image that farmers choose from, the one for nearly
+// everybody first.
+var formats = []choice{
+	{Value: "usb", Title: "USB stick, works everywhere", Text: "Starts old BIOS machines and new UEFI ones. Take this one if you are not sure."},
+	{Value: "uefimg", Title: "USB stick, UEFI only", Text: "A plain FAT stick for machines from about 2012 on. Its files can be looked at and edited."},
+	{Value: "iso", Title: "CD or virtual media", Text: "For the remote console of a server (iDRAC, iLO, IPMI), for virtual machines, or to burn."},
+}
+
+// files are the kinds for people with a PXE server of their own.
+var files = []choice{
+	{Value: "krn", Title: "BIOS", Text: "Starts like a Linux kernel: from PXELINUX, GRUB or iPXE."},
+	{Value: "uefi", Title: "UEFI", Text: "A UEFI program with drivers for most network cards."},
+	{Value: "snponly", Title: "UEFI, firmware's driver", Text: "Small. Uses the network driver of the firmware; for cards that the other does not know."},
+}
+
+// architectures are what images are made for.
+var architectures = []choice{
+	{Value: "x64", Title: "Intel and AMD, 64 bits"},
+	{Value: "arm64", Title: "ARM, 64 bits"},
+	{Value: "riscv64", Title: "RISC-V, 64 bits"},
+}
+
+// schemes are how an image fetches its kernel.
+var schemes = []choice{
+	{Value: "", Title: "As the appliance prefers"},
+	{Value: "http", Title: "HTTP"},
+	{Value: "https", Title: "HTTPS, with a certificate check"},
+}
+
+// medium says what becomes of an image: a stick is written, a disc is burnt or
+// attached, a file is served.
+func medium(kind string) string {
+	switch kind {
+	case "usb", "uefimg":
+		return "stick"
+	case "iso":
+		return "disc"
+	}
+	return "file"
+}
+
+// wordsFor is how a keyword of ours is called on a page.
+func wordsFor[K ~string](k K) string {
+	switch string(k) {
+	case "error":
+		return "Refused:"
+	case "warning":
+		return "Careful:"
+	case "note":
+		return "Note:"
+	}
+	return string(k)
+}
