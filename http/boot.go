@@ -3,7 +3,7 @@ package http
 import (
 	"bytes"
 	"context"
-	"io"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -16,6 +16,7 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/ipxe"
+	"farmboot/ipxe/catalog"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
 )
@@ -28,36 +29,43 @@ type Boot struct {
 	// ours; the zero address stands for the first LAN interface.
 	Site func(local netip.Addr) ipxe.Site
 	// Admit decides what a node gets that asks for its script.
-	Admit func(context.Context, provisioning.MAC) (provisioning.Assignment, error)
-	// Program returns a network boot program, or the autoexec.ipxe beside it, as
-	// TFTP gives it.
-	Program func(name string, local netip.Addr) (File, error)
+	Admit   func(context.Context, provisioning.MAC) (provisioning.Assignment, error)
+	Catalog Catalog
 	Kernels *kernel.Store
 	// RootPEM is the certificate that nodes and browsers are to trust; empty: none
 	// of ours.
 	RootPEM func() []byte
 	Metrics prometheus.Gatherer
 	Record  provisioning.Record
+	Log     *slog.Logger
 }
 
-// File is something to be sent.
-type File struct {
-	Name        string
-	ContentType string
-	ETag        string // strong, quoted (RFC 9110 section 8.8.3)
-	Content     interface {
-		io.ReaderAt
-		Size() int64
+// record reports a step of a node's boot: as an event, and as a line in the log.
+func (b *Boot) record(e provisioning.Event) {
+	e.At = b.Now()
+	b.Record(e)
+	attrs := []any{"stage", e.Stage, "peer", e.Peer, "detail", e.Detail}
+	if !e.MAC.IsZero() {
+		attrs = append(attrs, "mac", e.MAC)
 	}
+	if e.Size > 0 {
+		attrs = append(attrs, "bytes", e.Bytes, "size", e.Size, "dur", e.Duration)
+	}
+	b.Log.Info("sent", attrs...)
 }
 
-// serve sends f: whole, in ranges, or not at all if the client has it.
-func (f File) serve(w http.ResponseWriter, r *http.Request) {
+// Catalog composes what is fetched to boot from.
+type Catalog interface {
+	Program(name string, local netip.Addr) (catalog.File, error)
+}
+
+// send sends f: whole, in ranges, or not at all if the client has it.
+func send(w http.ResponseWriter, r *http.Request, f catalog.File) {
 	h := w.Header()
 	h.Set("Content-Type", f.ContentType)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Etag", f.ETag)
-	http.ServeContent(w, r, f.Name, time.Time{}, io.NewSectionReader(f.Content, 0, f.Content.Size()))
+	http.ServeContent(w, r, f.Name, time.Time{}, f.Content.Reader())
 }
 
 // Routes adds every route of the boot plane to r.
@@ -89,13 +97,18 @@ func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if held := r.URL.Query().Get("held") != ""; held && a.Policy == provisioning.Hold && r.Method == http.MethodGet {
+		if a, err = b.awaitClaim(r.Context(), mac); err != nil {
+			return err
+		}
+	}
 	script, ev, err := b.orders(a, mac, r)
 	if err != nil {
 		return err
 	}
 	if ev.Stage != "" && r.Method == http.MethodGet {
-		ev.At, ev.MAC, ev.Peer = b.Now(), mac, answer.PeerOf(r)
-		b.Record(ev)
+		ev.MAC, ev.Peer = mac, answer.PeerOf(r)
+		b.record(ev)
 	}
 	// Whole, or nothing of it: half a script would be run.
 	h := w.Header()
@@ -110,6 +123,35 @@ func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
+// A node that waits to be claimed asks again and again; each time it is left
+// waiting for holdTime, so that its screen does not scroll the claim code away.
+const (
+	holdTime = 20 * time.Second
+	holdPoll = time.Second // a look-up takes some 15 µs
+)
+
+// awaitClaim returns what mac gets once that is no longer to be held, or after
+// holdTime.
+func (b *Boot) awaitClaim(ctx context.Context, mac provisioning.MAC) (provisioning.Assignment, error) {
+	poll := time.NewTicker(holdPoll)
+	defer poll.Stop()
+	end := time.NewTimer(holdTime)
+	defer end.Stop()
+	for {
+		a, err := b.Admit(ctx, mac)
+		if err != nil || a.Policy != provisioning.Hold {
+			return a, err
+		}
+		select {
+		case <-poll.C:
+		case <-end.C:
+			return a, nil
+		case <-ctx.Done():
+			return a, ctx.Err()
+		}
+	}
+}
+
 // orders renders what a node is told, and the event that this is, if it is one.
 func (b *Boot) orders(a provisioning.Assignment, mac provisioning.MAC, r *http.Request) ([]byte, provisioning.Event, error) {
 	site := b.Site(answer.LocalOf(r))
@@ -120,9 +162,8 @@ func (b *Boot) orders(a provisioning.Assignment, mac provisioning.MAC, r *http.R
 		script, err := site.Exit(mac)
 		return script, provisioning.Event{Stage: provisioning.StageExit, Detail: "not registered: sent on to its next boot device"}, err
 	case provisioning.Hold:
-		again := r.URL.Query().Get("held") != ""
-		script, err := site.Hold(mac, a.Code, again)
-		if again {
+		script, err := site.Hold(mac, a.Code)
+		if r.URL.Query().Get("held") != "" {
 			return script, provisioning.Event{}, err
 		}
 		return script, provisioning.Event{Stage: provisioning.StageHold, Detail: "not registered: waits with claim code " + a.Code}, err
@@ -158,12 +199,12 @@ func describe(a provisioning.Assignment) string {
 // program answers /boot/NAME for UEFI HTTP Boot: the same files as TFTP, and
 // autoexec.ipxe, which iPXE looks for beside itself.
 func (b *Boot) program(w http.ResponseWriter, r *http.Request) error {
-	f, err := b.Program(mux.Vars(r)["name"], answer.LocalOf(r))
+	f, err := b.Catalog.Program(mux.Vars(r)["name"], answer.LocalOf(r))
 	if err != nil {
 		return err
 	}
 	start := b.Now()
-	f.serve(w, r)
+	send(w, r, f)
 	b.recordTransfer(w, r, provisioning.StageNBP, f.Name+" by HTTP", f.Content.Size(), start)
 	return nil
 }
@@ -185,7 +226,7 @@ func (b *Boot) kernel(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err != nil {
 		if r.Method == http.MethodGet {
-			b.Record(provisioning.Event{At: b.Now(), Peer: answer.PeerOf(r), Stage: provisioning.StageRefused, Detail: answer.PublicMessage(err)})
+			b.record(provisioning.Event{Peer: answer.PeerOf(r), Stage: provisioning.StageRefused, Detail: answer.PublicMessage(err)})
 		}
 		return err
 	}
@@ -205,10 +246,9 @@ func (b *Boot) recordTransfer(w http.ResponseWriter, r *http.Request, stage prov
 	if !ok || r.Method == http.MethodHead || rec.Sent == 0 || rec.Status >= 300 {
 		return
 	}
-	now := b.Now()
-	b.Record(provisioning.Event{
-		At: now, Peer: answer.PeerOf(r), Stage: stage, Detail: what,
-		Bytes: rec.Sent, Size: size, Duration: now.Sub(start),
+	b.record(provisioning.Event{
+		Peer: answer.PeerOf(r), Stage: stage, Detail: what,
+		Bytes: rec.Sent, Size: size, Duration: b.Now().Sub(start),
 	})
 }
 

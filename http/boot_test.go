@@ -1,7 +1,6 @@
 package http_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,7 +23,9 @@ import (
 	apphttp "farmboot/http"
 	"farmboot/http/answer"
 	"farmboot/ipxe"
+	"farmboot/ipxe/catalog"
 	"farmboot/ipxe/kernel"
+	"farmboot/ipxe/segment"
 	"farmboot/provisioning"
 )
 
@@ -54,13 +56,9 @@ func newBench(t *testing.T) *bench {
 		Admit: func(_ context.Context, m provisioning.MAC) (provisioning.Assignment, error) {
 			return b.nodes[m], b.failing
 		},
-		Program: func(name string, _ netip.Addr) (apphttp.File, error) {
-			if name != "ipxe.efi" {
-				return apphttp.File{}, provisioning.Errorf(provisioning.NotFound, "no such program")
-			}
-			return apphttp.File{Name: name, ContentType: "application/efi", ETag: `"1"`, Content: bytes.NewReader([]byte("MZ-program"))}, nil
-		},
+		Catalog: programs{},
 		Kernels: kernel.Open(b.dir, filepath.Join(b.dir, "net")),
+		Log:     slog.New(slog.DiscardHandler),
 		RootPEM: func() []byte { return []byte("PEM") },
 		Record: func(e provisioning.Event) {
 			b.mu.Lock()
@@ -71,6 +69,16 @@ func newBench(t *testing.T) *bench {
 	b.write("net/prod.efi", "MZ prod kernel")
 	b.write("zos.efi", "MZ zos kernel")
 	return b
+}
+
+// programs is a catalog with one program.
+type programs struct{}
+
+func (programs) Program(name string, _ netip.Addr) (catalog.File, error) {
+	if name != "ipxe.efi" {
+		return catalog.File{}, provisioning.Errorf(provisioning.NotFound, "no such program")
+	}
+	return catalog.File{Name: name, ContentType: "application/efi", ETag: `"1"`, Content: segment.Of([]byte("MZ-program"))}, nil
 }
 
 func (b *bench) write(name, content string) {
@@ -122,7 +130,7 @@ func TestProvision(t *testing.T) {
 		{"default", provisioning.Assignment{Policy: provisioning.Boot, Node: node}, "/provision/5254000000b1", 200, provisioning.StageScript, "not registered"},
 		{"no kernel", provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: noKernel}, "/provision/5254000000b1", 200, provisioning.StageRefused, "missing kernel net/test.efi"},
 		{"hold", provisioning.Assignment{Policy: provisioning.Hold, Code: "K7XQ"}, "/provision/5254000000b1", 200, provisioning.StageHold, "claim code .. K7XQ"},
-		{"hold again", provisioning.Assignment{Policy: provisioning.Hold, Code: "K7XQ"}, "/provision/5254000000b1?held=1", 200, "", "sleep 2"},
+		{"hold again", provisioning.Assignment{Policy: provisioning.Hold, Code: "K7XQ"}, "/provision/5254000000b1?held=1", 200, "", "claim code .. K7XQ"},
 		{"exit", provisioning.Assignment{Policy: provisioning.Exit}, "/provision/5254000000b1", 200, provisioning.StageExit, "\nexit\n"},
 		{"ignore", provisioning.Assignment{Policy: provisioning.Ignore}, "/provision/5254000000b1", 404, "", "ignored"},
 		{"group address", provisioning.Assignment{}, "/provision/ff:ff:ff:ff:ff:ff", 400, "", "group address"},
@@ -131,7 +139,8 @@ func TestProvision(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t)
 			b.nodes[mac] = tt.gets
-			r := b.do("GET", tt.target)
+			var r *http.Response
+			synctest.Test(t, func(*testing.T) { r = b.do("GET", tt.target) }) // a held node waits
 			text := body(t, r)
 			if r.StatusCode != tt.status || !strings.Contains(text, tt.says) {
 				t.Errorf("status %d: %s", r.StatusCode, text)
@@ -157,6 +166,32 @@ func TestProvision(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestClaimedNodeBootsOnAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		var mu sync.Mutex
+		gets := provisioning.Assignment{Policy: provisioning.Hold, Code: "K7XQ"}
+		b.Admit = func(context.Context, provisioning.MAC) (provisioning.Assignment, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return gets, nil
+		}
+		time.AfterFunc(7*time.Second, func() {
+			mu.Lock()
+			defer mu.Unlock()
+			gets = provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: provisioning.Node{MAC: mac, RunMode: "prod", Farmer: 77}}
+		})
+		start := time.Now()
+		text := body(t, b.do("GET", "/provision/5254000000b1?held=1"))
+		if !strings.Contains(text, "farmer_id=77") {
+			t.Errorf("after the claim: %s", text)
+		}
+		if waited := time.Since(start); waited < 7*time.Second || waited > 8*time.Second {
+			t.Errorf("went on after %v", waited)
+		}
+	})
 }
 
 func TestStoreFailureIsNotNotFound(t *testing.T) {

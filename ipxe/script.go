@@ -83,10 +83,11 @@ func (s Site) Provision() ([]byte, error) {
 	return render("provision.ipxe", orders{Base: s.Base})
 }
 
-// Hold renders the script of a node that waits for its claim code to be used; it
-// asks again every two seconds. again leaves out what is on the screen already.
-func (s Site) Hold(m provisioning.MAC, code string, again bool) ([]byte, error) {
-	return render("hold.ipxe", map[string]any{"Base": s.Base, "MAC": m, "Code": code, "Again": again})
+// Hold renders the script of a node that waits for its claim code to be used. It
+// asks /provision/MAC?held=1, where it is left waiting until that happened, or a
+// while.
+func (s Site) Hold(m provisioning.MAC, code string) ([]byte, error) {
+	return render("hold.ipxe", map[string]any{"Base": s.Base, "MAC": m, "Code": code})
 }
 
 // Exit renders the script of a node that goes on to its next boot device.

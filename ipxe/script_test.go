@@ -45,9 +45,8 @@ func TestScriptsGolden(t *testing.T) {
 		"node-unregistered": func() ([]byte, error) {
 			return site.Node(provisioning.Assignment{Node: provisioning.Node{MAC: testMAC, RunMode: "prod"}})
 		},
-		"hold":       func() ([]byte, error) { return site.Hold(testMAC, "K7XQ", false) },
-		"hold-again": func() ([]byte, error) { return site.Hold(testMAC, "K7XQ", true) },
-		"exit":       func() ([]byte, error) { return site.Exit(testMAC) },
+		"hold": func() ([]byte, error) { return site.Hold(testMAC, "K7XQ") },
+		"exit": func() ([]byte, error) { return site.Exit(testMAC) },
 		"refused-long-reason": func() ([]byte, error) {
 			return site.Refused(node, "missing kernel net/prod.efi: "+strings.Repeat("many words of explanation ", 8))
 		},
@@ -86,7 +85,7 @@ func golden(t *testing.T, name string, got []byte) {
 // line, every label that is jumped to exists once, every echo fits the screen.
 func TestScriptsAreSound(t *testing.T) {
 	files, err := filepath.Glob("testdata/golden/*.ipxe")
-	if err != nil || len(files) < 9 {
+	if err != nil || len(files) < 8 {
 		t.Fatalf("golden files: %v, %v", files, err)
 	}
 	jump := regexp.MustCompile(`goto (\w+)`)

@@ -15,6 +15,7 @@ import (
 type cli struct {
 	Config string `help:"Configuration file; by default ./appliance.toml, else /etc/farmboot/appliance.toml, if there is one." placeholder:"FILE" type:"path"`
 
+	Serve     serveCmd   `cmd:"" help:"Run the appliance."`
 	Node      nodeCmd    `cmd:"" help:"Nodes: register, change, look at them."`
 	Farmer    farmerCmd  `cmd:"" help:"Farmers."`
 	Token     tokenCmd   `cmd:"" help:"Tokens for the API."`

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"farmboot/dhcp"
+	apphttp "farmboot/http"
+	"farmboot/provisioning"
+	apptftp "farmboot/tftp"
+)
+
+// sockets are the services whose sockets are open.
+type sockets struct {
+	services []service
+	closers  []func() error
+}
+
+// add notes a service, and how to close its socket as long as it does not run.
+func (s *sockets) add(name string, closer func() error, run func(context.Context) error) {
+	s.services = append(s.services, service{name, run})
+	if closer != nil {
+		s.closers = append(s.closers, closer)
+	}
+}
+
+// listen opens every socket, or none.
+func (a *appliance) listen(ctx context.Context) ([]service, error) {
+	var s sockets
+	s.add("recorder", nil, a.recorder.Run)
+	s.add("template check", nil, a.checkTemplate)
+	for _, open := range []func(context.Context, *sockets) error{a.listenHTTP, a.listenSocket, a.listenDHCP, a.listenTFTP} {
+		if err := open(ctx, &s); err != nil {
+			for _, shut := range s.closers {
+				err = errors.Join(err, shut())
+			}
+			return nil, err
+		}
+	}
+	return s.services, nil
+}
+
+// serveHTTP notes a service that answers on ln.
+func (a *appliance) serveHTTP(s *sockets, name string, ln net.Listener, parts ...apphttp.Routes) {
+	plane := apphttp.Plane(parts...)
+	s.add(name, ln.Close, func(ctx context.Context) error { return apphttp.Serve(ctx, ln, plane, a.log) })
+}
+
+func (a *appliance) listenHTTP(ctx context.Context, s *sockets) error {
+	ln, err := listenTCP(ctx, "[http] port", a.cfg.HTTP.Port)
+	if err != nil {
+		return err
+	}
+	a.serveHTTP(s, "http", ln, a.boot)
+	return nil
+}
+
+// listenTCP opens a port on all addresses of this host.
+func listenTCP(ctx context.Context, key string, port uint16) (net.Listener, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", fmt.Sprintf(":%d", port))
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("TCP port %d (%s) is in use: stop the program that has it (see: ss -ltnp), or choose another port", port, key)
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("TCP port %d (%s) needs root, or the capability CAP_NET_BIND_SERVICE", port, key)
+	case err != nil:
+		return nil, fmt.Errorf("listen on TCP port %d (%s): %w", port, key, err)
+	}
+	return ln, nil
+}
+
+// listenSocket opens the admin socket, for which file permissions are the
+// password. One that a killed daemon left is replaced; one that a daemon answers
+// on is not.
+func (a *appliance) listenSocket(ctx context.Context, s *sockets) error {
+	path := filepath.Join(a.cfg.State, "farmboot.sock")
+	var d net.Dialer
+	if c, err := d.DialContext(ctx, "unix", path); err == nil {
+		return errors.Join(provisioning.Errorf(provisioning.Conflict, "another farmboot runs with state folder %s already: stop it first, or give this one another", a.cfg.State), c.Close())
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "unix", path)
+	if err != nil {
+		return fmt.Errorf("open the admin socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return errors.Join(err, ln.Close())
+	}
+	a.serveHTTP(s, "socket", ln, a.boot)
+	return nil
+}
+
+func (a *appliance) listenDHCP(ctx context.Context, s *sockets) error {
+	if !a.cfg.DHCP.Enabled {
+		return nil
+	}
+	server, err := dhcp.NewServer(dhcp.Config{
+		Responder: dhcp.Responder{HTTPPort: a.cfg.HTTP.Port, TFTP: a.cfg.TFTP.Enabled, Signed: a.cfg.IPXE.Autoexec},
+		Policy: func(ctx context.Context, m provisioning.MAC) (provisioning.Policy, error) {
+			got, err := a.assigner.Assignment(ctx, m)
+			return got.Policy, err
+		},
+		DefaultPolicy: a.cfg.Provisioning.Unknown,
+		Record:        a.recorder.Record, Learn: a.recorder.Learn,
+		Log: a.log, Now: a.now, Metrics: a.metrics,
+	})
+	if err != nil {
+		return err
+	}
+	var conns []*dhcp.Conn
+	for _, l := range a.lans {
+		for _, port := range []struct {
+			service dhcp.Service
+			number  uint16
+		}{{dhcp.ProxyDHCP, a.cfg.DHCP.Port}, {dhcp.BootServer, a.cfg.DHCP.BootServerPort}} {
+			conn, err := dhcp.Listen(ctx, dhcp.Ingress{Service: port.service, Interface: l.Name, Server: l.Addr(), BaseURL: l.urls.Base}, int(port.number))
+			if err != nil {
+				return err
+			}
+			s.closers = append(s.closers, conn.Close)
+			conns = append(conns, conn)
+		}
+	}
+	s.add("dhcp", nil, func(ctx context.Context) error { return server.Serve(ctx, conns...) })
+	return nil
+}
+
+func (a *appliance) listenTFTP(ctx context.Context, s *sockets) error {
+	if !a.cfg.TFTP.Enabled {
+		return nil
+	}
+	server, err := apptftp.NewServer(apptftp.Config{
+		Resolve: func(_ context.Context, name string, local netip.Addr, _ netip.AddrPort) (apptftp.File, error) {
+			f, err := a.catalog.Program(name, local)
+			if err != nil {
+				return apptftp.File{}, err
+			}
+			return apptftp.File{Name: f.Name, Size: f.Content.Size(), Data: f.Content}, nil
+		},
+		MaxBlockSize: a.cfg.TFTP.MaxBlockSize,
+		Record:       a.recorder.Record,
+		Log:          a.log, Now: a.now, Metrics: a.metrics,
+	})
+	if err != nil {
+		return err
+	}
+	for _, l := range a.lans {
+		conn, err := apptftp.Listen(ctx, l.Addr(), int(a.cfg.TFTP.Port))
+		if err != nil {
+			return err
+		}
+		s.add("tftp on "+l.Name, conn.Close, func(ctx context.Context) error { return server.Serve(ctx, conn) })
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+)
+
+type serveCmd struct{}
+
+// Help is shown by "farmboot serve --help".
+func (serveCmd) Help() string {
+	return `Answers PXE firmware beside the LAN's own DHCP server (UDP 67 and 4011), hands out
+iPXE by TFTP (UDP 69), and serves scripts, kernels and images (TCP 80 and 443).
+Logs "ready" when every listener is open. Stops on SIGTERM and SIGINT.`
+}
+
+// Run opens every socket, says "ready", and serves until ctx ends.
+func (serveCmd) Run(ctx context.Context, e *env) error {
+	cfg, err := e.config()
+	if err != nil {
+		return err
+	}
+	log := newLog(e, cfg.Debug)
+	a, err := assemble(ctx, cfg, log, e.now)
+	if err != nil {
+		return err
+	}
+	services, err := a.listen(ctx)
+	if err != nil {
+		return errors.Join(err, a.close())
+	}
+	a.warnings()
+	log.Info("ready", "version", versionString(), "config", cfg.File, "state", cfg.State, "url", a.lans[0].urls.Base, "admin", a.lans[0].urls.Admin+"/admin")
+	notifySystemd("READY=1")
+	err = runAll(ctx, services)
+	notifySystemd("STOPPING=1")
+	log.Info("stopped")
+	return errors.Join(err, a.close())
+}
+
+// newLog returns a log of key=value lines.
+func newLog(e *env, debug bool) *slog.Logger {
+	level := slog.LevelInfo
+	if debug {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// service is something that runs until its context ends, and returns nil then.
+type service struct {
+	name string
+	run  func(context.Context) error
+}
+
+// runAll runs services until ctx ends or one of them fails, which ends all others.
+func runAll(ctx context.Context, services []service) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, s := range services {
+		g.Go(func() error {
+			if err := s.run(ctx); err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// notifySystemd tells systemd what we are about (sd_notify(3)); without systemd it
+// does nothing.
+func notifySystemd(state string) {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return
+	}
+	if strings.HasPrefix(path, "@") {
+		path = "\x00" + path[1:]
+	}
+	c, err := net.Dial("unixgram", path)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	_, _ = c.Write([]byte(state))
+}
+
+// warnings logs what keeps some nodes from booting, though the rest works.
+func (a *appliance) warnings() {
+	var bare []string
+	for _, mode := range a.cfg.RunModes.Keywords() {
+		if _, err := a.kernels.Stat("net/" + mode + ".efi"); err != nil {
+			bare = append(bare, mode)
+		}
+	}
+	if len(bare) > 0 {
+		a.log.Warn("some run modes have no kernel: their nodes wait until there is one", "runmodes", strings.Join(bare, " "),
+			"expected", filepath.Join(a.cfg.Kernel.NetPath, bare[0]+".efi"))
+	}
+}
+
+// checkTemplate puts every boot file through what requests may need of it, in the
+// background: a broken one is reported, the rest works.
+func (a *appliance) checkTemplate(context.Context) error {
+	for file, err := range a.template.Problems() {
+		a.log.Warn("boot file cannot be used", "file", file, "err", err)
+	}
+	return nil
+}
