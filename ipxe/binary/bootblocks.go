@@ -3,7 +3,6 @@ package binary
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
@@ -39,20 +38,10 @@ func loadBootBlocks(path string) (BootBlocks, error) {
 	return b, nil
 }
 
-// isohybridMagic stands at offset 64 of an isolinux.bin that can be started from a
-// disk; the boot code in the MBR looks for it there (isohybrid, SYSLINUX 4.00 and
-// newer).
-const isohybridMagic = 0x7078c0fb
-
 func readBootBlocks(iso io.ReaderAt) (b BootBlocks, err error) {
-	const mbrCodeSize = 432
-	b.MBR = make([]byte, mbrCodeSize)
+	b.MBR = make([]byte, iso9660.MBRSize)
 	if _, err := iso.ReadAt(b.MBR, 0); err != nil {
-		return b, fmt.Errorf("read the boot code in its first sector: %w", err)
-	}
-	magic := binary.LittleEndian.AppendUint32(nil, isohybridMagic)
-	if !bytes.Contains(b.MBR, magic) {
-		return b, fmt.Errorf("at 0x0: want isohybrid boot code, which looks for %x, found other code", magic)
+		return b, fmt.Errorf("read the first sector: %w", err)
 	}
 	if b.Isolinux, err = iso9660.ReadFile(iso, "ISOLINUX.BIN"); err != nil {
 		return b, err
@@ -60,11 +49,11 @@ func readBootBlocks(iso io.ReaderAt) (b BootBlocks, err error) {
 	if b.Ldlinux, err = iso9660.ReadFile(iso, "LDLINUX.C32"); err != nil {
 		return b, err
 	}
-	if n := len(b.Isolinux); n < 2048 || n > 64<<10 || !bytes.HasPrefix(b.Isolinux[64:], magic) {
-		return b, fmt.Errorf("want an ISOLINUX.BIN of 2 to 64 KiB with %x at offset 64, found %d bytes", magic, n)
+	if err := iso9660.CheckBootBlocks(b.MBR, b.Isolinux); err != nil {
+		return b, err
 	}
 	if !bytes.HasPrefix(b.Ldlinux, []byte("\x7fELF")) {
-		return b, fmt.Errorf("want an LDLINUX.C32 that is an ELF module, found %d other bytes", len(b.Ldlinux))
+		return b, fmt.Errorf("in ldlinux.c32: want an ELF module, found %d other bytes", len(b.Ldlinux))
 	}
 	h := sha256.New()
 	for _, part := range [][]byte{b.MBR, b.Isolinux, b.Ldlinux} {

@@ -9,9 +9,10 @@ import (
 // magic is how iPXE knows a script.
 const magic = "#!ipxe"
 
-// checkScript refuses what iPXE would not take for a script, and what would end
-// one early in memory.
-func checkScript(script []byte) error {
+// CheckScript refuses what iPXE would not take for a script, and a NUL, which
+// would end one early. The error is a [provisioning.Error] with code
+// [provisioning.Invalid].
+func CheckScript(script []byte) error {
 	rest, ok := bytes.CutPrefix(script, []byte(magic))
 	if !ok || len(rest) > 0 && !bytes.ContainsRune([]byte("\r\n\t "), rune(rest[0])) {
 		return provisioning.Errorf(provisioning.Invalid, "boot script does not start with a line %q", magic)

@@ -123,7 +123,7 @@ func (t *Template) NBP(name string, script []byte) (*segment.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkScript(script); err != nil {
+	if err := CheckScript(script); err != nil {
 		return nil, err
 	}
 	f, err := p.WithScript(script)

@@ -1,0 +1,108 @@
+package image
+
+import (
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"time"
+
+	ipxebinary "farmboot/ipxe/binary"
+	"farmboot/ipxe/image/fat"
+	"farmboot/ipxe/image/gpt"
+	"farmboot/ipxe/image/iso9660"
+	"farmboot/ipxe/segment"
+)
+
+const (
+	fatLabel  = "FARMBOOT"
+	isoVolume = "FARMBOOT"
+
+	// autoexec is the script that iPXE runs when it is started from a file system.
+	autoexec = "autoexec.ipxe"
+
+	// isolinuxConfig makes ISOLINUX start iPXE with the script as its initrd, which
+	// iPXE runs.
+	isolinuxConfig = "DEFAULT ipxe\nPROMPT 0\nLABEL ipxe\n LINUX /ipxe.krn\n INITRD /autoexec.ipx\n"
+
+	// editRoom is free space for those who edit a script on a disk image.
+	editRoom = 64 << 10
+)
+
+// fixedTime is the date of all files.
+var fixedTime = time.Date(2025, time.January, 1, 0, 0, 0, 0, time.UTC)
+
+// hybrid returns the image for CD, stick and disk. BIOS starts iPXE through
+// ISOLINUX; UEFI starts it from the EFI system partition inside.
+func (c Composer) hybrid(script []byte) (*segment.File, error) {
+	blocks, err := c.Template.BootBlocks()
+	if err != nil {
+		return nil, err
+	}
+	kernel, err := c.Template.Plain(ipxebinary.Kernel)
+	if err != nil {
+		return nil, err
+	}
+	partition, err := c.systemPartition(script, fat.Volume{ClusterSize: 2048})
+	if err != nil {
+		return nil, err
+	}
+	id := identity(script)
+	return iso9660.Volume{
+		ID:       isoVolume,
+		DiskID:   [4]byte(id[:]),
+		Time:     fixedTime,
+		MBR:      blocks.MBR,
+		Isolinux: blocks.Isolinux,
+		EFI:      partition,
+		Files: []iso9660.File{
+			{Name: "ISOLINUX.CFG", Data: segment.Of([]byte(isolinuxConfig))},
+			{Name: "LDLINUX.C32", Data: segment.Of(blocks.Ldlinux)},
+			{Name: "IPXE.KRN", Data: kernel},
+			{Name: "AUTOEXEC.IPX", Data: segment.Of(script)},
+		},
+	}.Build()
+}
+
+// disk returns the image of a disk with an EFI system partition. FAT16 with small
+// clusters: some firmware takes no FAT12 from a hard disk, and FAT32 would need 34
+// MB.
+func (c Composer) disk(script []byte) (*segment.File, error) {
+	partition, err := c.systemPartition(script, fat.Volume{
+		Hidden:      gpt.Start,
+		ClusterSize: 512,
+		MinClusters: fat.MinFAT16,
+		Free:        editRoom,
+	})
+	if err != nil {
+		return nil, err
+	}
+	id := identity(script)
+	return gpt.Disk{
+		DiskGUID:      gpt.NewGUID([16]byte(id[:16])),
+		PartitionGUID: gpt.NewGUID([16]byte(id[16:])),
+		Name:          "EFI System",
+		Partition:     partition,
+	}.Build()
+}
+
+// systemPartition fills a volume with iPXE for x86-64 and AArch64, where removable
+// media have their boot programs (UEFI 2.10, table 3.2), and the script, which both
+// run. A template without the AArch64 binary makes media without it.
+func (c Composer) systemPartition(script []byte, v fat.Volume) (*segment.File, error) {
+	amd64, err := c.Template.Plain(ipxebinary.EFI)
+	if err != nil {
+		return nil, err
+	}
+	v.Files = []fat.File{{Path: "EFI/BOOT/BOOTX64.EFI", Data: amd64}}
+	switch arm64, err := c.Template.Plain(ipxebinary.ARM64); {
+	case err == nil:
+		v.Files = append(v.Files, fat.File{Path: "EFI/BOOT/BOOTAA64.EFI", Data: arm64})
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	v.Files = append(v.Files, fat.File{Path: autoexec, Data: segment.Of(script)})
+	id := identity(script)
+	v.Label = fatLabel
+	v.ID = binary.LittleEndian.Uint32(id[4:])
+	return v.Build()
+}
