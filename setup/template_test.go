@@ -1,0 +1,208 @@
+package setup
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The files that setup/template.sh gathers.
+var templateFiles = []string{"undionly.kpxe", "ipxe.lkrn", "ipxe.efi", "snponly.efi", "ipxe.iso", "ipxe-arm64.efi", "ipxe-riscv64.efi"}
+
+// readTemplate returns the files of a template folder by name; nil for a file
+// that is not there.
+func readTemplate(dir string) map[string][]byte {
+	files := make(map[string][]byte)
+	for _, name := range templateFiles {
+		files[name], _ = os.ReadFile(filepath.Join(dir, name))
+	}
+	return files
+}
+
+func writeTemplate(t *testing.T, dir string, files map[string][]byte) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range files {
+		if data == nil {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func equal(a, b map[string][]byte) bool {
+	for _, name := range templateFiles {
+		if !bytes.Equal(a[name], b[name]) {
+			return false
+		}
+	}
+	return true
+}
+
+// original is the folder that "make template" prepared.
+func original(t *testing.T) map[string][]byte {
+	t.Helper()
+	dir := cmp.Or(os.Getenv("FARMBOOT_TEMPLATE"), "/opt/ipxe-template")
+	files := readTemplate(dir)
+	if files["ipxe.efi"] == nil {
+		t.Fatalf("no iPXE binaries in %s: run make template", dir)
+	}
+	return files
+}
+
+// script runs template.sh on a host without apt, so that what it does, it does
+// by itself.
+func script(t *testing.T, args ...string) (output string, ok bool) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "./template.sh", args...)
+	cmd.Env = append(os.Environ(), "PATH="+withoutApt(t)+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	return string(out), err == nil
+}
+
+// withoutApt returns a folder whose apt-get refuses all work.
+func withoutApt(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "apt-get"), []byte("#!/bin/sh\necho no apt here >&2\nexit 100\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestTemplateScript(t *testing.T) {
+	files := original(t)
+	from, dir := filepath.Join(t.TempDir(), "from"), filepath.Join(t.TempDir(), "new", "dir")
+	writeTemplate(t, from, files)
+	if out, ok := script(t, "--from", from, dir); !ok || !strings.Contains(out, dir+" is ready: iPXE ") {
+		t.Fatalf("first run: %s", out)
+	}
+	if !equal(files, readTemplate(dir)) {
+		t.Error("the files are not those of --from")
+	}
+	before, err := os.Readlink(filepath.Join(dir, ".current"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, ok := script(t, dir); !ok || !strings.Contains(out, "already good") {
+		t.Errorf("second run: %s", out)
+	}
+	if after, err := os.Readlink(filepath.Join(dir, ".current")); after != before || err != nil {
+		t.Errorf("the second run replaced %s with %s (%v)", before, after, err)
+	}
+	if out, ok := script(t, "--check", dir); !ok {
+		t.Errorf("check: %s", out)
+	}
+	// One of its files goes: only apt could bring it back.
+	if err := os.Remove(filepath.Join(dir, "ipxe.lkrn")); err != nil {
+		t.Fatal(err)
+	}
+	if out, ok := script(t, "--check", dir); ok || !strings.Contains(out, "ipxe.lkrn is missing") {
+		t.Errorf("check without a file: %s", out)
+	}
+	if out, ok := script(t, "--from", from, dir); !ok || !equal(files, readTemplate(dir)) {
+		t.Errorf("repair: %s", out)
+	}
+}
+
+func TestTemplateScriptRefuses(t *testing.T) {
+	files := original(t)
+	patch := func(data []byte, offset int, s string) []byte {
+		data = bytes.Clone(data)
+		copy(data[offset:], s)
+		return data
+	}
+	efi := files["ipxe.efi"]
+	tests := []struct {
+		name, file string
+		data       []byte
+		want       string
+	}{
+		{"absent", "ipxe.efi", nil, "ipxe.efi is missing"},
+		{"empty", "undionly.kpxe", []byte{}, "undionly.kpxe is 0 bytes long"},
+		{"cut", "ipxe.iso", files["ipxe.iso"][:40000], "ipxe.iso is 40000 bytes long"},
+		{"a web page", "snponly.efi", bytes.Repeat([]byte("<html>"), 50000), "snponly.efi is no EFI program"},
+		{"no NBP", "undionly.kpxe", patch(files["undionly.kpxe"], 0, "\x00"), "undionly.kpxe is no network boot program"},
+		{"no kernel header", "ipxe.lkrn", patch(files["ipxe.lkrn"], 0x202, "XXXX"), "ipxe.lkrn is no Linux boot image"},
+		{"other processor", "ipxe-arm64.efi", efi, "ipxe-arm64.efi is for another processor"},
+		{"old build", "ipxe.efi", bytes.ReplaceAll(efi, []byte("<CMDLINE>"), []byte("<cmdline>")), "ipxe.efi is too old a build"},
+		{"old version", "ipxe.lkrn", bytes.ReplaceAll(files["ipxe.lkrn"], []byte("1.21.1+"), []byte("1.0.0+q")), "ipxe.lkrn is iPXE 1.0.0+"},
+		{"no ISO", "ipxe.iso", patch(files["ipxe.iso"], 32769, "CD002"), "ipxe.iso is no ISO 9660 image"},
+		{"no boot loader", "ipxe.iso", bytes.ReplaceAll(files["ipxe.iso"], []byte("LDLINUX.C32"), []byte("LDLINUX.C33")), "ipxe.iso has no LDLINUX.C32"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			from, dir := t.TempDir(), filepath.Join(t.TempDir(), "dir")
+			damaged := map[string][]byte{}
+			for name, data := range files {
+				damaged[name] = data
+			}
+			damaged[tt.file] = tt.data
+			writeTemplate(t, from, damaged)
+			out, ok := script(t, "--from", from, dir)
+			if ok || !strings.Contains(out, filepath.Join(from, tt.want)) {
+				t.Errorf("want a refusal with %q, found: %s", tt.want, out)
+			}
+			if equal(damaged, readTemplate(dir)) {
+				t.Error("the damaged set was put in place")
+			}
+		})
+	}
+}
+
+// TestTemplateScriptKilled kills runs that replace one set by another, at any
+// moment: the folder always holds one of the two, whole.
+func TestTemplateScriptKilled(t *testing.T) {
+	one := original(t)
+	other := make(map[string][]byte)
+	for name, data := range one {
+		other[name] = bytes.Clone(data)
+		other[name][len(data)-1] ^= 1
+	}
+	dirs := []string{t.TempDir(), t.TempDir()}
+	writeTemplate(t, dirs[0], one)
+	writeTemplate(t, dirs[1], other)
+	dir := t.TempDir()
+	writeTemplate(t, dir, one) // as an operator copied them there
+	rounds := 12
+	if testing.Short() {
+		rounds = 3
+	}
+	killed := 0
+	for i := range rounds {
+		ctx, cancel := context.WithTimeout(t.Context(), rand.N(2*time.Second))
+		cmd := exec.CommandContext(ctx, "./template.sh", "--from", dirs[(i+1)%2], dir)
+		cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+		if err := cmd.Run(); err != nil && ctx.Err() == nil {
+			t.Fatal(err)
+		} else if err != nil {
+			killed++
+		}
+		cancel()
+		if got := readTemplate(dir); !equal(got, one) && !equal(got, other) {
+			t.Fatalf("round %d: a mixture of two sets", i)
+		}
+	}
+	t.Logf("%d of %d runs were killed", killed, rounds)
+	if out, ok := script(t, "--from", dirs[1], dir); !ok || !equal(readTemplate(dir), other) {
+		t.Errorf("the run after: %s", out)
+	}
+	sets, err := filepath.Glob(filepath.Join(dir, ".set-*"))
+	if err != nil || len(sets) != 1 {
+		t.Errorf("what killed runs left was not removed: %v %v", sets, err)
+	}
+}
