@@ -1,0 +1,126 @@
+package ca
+
+import (
+	"bytes"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// A file of ours holds a private key and the certificates that belong to it, in
+// one piece, so that they cannot get out of step.
+
+// encode writes key and certificates (DER) as PEM.
+func encode(key *rsa.PrivateKey, certs ...[]byte) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("encode private key: %w", err)
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	for _, c := range certs {
+		text = append(text, certPEM(c)...)
+	}
+	return text, nil
+}
+
+func certPEM(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// decode reads what encode wrote, and checks that key and first certificate
+// belong together.
+func decode(text []byte) (*rsa.PrivateKey, []*x509.Certificate, error) {
+	var key *rsa.PrivateKey
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "PRIVATE KEY" {
+			continue
+		}
+		any, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		if err != nil {
+			return nil, nil, err
+		}
+		key, _ = any.(*rsa.PrivateKey)
+	}
+	certs, err := parseCerts(text)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case key == nil:
+		return nil, nil, errors.New("it has no RSA private key")
+	case len(certs) == 0:
+		return nil, nil, errors.New("it has no certificate")
+	case !key.PublicKey.Equal(certs[0].PublicKey):
+		return nil, nil, errors.New("its key and its certificate do not belong together")
+	}
+	return key, certs, nil
+}
+
+// parseCerts returns the certificates of a PEM text.
+func parseCerts(text []byte) ([]*x509.Certificate, error) {
+	var certs []*x509.Certificate
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		certs = append(certs, c)
+	}
+	return certs, nil
+}
+
+// replace writes a private file in one step: a reader, or a process that is killed
+// at any moment, leaves the old content or the new. The caller holds [lock], so
+// the name that the new file has until then can be a fixed one.
+func replace(name string, text []byte) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("write %s: %w", filepath.Base(name), err)
+		}
+	}()
+	tmp := name + ".new"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = bytes.NewReader(text).WriteTo(f)
+	if err := errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, name); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// lock waits until no other process holds the folder. The lock goes with its
+// holder, however that ends.
+func lock(dir string) (unlock func(), err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("lock certificate authority: %w", err)
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock certificate authority %s: %w", dir, err)
+	}
+	return func() { f.Close() }, nil
+}
