@@ -27,17 +27,17 @@ const (
 
 const serverFile = "server.pem"
 
-// Names are what a server is reached by.
-type Names struct {
-	DNS []string
-	IPs []netip.Addr
+// names are what a server is reached by, as a certificate holds them.
+type names struct {
+	dns []string
+	ips []netip.Addr
 }
 
 // own is the source of certificates from our own root.
 type own struct {
 	dir   string
 	root  *Root
-	names func() Names
+	names func() []string
 }
 
 func (o *own) trust() trust {
@@ -46,8 +46,8 @@ func (o *own) trust() trust {
 
 // certificate returns the stored certificate if it is still good, else a new one.
 func (o *own) certificate(now time.Time) (*tls.Certificate, error) {
-	names := o.names().clean()
-	if c := o.stored(names, now); c != nil {
+	want := parseNames(o.names())
+	if c := o.stored(want, now); c != nil {
 		return c, nil
 	}
 	unlock, err := lock(o.dir)
@@ -55,14 +55,14 @@ func (o *own) certificate(now time.Time) (*tls.Certificate, error) {
 		return nil, err
 	}
 	defer unlock()
-	if c := o.stored(names, now); c != nil { // another process may have made it meanwhile
+	if c := o.stored(want, now); c != nil { // another process may have made it meanwhile
 		return c, nil
 	}
 	key, err := rsa.GenerateKey(rand.Reader, keyBits)
 	if err != nil {
 		return nil, fmt.Errorf("make key of the server: %w", err)
 	}
-	cert, err := sign(serverTemplate(names, now), o.root.cert, key, o.root.key)
+	cert, err := sign(serverTemplate(want, now), o.root.cert, key, o.root.key)
 	if err != nil {
 		return nil, fmt.Errorf("make server certificate: %w", err)
 	}
@@ -75,13 +75,13 @@ func (o *own) certificate(now time.Time) (*tls.Certificate, error) {
 
 // stored returns the certificate of last time if it will do; nil if not, whatever
 // the reason: a new one costs little.
-func (o *own) stored(names Names, now time.Time) *tls.Certificate {
+func (o *own) stored(want names, now time.Time) *tls.Certificate {
 	text, err := os.ReadFile(filepath.Join(o.dir, serverFile))
 	if err != nil {
 		return nil
 	}
 	key, certs, err := decode(text)
-	if err != nil || certs[0].CheckSignatureFrom(o.root.cert) != nil || !names.covered(certs[0]) ||
+	if err != nil || certs[0].CheckSignatureFrom(o.root.cert) != nil || !want.covered(certs[0]) ||
 		now.Before(certs[0].NotBefore) || now.After(certs[0].NotAfter.Add(-renewBefore)) {
 		return nil
 	}
@@ -94,7 +94,7 @@ func chain(key *rsa.PrivateKey, cert, root *x509.Certificate) *tls.Certificate {
 	return &tls.Certificate{Certificate: [][]byte{cert.Raw, root.Raw}, PrivateKey: key, Leaf: cert}
 }
 
-func serverTemplate(names Names, now time.Time) *x509.Certificate {
+func serverTemplate(n names, now time.Time) *x509.Certificate {
 	t := &x509.Certificate{
 		SerialNumber:          serialNumber(),
 		Subject:               pkix.Name{Organization: []string{"Farmboot"}, CommonName: "farmboot"},
@@ -103,9 +103,9 @@ func serverTemplate(names Names, now time.Time) *x509.Certificate {
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
-		DNSNames:              names.DNS,
+		DNSNames:              n.dns,
 	}
-	for _, ip := range names.IPs {
+	for _, ip := range n.ips {
 		t.IPAddresses = append(t.IPAddresses, ip.AsSlice())
 	}
 	return t
@@ -113,33 +113,33 @@ func serverTemplate(names Names, now time.Time) *x509.Certificate {
 
 var dnsName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$`)
 
-// clean returns the names that a certificate can hold, each once, in order.
-func (n Names) clean() Names {
-	var c Names
-	for _, d := range n.DNS {
-		if dnsName.MatchString(d) {
-			c.DNS = append(c.DNS, d)
+// parseNames returns the host names and addresses that a certificate can hold, each
+// once, in order.
+func parseNames(list []string) names {
+	var n names
+	for _, s := range list {
+		if ip, err := netip.ParseAddr(s); err == nil {
+			n.ips = append(n.ips, ip.Unmap().WithZone(""))
+		} else if dnsName.MatchString(s) {
+			n.dns = append(n.dns, s)
 		}
 	}
-	for _, ip := range n.IPs {
-		c.IPs = append(c.IPs, ip.Unmap().WithZone(""))
-	}
-	slices.Sort(c.DNS)
-	slices.SortFunc(c.IPs, netip.Addr.Compare)
-	c.DNS = slices.Compact(c.DNS)
-	c.IPs = slices.Compact(c.IPs)
-	return c
+	slices.Sort(n.dns)
+	slices.SortFunc(n.ips, netip.Addr.Compare)
+	n.dns = slices.Compact(n.dns)
+	n.ips = slices.Compact(n.ips)
+	return n
 }
 
 // covered tells whether c is good for all names. It may hold more: an interface
 // that comes and goes causes no new certificate.
-func (n Names) covered(c *x509.Certificate) bool {
-	for _, d := range n.DNS {
+func (n names) covered(c *x509.Certificate) bool {
+	for _, d := range n.dns {
 		if !slices.Contains(c.DNSNames, d) {
 			return false
 		}
 	}
-	for _, ip := range n.IPs {
+	for _, ip := range n.ips {
 		if c.VerifyHostname(ip.String()) != nil {
 			return false
 		}

@@ -19,7 +19,7 @@ type Options struct {
 
 	CertFile, KeyFile string // an operator's PEM files; "": our own
 
-	Names func() Names // what the server is reached by now; for our own certificate
+	Names func() []string // host names and addresses that the server is reached by now; for our own certificate
 	Now   func() time.Time
 	Log   *slog.Logger
 }
