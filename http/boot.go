@@ -57,6 +57,7 @@ func (b *Boot) record(e provisioning.Event) {
 // Catalog composes what is fetched to boot from.
 type Catalog interface {
 	Program(name string, local netip.Addr) (catalog.File, error)
+	Image(o catalog.Order) (catalog.File, error)
 }
 
 // send sends f: whole, in ranges, or not at all if the client has it.
@@ -76,6 +77,7 @@ func (b *Boot) Routes(r *mux.Router) {
 	get("/provision/{mac}", "provision", b.provision)
 	get("/boot/{name}", "boot", b.program)
 	get("/kernel/{name:(?:net/)?[^/]*}", "kernel", b.kernel)
+	b.imageRoutes(r)
 	get("/ca.pem", "ca", b.caPEM)
 	get("/healthz", "healthz", b.healthz)
 	metrics := promhttp.HandlerFor(b.Metrics, promhttp.HandlerOpts{})

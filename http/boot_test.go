@@ -81,6 +81,17 @@ func (programs) Program(name string, _ netip.Addr) (catalog.File, error) {
 	return catalog.File{Name: name, ContentType: "application/efi", ETag: `"1"`, Content: segment.Of([]byte("MZ-program"))}, nil
 }
 
+// Image makes a file of what was ordered.
+func (programs) Image(o catalog.Order) (catalog.File, error) {
+	if m := o.Target.RunMode; o.Kind.NeedsTarget() && m != "prod" {
+		return catalog.File{}, provisioning.Errorf(provisioning.NotFound, "unknown run mode")
+	}
+	return catalog.File{
+		Name: "ipxe-" + string(o.Target.RunMode) + "." + string(o.Kind), ContentType: o.Kind.ContentType(), ETag: `"1"`,
+		Content: segment.Of(fmt.Appendf(nil, "%+v", o)),
+	}, nil
+}
+
 func (b *bench) write(name, content string) {
 	b.t.Helper()
 	path := filepath.Join(b.dir, name)
@@ -277,6 +288,52 @@ func TestOtherRoutes(t *testing.T) {
 		if text := body(t, r); r.StatusCode != tt.status || !strings.Contains(text, tt.says) {
 			t.Errorf("%s: %d %q", tt.target, r.StatusCode, text)
 		}
+	}
+}
+
+func TestImage(t *testing.T) {
+	b := newBench(t)
+	for _, tt := range []struct {
+		method, target string
+		status         int
+		says           string
+	}{
+		{"GET", "/iso/prod", 200, "Target:{RunMode:prod Farmer:0 Args: Kernel:}"},
+		{"GET", "/iso/prod/", 200, "Target:{RunMode:prod Farmer:0 Args: Kernel:}"},
+		{"GET", "/iso/prod/1234", 200, "Farmer:1234"},
+		{"GET", "/usb/prod/1/a%20b%2F../..%2F//x", 404, "elements"},
+		{"GET", "/usb/prod/1/a%20b%2F..%2Fc/k.efi?arch=arm64&scheme=https", 200, "Args:a b/../c Kernel:k.efi} Options:{Arch:arm64} Scheme:https"},
+		{"GET", "/usb/prod/1//k.efi", 200, "Args: Kernel:k.efi"},
+		{"GET", "/ipxe/prod/1/a%0Areboot", 200, "a\nreboot"}, // the composer refuses it, nobody before
+		{"GET", "/iso/prod/1234.sha256", 200, "  ipxe-prod.iso\n"},
+		{"GET", "/iso/prod/1/x.sha256/", 200, "  ipxe-prod.iso\n"},
+		{"GET", "/krn-generic", 200, "Kind:krn-generic"},
+		{"GET", "/krn-generic/", 200, "Kind:krn-generic"},
+		{"GET", "/uefi-provision.sha256", 200, "  ipxe-.uefi-provision\n"},
+		{"GET", "/iso", 404, "unknown run mode"},
+		{"GET", "/iso/nope", 404, "unknown run mode"},
+		{"GET", "/iso/prod/0", 400, "farmer"},
+		{"GET", "/iso/prod/abc", 400, "farmer"},
+		{"GET", "/isolinux/prod", 404, "nothing here"},
+		{"GET", "/krn-generic/prod", 404, "nothing here"},
+		{"HEAD", "/iso/prod", 200, ""},
+		{"PUT", "/iso/prod", 405, "PUT"},
+	} {
+		r := b.do(tt.method, tt.target)
+		text := body(t, r)
+		if r.StatusCode != tt.status || !strings.Contains(text, tt.says) {
+			t.Errorf("%s %s: %d %q, want %d %q", tt.method, tt.target, r.StatusCode, text, tt.status, tt.says)
+		}
+		if tt.status >= 400 && strings.Count(text, "\n") != 1 {
+			t.Errorf("%s: not one line: %q", tt.target, text)
+		}
+	}
+	r := b.do("GET", "/iso/prod/7", "Range", "bytes=1-4")
+	if r.StatusCode != 206 || r.ContentLength != 4 || r.Header.Get("Content-Disposition") != "attachment; filename=ipxe-prod.iso" || r.Header.Get("Etag") != `"1"` || r.Header.Get("Content-Type") != "application/octet-stream" {
+		t.Errorf("%d %v", r.StatusCode, r.Header)
+	}
+	if r := b.do("GET", "/ipxe/prod"); r.Header.Get("Content-Disposition") != "" || r.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
+		t.Errorf("%v", r.Header)
 	}
 }
 

@@ -16,6 +16,7 @@ type cli struct {
 	Config string `help:"Configuration file; by default ./appliance.toml, else /etc/farmboot/appliance.toml, if there is one." placeholder:"FILE" type:"path"`
 
 	Serve     serveCmd   `cmd:"" help:"Run the appliance."`
+	Image     imageCmd   `cmd:"" help:"Write a boot image to a file."`
 	Node      nodeCmd    `cmd:"" help:"Nodes: register, change, look at them."`
 	Farmer    farmerCmd  `cmd:"" help:"Farmers."`
 	Token     tokenCmd   `cmd:"" help:"Tokens for the API."`
@@ -57,6 +58,7 @@ func run(ctx context.Context, args []string, e *env) int {
 		kong.Exit(func(code int) { exited = code; panic(errExit) }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(e),
+		imageVars(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 	)
 	if err != nil {

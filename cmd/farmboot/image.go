@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"golang.org/x/term"
+
+	"farmboot/ipxe"
+	"farmboot/ipxe/catalog"
+	"farmboot/ipxe/image"
+	"farmboot/provisioning"
+)
+
+type imageCmd struct {
+	Kind    string `arg:"" help:"${kinds}."`
+	RunMode string `arg:"" optional:"" name:"runmode" help:"Run mode: the grid network, prod for instance."`
+	Farmer  string `arg:"" optional:"" help:"Farmer id."`
+	Args    string `arg:"" optional:"" help:"Extra kernel arguments, as one word of the shell."`
+
+	Output string `short:"o" required:"" placeholder:"FILE" help:"File to write; - for standard output."`
+	Force  bool   `short:"f" help:"Replace FILE if it exists."`
+	Kernel string `placeholder:"NAME" help:"Kernel file; by default the run mode's."`
+	Arch   string `placeholder:"ARCH" help:"amd64 or arm64, for EFI programs."`
+	Scheme string `placeholder:"SCHEME" help:"How the image fetches: http or https; by default what base-host says."`
+}
+
+// Help is shown by "farmboot image --help".
+func (imageCmd) Help() string {
+	return `The bytes are those that the daemon serves at /KIND/RUNMODE/FARMER/ARGS.
+
+Examples:
+  farmboot image usb prod 1234 -o farm.img       a stick that works everywhere
+  farmboot image iso test 1234 "zos-debug console=ttyS0" -o debug.iso
+  farmboot image uefi-provision -o boot.efi      asks this appliance what to boot`
+}
+
+// kindList is the kinds, for help texts.
+func kindList() string {
+	var names []string
+	for _, k := range image.Kinds() {
+		names = append(names, string(k))
+	}
+	return "One of " + strings.Join(names, ", ")
+}
+
+// Run composes the image and writes it.
+func (c imageCmd) Run(_ context.Context, e *env) error {
+	order, err := c.order()
+	if err != nil {
+		return err
+	}
+	cfg, err := e.config()
+	if err != nil {
+		return err
+	}
+	w, err := openWorkshop(cfg, slog.New(slog.DiscardHandler), e.now)
+	if err != nil {
+		return err
+	}
+	f, err := w.catalog.Image(order)
+	if err != nil {
+		return err
+	}
+	if c.Output == "-" {
+		_, err := f.Content.WriteTo(e.stdout)
+		return err
+	}
+	if err := writeFile(c.Output, f.Content, c.Force, progressOf(e.stderr, f.Content.Size())); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stderr, "wrote %s: %d bytes, SHA-256 %x\n", c.Output, f.Content.Size(), f.Content.SHA256())
+	return err
+}
+
+// order reads the arguments as a URL's are read.
+func (c imageCmd) order() (catalog.Order, error) {
+	kind, err := image.ParseKind(c.Kind)
+	if err != nil {
+		return catalog.Order{}, usageError{err.Error()}
+	}
+	o := catalog.Order{Kind: kind, Options: image.Options{Arch: image.Arch(c.Arch)}, Scheme: c.Scheme}
+	if !kind.NeedsTarget() {
+		if c.RunMode != "" {
+			return o, usageError{fmt.Sprintf("image %s takes no run mode: it asks the appliance", kind)}
+		}
+		return o, nil
+	}
+	if c.RunMode == "" {
+		return o, usageError{fmt.Sprintf("image %s needs a run mode, as in: farmboot image %[1]s prod 1234 -o FILE", kind)}
+	}
+	o.Target = ipxe.Target{RunMode: provisioning.RunMode(c.RunMode), Args: c.Args, Kernel: c.Kernel}
+	if c.Farmer != "" {
+		if o.Target.Farmer, err = provisioning.ParseFarmerID(c.Farmer); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+// writeFile writes content to a file, whole or not at all. A file that exists is
+// replaced only by force; anything but a file, a device above all, never.
+func writeFile(path string, content io.WriterTo, force bool, progress func(io.Writer) io.Writer) (err error) {
+	switch fi, err := os.Lstat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	case !fi.Mode().IsRegular():
+		return provisioning.Errorf(provisioning.Conflict, "%s is not an ordinary file: write the image to one, and that to the stick with dd", path)
+	case !force:
+		return provisioning.Errorf(provisioning.Conflict, "%s exists: give --force to replace it", path)
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, tmp.Close(), os.Remove(tmp.Name()))
+		}
+	}()
+	if _, err := content.WriteTo(progress(tmp)); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := errors.Join(tmp.Chmod(0o644), tmp.Sync()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if force {
+		err = os.Rename(tmp.Name(), path)
+	} else if err = os.Link(tmp.Name(), path); err == nil { // unlike a rename this never replaces
+		err = os.Remove(tmp.Name())
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return tmp.Close()
+}
+
+// progressOf shows on a terminal how far writing is; elsewhere it shows nothing.
+func progressOf(out io.Writer, size int64) func(io.Writer) io.Writer {
+	f, ok := out.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return func(w io.Writer) io.Writer { return w }
+	}
+	return func(w io.Writer) io.Writer { return &progressWriter{w: w, out: out, size: size} }
+}
+
+type progressWriter struct {
+	w, out     io.Writer
+	size, done int64
+}
+
+func (p *progressWriter) Write(b []byte) (int, error) {
+	n, err := p.w.Write(b)
+	p.done += int64(n)
+	end := ""
+	if p.done == p.size {
+		end = "\n"
+	}
+	fmt.Fprintf(p.out, "\r%3d %% of %d bytes%s", 100*p.done/p.size, p.size, end)
+	return n, err
+}
+
+// imageVars are what the help texts of imageCmd name.
+func imageVars() kong.Vars { return kong.Vars{"kinds": kindList()} }
