@@ -11,10 +11,10 @@ import (
 // held node's question every few seconds.
 type repeats struct {
 	mu   sync.Mutex
-	seen *lru[repeated, *repetition]
+	seen *lru[utterance, *repetition]
 }
 
-type repeated struct {
+type utterance struct {
 	mac    MAC
 	peer   netip.Addr
 	stage  Stage
@@ -33,7 +33,7 @@ const (
 	repeatsKept = 4096
 )
 
-func newRepeats() *repeats { return &repeats{seen: newLRU[repeated, *repetition](repeatsKept)} }
+func newRepeats() *repeats { return &repeats{seen: newLRU[utterance, *repetition](repeatsKept)} }
 
 // pass tells whether e is to be recorded, and returns it with the number of those
 // that were not.
@@ -41,7 +41,7 @@ func (r *repeats) pass(e Event) (Event, bool) {
 	if e.Stage != StageRefused && e.Stage != StageHold {
 		return e, true
 	}
-	key := repeated{e.MAC, e.Peer, e.Stage, e.Detail}
+	key := utterance{e.MAC, e.Peer, e.Stage, e.Detail}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known, ok := r.seen.get(key)

@@ -48,27 +48,43 @@ func Tell(events []Event, now time.Time) Story {
 	slices.SortStableFunc(events, func(a, b Event) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID))
 	})
-	boot := lastBoot(events)
+	boot, phase := lastBoot(events)
 	if len(boot) == 0 {
 		return Story{State: StateUnseen, Verdict: "No boot of this MAC address has been seen.", Check: ladder["unseen"].check}
 	}
 	s := Story{Began: boot[0].At, Steps: steps(boot)}
-	s.judge(boot, now)
+	s.judge(boot, phase, now)
 	return s
 }
 
-// steps turns events into steps; several alike in a row become one.
+// steps turns events into steps; several alike in a row become one, and so do the
+// pairs of DISCOVER and OFFER of firmware that keeps asking.
 func steps(boot []Event) []Step {
 	var list []Step
 	for _, e := range boot {
-		text := sentence(e)
-		if n := len(list); n > 0 && list[n-1].Stage == e.Stage && list[n-1].Text == text {
-			list[n-1].Times++
+		step := Step{At: e.At, After: e.At.Sub(boot[0].At), Stage: e.Stage, Text: sentence(e), Times: 1}
+		if i := repeated(list, step); i >= 0 {
+			list[i].Times++
 			continue
 		}
-		list = append(list, Step{At: e.At, After: e.At.Sub(boot[0].At), Stage: e.Stage, Text: text, Times: 1})
+		list = append(list, step)
 	}
 	return list
+}
+
+// repeated returns the index of the step at the end of the list that step repeats,
+// -1 if there is none.
+func repeated(list []Step, step Step) int {
+	asks := func(s Stage) bool { return s == StageDiscover || s == StageOffer }
+	for i := len(list) - 1; i >= 0; i-- {
+		if list[i].Stage == step.Stage && list[i].Text == step.Text {
+			return i
+		}
+		if !asks(list[i].Stage) || !asks(step.Stage) {
+			return -1
+		}
+	}
+	return -1
 }
 
 // sentence says what happened.
@@ -91,13 +107,13 @@ func sentence(e Event) string {
 	case StageScript:
 		return "fetched its boot script" + detail(": ")
 	case StageHold:
-		return "waits on its screen to be claimed" + detail(": ")
+		return cmp.Or(e.Detail, "waits on its screen to be claimed")
 	case StageClaim:
 		return cmp.Or(e.Detail, "claimed")
 	case StageKernel:
 		return "fetched its kernel" + detail(" ") + transferred(e)
 	case StageExit:
-		return "sent on to its next boot device" + detail(": ")
+		return cmp.Or(e.Detail, "sent on to its next boot device")
 	case StageRefused:
 		return "refused" + detail(": ")
 	default:
@@ -153,6 +169,14 @@ func roughly(d time.Duration) string {
 	}
 }
 
+// clock writes the time since a boot began.
+func clock(d time.Duration) string {
+	if d < 100*time.Second {
+		return fmt.Sprintf("+%.3fs", d.Seconds())
+	}
+	return "+" + d.Round(time.Second).String()
+}
+
 // Format writes the story for a terminal, with times of that place.
 func (s Story) Format(place *time.Location) string {
 	var b strings.Builder
@@ -164,7 +188,7 @@ func (s Story) Format(place *time.Location) string {
 		if step.Times > 1 {
 			times = fmt.Sprintf(", %d times", step.Times)
 		}
-		fmt.Fprintf(&b, "  %9s  %s%s\n", "+"+fmt.Sprintf("%.3fs", step.After.Seconds()), step.Text, times)
+		fmt.Fprintf(&b, "  %9s  %s%s\n", clock(step.After), step.Text, times)
 	}
 	fmt.Fprintf(&b, "%s\n", s.Verdict)
 	if len(s.Check) > 0 {

@@ -30,13 +30,13 @@ const (
 
 // lastBoot returns the events since the last that began a boot. A DISCOVER begins
 // one, unless firmware repeats it, or it is that of iPXE, which has just been
-// loaded.
-func lastBoot(events []Event) []Event {
+// loaded. The phase is how far the boot has come.
+func lastBoot(events []Event) ([]Event, phase) {
 	var b boundary
 	for i, e := range events {
 		b.see(i, e)
 	}
-	return events[b.start:]
+	return events[b.start:], b.phase
 }
 
 // boundary follows a series of events.

@@ -65,6 +65,16 @@ var ladder = map[string]rung{
 			"its network card works with iPXE's driver: try snponly instead",
 		},
 	},
+	"ipxe": {
+		time.Minute,
+		"iPXE runs on it and asked for an address, but never for its boot script.",
+		[]string{
+			"the LAN's DHCP server has an address left for it: iPXE asks anew, after the firmware",
+			"the switch port forwards at once when the network card starts anew (portfast)",
+			"the HTTP port of the appliance is open, and base-host leads to it from the node's LAN",
+			"the node's screen: iPXE says there what it waits for",
+		},
+	},
 	string(StageScript): {
 		5 * time.Minute, // a kernel is told of when it has gone out, and lines may be slow
 		"It has its boot script, but did not fetch its kernel whole.",
@@ -91,13 +101,12 @@ var ladder = map[string]rung{
 }
 
 // judge says how the boot stands, by its last event that tells.
-func (s *Story) judge(boot []Event, now time.Time) {
+func (s *Story) judge(boot []Event, p phase, now time.Time) {
 	last := boot[len(boot)-1]
 	ago := roughly(max(now.Sub(last.At), 0))
 	switch {
 	case last.Stage == StageRefused:
 		s.State, s.Verdict = StateRefused, fmt.Sprintf("Refused, %s ago: %s.", ago, last.Detail)
-		s.Check = []string{"the reason above: it says what would be accepted"}
 		return
 	case last.Stage == StageExit:
 		s.State, s.Verdict = StateExited, fmt.Sprintf("It was sent on to its next boot device, %s ago, as unknown = \"exit\" says; register it to boot it.", ago)
@@ -106,7 +115,7 @@ func (s *Story) judge(boot []Event, now time.Time) {
 		s.State, s.Verdict = StateBooted, fmt.Sprintf("Its kernel went out whole, %s ago. From there on the node is on its own.", ago)
 		return
 	}
-	at := where(last)
+	at := where(last, p)
 	rung, known := ladder[at]
 	switch quiet := now.Sub(last.At); {
 	case known && quiet > rung.patience:
@@ -120,7 +129,10 @@ func (s *Story) judge(boot []Event, now time.Time) {
 }
 
 // where names the rung of the ladder on which the boot stands.
-func where(last Event) string {
+func where(last Event, p phase) string {
+	if p == ipxe {
+		return "ipxe"
+	}
 	if (last.Stage == StageNBP || last.Stage == StageKernel) && last.Bytes < last.Size {
 		return string(last.Stage) + " partial"
 	}
