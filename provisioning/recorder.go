@@ -58,8 +58,9 @@ const (
 	batchDelay = 50 * time.Millisecond
 	// pruneEvery is how often old events are looked for.
 	pruneEvery = 10 * time.Minute
-	// flushTimeout bounds the last write at the end.
-	flushTimeout = 5 * time.Second
+	// writeTimeout bounds a write. It is not cut short by the end of Run, which
+	// would lose what is in hand.
+	writeTimeout = 10 * time.Second
 )
 
 // NewRecorder returns a Recorder; [Recorder.Run] makes it work. It registers its
@@ -197,8 +198,6 @@ func (r *Recorder) collect(ctx context.Context, first recorded) []recorded {
 
 // flush stores what is queued when the end has come.
 func (r *Recorder) flush(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
-	defer cancel()
 	for {
 		var batch []recorded
 		for len(batch) < recorderBatch && len(r.queue) > 0 {
@@ -214,11 +213,8 @@ func (r *Recorder) flush(ctx context.Context) {
 // write stores a batch, and hands it to the subscribers. When it cannot be stored,
 // they get it all the same, without IDs.
 func (r *Recorder) write(ctx context.Context, batch []recorded) {
-	if ctx.Err() != nil { // the end came while collecting: what is in hand goes first
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
-		defer cancel()
-	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
 	events := eventsOf(batch)
 	err := r.store.UpdateLazily(ctx, func(tx Tx) error { return store(ctx, tx, batch) })
 	r.report(err)

@@ -66,9 +66,10 @@ func all[T any](ctx context.Context, r Reader, scan func(*T) []any, query string
 	return found, rows.Err()
 }
 
-// exec runs a statement that returns nothing.
+// exec runs a statement that writes one row or a few. Like [Reader.one] it does not
+// watch its context: its transaction does.
 func (t Tx) exec(ctx context.Context, query string, args ...any) error {
-	_, err := t.Q.ExecContext(ctx, query, args...)
+	_, err := t.Q.ExecContext(context.WithoutCancel(ctx), query, args...)
 	return t.Explain(err)
 }
 

@@ -1,0 +1,73 @@
+package provisioning_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"farmboot/provisioning"
+)
+
+func TestReadCSVRefusesFiles(t *testing.T) {
+	for name, text := range map[string]string{
+		"empty":             "",
+		"no mac":            "farmer,runmode\n",
+		"unknown column":    "mac,colour\n",
+		"column twice":      "mac,MAC\n",
+		"unbalanced quotes": "mac,name\n525400000001,\"x\n",
+	} {
+		if rows, err := provisioning.ReadCSV(strings.NewReader(text)); provisioning.ErrorCode(err) != provisioning.Invalid {
+			t.Errorf("%s: %v, %v, want a refusal", name, rows, err)
+		}
+	}
+}
+
+func TestReadCSVOfSpreadsheets(t *testing.T) {
+	rows, err := provisioning.ReadCSV(strings.NewReader("\ufeffMAC , Farmer\r\n525400000001, 7 \r\n"))
+	if err != nil || len(rows) != 1 || rows[0].Err != nil || *rows[0].Patch.Farmer != 7 || rows[0].Line != 2 {
+		t.Errorf("rows %+v, %v", rows, err)
+	}
+}
+
+// FuzzReadCSV reads anything, and writes the good lines of it, and reads them again:
+// they say the same.
+func FuzzReadCSV(f *testing.F) {
+	f.Add("mac,farmer,runmode,args,kernel,name\n52:54:00:00:00:01,1234,prod,zos-debug,,one\n")
+	f.Add("name,mac\n\"a \"\"b\"\"\",525400000002\nx\n")
+	f.Add("\ufeffmac\r\n5254.0000.0003\r\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		rows, err := provisioning.ReadCSV(strings.NewReader(text))
+		if err != nil {
+			if provisioning.ErrorCode(err) != provisioning.Invalid {
+				t.Fatalf("%v is no refusal", err)
+			}
+			return
+		}
+		var nodes []provisioning.Node
+		for _, row := range rows {
+			n := row.Patch.Apply(provisioning.Node{MAC: row.MAC, RunMode: "prod"})
+			if row.Err == nil && !strings.ContainsAny(n.Args+n.Kernel+n.Name+string(n.RunMode), "\r") { // CSV does not keep it
+				nodes = append(nodes, n)
+			}
+		}
+		var b strings.Builder
+		if err := provisioning.WriteCSV(&b, nodes); err != nil {
+			t.Fatal(err)
+		}
+		again, err := provisioning.ReadCSV(strings.NewReader(b.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var same []provisioning.Node
+		for _, row := range again {
+			if row.Err != nil {
+				t.Fatalf("line %d of\n%s\n%v", row.Line, b.String(), row.Err)
+			}
+			same = append(same, row.Patch.Apply(provisioning.Node{MAC: row.MAC}))
+		}
+		if diff := cmp.Diff(nodes, same); diff != "" {
+			t.Errorf("written and read (-want +got):\n%s", diff)
+		}
+	})
+}

@@ -1,0 +1,73 @@
+package provisioning_test
+
+import (
+	"testing"
+
+	"farmboot/provisioning"
+)
+
+func TestParseMAC(t *testing.T) {
+	want := provisioning.MAC{0x52, 0x54, 0, 0, 0, 0xb1}
+	for _, good := range []string{
+		"52:54:00:00:00:b1", "52:54:00:00:00:B1", "52-54-00-00-00-b1", "5254.0000.00b1", "5254000000b1", "5254000000B1", " 52:54:00:00:00:b1\n",
+	} {
+		if got, err := provisioning.ParseMAC(good); err != nil || got != want {
+			t.Errorf("ParseMAC(%q) = %v, %v", good, got, err)
+		}
+	}
+	for _, bad := range []string{
+		"", "52:54:00:00:00", "52:54:00:00:00:b1:00", "52:54:00-00-00-b1", "52:54:00:00:00:g1", "5254.000000b1", "525400:0000b1",
+		"00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "5254000000b", "52 54 00 00 00 b1",
+	} {
+		if got, err := provisioning.ParseMAC(bad); provisioning.ErrorCode(err) != provisioning.Invalid {
+			t.Errorf("ParseMAC(%q) = %v, %v, want a refusal", bad, got, err)
+		}
+	}
+}
+
+func TestParseMACPrefix(t *testing.T) {
+	for _, test := range []struct{ in, lo, hi string }{
+		{"", "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff"},
+		{"5", "50:00:00:00:00:00", "5f:ff:ff:ff:ff:ff"},
+		{"52:54", "52:54:00:00:00:00", "52:54:ff:ff:ff:ff"},
+		{"5254.0", "52:54:00:00:00:00", "52:54:0f:ff:ff:ff"},
+		{"52-54-00-00-00-B1", "52:54:00:00:00:b1", "52:54:00:00:00:b1"},
+	} {
+		r, err := provisioning.ParseMACPrefix(test.in)
+		if err != nil || r.Lo.String() != test.lo || r.Hi.String() != test.hi {
+			t.Errorf("ParseMACPrefix(%q) = %v…%v, %v, want %s…%s", test.in, r.Lo, r.Hi, err, test.lo, test.hi)
+		}
+	}
+	for _, bad := range []string{"x", "52:54:00:00:00:b1:0", "5 2"} {
+		if r, err := provisioning.ParseMACPrefix(bad); provisioning.ErrorCode(err) != provisioning.Invalid {
+			t.Errorf("ParseMACPrefix(%q) = %v, %v, want a refusal", bad, r, err)
+		}
+	}
+}
+
+// FuzzParseMAC reads anything: what is accepted is one card's address, and is read
+// back from its own notation.
+func FuzzParseMAC(f *testing.F) {
+	for _, seed := range []string{"52:54:00:00:00:b1", "52-54-00-00-00-B1", "5254.0000.00b1", "5254000000b1", "ff:ff:ff:ff:ff:ff", "ß2:54:00:00:00:b1"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		m, err := provisioning.ParseMAC(s)
+		if err != nil {
+			if provisioning.ErrorCode(err) != provisioning.Invalid {
+				t.Fatalf("ParseMAC(%q): %v is no refusal", s, err)
+			}
+			return
+		}
+		if m.IsZero() || m[0]&1 != 0 {
+			t.Fatalf("ParseMAC(%q) accepted %v", s, m)
+		}
+		if again, err := provisioning.ParseMAC(m.String()); err != nil || again != m {
+			t.Fatalf("ParseMAC(%q) = %v, which reads as %v, %v", s, m, again, err)
+		}
+		whole, err := provisioning.ParseMACPrefix(m.String())
+		if err != nil || whole.Lo != m || whole.Hi != m {
+			t.Fatalf("ParseMACPrefix(%q) = %v, %v", m, whole, err)
+		}
+	})
+}

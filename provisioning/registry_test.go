@@ -1,0 +1,497 @@
+package provisioning_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"farmboot/provisioning"
+	"farmboot/provisioning/sqlite"
+	"farmboot/provisioning/storetest"
+)
+
+var (
+	admin  = provisioning.Actor{Name: "root", Role: provisioning.RoleAdmin, From: "cli"}
+	five   = provisioning.Actor{Name: "token FIVE", Role: provisioning.RoleFarmer, Farmer: 5, From: "10.0.0.5"}
+	six    = provisioning.Actor{Name: "token SIX", Role: provisioning.RoleFarmer, Farmer: 6, From: "10.0.0.6"}
+	nobody = provisioning.Actor{Name: "nobody"}
+)
+
+var rules = provisioning.Rules{
+	RunModes: provisioning.RunModes{"prod": "", "test": ""},
+	RunMode:  "prod",
+	CheckNode: func(n provisioning.Node) error {
+		if strings.Contains(n.Args, "bad") {
+			return provisioning.Errorf(provisioning.Invalid, "bad arguments")
+		}
+		return nil
+	},
+	KernelExists: func(name string) error {
+		if name != "k.efi" {
+			return provisioning.Errorf(provisioning.NotFound, "no kernel %s", name)
+		}
+		return nil
+	},
+}
+
+// clock is a time that tests turn.
+type clock struct{ t time.Time }
+
+func (c *clock) now() time.Time { return c.t }
+
+func newStore(t *testing.T) *sqlite.Store {
+	t.Helper()
+	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "provisioning.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func newRegistry(t *testing.T) (*provisioning.Registry, *sqlite.Store, *clock) {
+	t.Helper()
+	s, c := newStore(t), &clock{storetest.Noon}
+	return provisioning.NewRegistry(s, rules, c.now), s, c
+}
+
+func wantCode(t *testing.T, what string, err error, want provisioning.Code) {
+	t.Helper()
+	if got := provisioning.ErrorCode(err); got != want {
+		t.Errorf("%s: error code %q, want %q: %v", what, got, want, err)
+	}
+}
+
+// give makes a node of that farmer.
+func give(t *testing.T, r *provisioning.Registry, n int, f provisioning.FarmerID) {
+	t.Helper()
+	if _, err := r.AddNode(t.Context(), admin, provisioning.Node{MAC: storetest.MAC(n), Farmer: f}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func to[T any](v T) *T { return &v }
+
+func TestAddAndSet(t *testing.T) {
+	r, _, c := newRegistry(t)
+	ctx := t.Context()
+	n, err := r.AddNode(ctx, admin, provisioning.Node{MAC: storetest.MAC(1), Farmer: 5, Kernel: "k.efi"})
+	wantCode(t, "add", err, "")
+	want := provisioning.Node{MAC: storetest.MAC(1), Farmer: 5, RunMode: "prod", Kernel: "k.efi", Created: c.t, Updated: c.t}
+	if diff := cmp.Diff(want, n); diff != "" {
+		t.Errorf("added (-want +got):\n%s", diff)
+	}
+	farmers, err := r.Farmers(ctx, admin)
+	if err != nil || len(farmers) != 1 || farmers[0].ID != 5 {
+		t.Errorf("farmers %v, %v, want the one that the node named", farmers, err)
+	}
+	_, err = r.AddNode(ctx, admin, provisioning.Node{MAC: storetest.MAC(1)})
+	wantCode(t, "add again", err, provisioning.Conflict)
+
+	c.t = c.t.Add(time.Hour)
+	n, err = r.SetNode(ctx, admin, storetest.MAC(1), provisioning.NodePatch{Name: to("x"), Args: to("a")})
+	wantCode(t, "set", err, "")
+	want.Name, want.Args, want.Updated = "x", "a", c.t
+	if diff := cmp.Diff(want, n); diff != "" {
+		t.Errorf("changed (-want +got):\n%s", diff)
+	}
+	stored, err := r.Node(ctx, admin, storetest.MAC(1))
+	if diff := cmp.Diff(want, stored); diff != "" || err != nil {
+		t.Errorf("stored, %v (-want +got):\n%s", err, diff)
+	}
+	history, err := r.NodeHistory(ctx, admin, storetest.MAC(1), 10)
+	wantCode(t, "history", err, "")
+	var lines []string
+	for _, c := range history {
+		lines = append(lines, fmt.Sprintf("%s %s %s %s->%s", c.Actor, c.From, c.Action, c.Before, c.After))
+	}
+	wantLines := []string{
+		`root cli node set {"mac":"52:54:00:00:00:01","farmer":5,"runmode":"prod","args":"","kernel":"k.efi","name":""}->{"mac":"52:54:00:00:00:01","farmer":5,"runmode":"prod","args":"a","kernel":"k.efi","name":"x"}`,
+		`root cli node add ->{"mac":"52:54:00:00:00:01","farmer":5,"runmode":"prod","args":"","kernel":"k.efi","name":""}`,
+	}
+	if diff := cmp.Diff(wantLines, lines); diff != "" {
+		t.Errorf("history (-want +got):\n%s", diff)
+	}
+	// What changes nothing is no change.
+	_, err = r.SetNode(ctx, admin, storetest.MAC(1), provisioning.NodePatch{Name: to("x")})
+	wantCode(t, "set to the same", err, "")
+	if again, err := r.NodeHistory(ctx, admin, storetest.MAC(1), 10); err != nil || len(again) != 2 {
+		t.Errorf("history has %d lines, %v, want 2", len(again), err)
+	}
+	for _, f := range []func() error{
+		func() error {
+			_, err := r.SetNode(ctx, admin, storetest.MAC(2), provisioning.NodePatch{Name: to("x")})
+			return err
+		},
+		func() error { return r.RemoveNode(ctx, admin, storetest.MAC(2)) },
+		func() error { _, err := r.Node(ctx, admin, storetest.MAC(2)); return err },
+	} {
+		wantCode(t, "missing node", f(), provisioning.NotFound)
+	}
+	wantCode(t, "remove", r.RemoveNode(ctx, admin, storetest.MAC(1)), "")
+	_, err = r.Node(ctx, admin, storetest.MAC(1))
+	wantCode(t, "removed node", err, provisioning.NotFound)
+}
+
+func TestRefusedNodes(t *testing.T) {
+	r, _, _ := newRegistry(t)
+	for name, n := range map[string]provisioning.Node{
+		"run mode":      {MAC: storetest.MAC(1), RunMode: "moon"},
+		"arguments":     {MAC: storetest.MAC(1), Args: "bad"},
+		"kernel":        {MAC: storetest.MAC(1), Kernel: "gone.efi"},
+		"name":          {MAC: storetest.MAC(1), Name: "two\nlines"},
+		"long name":     {MAC: storetest.MAC(1), Name: strings.Repeat("x", 201)},
+		"no MAC at all": {},
+	} {
+		_, err := r.AddNode(t.Context(), admin, n)
+		wantCode(t, name, err, provisioning.Invalid)
+		if name == "no MAC at all" {
+			continue
+		}
+		if _, err := r.Node(t.Context(), admin, n.MAC); provisioning.ErrorCode(err) != provisioning.NotFound {
+			t.Errorf("%s: the node was stored, %v", name, err)
+		}
+	}
+}
+
+// TestKernelThatHasGone can be left as it is while something else is changed.
+func TestKernelThatHasGone(t *testing.T) {
+	r, s, _ := newRegistry(t)
+	ctx := t.Context()
+	err := s.Update(ctx, func(tx provisioning.Tx) error {
+		return tx.PutNode(ctx, provisioning.Node{MAC: storetest.MAC(1), RunMode: "prod", Kernel: "gone.efi"})
+	})
+	wantCode(t, "put", err, "")
+	_, err = r.SetNode(ctx, admin, storetest.MAC(1), provisioning.NodePatch{Name: to("x")})
+	wantCode(t, "set", err, "")
+}
+
+func TestFarmers(t *testing.T) {
+	r, _, _ := newRegistry(t)
+	ctx := t.Context()
+	wantCode(t, "add", r.AddFarmer(ctx, admin, provisioning.Farmer{ID: 5}), "")
+	wantCode(t, "add again", r.AddFarmer(ctx, admin, provisioning.Farmer{ID: 5}), provisioning.Conflict)
+	wantCode(t, "name", r.AddFarmer(ctx, admin, provisioning.Farmer{ID: 5, Name: "Five"}), "")
+	wantCode(t, "name again", r.AddFarmer(ctx, admin, provisioning.Farmer{ID: 5, Name: "V"}), provisioning.Conflict)
+	wantCode(t, "none", r.AddFarmer(ctx, admin, provisioning.Farmer{}), provisioning.Invalid)
+	wantCode(t, "bad name", r.AddFarmer(ctx, admin, provisioning.Farmer{ID: 7, Name: "\x1b[31m"}), provisioning.Invalid)
+	give(t, r, 1, 5)
+	wantCode(t, "remove with nodes", r.RemoveFarmer(ctx, admin, 5), provisioning.Conflict)
+	wantCode(t, "remove node", r.RemoveNode(ctx, admin, storetest.MAC(1)), "")
+	wantCode(t, "remove", r.RemoveFarmer(ctx, admin, 5), "")
+	wantCode(t, "remove again", r.RemoveFarmer(ctx, admin, 5), provisioning.NotFound)
+}
+
+func TestTokens(t *testing.T) {
+	r, s, c := newRegistry(t)
+	ctx := t.Context()
+	_, secret, err := r.AddToken(ctx, admin, provisioning.RoleFarmer, 5)
+	wantCode(t, "add", err, "")
+	who, err := r.Authenticate(ctx, secret, "10.0.0.9")
+	wantCode(t, "authenticate", err, "")
+	tokens, err := r.Tokens(ctx, admin)
+	if err != nil || len(tokens) != 1 {
+		t.Fatalf("tokens %v, %v", tokens, err)
+	}
+	want := provisioning.Actor{Name: "token " + tokens[0].ID, Role: provisioning.RoleFarmer, Farmer: 5, From: "10.0.0.9"}
+	if diff := cmp.Diff(want, who); diff != "" {
+		t.Errorf("actor (-want +got):\n%s", diff)
+	}
+	if !tokens[0].LastUsed.Equal(c.t) {
+		t.Errorf("last used %v, want %v", tokens[0].LastUsed, c.t)
+	}
+	for name, bad := range map[string]string{
+		"empty":         "",
+		"no prefix":     strings.TrimPrefix(secret, "farmboot_"),
+		"id only":       "farmboot_" + tokens[0].ID,
+		"id and bar":    "farmboot_" + tokens[0].ID + "_",
+		"cut short":     secret[:len(secret)-1],
+		"other secret":  "farmboot_" + tokens[0].ID + "_" + strings.Repeat("A", 43),
+		"unknown token": "farmboot_AAAAAAAAAA_" + strings.Repeat("A", 43),
+	} {
+		_, err := r.Authenticate(ctx, bad, "")
+		wantCode(t, name, err, provisioning.Unauthorized)
+	}
+	for name, f := range map[string]func() error{
+		"unknown role":        func() error { _, _, err := r.AddToken(ctx, admin, "king", 0); return err },
+		"farmer without id":   func() error { _, _, err := r.AddToken(ctx, admin, provisioning.RoleFarmer, 0); return err },
+		"admin with a farmer": func() error { _, _, err := r.AddToken(ctx, admin, provisioning.RoleAdmin, 5); return err },
+	} {
+		wantCode(t, name, f(), provisioning.Invalid)
+	}
+	history, err := s.Changes(ctx, provisioning.ChangeQuery{})
+	wantCode(t, "history", err, "")
+	for _, line := range history {
+		if strings.Contains(string(line.After), "hash") || strings.Contains(string(line.After), secret) {
+			t.Errorf("the history tells a secret: %s", line.After)
+		}
+	}
+	wantCode(t, "revoke", r.RemoveToken(ctx, admin, tokens[0].ID), "")
+	_, err = r.Authenticate(ctx, secret, "")
+	wantCode(t, "revoked", err, provisioning.Unauthorized)
+	wantCode(t, "revoke again", r.RemoveToken(ctx, admin, tokens[0].ID), provisioning.NotFound)
+}
+
+// TestRoles asks for everything there is to ask for, as everybody.
+func TestRoles(t *testing.T) {
+	ok, no, missing := provisioning.Code(""), provisioning.Forbidden, provisioning.NotFound
+	mine, theirs := storetest.MAC(5), storetest.MAC(6)
+	for _, test := range []struct {
+		name                      string
+		run                       func(context.Context, *provisioning.Registry, provisioning.Actor) error
+		admin, five, six, noRight provisioning.Code
+	}{
+		{"read 5's node", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.Node(ctx, a, mine)
+			return err
+		}, ok, ok, no, no},
+		{"list 5's nodes", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.Nodes(ctx, a, provisioning.NodeQuery{Farmer: 5})
+			return err
+		}, ok, ok, no, no},
+		{"list nodes", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.Nodes(ctx, a, provisioning.NodeQuery{})
+			return err
+		}, ok, ok, ok, no},
+		{"change 5's node", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.SetNode(ctx, a, mine, provisioning.NodePatch{Name: to(a.Name)})
+			return err
+		}, ok, ok, no, no},
+		{"give 5's node to 6", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.SetNode(ctx, a, mine, provisioning.NodePatch{Farmer: to(provisioning.FarmerID(6))})
+			return err
+		}, ok, no, no, no},
+		{"take 6's node", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.SetNode(ctx, a, theirs, provisioning.NodePatch{Farmer: to(provisioning.FarmerID(5))})
+			return err
+		}, ok, no, no, no},
+		{"make 5's node nobody's", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.SetNode(ctx, a, mine, provisioning.NodePatch{Farmer: to(provisioning.FarmerID(0))})
+			return err
+		}, ok, no, no, no},
+		{"remove 5's node", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			return r.RemoveNode(ctx, a, mine)
+		}, ok, ok, no, no},
+		{"add a node for 5", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.AddNode(ctx, a, provisioning.Node{MAC: storetest.MAC(7), Farmer: 5})
+			return err
+		}, ok, ok, no, no},
+		{"add a node for oneself", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			n, err := r.AddNode(ctx, a, provisioning.Node{MAC: storetest.MAC(7)})
+			if err == nil && n.Farmer != a.Farmer {
+				return fmt.Errorf("it became farmer %s's", n.Farmer)
+			}
+			return err
+		}, ok, ok, ok, no},
+		{"import over 5's node", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			report, err := r.Import(ctx, a, []provisioning.Row{{Line: 1, MAC: mine, Patch: provisioning.NodePatch{Name: to("x")}}}, provisioning.ImportOptions{Update: true})
+			if report.Counts[provisioning.Refused] > 0 {
+				return provisioning.Errorf(provisioning.Forbidden, "%s", report.Rows[0].Message)
+			}
+			return err
+		}, ok, ok, no, no},
+		{"events of 5's node", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.NodeEvents(ctx, a, mine, 1)
+			return err
+		}, ok, ok, no, no},
+		{"events of all", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.Events(ctx, a, provisioning.EventQuery{})
+			return err
+		}, ok, no, no, no},
+		{"history of 5's node", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.NodeHistory(ctx, a, mine, 1)
+			return err
+		}, ok, ok, no, no},
+		{"history of all", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.History(ctx, a, 1)
+			return err
+		}, ok, no, no, no},
+		{"list farmers", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			list, err := r.Farmers(ctx, a)
+			if a.Role == provisioning.RoleFarmer && (len(list) != 1 || list[0].ID != a.Farmer) {
+				return fmt.Errorf("a farmer sees %v", list)
+			}
+			return err
+		}, ok, ok, ok, no},
+		{"add a farmer", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			return r.AddFarmer(ctx, a, provisioning.Farmer{ID: 9})
+		}, ok, no, no, no},
+		{"remove a farmer", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			return r.RemoveFarmer(ctx, a, 99)
+		}, missing, no, no, no},
+		{"list tokens", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.Tokens(ctx, a)
+			return err
+		}, ok, no, no, no},
+		{"make a token", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, _, err := r.AddToken(ctx, a, provisioning.RoleAdmin, 0)
+			return err
+		}, ok, no, no, no},
+		{"revoke a token", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			return r.RemoveToken(ctx, a, "X")
+		}, missing, no, no, no},
+		{"list discovered", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.Discovered(ctx, a, 0)
+			return err
+		}, ok, no, no, no},
+		{"claim by code", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.ClaimByCode(ctx, a, "ACEFGH", provisioning.NodePatch{})
+			return err
+		}, ok, ok, ok, no},
+		{"claim by code for 5", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.ClaimByCode(ctx, a, "ACEFGH", provisioning.NodePatch{Farmer: to(provisioning.FarmerID(5))})
+			return err
+		}, ok, ok, no, no},
+		{"claim by MAC address", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.ClaimMAC(ctx, a, storetest.MAC(8), provisioning.NodePatch{})
+			return err
+		}, ok, no, no, no},
+	} {
+		for _, as := range []struct {
+			actor provisioning.Actor
+			want  provisioning.Code
+		}{{admin, test.admin}, {five, test.five}, {six, test.six}, {nobody, test.noRight}} {
+			t.Run(test.name+" as "+as.actor.Name, func(t *testing.T) {
+				r, s, _ := newRegistry(t)
+				give(t, r, 5, 5)
+				give(t, r, 6, 6)
+				err := s.Update(t.Context(), func(tx provisioning.Tx) error {
+					return tx.PutSeen(t.Context(), provisioning.Discovered{MAC: storetest.MAC(8), Code: "ACEFGH"})
+				})
+				wantCode(t, "set up", err, "")
+				wantCode(t, test.name, test.run(t.Context(), r, as.actor), as.want)
+			})
+		}
+	}
+}
+
+func TestFarmerSeesHisNodesOnly(t *testing.T) {
+	r, _, _ := newRegistry(t)
+	for i := range 4 {
+		give(t, r, i, provisioning.FarmerID(5+i%2))
+	}
+	nodes, err := r.Nodes(t.Context(), five, provisioning.NodeQuery{})
+	if err != nil || len(nodes) != 2 || nodes[0].Farmer != 5 || nodes[1].Farmer != 5 {
+		t.Errorf("nodes %v, %v, want the two of farmer 5", nodes, err)
+	}
+}
+
+func TestImportIsAllOrNothing(t *testing.T) {
+	r, s, _ := newRegistry(t)
+	ctx := t.Context()
+	give(t, r, 3, 5)
+	good := provisioning.Row{Line: 2, MAC: storetest.MAC(1)}
+	bad := provisioning.Row{Line: 3, MAC: storetest.MAC(2), Patch: provisioning.NodePatch{Farmer: to(provisioning.FarmerID(77)), Args: to("bad")}}
+	known := provisioning.Row{Line: 4, MAC: storetest.MAC(3), Patch: provisioning.NodePatch{Name: to("x")}}
+	for _, test := range []struct {
+		name    string
+		rows    []provisioning.Row
+		opt     provisioning.ImportOptions
+		code    provisioning.Code
+		report  string
+		written bool
+	}{
+		{"one bad line", []provisioning.Row{good, bad}, provisioning.ImportOptions{}, provisioning.Invalid, "1 added, 0 updated, 0 unchanged, 1 refused", false},
+		{"a registered node", []provisioning.Row{good, known}, provisioning.ImportOptions{}, provisioning.Invalid, "1 added, 0 updated, 0 unchanged, 1 refused", false},
+		{"dry run", []provisioning.Row{good, known}, provisioning.ImportOptions{Update: true, DryRun: true}, "", "1 added, 1 updated, 0 unchanged, 0 refused", false},
+		{"nothing at all", nil, provisioning.ImportOptions{}, "", "0 added, 0 updated, 0 unchanged, 0 refused", true},
+		{"without the bad line", []provisioning.Row{good, bad}, provisioning.ImportOptions{SkipRefused: true}, "", "1 added, 0 updated, 0 unchanged, 1 refused", true},
+		{"update", []provisioning.Row{good, known}, provisioning.ImportOptions{Update: true}, "", "0 added, 1 updated, 1 unchanged, 0 refused", true},
+	} {
+		before, err := s.Changes(ctx, provisioning.ChangeQuery{})
+		wantCode(t, test.name, err, "")
+		report, err := r.Import(ctx, admin, test.rows, test.opt)
+		wantCode(t, test.name, err, test.code)
+		if report.String() != test.report || report.Written != test.written || len(report.Rows) != len(test.rows) {
+			t.Errorf("%s: report %v, written %v, want %s, %v", test.name, report, report.Written, test.report, test.written)
+		}
+		after, err := s.Changes(ctx, provisioning.ChangeQuery{})
+		wantCode(t, test.name, err, "")
+		if changed := len(after) > len(before); changed && !test.written {
+			t.Errorf("%s: something was written all the same: %v", test.name, after[0])
+		}
+	}
+	if _, err := s.Farmer(ctx, 77); provisioning.ErrorCode(err) != provisioning.NotFound {
+		t.Errorf("the farmer of a refused line was registered, %v", err)
+	}
+}
+
+func TestClaim(t *testing.T) {
+	r, s, c := newRegistry(t)
+	ctx := t.Context()
+	assigner := provisioning.NewAssigner(s, provisioning.Unknown{Policy: provisioning.Hold}, c.now)
+	held, err := assigner.Admit(ctx, storetest.MAC(1))
+	if err != nil || held.Policy != provisioning.Hold || len(held.Code) != 6 {
+		t.Fatalf("held %+v, %v", held, err)
+	}
+	again, err := assigner.Admit(ctx, storetest.MAC(1))
+	if err != nil || again.Code != held.Code {
+		t.Errorf("another code on the second demand: %q, then %q, %v", held.Code, again.Code, err)
+	}
+	other, err := assigner.Admit(ctx, storetest.MAC(2))
+	if err != nil || other.Code == held.Code {
+		t.Errorf("two nodes with the code %q, %v", other.Code, err)
+	}
+	typed := strings.ToLower(held.Code[:3] + "-" + held.Code[3:])
+	n, err := r.ClaimByCode(ctx, five, typed, provisioning.NodePatch{})
+	if err != nil || n.MAC != storetest.MAC(1) || n.Farmer != 5 {
+		t.Errorf("claimed %+v, %v", n, err)
+	}
+	now, err := assigner.Admit(ctx, storetest.MAC(1))
+	if err != nil || now.Policy != provisioning.Boot || !now.Registered || now.Node.Farmer != 5 {
+		t.Errorf("after the claim it gets %+v, %v", now, err)
+	}
+	_, err = r.ClaimByCode(ctx, six, held.Code, provisioning.NodePatch{})
+	wantCode(t, "claimed twice", err, provisioning.Conflict)
+	events, err := r.NodeEvents(ctx, five, storetest.MAC(1), 10)
+	want := []provisioning.Event{{At: c.t, MAC: storetest.MAC(1), Stage: provisioning.StageClaim, Detail: "claimed by token FIVE for farmer 5"}}
+	if diff := cmp.Diff(want, events, cmpopts.IgnoreFields(provisioning.Event{}, "ID", "Peer")); diff != "" || err != nil {
+		t.Errorf("events, %v (-want +got):\n%s", err, diff)
+	}
+	wantCode(t, "bad code", func() error { _, err := provisioning.ParseCode("K7M3P0"); return err }(), provisioning.Invalid)
+}
+
+func TestAssignment(t *testing.T) {
+	r, s, c := newRegistry(t)
+	ctx := t.Context()
+	n, err := r.AddNode(ctx, admin, provisioning.Node{MAC: storetest.MAC(1), Farmer: 5})
+	wantCode(t, "add", err, "")
+	for _, policy := range []provisioning.Policy{provisioning.Boot, provisioning.Hold, provisioning.Exit, provisioning.Ignore} {
+		a := provisioning.NewAssigner(s, provisioning.Unknown{Policy: policy, RunMode: "test", Farmer: 9, Args: "x"}, c.now)
+		got, err := a.Assignment(ctx, storetest.MAC(1))
+		want := provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: n}
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%s: registered, %v (-want +got):\n%s", policy, err, diff)
+		}
+		got, err = a.Assignment(ctx, storetest.MAC(2))
+		want = provisioning.Assignment{Policy: policy, Node: provisioning.Node{MAC: storetest.MAC(2)}}
+		if policy == provisioning.Boot {
+			want.Node.RunMode, want.Node.Farmer, want.Node.Args = "test", 9, "x"
+		}
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%s: unregistered, %v (-want +got):\n%s", policy, err, diff)
+		}
+	}
+}
+
+func TestAssignmentTellsOfAFailingStore(t *testing.T) {
+	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "p.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, "close", s.Close(), "")
+	a := provisioning.NewAssigner(s, provisioning.Unknown{Policy: provisioning.Boot}, time.Now)
+	if got, err := a.Assignment(t.Context(), storetest.MAC(1)); err == nil {
+		t.Errorf("a closed store says %+v", got)
+	}
+}
