@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -12,7 +13,10 @@ import (
 
 	apphttp "farmboot/http"
 	"farmboot/http/answer"
+	"farmboot/http/pages"
 	"farmboot/ipxe"
+	"farmboot/ipxe/catalog"
+	"farmboot/ipxe/image"
 	"farmboot/provisioning"
 	"farmboot/setup"
 )
@@ -27,6 +31,7 @@ type appliance struct {
 	recorder *provisioning.Recorder
 	metrics  *prometheus.Registry
 	boot     *apphttp.Boot
+	pages    *pages.Pages
 }
 
 // assemble reads what is there and wires the parts together.
@@ -49,12 +54,49 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 		Admit:   a.assigner.Admit,
 		Catalog: a.catalog,
 		Kernels: a.kernels,
-		RootPEM: func() []byte { return nil },
+		RootPEM: a.rootPEM,
 		Metrics: a.metrics,
 		Record:  a.recorder.Record,
 		Log:     log,
 	}
+	a.pages = &pages.Pages{
+		Answer:   a.boot.Answer,
+		Site:     a.boot.Site,
+		Kernels:  a.kernels,
+		Describe: a.describe,
+	}
 	return a, nil
+}
+
+// rootPEM is the root that nodes and browsers are to trust; nil if it is a public
+// one, which they trust already.
+func (a *appliance) rootPEM() []byte {
+	if _, own := a.authority.Trust(); !own {
+		return nil
+	}
+	return a.authority.RootPEM()
+}
+
+// archOf is the architecture that pages call by the name that people know.
+func archOf(name string) image.Arch {
+	if name == "x64" {
+		return "" // the usual one, which a URL need not name
+	}
+	return image.Arch(name)
+}
+
+// describe tells a page what a download would give, without giving it.
+func (a *appliance) describe(o pages.Order) (pages.Download, error) {
+	kind, err := image.ParseKind(o.Kind)
+	if err != nil {
+		return pages.Download{}, err
+	}
+	order := catalog.Order{Kind: kind, Target: o.Target, Scheme: o.Scheme, Options: image.Options{Arch: archOf(o.Arch)}}
+	f, err := a.catalog.Image(order)
+	if err != nil {
+		return pages.Download{}, err
+	}
+	return pages.Download{URL: order.URL(), Name: f.Name, Size: f.Content.Size(), SHA256: fmt.Sprintf("%x", f.Content.SHA256())}, nil
 }
 
 func (a *appliance) close() error { return a.store.Close() }

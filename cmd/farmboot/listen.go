@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -35,7 +36,7 @@ func (a *appliance) listen(ctx context.Context) ([]service, error) {
 	var s sockets
 	s.add("recorder", nil, a.recorder.Run)
 	s.add("template check", nil, a.checkTemplate)
-	for _, open := range []func(context.Context, *sockets) error{a.listenHTTP, a.listenSocket, a.listenDHCP, a.listenTFTP} {
+	for _, open := range []func(context.Context, *sockets) error{a.listenHTTP, a.listenTLS, a.listenSocket, a.listenDHCP, a.listenTFTP} {
 		if err := open(ctx, &s); err != nil {
 			for _, shut := range s.closers {
 				err = errors.Join(err, shut())
@@ -57,7 +58,17 @@ func (a *appliance) listenHTTP(ctx context.Context, s *sockets) error {
 	if err != nil {
 		return err
 	}
-	a.serveHTTP(s, "http", ln, a.boot)
+	a.serveHTTP(s, "http", ln, a.boot, a.pages)
+	return nil
+}
+
+func (a *appliance) listenTLS(ctx context.Context, s *sockets) error {
+	ln, err := listenTCP(ctx, "[http] tls-port", a.cfg.HTTP.TLSPort)
+	if err != nil {
+		return err
+	}
+	s.add("certificate renewal", nil, a.authority.Run)
+	a.serveHTTP(s, "https", tls.NewListener(ln, a.authority.Config()), a.boot, a.pages)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"time"
 
 	"farmboot/ipxe"
@@ -12,16 +13,18 @@ import (
 	"farmboot/ipxe/catalog"
 	"farmboot/ipxe/kernel"
 	"farmboot/setup"
+	"farmboot/setup/ca"
 )
 
 // workshop is what boot programs and images are composed with. The daemon and the
 // command line have the same one, and so make the same bytes.
 type workshop struct {
-	cfg      setup.Config
-	lans     []lan // at least one
-	kernels  *kernel.Store
-	template *binary.Template
-	catalog  *catalog.Catalog
+	cfg       setup.Config
+	lans      []lan // at least one
+	authority *ca.Server
+	kernels   *kernel.Store
+	template  *binary.Template
+	catalog   *catalog.Catalog
 }
 
 // lan is one LAN that we serve.
@@ -31,7 +34,7 @@ type lan struct {
 }
 
 // openWorkshop reads what there is to work with.
-func openWorkshop(cfg setup.Config, _ *slog.Logger, _ func() time.Time) (*workshop, error) {
+func openWorkshop(cfg setup.Config, log *slog.Logger, now func() time.Time) (*workshop, error) {
 	w := &workshop{cfg: cfg}
 	ifaces, err := cfg.Interfaces()
 	if err != nil {
@@ -46,8 +49,19 @@ func openWorkshop(cfg setup.Config, _ *slog.Logger, _ func() time.Time) (*worksh
 	if err := os.MkdirAll(cfg.State, 0o750); err != nil {
 		return nil, fmt.Errorf("make the state folder: %w", err)
 	}
+	w.authority, err = ca.Open(ca.Options{
+		Dir:      filepath.Join(cfg.State, "ca"),
+		CertFile: cfg.HTTP.TLSCert, KeyFile: cfg.HTTP.TLSKey,
+		Names: cfg.ServerNames, Now: now, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
 	w.kernels = kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath)
 	w.template = binary.Load(cfg.IPXE.Template)
+	if root, own := w.authority.Trust(); own {
+		w.template = w.template.Trust(root)
+	}
 	w.catalog = &catalog.Catalog{Template: w.template, Kernels: w.kernels, Site: w.site, Autoexec: cfg.IPXE.Autoexec}
 	return w, nil
 }

@@ -2,6 +2,8 @@ package catalog
 
 import (
 	"net/netip"
+	"net/url"
+	"strings"
 
 	"farmboot/ipxe"
 	"farmboot/ipxe/image"
@@ -17,6 +19,33 @@ type Order struct {
 	// certificate authority, which every image trusts), or "" for what the
 	// configuration says.
 	Scheme string
+}
+
+// URL returns the path and query that this order has below our base. Trailing
+// arguments that say nothing are left out.
+func (o Order) URL() string {
+	elems := []string{string(o.Kind)}
+	if o.Kind.NeedsTarget() {
+		farmer := ""
+		if o.Target.Farmer != 0 {
+			farmer = o.Target.Farmer.String()
+		}
+		for _, e := range []string{string(o.Target.RunMode), farmer, o.Target.Args, o.Target.Kernel} {
+			elems = append(elems, url.PathEscape(e))
+		}
+	}
+	query := url.Values{}
+	if o.Options.Arch != "" {
+		query.Set("arch", string(o.Options.Arch))
+	}
+	if o.Scheme != "" {
+		query.Set("scheme", o.Scheme)
+	}
+	u := "/" + strings.TrimRight(strings.Join(elems, "/"), "/")
+	if len(query) > 0 {
+		u += "?" + query.Encode()
+	}
+	return u
 }
 
 // Image composes what was ordered. Refusals are [provisioning.Error]s: those of
