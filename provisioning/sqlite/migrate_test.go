@@ -1,0 +1,234 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/fstest"
+
+	"farmboot/provisioning"
+	"farmboot/provisioning/sqlstore"
+)
+
+// oldData is what a database of each schema version may hold: rows of the tables
+// that its migration brought.
+var oldData = map[int]string{
+	1: `INSERT INTO farmers VALUES (5, 'Five'); INSERT INTO nodes VALUES (x'525400000001', 5, 'prod', 'a', 'k', 'n', 1, 2)`,
+	2: `INSERT INTO events (at, mac, peer, stage, detail, bytes, size, duration) VALUES (1, x'525400000001', '10.0.0.7', 'offer', '', 0, 0, 0);
+		INSERT INTO seen VALUES (x'525400000002', '', '', '', 1, 2, 3, 'AAAAAA')`,
+	3: `INSERT INTO tokens VALUES ('T', 'farmer', 5, 1, 0, zeroblob(32)); INSERT INTO changes (at, actor, origin, action, subject, before, after) VALUES (1, 'root', 'cli', 'node add', 'x', '', '')`,
+}
+
+// contents counts the rows of every table.
+func contents(t *testing.T, file string) map[string]int {
+	t.Helper()
+	db, err := pool(file, "", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	counts := map[string]int{}
+	for _, table := range []string{"farmers", "nodes", "events", "seen", "tokens", "changes"} {
+		var n int
+		if err := db.QueryRow(`SELECT count(*) FROM ` + table).Scan(&n); err == nil {
+			counts[table] = n
+		}
+	}
+	return counts
+}
+
+func TestMigrateFromEveryOlderSchema(t *testing.T) {
+	newest := len(schema())
+	for version := 1; version <= newest; version++ {
+		t.Run(fmt.Sprint(version), func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "p.db")
+			if err := migrate(t.Context(), file, schema()[:version]); err != nil {
+				t.Fatal(err)
+			}
+			exec(t, file, func() (all []string) {
+				for v := 1; v <= version; v++ {
+					if oldData[v] == "" {
+						t.Fatalf("add data for schema %d to oldData", v)
+					}
+					all = append(all, oldData[v])
+				}
+				return all
+			}()...)
+			before := contents(t, file)
+			s, err := Open(t.Context(), file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := s.Node(t.Context(), provisioning.MAC{0x52, 0x54, 0, 0, 0, 1})
+			if err != nil || n.Farmer != 5 || n.Name != "n" {
+				t.Errorf("node %+v, %v", n, err)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			after := contents(t, file)
+			for table, n := range before {
+				if after[table] != n {
+					t.Errorf("table %s had %d rows and has %d", table, n, after[table])
+				}
+			}
+			kept := contentsIfThere(t, fmt.Sprintf("%s.schema%d", file, version))
+			if want := version < newest; want != (kept != nil) {
+				t.Errorf("copy of the older file: %v, want one: %v", kept, want)
+			}
+			for table, n := range kept {
+				if before[table] != n {
+					t.Errorf("table %s had %d rows, its copy has %d", table, before[table], n)
+				}
+			}
+		})
+	}
+}
+
+// contentsIfThere is contents of a file that may not be there.
+func contentsIfThere(t *testing.T, file string) map[string]int {
+	t.Helper()
+	if _, err := os.Stat(file); err != nil {
+		return nil
+	}
+	return contents(t, file)
+}
+
+// exec runs statements on a file.
+func exec(t *testing.T, file string, statements ...string) {
+	t.Helper()
+	db, err := pool(file, "", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, s := range statements {
+		if _, err := db.Exec(s); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+func TestFilesThatAreNotOurs(t *testing.T) {
+	for _, test := range []struct{ name, sql, want string }{
+		{"newer schema", "", "made by a newer farmboot"},
+		{"legacy", "CREATE TABLE provision (client, branch, zerotier, kargs)", "legacy bootstrap.sqlite3"},
+		{"somebody else's", "CREATE TABLE t (a)", "not a Farmboot database"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "p.db")
+			if test.sql == "" {
+				if err := migrate(t.Context(), file, schema()); err != nil {
+					t.Fatal(err)
+				}
+				test.sql = `PRAGMA user_version = 99`
+			}
+			exec(t, file, test.sql)
+			_, err := Open(t.Context(), file)
+			if err == nil || !strings.Contains(err.Error(), test.want) || provisioning.ErrorCode(err) == provisioning.Internal {
+				t.Errorf("error %v, want one that says %q", err, test.want)
+			}
+		})
+	}
+	t.Run("no SQLite file", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "p.db")
+		if err := os.WriteFile(file, []byte(strings.Repeat("not a database\n", 100)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(t.Context(), file); provisioning.ErrorCode(err) != provisioning.Unavailable {
+			t.Errorf("error %v, want a clear one", err)
+		}
+	})
+	t.Run("a folder", func(t *testing.T) {
+		if _, err := Open(t.Context(), t.TempDir()); provisioning.ErrorCode(err) != provisioning.Unavailable {
+			t.Errorf("error %v, want a clear one", err)
+		}
+	})
+	t.Run("below a file", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "f")
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(t.Context(), filepath.Join(file, "p.db")); provisioning.ErrorCode(err) != provisioning.Unavailable {
+			t.Errorf("error %v, want a clear one", err)
+		}
+	})
+}
+
+// TestFailedMigrationChangesNothing breaks off in the middle of the second one.
+func TestFailedMigrationChangesNothing(t *testing.T) {
+	list, err := sqlstore.Migrations(fstest.MapFS{
+		"0001_a.sql": {Data: []byte(fmt.Sprintf("PRAGMA application_id = %d; CREATE TABLE a (x);", applicationID))},
+		"0002_b.sql": {Data: []byte("CREATE TABLE b (x); CREATE TABLE a (x);")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "p.db")
+	if err := migrate(t.Context(), file, list); err == nil {
+		t.Fatal("no error")
+	}
+	if v, err := versionOf(t.Context(), file, ""); v != 1 || err != nil {
+		t.Errorf("version %d, %v, want 1", v, err)
+	}
+	exec(t, file, "CREATE TABLE b (x)") // is not there yet
+	if _, err := sqlstore.Migrations(fstest.MapFS{"0002_b.sql": {}}); err == nil {
+		t.Error("a gap in the numbers is not noticed")
+	}
+}
+
+// TestOpenByManyAtOnce has several processes', here connections', find an empty file.
+func TestOpenByManyAtOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "p.db")
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			s, err := Open(t.Context(), file)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestEveryConnectionHasItsSettings looks at several of a pool at once.
+func TestEveryConnectionHasItsSettings(t *testing.T) {
+	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "p.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	look := func(db *sql.DB, pragma string) string {
+		conn, err := db.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() }) // at the end: the next look is at another connection
+		var v string
+		if err := conn.QueryRowContext(context.Background(), "PRAGMA "+pragma).Scan(&v); err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	for range readers() {
+		if v := look(s.read, "query_only"); v != "1" {
+			t.Errorf("query_only is %s", v)
+		}
+	}
+	if v := look(s.durable, "synchronous"); v != "2" {
+		t.Errorf("synchronous is %s, want 2 (FULL)", v)
+	}
+	if v := look(s.lazy, "synchronous"); v != "1" {
+		t.Errorf("synchronous is %s, want 1 (NORMAL)", v)
+	}
+}
