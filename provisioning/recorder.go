@@ -4,7 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -97,6 +99,9 @@ func (r *Recorder) Record(e Event) {
 		e.At = r.now()
 	}
 	e.Peer = e.Peer.Unmap()
+	for _, text := range []*string{&e.Detail, &e.Machine.Arch, &e.Machine.Firmware, &e.Machine.UUID} {
+		*text = oneLine(*text)
+	}
 	if e.MAC.IsZero() {
 		e.MAC, _ = r.peers.mac(e.Peer, e.At)
 	}
@@ -113,6 +118,21 @@ func (r *Recorder) Record(e Event) {
 	if e.Stage != StageDiscover && e.Stage != StageOffer {
 		r.Learn(e.Peer, e.MAC)
 	}
+}
+
+// maxDetail is how long a text of an event may be, in bytes. Clients have their say
+// in it: file names, vendor classes.
+const maxDetail = 500
+
+// oneLine makes a text fit for terminals, logs and databases, whatever it is.
+func oneLine(s string) string {
+	clean := func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}
+	return strings.Map(clean, clip(strings.ToValidUTF8(s, "?"), maxDetail))
 }
 
 // Learn notes that addr is the address of mac: a later event that shows only addr,

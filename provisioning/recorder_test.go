@@ -225,6 +225,16 @@ func TestRecorderHoldsBackRepeats(t *testing.T) {
 	}
 }
 
+func TestRecorderCleansWhatClientsSay(t *testing.T) {
+	s := newStore(t)
+	r := run(t, s, time.Now)
+	r.Record(provisioning.Event{At: storetest.Noon, MAC: storetest.MAC(1), Stage: provisioning.StageRefused, Detail: "a\x1b[31m\x00b\xff\n" + strings.Repeat("x", 1000)})
+	r.stop()
+	wantEvents(t, stored(t, s), provisioning.Event{
+		At: storetest.Noon, MAC: storetest.MAC(1), Stage: provisioning.StageRefused, Detail: "a?[31m?b??" + strings.Repeat("x", 490) + "…",
+	})
+}
+
 func TestSubscribersGetEventsWithIDs(t *testing.T) {
 	s := newStore(t)
 	r := run(t, s, time.Now)

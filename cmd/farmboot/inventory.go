@@ -7,6 +7,7 @@ import (
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
+	"farmboot/provisioning/postgres"
 	"farmboot/provisioning/sqlite"
 	"farmboot/setup"
 )
@@ -46,7 +47,7 @@ func (i *inventory) Close() error { return i.store.Close() }
 
 func openStore(ctx context.Context, cfg setup.Config) (provisioning.Store, error) {
 	if cfg.Provisioning.Postgres() {
-		return nil, provisioning.Errorf(provisioning.Unavailable, "[provisioning] database: PostgreSQL is not built in")
+		return postgres.Open(ctx, cfg.Provisioning.Database)
 	}
 	return sqlite.Open(ctx, cfg.Provisioning.Database)
 }

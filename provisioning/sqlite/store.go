@@ -85,7 +85,7 @@ func Open(ctx context.Context, file string) (*Store, error) {
 	if s.read, err = pool(file, readSettings, readers()); err != nil {
 		return nil, err
 	}
-	s.Reader = sqlstore.Reader{Q: s.read, Explain: explain}
+	s.Reader = sqlstore.Reader{Q: quick{s.read}, Explain: explain}
 	return s, nil
 }
 
@@ -124,7 +124,7 @@ func openReadOnly(file, settings string, why error) *Store {
 	s := &Store{file: file, copySettings: settings, writing: make(chan struct{}, 1)}
 	s.readOnly = provisioning.Errorf(provisioning.Unavailable, "the database %s can only be read: %w", file, why)
 	s.read, _ = pool(file, settings, readers()) // cannotWrite opened it just so
-	s.Reader = sqlstore.Reader{Q: s.read, Explain: explain}
+	s.Reader = sqlstore.Reader{Q: quick{s.read}, Explain: explain}
 	return s
 }
 
@@ -162,10 +162,22 @@ func (s *Store) update(ctx context.Context, db *sql.DB, fn func(provisioning.Tx)
 		return explain(err)
 	}
 	defer tx.Rollback() // after a commit it does nothing
-	if err := fn(sqlstore.Tx{Reader: sqlstore.Reader{Q: tx, Explain: explain}}); err != nil {
+	if err := fn(sqlstore.Tx{Reader: sqlstore.Reader{Q: quick{tx}, Explain: explain}}); err != nil {
 		return err
 	}
 	return explain(tx.Commit())
+}
+
+// quick does not watch the context of queries for one row, nor of statements: they
+// take microseconds, and the driver's goroutine that watches takes as many again.
+type quick struct{ sqlstore.Querier }
+
+func (q quick) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return q.Querier.QueryRowContext(context.WithoutCancel(ctx), query, args...)
+}
+
+func (q quick) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return q.Querier.ExecContext(context.WithoutCancel(ctx), query, args...)
 }
 
 // Close waits for reads and writes under way. The last one to close the file

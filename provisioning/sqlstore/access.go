@@ -42,7 +42,7 @@ func (r Reader) Tokens(ctx context.Context) ([]provisioning.Token, error) {
 // PutToken implements [provisioning.Tx].
 func (t Tx) PutToken(ctx context.Context, tok provisioning.Token) error {
 	return t.exec(ctx, `INSERT INTO tokens (id, role, farmer, created, last_used, hash)
-		VALUES ($1, $2, nullif($3, 0), $4, $5, $6)
+		VALUES ($1, $2, nullif($3, CAST(0 AS BIGINT)), $4, $5, $6)
 		ON CONFLICT (id) DO UPDATE SET role = excluded.role, farmer = excluded.farmer, last_used = excluded.last_used`,
 		tok.ID, string(tok.Role), int64(tok.Farmer), ms(tok.Created), ms(tok.LastUsed), tok.Hash[:])
 }

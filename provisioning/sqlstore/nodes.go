@@ -47,7 +47,7 @@ func (r Reader) Nodes(ctx context.Context, q provisioning.NodeQuery) ([]provisio
 // PutNode implements [provisioning.Tx].
 func (t Tx) PutNode(ctx context.Context, n provisioning.Node) error {
 	return t.exec(ctx, `INSERT INTO nodes (mac, farmer, runmode, args, kernel, name, created, updated)
-		VALUES ($1, nullif($2, 0), $3, $4, $5, $6, $7, $8)
+		VALUES ($1, nullif($2, CAST(0 AS BIGINT)), $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (mac) DO UPDATE SET farmer = excluded.farmer, runmode = excluded.runmode, args = excluded.args,
 			kernel = excluded.kernel, name = excluded.name, updated = excluded.updated`,
 		n.MAC[:], int64(n.Farmer), string(n.RunMode), n.Args, n.Kernel, n.Name, ms(n.Created), ms(n.Updated))

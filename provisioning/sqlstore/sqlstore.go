@@ -37,10 +37,9 @@ type Reader struct {
 // Tx is a [provisioning.Tx].
 type Tx struct{ Reader }
 
-// one scans the only row of a query by key. Such a query takes microseconds, and
-// watching its context, in a goroutine of the driver's, would take as many again.
+// one scans the only row of a query by key.
 func (r Reader) one(ctx context.Context, notFound *provisioning.Error, dest []any, query string, key any) error {
-	err := r.Q.QueryRowContext(context.WithoutCancel(ctx), query, key).Scan(dest...)
+	err := r.Q.QueryRowContext(ctx, query, key).Scan(dest...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return notFound
 	}
@@ -66,10 +65,9 @@ func all[T any](ctx context.Context, r Reader, scan func(*T) []any, query string
 	return found, rows.Err()
 }
 
-// exec runs a statement that writes one row or a few. Like [Reader.one] it does not
-// watch its context: its transaction does.
+// exec runs a statement that returns nothing.
 func (t Tx) exec(ctx context.Context, query string, args ...any) error {
-	_, err := t.Q.ExecContext(context.WithoutCancel(ctx), query, args...)
+	_, err := t.Q.ExecContext(ctx, query, args...)
 	return t.Explain(err)
 }
 

@@ -1,0 +1,61 @@
+package postgres
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"farmboot/provisioning"
+)
+
+// explain turns an error of PostgreSQL into a [provisioning.Error] where it means
+// something to people. Codes are those of appendix A of PostgreSQL's manual.
+func explain(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return explainCode(e.Code, err)
+	}
+	unreachable := errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		unreachable = true
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		unreachable = true
+	}
+	if unreachable {
+		return provisioning.Errorf(provisioning.Unavailable, "the PostgreSQL database cannot be reached: %w", oneLine{err})
+	}
+	return err
+}
+
+func explainCode(code string, err error) error {
+	switch {
+	case code == "23505": // unique_violation
+		return provisioning.Errorf(provisioning.Conflict, "there is one already: %w", err)
+	case code == "23503": // foreign_key_violation
+		return provisioning.Errorf(provisioning.Conflict, "something still refers to it, or it refers to something that is not there: %w", err)
+	case code == "25006": // read_only_sql_transaction
+		return provisioning.Errorf(provisioning.Unavailable, "the PostgreSQL database can only be read: %w", err)
+	case strings.HasPrefix(code, "08"), // connection exception
+		strings.HasPrefix(code, "28"), // invalid authorization
+		strings.HasPrefix(code, "53"), // insufficient resources, disk full among them
+		strings.HasPrefix(code, "57"), // operator intervention
+		strings.HasPrefix(code, "58"), // system error
+		code == "3D000":               // no such database
+		return provisioning.Errorf(provisioning.Unavailable, "the PostgreSQL database does not do its work: %w", err)
+	}
+	return err
+}
+
+// oneLine writes an error that tells of several attempts on one line.
+type oneLine struct{ error }
+
+func (o oneLine) Error() string { return strings.Join(strings.Fields(o.error.Error()), " ") }
+func (o oneLine) Unwrap() error { return o.error }
