@@ -74,7 +74,7 @@ func (b *Boot) Routes(r *mux.Router) {
 	get := func(path, name string, h answer.Handler) {
 		r.Handle(path, b.Answer.Handle(name, answer.Plain, h)).Methods(http.MethodGet, http.MethodHead)
 	}
-	get("/provision/{mac}", "provision", b.provision)
+	get("/provision{mac:(?:/[^/]*)?}", "provision", b.provision)
 	get("/boot/{name}", "boot", b.program)
 	get("/kernel/{name:(?:net/)?[^/]*}", "kernel", b.kernel)
 	b.imageRoutes(r)
@@ -87,7 +87,7 @@ func (b *Boot) Routes(r *mux.Router) {
 // provision answers /provision/MAC: the boot script of that node. What we refuse a
 // node it is told in a script, because iPXE shows nothing of an error's text.
 func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
-	text, err := unescape(mux.Vars(r)["mac"])
+	text, err := unescape(strings.TrimPrefix(mux.Vars(r)["mac"], "/"))
 	if err != nil {
 		return err
 	}

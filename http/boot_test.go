@@ -146,6 +146,7 @@ func TestProvision(t *testing.T) {
 		{"ignore", provisioning.Assignment{Policy: provisioning.Ignore}, "/provision/5254000000b1", 404, "", "ignored"},
 		{"group address", provisioning.Assignment{}, "/provision/ff:ff:ff:ff:ff:ff", 400, "", "group address"},
 		{"no MAC", provisioning.Assignment{}, "/provision/nonsense", 400, "", "accepted are"},
+		{"empty", provisioning.Assignment{}, "/provision/", 400, "", "accepted are"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t)
