@@ -32,6 +32,9 @@ func (s *Store) Put(name string, r io.Reader, want Want) (err error) {
 	if err := CheckName(name); err != nil {
 		return provisioning.Errorf(provisioning.Invalid, "%w", err)
 	}
+	if fi, err := os.Lstat(filepath.Join(s.dir, name)); err == nil && fi.IsDir() {
+		return provisioning.Errorf(provisioning.Conflict, "%s is a folder, not a kernel", name)
+	}
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
 		return storage("make the kernel folder", err)
 	}
@@ -103,37 +106,49 @@ func CheckFormat(head []byte) error {
 }
 
 // Remove deletes a kernel. It is refused with code [provisioning.Conflict] while a
-// run mode boots it.
+// run mode's default or another name is a link to it.
 func (s *Store) Remove(name string) error {
-	kernels, err := s.List()
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	path := filepath.Join(s.dir, name)
+	if fi, err := os.Lstat(path); err != nil || fi.IsDir() {
+		return missing(name, err)
+	}
+	kernels, err := list(s.dir, "")
 	if err != nil {
 		return err
 	}
-	for _, k := range kernels {
-		if k.Name != name {
+	defaults, err := list(s.net, "net/")
+	if err != nil {
+		return err
+	}
+	for _, k := range append(defaults, kernels...) {
+		if k.Target == "" || k.Name == name {
 			continue
 		}
-		if len(k.RunModes) > 0 {
-			return provisioning.Errorf(provisioning.Conflict, "kernel %s is in use: run mode %s boots it; point that at another kernel first", name, k.RunModes[0])
+		if link, err := s.path(k.Name); err == nil && leadsTo(link, path) {
+			return provisioning.Errorf(provisioning.Conflict, "kernel %s is in use: %s leads to it; point that at another kernel first", name, k.Name)
 		}
-		if err := os.Remove(filepath.Join(s.dir, name)); err != nil {
-			return storage("remove kernel "+name, err)
-		}
-		return syncDir(s.dir)
 	}
-	return missing(name, CheckName(name))
+	if err := os.Remove(path); err != nil {
+		return storage("remove kernel "+name, err)
+	}
+	return syncDir(s.dir)
 }
 
 // Point makes run mode m boot kernel name, by one atomic rename of a symbolic link.
 func (s *Store) Point(m provisioning.RunMode, name string) error {
-	return s.Link(string(m)+".efi", name)
+	return s.Link("net/"+string(m)+".efi", name)
 }
 
-// Link makes net/link a symbolic link to the kernel target, which must exist. An
-// existing link is replaced atomically, a real file never (code
+// Link makes link ("NAME", or "net/NAME" for a default kernel) a symbolic link to
+// the kernel target, which must exist. An existing link is replaced atomically, a
+// real file never, and no link is made to lead to itself (code
 // [provisioning.Conflict]).
 func (s *Store) Link(link, target string) error {
-	if err := CheckName(link); err != nil {
+	path, err := s.path(link)
+	if err != nil {
 		return provisioning.Errorf(provisioning.Invalid, "%w", err)
 	}
 	if strings.HasPrefix(target, "net/") {
@@ -142,26 +157,58 @@ func (s *Store) Link(link, target string) error {
 	if _, err := s.Stat(target); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.net, 0o755); err != nil {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return storage("make the folder of default kernels", err)
 	}
-	path := filepath.Join(s.net, link)
 	if fi, err := os.Lstat(path); err == nil && fi.Mode()&fs.ModeSymlink == 0 {
-		return provisioning.Errorf(provisioning.Conflict, "net/%s is a real file, not a link: it is never replaced; move it away first", link)
+		return provisioning.Errorf(provisioning.Conflict, "%s is a real file, not a link: it is never replaced; move it away first", link)
 	}
-	dest, err := relative(s.net, filepath.Join(s.dir, target))
+	if leadsTo(filepath.Join(s.dir, target), path) {
+		return provisioning.Errorf(provisioning.Conflict, "%s leads to %s: the link would lead to itself", target, link)
+	}
+	dest, err := relative(dir, filepath.Join(s.dir, target))
 	if err != nil {
-		return storage("link net/"+link, err)
+		return storage("link "+link, err)
 	}
-	tmp := filepath.Join(s.net, ".link-"+rand.Text())
+	tmp := filepath.Join(dir, ".link-"+rand.Text())
 	if err := os.Symlink(dest, tmp); err != nil {
-		return storage("link net/"+link, err)
+		return storage("link "+link, err)
 	}
 	if err := os.Rename(tmp, path); err != nil {
 		_ = os.Remove(tmp)
-		return storage("link net/"+link, err)
+		return storage("link "+link, err)
 	}
-	return syncDir(s.net)
+	return syncDir(dir)
+}
+
+// maxLinks is how many symbolic links Linux follows (path_resolution(7)).
+const maxLinks = 40
+
+// leadsTo tells whether from is path, or a symbolic link to it, be it over others.
+func leadsTo(from, path string) bool {
+	goal, err := os.Lstat(path)
+	if err != nil {
+		return false
+	}
+	for range maxLinks {
+		fi, err := os.Lstat(from)
+		if err != nil {
+			return false
+		}
+		if os.SameFile(fi, goal) {
+			return true
+		}
+		dest, err := os.Readlink(from)
+		if err != nil {
+			return false
+		}
+		if !filepath.IsAbs(dest) {
+			dest = filepath.Join(filepath.Dir(from), dest)
+		}
+		from = dest
+	}
+	return false
 }
 
 // relative returns how dir refers to file, so that the folders can be moved

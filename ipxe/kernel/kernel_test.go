@@ -155,6 +155,53 @@ func TestPoint(t *testing.T) {
 	}
 }
 
+// TestLink: a link beside the kernels may be linked to in its turn, never leads to
+// itself, and protects what it leads to.
+func TestLink(t *testing.T) {
+	s, dir := newStore(t)
+	for _, k := range []string{"a.efi", "b.efi"} {
+		if err := s.Put(k, efi(k), Want{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, l := range [][2]string{{"current.efi", "a.efi"}, {"stable.efi", "current.efi"}, {"net/prod.efi", "stable.efi"}, {"current.efi", "b.efi"}} {
+		if err := s.Link(l[0], l[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l, _ := os.Readlink(filepath.Join(dir, "net/prod.efi")); l != "../stable.efi" {
+		t.Errorf("link says %q", l)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "net/prod.efi")); err != nil || string(got) != "MZb.efi" {
+		t.Errorf("prod boots %q, %v", got, err)
+	}
+	wantCode(t, s.Link("current.efi", "stable.efi"), provisioning.Conflict)
+	wantCode(t, s.Link("current.efi", "current.efi"), provisioning.Conflict)
+	wantCode(t, s.Link("a.efi", "b.efi"), provisioning.Conflict)
+	for _, name := range []string{"../x", "net/../x", "", ".x", "a/b"} {
+		wantCode(t, s.Link(name, "a.efi"), provisioning.Invalid)
+	}
+	for _, name := range []string{"../x", "", ".x", "a/b", "net"} {
+		wantCode(t, s.Link("x.efi", name), provisioning.NotFound)
+	}
+	wantCode(t, s.Remove("b.efi"), provisioning.Conflict)
+	if err := errors.Join(s.Remove("a.efi"), s.Link("net/prod.efi", "b.efi"), s.Link("x.efi", "b.efi")); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, s.Remove("current.efi"), provisioning.Conflict) // stable.efi is a link to it
+	if err := errors.Join(s.Remove("stable.efi"), s.Remove("current.efi"), s.Remove("x.efi")); err != nil {
+		t.Error(err)
+	}
+	wantCode(t, s.Remove("b.efi"), provisioning.Conflict) // prod boots it
+	if err := os.Remove(filepath.Join(dir, "net/prod.efi")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove("b.efi"); err != nil {
+		t.Error(err)
+	}
+	wantCode(t, s.Put("net", efi("net"), Want{}), provisioning.Conflict) // a folder
+}
+
 // TestPointIsAtomic reads the default kernel all the while that it is pointed
 // elsewhere: it is always one of the two, whole.
 func TestPointIsAtomic(t *testing.T) {
