@@ -87,11 +87,11 @@ func (b *Boot) Routes(r *mux.Router) {
 // provision answers /provision/MAC: the boot script of that node. What we refuse a
 // node it is told in a script, because iPXE shows nothing of an error's text.
 func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
-	text, err := unescape(strings.TrimPrefix(mux.Vars(r)["mac"], "/"))
+	text, err := answer.Var(r, "mac")
 	if err != nil {
 		return err
 	}
-	mac, err := provisioning.ParseMAC(text)
+	mac, err := provisioning.ParseMAC(strings.TrimPrefix(text, "/"))
 	if err != nil {
 		return err
 	}
@@ -214,7 +214,7 @@ func (b *Boot) program(w http.ResponseWriter, r *http.Request) error {
 // kernel answers /kernel/NAME and /kernel/net/NAME, and the SHA-256 of each at the
 // same URL plus ".sha256".
 func (b *Boot) kernel(w http.ResponseWriter, r *http.Request) error {
-	name, err := unescape(mux.Vars(r)["name"])
+	name, err := answer.Var(r, "name")
 	if err != nil {
 		return err
 	}

@@ -3,13 +3,10 @@ package http
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"path"
 	"strings"
 
 	"github.com/gorilla/mux"
-
-	"farmboot/provisioning"
 )
 
 // Routes is a part of a plane: it adds its routes to a router.
@@ -60,13 +57,4 @@ func writeSum(w http.ResponseWriter, sum, name string) error {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, err := fmt.Fprintf(w, "%s  %s\n", sum, path.Base(name))
 	return err
-}
-
-// unescape decodes a path element once.
-func unescape(s string) (string, error) {
-	u, err := url.PathUnescape(s)
-	if err != nil {
-		return "", provisioning.Errorf(provisioning.Invalid, "bad percent-encoding %.60q: write %%25 for a percent sign", s)
-	}
-	return u, nil
 }

@@ -8,10 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"runtime/debug"
 	"strconv"
 	"time"
 
+	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"farmboot/provisioning"
@@ -165,4 +167,15 @@ func LocalOf(r *http.Request) netip.Addr {
 		return a.AddrPort().Addr().Unmap()
 	}
 	return netip.Addr{}
+}
+
+// Var returns a variable of the route's path, percent-decoded once. Routers here
+// match paths as the client wrote them.
+func Var(r *http.Request, name string) (string, error) {
+	raw := mux.Vars(r)[name]
+	s, err := url.PathUnescape(raw)
+	if err != nil {
+		return "", provisioning.Errorf(provisioning.Invalid, "bad percent-encoding %.60q: write %%25 for a percent sign", raw)
+	}
+	return s, nil
 }

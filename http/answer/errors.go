@@ -7,6 +7,14 @@ import (
 	"farmboot/provisioning"
 )
 
+// Codes of refusals that only HTTP knows.
+const (
+	TooLarge         provisioning.Code = "too_large"              // of a body
+	UnsupportedMedia provisioning.Code = "unsupported_media_type" // of a body
+	NotAllowed       provisioning.Code = "method_not_allowed"
+	TooMany          provisioning.Code = "too_many_requests"
+)
+
 // StatusOf is the one table from error codes to HTTP status codes (RFC 9110).
 func StatusOf(code provisioning.Code) int {
 	switch code {
@@ -22,6 +30,14 @@ func StatusOf(code provisioning.Code) int {
 		return http.StatusForbidden
 	case provisioning.Unavailable:
 		return http.StatusServiceUnavailable
+	case TooLarge:
+		return http.StatusRequestEntityTooLarge
+	case UnsupportedMedia:
+		return http.StatusUnsupportedMediaType
+	case NotAllowed:
+		return http.StatusMethodNotAllowed
+	case TooMany:
+		return http.StatusTooManyRequests
 	default:
 		return http.StatusInternalServerError
 	}
@@ -38,38 +54,42 @@ func PublicMessage(err error) string {
 
 // Plain answers with the status of err and one plain line.
 func Plain(w http.ResponseWriter, _ *http.Request, err error) {
+	w.WriteHeader(Header(w, err, "text/plain; charset=utf-8"))
+	_, _ = w.Write([]byte(PublicMessage(err) + "\n"))
+}
+
+// Header sets the header fields of a refusal, and returns its status.
+func Header(w http.ResponseWriter, err error, contentType string) int {
 	status := StatusOf(provisioning.ErrorCode(err))
 	h := w.Header()
 	for _, k := range []string{"Content-Length", "Content-Disposition", "Etag", "Last-Modified"} {
 		h.Del(k)
 	}
-	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Content-Type", contentType)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
-	if status == http.StatusServiceUnavailable {
+	switch status {
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		h.Set("Retry-After", "5")
+	case http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", `Bearer realm="farmboot"`)
 	}
-	w.WriteHeader(status)
-	_, _ = w.Write([]byte(PublicMessage(err) + "\n"))
+	return status
+}
+
+// Problem is the body of a refusal in JSON.
+type Problem struct {
+	Code    provisioning.Code `json:"code"`
+	Message string            `json:"message"`
+}
+
+// ProblemOf is what the one who asked may read of err.
+func ProblemOf(err error) Problem {
+	return Problem{provisioning.ErrorCode(err), PublicMessage(err)}
 }
 
 // JSON answers with the status of err and {"error":{"code":"…","message":"…"}}.
 func JSON(w http.ResponseWriter, _ *http.Request, err error) {
-	code := provisioning.ErrorCode(err)
-	var body struct {
-		Error struct {
-			Code    provisioning.Code `json:"code"`
-			Message string            `json:"message"`
-		} `json:"error"`
-	}
-	body.Error.Code, body.Error.Message = code, PublicMessage(err)
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-	if code == provisioning.Unauthorized {
-		h.Set("WWW-Authenticate", `Bearer realm="farmboot"`)
-	}
-	w.WriteHeader(StatusOf(code))
-	_ = json.NewEncoder(w).Encode(body)
+	w.WriteHeader(Header(w, err, "application/json"))
+	_ = json.NewEncoder(w).Encode(map[string]Problem{"error": ProblemOf(err)})
 }
