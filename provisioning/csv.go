@@ -13,8 +13,8 @@ import (
 // them.
 var columns = []string{"mac", "farmer", "runmode", "args", "kernel", "name"}
 
-// maxRows bounds an import: what a whole grid has, some 400 MB of rows in memory.
-const maxRows = 1_000_000
+// MaxRows bounds an import: what a whole grid has, some 400 MB of rows in memory.
+const MaxRows = 1_000_000
 
 // ReadCSV reads nodes from CSV (RFC 4180) with a header line. The columns are mac,
 // farmer, runmode, args, kernel and name, in any order; only mac must be there. A
@@ -43,8 +43,8 @@ func ReadCSV(from io.Reader) ([]Row, error) {
 		if err != nil { // quotes do not match: no telling where the next line begins
 			return nil, Errorf(Invalid, "read CSV: %w", err)
 		}
-		if len(rows) == maxRows {
-			return nil, Errorf(Invalid, "the CSV file has more than %d lines: import it in parts", maxRows)
+		if len(rows) == MaxRows {
+			return nil, Errorf(Invalid, "the CSV file has more than %d lines: import it in parts", MaxRows)
 		}
 		line, _ := in.FieldPos(0)
 		rows = append(rows, parseRow(line, header, record))

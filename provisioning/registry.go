@@ -222,9 +222,11 @@ func (r *Registry) NodeEvents(ctx context.Context, by Actor, mac MAC, limit int)
 	return r.Events(ctx, by, EventQuery{MAC: mac, Limit: limit, Last: true})
 }
 
-// Events returns events. A farmer gets those of one of his nodes at a time.
+// Events returns events. A farmer gets those of his nodes.
 func (r *Registry) Events(ctx context.Context, by Actor, q EventQuery) ([]Event, error) {
-	if err := r.mayFollow(ctx, by, q.MAC); err != nil {
+	if by.Role == RoleFarmer && by.Farmer != 0 && q.MAC.IsZero() {
+		q.Farmer = by.Farmer
+	} else if err := r.mayFollow(ctx, by, q.MAC); err != nil {
 		return nil, err
 	}
 	return r.store.Events(ctx, q)

@@ -304,10 +304,15 @@ func TestRoles(t *testing.T) {
 			_, err := r.NodeEvents(ctx, a, mine, 1)
 			return err
 		}, ok, ok, no, no},
-		{"events of all", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
-			_, err := r.Events(ctx, a, provisioning.EventQuery{})
+		{"events", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			list, err := r.Events(ctx, a, provisioning.EventQuery{})
+			for _, e := range list {
+				if _, err := r.Node(ctx, a, e.MAC); err != nil && a.Role == provisioning.RoleFarmer {
+					return fmt.Errorf("a farmer sees the event %v: %w", e, err)
+				}
+			}
 			return err
-		}, ok, no, no, no},
+		}, ok, ok, ok, no},
 		{"history of 5's node", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
 			_, err := r.NodeHistory(ctx, a, mine, 1)
 			return err

@@ -90,11 +90,12 @@ type NodeQuery struct {
 
 // EventQuery selects events, oldest first. Zero fields select all.
 type EventQuery struct {
-	MAC   MAC
-	After int64     // with a greater ID
-	Since time.Time // at that time or later
-	Limit int       // at most so many; 0: all
-	Last  bool      // the newest Limit of them, not the oldest; still oldest first
+	MAC    MAC
+	Farmer FarmerID  // of nodes that are his now
+	After  int64     // with a greater ID
+	Since  time.Time // at that time or later
+	Limit  int       // at most so many; 0: all
+	Last   bool      // the newest Limit of them, not the oldest; still oldest first
 }
 
 // ChangeQuery selects changes, newest first. Zero fields select all.

@@ -67,6 +67,9 @@ func (r Reader) Events(ctx context.Context, q provisioning.EventQuery) ([]provis
 	if !q.MAC.IsZero() {
 		w.and("mac = ?", q.MAC[:])
 	}
+	if q.Farmer != 0 {
+		w.and("mac IN (SELECT mac FROM nodes WHERE farmer = ?)", q.Farmer)
+	}
 	if q.After != 0 {
 		w.and("id > ?", q.After)
 	}

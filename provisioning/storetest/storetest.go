@@ -5,6 +5,7 @@ package storetest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -276,6 +277,10 @@ func events(t *testing.T, open Open) {
 
 	s = open(t, "b")
 	stored := addEvents(t, s, 6)
+	update(t, s, func(tx provisioning.Tx) error {
+		return errors.Join(tx.PutFarmer(ctx, provisioning.Farmer{ID: 5}),
+			tx.PutNode(ctx, provisioning.Node{MAC: MAC(2), Farmer: 5, RunMode: "prod", Created: Noon, Updated: Noon}))
+	})
 	for _, test := range []struct {
 		name  string
 		query provisioning.EventQuery
@@ -287,6 +292,8 @@ func events(t *testing.T, open Open) {
 		{"the first", provisioning.EventQuery{Limit: 2}, []int{0, 1}},
 		{"the last", provisioning.EventQuery{Limit: 2, Last: true}, []int{4, 5}},
 		{"the last of a node", provisioning.EventQuery{MAC: MAC(1), Limit: 2, Last: true}, []int{2, 4}},
+		{"of a farmer's nodes", provisioning.EventQuery{Farmer: 5, After: stored[2].ID}, []int{3, 5}},
+		{"of a farmer without nodes", provisioning.EventQuery{Farmer: 6}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var want []provisioning.Event
