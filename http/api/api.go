@@ -1,0 +1,185 @@
+package api
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"farmboot/http/answer"
+	"farmboot/ipxe"
+	"farmboot/ipxe/kernel"
+	"farmboot/provisioning"
+)
+
+// API is the API of one plane. All fields are required but those that say
+// otherwise; they are not changed once it serves.
+type API struct {
+	Answer   *answer.Adapter
+	Registry *provisioning.Registry
+	// Subscribe returns the events of a node, of all if it is zero, from now on:
+	// [provisioning.Recorder.Subscribe].
+	Subscribe func(provisioning.MAC) (events <-chan provisioning.Event, cancel func())
+	Kernels   *kernel.Store
+	Composer  ipxe.Composer
+	// Authenticate tells who asks: [Bearer], [Local], or several by [AnyOf].
+	Authenticate Authenticator
+	// Throttle turns peers away that tried too many bad credentials. The planes and
+	// the pages' sign-in may share one.
+	Throttle *Throttle
+	// Vendor names the maker of a network card; nil: unknown.
+	Vendor  func(provisioning.MAC) string
+	Version string // of the program, for people
+	Now     func() time.Time
+	Log     *slog.Logger
+	// Stopping is closed when the daemon is about to stop: event streams end then,
+	// for they would hold it up. Nil: never.
+	Stopping <-chan struct{}
+}
+
+// handler answers a request of by, or returns why not and has written nothing then.
+type handler func(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error
+
+// rule says who may use a route at all. What of the data a farmer sees and edits
+// there is the Registry's to decide.
+type rule int
+
+const (
+	nobody  rule = iota // a route whose rule was forgotten
+	anybody             // no credentials needed
+	farmers             // farmers, and admins
+	admins
+)
+
+// admits returns nil if by may use a route with rule u.
+func (u rule) admits(by provisioning.Actor) error {
+	switch {
+	case u == farmers && by.Role == provisioning.RoleFarmer, by.Role == provisioning.RoleAdmin && u != nobody:
+		return nil
+	default:
+		return provisioning.Errorf(provisioning.Forbidden, "only an admin may do this, and this token's role is %s", by.Role)
+	}
+}
+
+// route is a row of the table.
+type route struct {
+	method string
+	path   string // as gorilla/mux writes it
+	who    rule
+	handle handler
+	// legacy routes take a token from the cookie "token" too, and answer as the
+	// program before us did.
+	legacy bool
+}
+
+// table is the one place that says what there is, and who may use it. A path stands
+// before those that would match it too.
+func (a *API) table() []route {
+	const get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
+	return []route{
+		{method: get, path: "/api/v1/openapi.yaml", who: anybody, handle: a.openAPI},
+		{method: get, path: "/api/v1/status", who: farmers, handle: a.status},
+		{method: get, path: "/api/v1/check", who: farmers, handle: a.check},
+
+		{method: get, path: "/api/v1/nodes", who: farmers, handle: a.listNodes},
+		{method: post, path: "/api/v1/nodes", who: farmers, handle: a.addNode},
+		{method: post, path: "/api/v1/nodes/import", who: farmers, handle: a.importNodes},
+		{method: get, path: "/api/v1/nodes/{mac}", who: farmers, handle: a.getNode},
+		{method: put, path: "/api/v1/nodes/{mac}", who: farmers, handle: a.setNode},
+		{method: del, path: "/api/v1/nodes/{mac}", who: farmers, handle: a.removeNode},
+		{method: post, path: "/api/v1/nodes/{mac}/claim", who: farmers, handle: a.claimNode},
+		{method: get, path: "/api/v1/nodes/{mac}/story", who: farmers, handle: a.nodeStory},
+		{method: get, path: "/api/v1/nodes/{mac}/history", who: farmers, handle: a.nodeHistory},
+		{method: get, path: "/api/v1/discovered", who: admins, handle: a.discovered},
+		{method: get, path: "/api/v1/history", who: admins, handle: a.history},
+
+		{method: get, path: "/api/v1/farmers", who: farmers, handle: a.listFarmers},
+		{method: post, path: "/api/v1/farmers", who: admins, handle: a.addFarmer},
+		{method: del, path: "/api/v1/farmers/{id}", who: admins, handle: a.removeFarmer},
+
+		{method: get, path: "/api/v1/events", who: farmers, handle: a.listEvents},
+		{method: get, path: "/api/v1/events/stream", who: farmers, handle: a.streamEvents},
+
+		{method: get, path: "/api/v1/kernels", who: farmers, handle: a.listKernels},
+		{method: put, path: "/api/v1/kernels/net/{runmode}", who: admins, handle: a.pointRunMode},
+		{method: get, path: "/api/v1/kernels/{name}", who: farmers, handle: a.getKernel},
+		{method: put, path: "/api/v1/kernels/{name}", who: admins, handle: a.putKernel},
+		{method: del, path: "/api/v1/kernels/{name}", who: admins, handle: a.removeKernel},
+
+		{method: get, path: "/api/v1/tokens", who: admins, handle: a.listTokens},
+		{method: post, path: "/api/v1/tokens", who: admins, handle: a.addToken},
+		{method: del, path: "/api/v1/tokens/{id}", who: admins, handle: a.removeToken},
+
+		{method: post, path: "/api/kernel", who: admins, handle: a.legacyKernel, legacy: true},
+		{method: get, path: "/api/symlink/{link}/{target}", who: admins, handle: a.legacySymlink, legacy: true},
+	}
+}
+
+// Routes adds every route below /api/ to r. What is not there is answered in JSON
+// too.
+func (a *API) Routes(r *mux.Router) {
+	table := a.table()
+	for i, rt := range table {
+		methods := []string{rt.method}
+		if rt.method == http.MethodGet && !rt.legacy {
+			methods = append(methods, http.MethodHead)
+		}
+		fail := answer.JSON
+		if rt.legacy {
+			fail = legacyFailure
+		}
+		name := rt.method + " " + rt.path
+		r.Handle(rt.path, a.Answer.Handle(name, fail, a.guarded(rt))).Methods(methods...)
+		if last := i == len(table)-1 || table[i+1].path != rt.path; last {
+			r.Handle(rt.path, a.Answer.Handle("api method", fail, notAllowed(table, rt.path)))
+		}
+	}
+	nothing := a.Answer.Handle("api", answer.JSON, func(http.ResponseWriter, *http.Request) error {
+		return provisioning.Errorf(provisioning.NotFound, "nothing here; /api/v1/openapi.yaml describes what there is")
+	})
+	r.PathPrefix("/api/").Handler(nothing)
+	r.Handle("/api", nothing)
+}
+
+// guarded lets those in whom the route's rule admits.
+func (a *API) guarded(rt route) answer.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if rt.who == anybody {
+			return rt.handle(w, r, provisioning.Actor{})
+		}
+		if err := sameOrigin(r, rt); err != nil {
+			return err
+		}
+		by, err := a.authenticate(r, rt)
+		if err != nil {
+			return err
+		}
+		if err := rt.who.admits(by); err != nil {
+			return err
+		}
+		return rt.handle(w, r, by)
+	}
+}
+
+// notAllowed refuses the methods that a path does not have (RFC 9110 section
+// 15.5.6).
+func notAllowed(table []route, path string) answer.Handler {
+	var methods []string
+	for _, rt := range table {
+		if rt.path == path {
+			methods = append(methods, rt.method)
+			if rt.method == http.MethodGet && !rt.legacy {
+				methods = append(methods, http.MethodHead)
+			}
+		}
+	}
+	allow := strings.Join(methods, ", ")
+	return func(w http.ResponseWriter, r *http.Request) error {
+		w.Header().Set("Allow", allow)
+		return provisioning.Errorf(answer.NotAllowed, "method %.20q is not accepted here: accepted are %s", r.Method, allow)
+	}
+}

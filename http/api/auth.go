@@ -1,0 +1,89 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+
+	"farmboot/http/answer"
+	"farmboot/provisioning"
+)
+
+// Authenticator tells who sent a request. Its error is [ErrNoCredentials] if the
+// request has no credentials of the kind that it knows, and an
+// [provisioning.Error] with code [provisioning.Unauthorized] if they are wrong.
+type Authenticator func(*http.Request) (provisioning.Actor, error)
+
+// ErrNoCredentials says that a request has no credentials.
+var ErrNoCredentials error = provisioning.Errorf(provisioning.Unauthorized,
+	"no credentials: send the header Authorization: Bearer <token>; an admin makes one with farmboot token add")
+
+// AnyOf tries one authenticator after the other, until one knows the credentials.
+func AnyOf(list ...Authenticator) Authenticator {
+	return func(r *http.Request) (provisioning.Actor, error) {
+		for _, authenticate := range list {
+			if by, err := authenticate(r); err != ErrNoCredentials {
+				return by, err
+			}
+		}
+		return provisioning.Actor{}, ErrNoCredentials
+	}
+}
+
+// Bearer knows tokens in the header "Authorization: Bearer <token>" (RFC 6750
+// section 2.1).
+func Bearer(registry *provisioning.Registry) Authenticator {
+	return func(r *http.Request) (provisioning.Actor, error) {
+		h := r.Header.Get("Authorization")
+		if h == "" {
+			return provisioning.Actor{}, ErrNoCredentials
+		}
+		scheme, secret, _ := strings.Cut(h, " ")
+		if !strings.EqualFold(scheme, "Bearer") {
+			return provisioning.Actor{}, provisioning.Errorf(provisioning.Unauthorized, "the Authorization header has scheme %.20q: accepted is Bearer <token>", scheme)
+		}
+		return registry.Authenticate(r.Context(), strings.TrimSpace(secret), answer.PeerOf(r).String())
+	}
+}
+
+// cookieToken knows tokens in the cookie "token", as clients of the legacy calls
+// send them.
+func cookieToken(registry *provisioning.Registry) Authenticator {
+	return func(r *http.Request) (provisioning.Actor, error) {
+		c, err := r.Cookie("token")
+		if err != nil || c.Value == "" {
+			return provisioning.Actor{}, ErrNoCredentials
+		}
+		return registry.Authenticate(r.Context(), c.Value, answer.PeerOf(r).String())
+	}
+}
+
+// Local takes everybody for an admin. It is for the Unix socket, where the file's
+// mode says who may connect.
+func Local(*http.Request) (provisioning.Actor, error) {
+	return provisioning.Actor{Name: "local", Role: provisioning.RoleAdmin, From: "socket"}, nil
+}
+
+// authenticate tells who asks for rt, unless his address has tried too many bad
+// credentials of late.
+func (a *API) authenticate(r *http.Request, rt route) (provisioning.Actor, error) {
+	authenticate := a.Authenticate
+	if rt.legacy {
+		authenticate = AnyOf(cookieToken(a.Registry), authenticate)
+	}
+	return a.Throttle.Guard(authenticate)(r)
+}
+
+// sameOrigin refuses to change anything for a page of another site, whose visitor's
+// browser sends our cookies along. Programs that are no browsers are not concerned.
+func sameOrigin(r *http.Request, rt route) error {
+	if rt.legacy {
+		// A GET that changes something: to be looked at as the write that it is.
+		write := *r
+		write.Method = http.MethodPost
+		r = &write
+	}
+	if err := http.NewCrossOriginProtection().Check(r); err != nil {
+		return provisioning.Errorf(provisioning.Forbidden, "refused: a browser sent this for a page of another site")
+	}
+	return nil
+}

@@ -1,0 +1,131 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"farmboot/http/answer"
+	"farmboot/provisioning"
+)
+
+// maxBody is the longest body that one thing may take, in bytes: a node with the
+// longest kernel line is under 10 KiB, escaped.
+const maxBody = 64 << 10
+
+// decodeBody reads the body of r, one JSON object, into what into points to. Errors
+// say what is accepted instead.
+func decodeBody(w http.ResponseWriter, r *http.Request, into any) error {
+	if _, err := contentType(r, "application/json"); err != nil {
+		return err
+	}
+	return decode(http.MaxBytesReader(w, r.Body, maxBody), into)
+}
+
+// contentType returns the media type of r's body, one of the accepted; the first of
+// them if the request does not say.
+func contentType(r *http.Request, accepted ...string) (string, error) {
+	h := r.Header.Get("Content-Type")
+	if h == "" {
+		return accepted[0], nil
+	}
+	media, _, err := mime.ParseMediaType(h)
+	for _, a := range accepted {
+		if err == nil && media == a {
+			return a, nil
+		}
+	}
+	return "", provisioning.Errorf(answer.UnsupportedMedia, "body with Content-Type %.60q: accepted is %s", h, strings.Join(accepted, " or "))
+}
+
+// decode reads one JSON value, and nothing behind it.
+func decode(from io.Reader, into any) error {
+	dec := json.NewDecoder(from)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return explain(err, into)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		if err := tooLarge(err); err != nil {
+			return err
+		}
+		return provisioning.Errorf(provisioning.Invalid, "bad JSON: something follows the value")
+	}
+	return nil
+}
+
+func tooLarge(err error) error {
+	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return provisioning.Errorf(answer.TooLarge, "the body is longer than %d bytes, which is all that is accepted here", e.Limit)
+	}
+	return nil
+}
+
+// explain says in words for people why a body could not be decoded into into.
+func explain(err error, into any) error {
+	if refusal, ok := errors.AsType[*provisioning.Error](err); ok { // of a MAC address
+		return refusal
+	}
+	if err := tooLarge(err); err != nil {
+		return err
+	}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		where := "the body"
+		if e.Field != "" { // with the names of embedded structs in it, which nobody knows
+			where = fmt.Sprintf("field %q", e.Field[strings.LastIndex(e.Field, ".")+1:])
+		}
+		return provisioning.Errorf(provisioning.Invalid, "bad JSON: %s is %.60s: accepted is %s", where, e.Value, accepted(e.Type))
+	}
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return provisioning.Errorf(provisioning.Invalid, "bad JSON: %w (byte %d)", err, e.Offset)
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return provisioning.Errorf(provisioning.Invalid, "bad JSON: unknown field %.60s: accepted are %s", name, strings.Join(fields(reflect.TypeOf(into)), ", "))
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		return provisioning.Errorf(provisioning.Invalid, "bad JSON: nothing is there")
+	default: // the connection broke
+		return provisioning.Errorf(provisioning.Invalid, "bad JSON: %w", err)
+	}
+}
+
+// accepted describes the JSON values that a type takes.
+func accepted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Uint32:
+		return "a whole number from 0 to 4294967295"
+	case reflect.String, reflect.Array: // an array of octets: a MAC address
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice:
+		return "an array"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	default:
+		return "a " + t.Kind().String()
+	}
+}
+
+// fields lists the names that a struct has in JSON.
+func fields(t reflect.Type) []string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	var names []string
+	for _, f := range reflect.VisibleFields(t) {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && name != "-" {
+			names = append(names, name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,101 @@
+package api
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+
+	"farmboot/http/answer"
+	"farmboot/provisioning"
+)
+
+// maxImport is the longest import, in bytes: some 800,000 nodes.
+const maxImport = 64 << 20
+
+// importNodes answers POST /api/v1/nodes/import: many nodes, all or nothing, as CSV
+// or as a JSON array.
+func (a *API) importNodes(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	opt, err := importOptions(r)
+	if err != nil {
+		return err
+	}
+	media, err := contentType(r, "text/csv", "application/json")
+	if err != nil {
+		return err
+	}
+	read := provisioning.ReadCSV
+	if media == "application/json" {
+		read = readJSON
+	}
+	rows, err := read(steadily(w, http.MaxBytesReader(w, r.Body, maxImport)))
+	if err != nil {
+		return cmp.Or(tooLarge(err), err)
+	}
+	report, err := a.Registry.Import(r.Context(), by, rows, opt)
+	if report.Rows == nil { // the store's fault, not a line's
+		return err
+	}
+	if err != nil && !opt.DryRun {
+		return writeJSON(w, answer.StatusOf(provisioning.ErrorCode(err)), struct {
+			Error  answer.Problem            `json:"error"`
+			Report provisioning.ImportReport `json:"report"`
+		}{answer.ProblemOf(err), report})
+	}
+	return writeJSON(w, http.StatusOK, report)
+}
+
+func importOptions(r *http.Request) (opt provisioning.ImportOptions, err error) {
+	q, err := query(r, "dry-run", "update", "skip-refused")
+	if err != nil {
+		return opt, err
+	}
+	for name, to := range map[string]*bool{"dry-run": &opt.DryRun, "update": &opt.Update, "skip-refused": &opt.SkipRefused} {
+		if *to, err = flag(q, name); err != nil {
+			return opt, err
+		}
+	}
+	return opt, nil
+}
+
+// readJSON reads an array of nodes, one after the other. The "line" of a node is
+// its place in the array, from 1. What is wrong in a node concerns that node only;
+// the error is that of the whole.
+func readJSON(from io.Reader) ([]provisioning.Row, error) {
+	dec := json.NewDecoder(from)
+	if t, err := dec.Token(); err != nil {
+		return nil, explain(err, nil)
+	} else if t != json.Delim('[') {
+		return nil, provisioning.Errorf(provisioning.Invalid, "bad JSON: an array of nodes is expected")
+	}
+	var rows []provisioning.Row
+	for dec.More() {
+		var raw json.RawMessage
+		if err := dec.Decode(&raw); err != nil {
+			return nil, explain(err, nil)
+		}
+		if len(rows) == provisioning.MaxRows {
+			return nil, provisioning.Errorf(provisioning.Invalid, "more than %d nodes: import them in parts", provisioning.MaxRows)
+		}
+		rows = append(rows, rowOf(len(rows)+1, raw))
+	}
+	if _, err := dec.Token(); err != nil { // the closing bracket
+		return nil, explain(err, nil)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, provisioning.Errorf(provisioning.Invalid, "bad JSON: something follows the array")
+	}
+	return rows, nil
+}
+
+// rowOf reads one node of an import.
+func rowOf(line int, raw json.RawMessage) provisioning.Row {
+	var body nodeBody
+	err := decode(bytes.NewReader(raw), &body)
+	if err == nil && body.MAC.IsZero() {
+		err = provisioning.Errorf(provisioning.Invalid, "a node needs its MAC address")
+	}
+	return provisioning.Row{Line: line, MAC: body.MAC, Patch: body.NodePatch, Err: err}
+}

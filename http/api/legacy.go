@@ -1,0 +1,91 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+
+	"farmboot/http/answer"
+	"farmboot/ipxe/kernel"
+	"farmboot/provisioning"
+)
+
+// The calls here are those of the program that Farmboot replaces, which build
+// machines still make:
+//
+//	curl -b token=… -F kernel=@FILE https://…/api/kernel
+//	curl -b token=… https://…/api/symlink/LINK/FILE
+//
+// Both names are in the kernel folder; a run mode's default is often a link to such
+// a LINK.
+
+// legacyAnswer is what they answer.
+type legacyAnswer struct {
+	Status  string `json:"status"` // "success" or "error"
+	Message string `json:"message,omitempty"`
+}
+
+// legacyFailure is a [answer.Failure].
+func legacyFailure(w http.ResponseWriter, _ *http.Request, err error) {
+	w.WriteHeader(answer.Header(w, err, "application/json"))
+	_ = json.NewEncoder(w).Encode(legacyAnswer{"error", answer.PublicMessage(err)})
+}
+
+// legacyKernel answers POST /api/kernel: a multipart form (RFC 7578) whose field
+// kernel is the file, with its name.
+func (a *API) legacyKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	r.Body = io.NopCloser(steadily(w, http.MaxBytesReader(w, r.Body, kernel.MaxSize+maxBody)))
+	parts, err := r.MultipartReader()
+	if err != nil {
+		return provisioning.Errorf(answer.UnsupportedMedia, "a form (multipart/form-data) is expected, with the file in its field kernel")
+	}
+	for {
+		part, err := parts.NextPart()
+		if errors.Is(err, io.EOF) {
+			return provisioning.Errorf(provisioning.Invalid, "the form has no field kernel with a file")
+		}
+		if err != nil {
+			return provisioning.Errorf(provisioning.Invalid, "bad form: %w", err)
+		}
+		if part.FormName() != "kernel" {
+			continue
+		}
+		name := fileName(part)
+		if err := a.Kernels.Put(name, part, kernel.Want{}); err != nil {
+			return err
+		}
+		a.Log.Info("kernel stored", "kernel", name, "actor", by.Name, "from", by.From)
+		return writeJSON(w, http.StatusOK, legacyAnswer{Status: "success"})
+	}
+}
+
+// fileName returns a part's file name as its sender wrote it. That of [multipart.Part]
+// is without folders, and what asks for another folder is to be refused, not bent.
+func fileName(part *multipart.Part) string {
+	_, parameters, err := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
+	if err != nil {
+		return ""
+	}
+	return parameters["filename"]
+}
+
+// legacySymlink answers GET /api/symlink/{link}/{target}: link, in the kernel
+// folder, is another name of target from now on.
+func (a *API) legacySymlink(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	link, err := answer.Var(r, "link")
+	if err != nil {
+		return err
+	}
+	target, err := answer.Var(r, "target")
+	if err != nil {
+		return err
+	}
+	if err := a.Kernels.Link(link, target); err != nil {
+		return err
+	}
+	a.Log.Info("kernel linked", "link", link, "kernel", target, "actor", by.Name, "from", by.From)
+	return writeJSON(w, http.StatusOK, legacyAnswer{Status: "success"})
+}

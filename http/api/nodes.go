@@ -1,0 +1,317 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	"farmboot/http/answer"
+	"farmboot/ipxe"
+	"farmboot/provisioning"
+)
+
+// nodeBody is what clients send of a node.
+type nodeBody struct {
+	MAC provisioning.MAC `json:"mac"`
+	provisioning.NodePatch
+}
+
+// page is how many nodes are read at once from the store for a long list.
+const page = 1000
+
+// listNodes answers GET /api/v1/nodes: one page if a limit is given, else all that
+// match, without ever holding them all.
+func (a *API) listNodes(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	q, err := query(r, "farmer", "runmode", "text", "mac", "limit", "after")
+	if err != nil {
+		return err
+	}
+	nq, err := a.nodeQuery(q)
+	if err != nil {
+		return err
+	}
+	most := nq.Limit
+	if most == 0 {
+		nq.Limit = page
+	}
+	nodes, err := a.Registry.Nodes(r.Context(), by, nq)
+	if err != nil {
+		return err
+	}
+	if most != 0 {
+		if len(nodes) == most {
+			nextPage(w, r, nodes[most-1].MAC)
+		}
+		return writeJSON(w, http.StatusOK, list(nodes))
+	}
+	if len(nodes) < page {
+		return writeJSON(w, http.StatusOK, list(nodes))
+	}
+	return a.streamNodes(w, r, by, nq, nodes)
+}
+
+// nodeQuery reads the filters of a list of nodes.
+func (a *API) nodeQuery(q url.Values) (nq provisioning.NodeQuery, err error) {
+	nq.Text, nq.RunMode = q.Get("text"), provisioning.RunMode(q.Get("runmode"))
+	if nq.RunMode != "" {
+		if err := a.Composer.RunModes.Check(nq.RunMode); err != nil {
+			return nq, provisioning.Errorf(provisioning.Invalid, "%w", err)
+		}
+	}
+	if nq.Farmer, err = farmerOf(q); err != nil {
+		return nq, err
+	}
+	if nq.After, err = macOf(q, "after"); err != nil {
+		return nq, err
+	}
+	if q.Get("mac") != "" {
+		if nq.MACs, err = provisioning.ParseMACPrefix(q.Get("mac")); err != nil {
+			return nq, err
+		}
+	}
+	nq.Limit, err = limit(q, 0)
+	return nq, err
+}
+
+// nextPage says where the list goes on (RFC 8288).
+func nextPage(w http.ResponseWriter, r *http.Request, last provisioning.MAC) {
+	q := r.URL.Query()
+	q.Set("after", last.String())
+	w.Header().Set("Link", fmt.Sprintf("<%s?%s>; rel=\"next\"", r.URL.EscapedPath(), q.Encode()))
+	w.Header().Set("X-Next-After", last.String())
+}
+
+// streamNodes answers with nodes and all that follow, page by page. An error in the
+// middle breaks the connection off, for then the answer is not what it says to be.
+func (a *API) streamNodes(w http.ResponseWriter, r *http.Request, by provisioning.Actor, nq provisioning.NodeQuery, nodes []provisioning.Node) error {
+	w.Header().Set("Content-Type", "application/json")
+	if r.Method == http.MethodHead {
+		return nil
+	}
+	out := json.NewEncoder(w)
+	before := "["
+	for len(nodes) > 0 {
+		done := patiently(w)
+		for _, n := range nodes {
+			_, _ = io.WriteString(w, before)
+			if err := out.Encode(n); err != nil {
+				return nil // the client has gone
+			}
+			before = ","
+		}
+		done()
+		nq.After = nodes[len(nodes)-1].MAC
+		var err error
+		if nodes, err = a.Registry.Nodes(r.Context(), by, nq); err != nil {
+			if r.Context().Err() == nil {
+				a.Log.Error("list of nodes broke off", "err", err)
+			}
+			panic(http.ErrAbortHandler)
+		}
+	}
+	_, _ = w.Write([]byte("]\n"))
+	return nil
+}
+
+func nodePath(mac provisioning.MAC) string { return "/api/v1/nodes/" + mac.String() }
+
+// addNode answers POST /api/v1/nodes.
+func (a *API) addNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	var body nodeBody
+	if err := decodeBody(w, r, &body); err != nil {
+		return err
+	}
+	n, err := a.Registry.AddNode(r.Context(), by, body.Apply(provisioning.Node{MAC: body.MAC}))
+	if err != nil {
+		return err
+	}
+	return created(w, nodePath(n.MAC), n)
+}
+
+// getNode answers GET /api/v1/nodes/{mac}.
+func (a *API) getNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	mac, err := pathMAC(r)
+	if err != nil {
+		return err
+	}
+	n, err := a.Registry.Node(r.Context(), by, mac)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, n)
+}
+
+// setNode answers PUT /api/v1/nodes/{mac}: fields that the body does not have stay
+// as they are. It registers no node, so that a mistyped address is a mistake.
+func (a *API) setNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	mac, err := pathMAC(r)
+	if err != nil {
+		return err
+	}
+	var body nodeBody
+	if err := decodeBody(w, r, &body); err != nil {
+		return err
+	}
+	if !body.MAC.IsZero() && body.MAC != mac {
+		return provisioning.Errorf(provisioning.Invalid, "the body is of node %s, the address of %s: a node's MAC address cannot be changed", body.MAC, mac)
+	}
+	n, err := a.Registry.SetNode(r.Context(), by, mac, body.NodePatch)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, n)
+}
+
+// removeNode answers DELETE /api/v1/nodes/{mac}.
+func (a *API) removeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	mac, err := pathMAC(r)
+	if err != nil {
+		return err
+	}
+	if err := a.Registry.RemoveNode(r.Context(), by, mac); err != nil {
+		return err
+	}
+	return noContent(w)
+}
+
+// claimNode answers POST /api/v1/nodes/{mac}/claim, where {mac} may also be the
+// claim code on the node's screen. The body, which may be empty, is what the node
+// is to be.
+func (a *API) claimNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	who, err := answer.Var(r, "mac")
+	if err != nil {
+		return err
+	}
+	var patch provisioning.NodePatch
+	if r.ContentLength != 0 {
+		if err := decodeBody(w, r, &patch); err != nil {
+			return err
+		}
+	}
+	var n provisioning.Node
+	if mac, macErr := provisioning.ParseMAC(who); macErr == nil {
+		n, err = a.Registry.ClaimMAC(r.Context(), by, mac, patch)
+	} else if _, codeErr := provisioning.ParseCode(who); codeErr == nil {
+		n, err = a.Registry.ClaimByCode(r.Context(), by, who, patch)
+	} else {
+		return provisioning.Errorf(provisioning.Invalid, "%.40q is neither a MAC address, such as 52:54:00:00:00:b1, nor a claim code, the six characters on the node's screen", who)
+	}
+	if err != nil {
+		return err
+	}
+	return created(w, nodePath(n.MAC), n)
+}
+
+// storyEvents are more than one boot has: its NBPs, scripts and kernels, each with
+// repeats.
+const storyEvents = 500
+
+// nodeStory answers GET /api/v1/nodes/{mac}/story: how its last boot went.
+func (a *API) nodeStory(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	mac, err := pathMAC(r)
+	if err != nil {
+		return err
+	}
+	events, err := a.Registry.NodeEvents(r.Context(), by, mac, storyEvents)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, provisioning.Tell(events, a.Now()))
+}
+
+// nodeHistory answers GET /api/v1/nodes/{mac}/history: who changed it, newest first.
+func (a *API) nodeHistory(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	mac, err := pathMAC(r)
+	if err != nil {
+		return err
+	}
+	most, err := historyLimit(r)
+	if err != nil {
+		return err
+	}
+	changes, err := a.Registry.NodeHistory(r.Context(), by, mac, most)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, list(changes))
+}
+
+// history answers GET /api/v1/history: who changed what, newest first.
+func (a *API) history(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	most, err := historyLimit(r)
+	if err != nil {
+		return err
+	}
+	changes, err := a.Registry.History(r.Context(), by, most)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, list(changes))
+}
+
+func historyLimit(r *http.Request) (int, error) {
+	q, err := query(r, "limit")
+	if err != nil {
+		return 0, err
+	}
+	return limit(q, page)
+}
+
+// discovered answers GET /api/v1/discovered: MAC addresses that booted here and are
+// not registered, last seen first.
+func (a *API) discovered(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	q, err := query(r, "limit")
+	if err != nil {
+		return err
+	}
+	most, err := limit(q, maxLimit)
+	if err != nil {
+		return err
+	}
+	seen, err := a.Registry.Discovered(r.Context(), by, most)
+	if err != nil {
+		return err
+	}
+	for i := range seen {
+		if a.Vendor != nil && seen[i].Vendor == "" {
+			seen[i].Vendor = a.Vendor(seen[i].MAC)
+		}
+	}
+	return writeJSON(w, http.StatusOK, list(seen))
+}
+
+// check answers GET /api/v1/check: how Zero-OS will read a kernel line.
+func (a *API) check(w http.ResponseWriter, r *http.Request, _ provisioning.Actor) error {
+	q, err := query(r, "runmode", "farmer", "args", "kernel")
+	if err != nil {
+		return err
+	}
+	n := provisioning.Node{RunMode: provisioning.RunMode(q.Get("runmode")), Args: q.Get("args"), Kernel: q.Get("kernel")}
+	if n.Farmer, err = farmerOf(q); err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, a.Composer.Check(ipxe.NodeTarget(n)))
+}
+
+// status answers GET /api/v1/status: what a client needs to know to fill in a form.
+func (a *API) status(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	type runMode struct {
+		RunMode string `json:"runmode"`
+		Name    string `json:"name"`
+		Kernel  bool   `json:"kernel"` // whether it has a default kernel
+	}
+	s := struct {
+		Version  string                `json:"version"`
+		Time     string                `json:"time"`
+		Role     provisioning.Role     `json:"role"`
+		Farmer   provisioning.FarmerID `json:"farmer,omitempty"`
+		RunModes []runMode             `json:"runmodes"`
+	}{Version: a.Version, Time: a.Now().UTC().Format("2006-01-02T15:04:05Z"), Role: by.Role, Farmer: by.Farmer}
+	for _, m := range a.Composer.RunModes.Keywords() {
+		_, err := a.Kernels.Stat("net/" + m + ".efi")
+		s.RunModes = append(s.RunModes, runMode{m, a.Composer.RunModes[provisioning.RunMode(m)], err == nil})
+	}
+	return writeJSON(w, http.StatusOK, s)
+}

@@ -1,0 +1,20 @@
+package api
+
+import (
+	"bytes"
+	_ "embed"
+	"net/http"
+	"time"
+
+	"farmboot/provisioning"
+)
+
+//go:embed openapi.yaml
+var openAPIDocument []byte
+
+// openAPI answers GET /api/v1/openapi.yaml: what describes all this to programs.
+func (a *API) openAPI(w http.ResponseWriter, r *http.Request, _ provisioning.Actor) error {
+	w.Header().Set("Content-Type", "application/yaml") // RFC 9512
+	http.ServeContent(w, r, "openapi.yaml", time.Time{}, bytes.NewReader(openAPIDocument))
+	return nil
+}

@@ -1,0 +1,109 @@
+package api
+
+import (
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"farmboot/http/answer"
+	"farmboot/provisioning"
+)
+
+const (
+	// triesAtOnce is how many bad credentials an address may send at once …
+	triesAtOnce = 10
+	// … and triesEvery how soon after that one more. A token cannot be guessed at
+	// any speed; this keeps scripts gone wild out of the way.
+	triesEvery = 5 * time.Second
+	// generation is how many addresses are remembered at least, and twice as many at
+	// most: about a megabyte.
+	generation = 4096
+)
+
+// Throttle remembers which addresses sent bad credentials. It is safe for
+// concurrent use.
+type Throttle struct {
+	now func() time.Time
+
+	mu sync.Mutex
+	// When fresh is full it becomes stale, and what was stale is forgotten: an
+	// address that keeps trying is carried over.
+	fresh, stale map[netip.Addr]*rate.Limiter
+}
+
+// NewThrottle returns a Throttle that has heard of nobody.
+func NewThrottle(now func() time.Time) *Throttle {
+	return &Throttle{now: now, fresh: make(map[netip.Addr]*rate.Limiter)}
+}
+
+// Guard makes next refuse everything, with code [answer.TooMany], from an address
+// that sent too many bad credentials.
+func (t *Throttle) Guard(next Authenticator) Authenticator {
+	return func(r *http.Request) (provisioning.Actor, error) {
+		peer := source(answer.PeerOf(r))
+		if !peer.IsValid() { // the Unix socket
+			return next(r)
+		}
+		if t.exhausted(peer) {
+			return provisioning.Actor{}, provisioning.Errorf(answer.TooMany, "too many bad credentials from your address: wait some seconds")
+		}
+		by, err := next(r)
+		if err != ErrNoCredentials && provisioning.ErrorCode(err) == provisioning.Unauthorized {
+			t.failed(peer)
+		}
+		return by, err
+	}
+}
+
+// source is what tries are counted by: an address, of which whoever has one with
+// IPv6 has 2^64.
+func source(peer netip.Addr) netip.Addr {
+	if peer.Is6() {
+		if p, err := peer.Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return peer
+}
+
+// exhausted tells whether peer must wait.
+func (t *Throttle) exhausted(peer netip.Addr) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.find(peer)
+	return l != nil && l.TokensAt(t.now()) < 1
+}
+
+// failed notes that peer sent bad credentials.
+func (t *Throttle) failed(peer netip.Addr) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.find(peer)
+	if l == nil {
+		l = rate.NewLimiter(rate.Every(triesEvery), triesAtOnce)
+		t.keep(peer, l)
+	}
+	l.AllowN(t.now(), 1)
+}
+
+// find returns peer's limiter, nil if it has none.
+func (t *Throttle) find(peer netip.Addr) *rate.Limiter {
+	if l, ok := t.fresh[peer]; ok {
+		return l
+	}
+	l, ok := t.stale[peer]
+	if ok {
+		t.keep(peer, l)
+	}
+	return l
+}
+
+func (t *Throttle) keep(peer netip.Addr, l *rate.Limiter) {
+	if len(t.fresh) >= generation {
+		t.fresh, t.stale = make(map[netip.Addr]*rate.Limiter), t.fresh
+	}
+	t.fresh[peer] = l
+}

@@ -1,0 +1,51 @@
+package api
+
+import (
+	"net/http"
+
+	"farmboot/http/answer"
+	"farmboot/provisioning"
+)
+
+// newToken is a token with the secret that is shown this once.
+type newToken struct {
+	provisioning.Token
+	Secret string `json:"secret"`
+}
+
+// listTokens answers GET /api/v1/tokens.
+func (a *API) listTokens(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	tokens, err := a.Registry.Tokens(r.Context(), by)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, list(tokens))
+}
+
+// addToken answers POST /api/v1/tokens.
+func (a *API) addToken(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	var body struct {
+		Role   provisioning.Role     `json:"role"`
+		Farmer provisioning.FarmerID `json:"farmer"`
+	}
+	if err := decodeBody(w, r, &body); err != nil {
+		return err
+	}
+	t, secret, err := a.Registry.AddToken(r.Context(), by, body.Role, body.Farmer)
+	if err != nil {
+		return err
+	}
+	return created(w, "/api/v1/tokens/"+t.ID, newToken{t, secret})
+}
+
+// removeToken answers DELETE /api/v1/tokens/{id}.
+func (a *API) removeToken(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	id, err := answer.Var(r, "id")
+	if err != nil {
+		return err
+	}
+	if err := a.Registry.RemoveToken(r.Context(), by, id); err != nil {
+		return err
+	}
+	return noContent(w)
+}
