@@ -18,7 +18,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"farmboot/dhcp"
+	"farmboot/dhcp/persona"
 	"farmboot/provisioning"
+	"farmboot/setup/lab"
 )
 
 // appliance is a running Server on a LAN and what it told.
@@ -26,7 +28,9 @@ type appliance struct {
 	*dhcp.Server
 	registry *prometheus.Registry
 	log      *strings.Builder
-	machine  *net.UDPConn // port 68 of the machine at the other end
+
+	host, other *lab.Host
+	machine     *net.UDPConn // port 68 of the other host
 
 	stop func() // and wait until everything that came in is dealt with
 
@@ -41,8 +45,8 @@ const limit = 20 * time.Second
 // startAppliance serves 67 and 4011 on a LAN of its own.
 func startAppliance(t *testing.T, change func(*dhcp.Config)) *appliance {
 	t.Helper()
-	server, machine := newLAN(t)
-	a := &appliance{registry: prometheus.NewRegistry(), log: new(strings.Builder), learned: map[netip.Addr]provisioning.MAC{}}
+	ours, other := newLAN(t)
+	a := &appliance{host: ours, other: other, registry: prometheus.NewRegistry(), log: new(strings.Builder), learned: map[netip.Addr]provisioning.MAC{}}
 	config := dhcp.Config{
 		Responder:     plain,
 		Policy:        func(context.Context, provisioning.MAC) (provisioning.Policy, error) { return provisioning.Boot, nil },
@@ -68,18 +72,8 @@ func startAppliance(t *testing.T, change func(*dhcp.Config)) *appliance {
 	if a.Server, err = dhcp.NewServer(config); err != nil {
 		t.Fatal(err)
 	}
-	var conns []*dhcp.Conn
-	server.do(func() {
-		for in, port := range map[*dhcp.Ingress]int{&onLAN: 67, &on4011: 4011} {
-			conn, e := dhcp.Listen(t.Context(), *in, port)
-			err = errors.Join(err, e)
-			conns = append(conns, conn)
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.machine = listenUDP(t, machine, "0.0.0.0:68")
+	conns := listen(t, a.host, map[dhcp.Service]int{dhcp.ProxyDHCP: 67, dhcp.BootServer: 4011})
+	a.machine = listenUDP(t, a.other)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- a.Serve(ctx, conns...) }()
@@ -98,16 +92,17 @@ func startAppliance(t *testing.T, change func(*dhcp.Config)) *appliance {
 	return a
 }
 
-// listenUDP opens a socket in a namespace, with room for a burst of answers.
-func listenUDP(t *testing.T, ns *namespace, address string) *net.UDPConn {
+// listenUDP opens the DHCP client's port on a host, with room for a burst.
+func listenUDP(t *testing.T, h *lab.Host) *net.UDPConn {
 	t.Helper()
-	var conn net.PacketConn
-	var err error
-	ns.do(func() { conn, err = net.ListenPacket("udp4", address) })
+	var udp *net.UDPConn
+	err := h.Do(func() (err error) {
+		udp, err = net.ListenUDP("udp4", &net.UDPAddr{Port: 68})
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	udp := conn.(*net.UDPConn)
 	t.Cleanup(func() { udp.Close() })
 	if err := errors.Join(udp.SetReadBuffer(4<<20), udp.SetReadDeadline(time.Now().Add(limit))); err != nil {
 		t.Fatal(err)
@@ -115,10 +110,10 @@ func listenUDP(t *testing.T, ns *namespace, address string) *net.UDPConn {
 	return udp
 }
 
-var (
-	everybody  = netip.MustParseAddrPort("255.255.255.255:67")
-	bootServer = netip.AddrPortFrom(serverIP, 4011)
-)
+var everybody = netip.MustParseAddrPort("255.255.255.255:67")
+
+// bootServer is our port 4011.
+func (a *appliance) bootServer() netip.AddrPort { return netip.AddrPortFrom(a.host.Addr(), 4011) }
 
 func (a *appliance) send(t *testing.T, m *dhcpv4.DHCPv4, to netip.AddrPort) {
 	t.Helper()
@@ -127,19 +122,23 @@ func (a *appliance) send(t *testing.T, m *dhcpv4.DHCPv4, to netip.AddrPort) {
 	}
 }
 
-// receive waits for one answer.
+// receive waits for one answer of ours; the DHCP server's are skipped.
 func (a *appliance) receive(t *testing.T) (*dhcpv4.DHCPv4, netip.AddrPort) {
 	t.Helper()
 	buf := make([]byte, 1500)
-	n, from, err := a.machine.ReadFromUDPAddrPort(buf)
-	if err != nil {
-		t.Fatalf("no answer: %v", err)
+	for {
+		n, from, err := a.machine.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			t.Fatalf("no answer: %v", err)
+		}
+		m, err := dhcpv4.FromBytes(buf[:n])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.YourIPAddr.IsUnspecified() && m.MessageType() != dhcpv4.MessageTypeNak {
+			return m, netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
+		}
 	}
-	m, err := dhcpv4.FromBytes(buf[:n])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m, netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 }
 
 // story lists the events so far: stage, peer and detail.
@@ -172,22 +171,22 @@ func TestServer_OffersAndAcknowledges(t *testing.T) {
 	if offer.MessageType() != dhcpv4.MessageTypeOffer || file(offer) != "ipxe.efi" {
 		t.Errorf("got %s", offer.Summary())
 	}
-	if want := netip.AddrPortFrom(serverIP, 67); from != want {
+	if want := netip.AddrPortFrom(a.host.Addr(), 67); from != want {
 		t.Errorf("offer comes from %s, but siaddr and option 54 say %s", from, want)
 	}
 
-	a.send(t, bootRequest(7), bootServer)
+	a.send(t, bootRequest(7), a.bootServer())
 	ack, from := a.receive(t)
-	if ack.MessageType() != dhcpv4.MessageTypeAck || file(ack) != "ipxe.efi" || from != bootServer {
+	if ack.MessageType() != dhcpv4.MessageTypeAck || file(ack) != "ipxe.efi" || from != a.bootServer() {
 		t.Errorf("from %s got %s", from, ack.Summary())
 	}
 
 	want := []string{
-		`refused 52:54:00:00:00:b1 192.0.2.100 client architecture is none that Farmboot boots: option 93 says 6 (EFI IA32), option 60 "PXEClient:Arch:00006:UNDI:003016"`,
-		"refused b8:27:eb:01:02:03 192.0.2.100 a Raspberry Pi claims to be a BIOS PC",
-		"discover 52:54:00:00:00:b1 192.0.2.100 UEFI x64, PXEClient",
-		"offer 52:54:00:00:00:b1 192.0.2.100 ipxe.efi",
-		"bootserver 52:54:00:00:00:b1 192.0.2.100 ipxe.efi",
+		`refused 52:54:00:00:00:b1 10.77.0.3 client architecture is none that Farmboot boots: option 93 says 6 (EFI IA32), option 60 "PXEClient:Arch:00006:UNDI:003016"`,
+		"refused b8:27:eb:01:02:03 10.77.0.3 a Raspberry Pi claims to be a BIOS PC",
+		"discover 52:54:00:00:00:b1 10.77.0.3 UEFI x64, PXEClient",
+		"offer 52:54:00:00:00:b1 10.77.0.3 ipxe.efi",
+		"bootserver 52:54:00:00:00:b1 10.77.0.3 ipxe.efi",
 	}
 	a.stop()
 	// Several workers: the order of what was sent at once is open.
@@ -313,37 +312,33 @@ func TestServer_PanicCostsOnePacket(t *testing.T) {
 }
 
 func TestListen_ErrorsSayWhatToDo(t *testing.T) {
-	server, _ := newLAN(t)
-	server.do(func() {
-		first, err := dhcp.Listen(t.Context(), onLAN, 67)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer first.Close()
-		if got := first.LocalAddr().Port(); got != 67 {
-			t.Errorf("bound to port %d", got)
-		}
-		_, err = dhcp.Listen(t.Context(), onLAN, 67)
-		if err == nil || !strings.HasPrefix(err.Error(), `port 67 on lan0 is in use: is another DHCP or PXE server (dnsmasq?) running on this host? "ss -lunp sport = :67" names it`) {
-			t.Errorf("second server on the port: %v", err)
-		}
-		missing := onLAN
-		missing.Interface = "lan7"
-		if _, err = dhcp.Listen(t.Context(), missing, 67); err == nil || !strings.Contains(err.Error(), "lan7") {
-			t.Errorf("no such interface: %v", err)
-		}
+	ours, _ := newLAN(t)
+	in := ingress(ours, dhcp.ProxyDHCP)
+	first := listen(t, ours, map[dhcp.Service]int{dhcp.ProxyDHCP: 67})[0]
+	defer first.Close()
+	if got := first.LocalAddr().Port(); got != 67 {
+		t.Errorf("bound to port %d", got)
+	}
+	err := ours.Do(func() error {
+		_, err := dhcp.Listen(t.Context(), in, 67)
+		return err
 	})
+	if err == nil || !strings.HasPrefix(err.Error(), `port 67 on lan0 is in use: is another DHCP or PXE server (dnsmasq?) running on this host? "ss -lunp sport = :67" names it`) {
+		t.Errorf("second server on the port: %v", err)
+	}
+	in.Interface = "lan7"
+	err = ours.Do(func() error {
+		_, err := dhcp.Listen(t.Context(), in, 67)
+		return err
+	})
+	if err == nil || !strings.Contains(err.Error(), "lan7") {
+		t.Errorf("no such interface: %v", err)
+	}
 }
 
 func TestServer_SocketClosedByOthersEndsServe(t *testing.T) {
-	server, _ := newLAN(t)
-	var conn *dhcp.Conn
-	var err error
-	server.do(func() { conn, err = dhcp.Listen(t.Context(), onLAN, 67) })
-	if err != nil {
-		t.Fatal(err)
-	}
+	ours, _ := newLAN(t)
+	conn := listen(t, ours, map[dhcp.Service]int{dhcp.ProxyDHCP: 67})[0]
 	conn.Close()
 	s, err := dhcp.NewServer(dhcp.Config{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
 	if err != nil {
@@ -351,5 +346,45 @@ func TestServer_SocketClosedByOthersEndsServe(t *testing.T) {
 	}
 	if err := s.Serve(t.Context(), conn); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestServer_EveryPersona plays every kind of firmware against real sockets,
+// beside a real dnsmasq.
+func TestServer_EveryPersona(t *testing.T) {
+	a := startAppliance(t, nil)
+	a.machine.Close()
+	var sockets persona.Sockets
+	err := a.other.Do(func() (err error) {
+		sockets, err = persona.Listen(t.Context(), lab.Interface)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sockets.Close()
+	script := "http://" + a.host.Addr().String() + "/provision/52:54:00:00:00:b1"
+	http := "http://" + a.host.Addr().String() + "/boot/"
+	want := map[string]string{
+		"UEFI x64": "ipxe.efi", "UEFI x64 before 2017": "ipxe.efi", "UEFI arm64": "ipxe-arm64.efi", "UEFI riscv64": "ipxe-riscv64.efi",
+		"BIOS": "undionly.kpxe", "iPXE in ROM": script, "iPXE in ROM without HTTP": "undionly.kpxe",
+		"Farmboot's iPXE, UEFI": script, "Farmboot's iPXE, BIOS": script,
+		"UEFI HTTP Boot x64": http + "ipxe.efi", "UEFI HTTP Boot arm64": http + "ipxe-arm64.efi",
+	}
+	for _, p := range persona.All() {
+		// The sockets are on a host that has an address, so no lease is taken.
+		id := persona.Identity{MAC: testMAC, GUID: [16]byte(testGUID[1:]), XID: 0x01020304, Address: a.other.Addr(), Broadcast: true, Patience: time.Second / 2}
+		if p.Name == "Raspberry Pi" {
+			id.MAC = [6]byte{0xb8, 0x27, 0xeb, 1, 2, 3}
+		}
+		r, err := persona.Run(t.Context(), p, id, sockets)
+		switch {
+		case err != nil:
+			t.Errorf("%s: %v", p.Name, err)
+		case r.Err != nil && !(p.Name == "Raspberry Pi" && errors.Is(r.Err, persona.ErrNoBootOffer)):
+			t.Errorf("%s: %v, ignored %v", p.Name, r.Err, r.Ignored)
+		case want[p.Name] == "" && r.Boot != nil, want[p.Name] != "" && *r.Boot != persona.Boot{File: want[p.Name], Server: a.host.Addr()}:
+			t.Errorf("%s boots %+v", p.Name, r.Boot)
+		}
 	}
 }

@@ -17,6 +17,9 @@ type Identity struct {
 	// Broadcast asks for answers by broadcast even where the firmware takes
 	// unicasts, which a socket cannot receive before it has the address.
 	Broadcast bool
+	// Patience, if not 0, caps each wait, for those who cannot wait as long as
+	// firmware does: on a healthy LAN all offers are there within a second.
+	Patience time.Duration
 }
 
 // Persona is a kind of firmware.
@@ -100,9 +103,17 @@ var everybody = netip.MustParseAddrPort("255.255.255.255:67")
 
 // discover sends DISCOVER once more.
 func (m *Machine) discover() Step {
-	wait := m.persona.waits()[m.sent]
+	wait := m.patience(m.persona.waits()[m.sent])
 	m.sent++
 	return Step{Send: []Packet{m.packet(discover, clientPort, everybody)}, Wait: wait}
+}
+
+// patience caps a wait.
+func (m *Machine) patience(wait time.Duration) time.Duration {
+	if m.id.Patience > 0 {
+		return min(wait, m.id.Patience)
+	}
+	return wait
 }
 
 // packet builds a request of the firmware.
@@ -219,7 +230,7 @@ func (m *Machine) choose() Step {
 // request asks for the address of the chosen offer.
 func (m *Machine) request() Step {
 	m.sent++
-	return Step{Send: []Packet{m.packet(request, clientPort, everybody)}, Wait: 4 * time.Second}
+	return Step{Send: []Packet{m.packet(request, clientPort, everybody)}, Wait: m.patience(4 * time.Second)}
 }
 
 func (m *Machine) receiveLease(p Packet, r reply) Step {
@@ -262,7 +273,7 @@ func (m *Machine) askBootServer() Step {
 	}
 	m.sent++
 	to := netip.AddrPortFrom(m.plan.ask[0], bootServerPort)
-	return Step{Send: []Packet{m.packet(request, m.plan.port, to)}, Wait: time.Duration(m.sent) * time.Second}
+	return Step{Send: []Packet{m.packet(request, m.plan.port, to)}, Wait: m.patience(time.Duration(m.sent) * time.Second)}
 }
 
 func (m *Machine) receiveBootAck(p Packet, r reply) Step {

@@ -1,0 +1,92 @@
+package dhcp_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"farmboot/dhcp"
+	"farmboot/setup/lab"
+)
+
+// newLAN makes a LAN with an ordinary dnsmasq, our host and another one. Our
+// host's address is not the first one of its interface, and it has no default
+// route: neither may matter.
+func newLAN(t *testing.T) (ours, other *lab.Host) {
+	t.Helper()
+	lan, err := lab.New(lab.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := lan.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	ours, err = lan.Join(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err = lan.Join(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ip(t, ours, "addr del "+ours.Addr().String()+"/16 dev "+lab.Interface)
+	ip(t, ours, "addr add 10.77.200.1/16 dev "+lab.Interface)
+	ip(t, ours, "addr add "+ours.Addr().String()+"/16 dev "+lab.Interface)
+	for _, h := range []*lab.Host{ours, other} {
+		awaitCarrier(t, h)
+	}
+	return ours, other
+}
+
+// ip runs the ip command on a host.
+func ip(t *testing.T, h *lab.Host, args string) string {
+	t.Helper()
+	var out []byte
+	err := h.Do(func() (err error) {
+		out, err = exec.Command("ip", strings.Fields(args)...).CombinedOutput()
+		return err
+	})
+	if err != nil {
+		t.Fatalf("ip %s: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// awaitCarrier waits until a host's interface really sends: the kernel notices a
+// new cable some time after it was plugged in, and drops what is sent till then.
+func awaitCarrier(t *testing.T, h *lab.Host) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); {
+		if s := ip(t, h, "link show "+lab.Interface); strings.Contains(s, "state UP") && strings.Contains(s, "qdisc noqueue") {
+			return
+		}
+	}
+	t.Fatal("the LAN does not come up")
+}
+
+// listen opens our sockets on a host.
+func listen(t *testing.T, h *lab.Host, services map[dhcp.Service]int) []*dhcp.Conn {
+	t.Helper()
+	var conns []*dhcp.Conn
+	err := h.Do(func() error {
+		for service, port := range services {
+			conn, err := dhcp.Listen(t.Context(), ingress(h, service), port)
+			if err != nil {
+				return err
+			}
+			conns = append(conns, conn)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conns
+}
+
+func ingress(h *lab.Host, service dhcp.Service) dhcp.Ingress {
+	return dhcp.Ingress{Service: service, Interface: lab.Interface, Server: h.Addr(), BaseURL: "http://" + h.Addr().String()}
+}
