@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strings"
 )
@@ -110,11 +111,14 @@ func (r *Row) set(column, value string) (err error) {
 	return err
 }
 
-// WriteCSV writes nodes as [ReadCSV] reads them.
-func WriteCSV(to io.Writer, nodes []Node) error {
+// WriteCSV writes nodes as [ReadCSV] reads them. It ends at their first error.
+func WriteCSV(to io.Writer, nodes iter.Seq2[Node, error]) error {
 	out := csv.NewWriter(to)
 	_ = out.Write(columns) // errors stay until Flush
-	for _, n := range nodes {
+	for n, err := range nodes {
+		if err != nil {
+			return err
+		}
 		farmer := ""
 		if n.Farmer != 0 {
 			farmer = n.Farmer.String()

@@ -163,7 +163,7 @@ func (r *Recorder) Subscribe(mac MAC) (events <-chan Event, cancel func()) {
 }
 
 // Run stores events until ctx ends, then those that are still queued, and returns
-// nil. End it after the listeners that record.
+// nil. Call [Recorder.Flush] when the listeners, too, have come to their end.
 func (r *Recorder) Run(ctx context.Context) error {
 	watching, stopWatching := context.WithCancel(ctx)
 	changes := r.store.Watch(watching)
@@ -192,7 +192,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 		case <-prune.C:
 			r.prune(ctx)
 		case <-ctx.Done():
-			r.flush(ctx)
+			r.Flush(ctx)
 			return nil
 		}
 	}
@@ -216,8 +216,9 @@ func (r *Recorder) collect(ctx context.Context, first recorded) []recorded {
 	return batch
 }
 
-// flush stores what is queued when the end has come.
-func (r *Recorder) flush(ctx context.Context) {
+// Flush stores what is queued, when Run has ended: listeners may have recorded
+// something since.
+func (r *Recorder) Flush(ctx context.Context) {
 	for {
 		var batch []recorded
 		for len(batch) < recorderBatch && len(r.queue) > 0 {

@@ -103,8 +103,12 @@ func TestRecorderStoresWhatItHasAtTheEnd(t *testing.T) {
 	}
 	r.stop()
 	wantEvents(t, stored(t, s), want...)
-	if got := count(t, r, "farmboot_events_stored_total", ""); got != 2000 {
-		t.Errorf("%v events counted as stored, want 2000", got)
+	late := provisioning.Event{At: storetest.Noon.Add(time.Hour), MAC: storetest.MAC(1), Stage: provisioning.StageKernel}
+	r.Record(late)
+	r.Flush(t.Context())
+	wantEvents(t, stored(t, s), append(want, late)...)
+	if got := count(t, r, "farmboot_events_stored_total", ""); got != 2001 {
+		t.Errorf("%v events counted as stored, want 2001", got)
 	}
 }
 

@@ -3,6 +3,7 @@ package provisioning
 import (
 	"context"
 	"encoding/json"
+	"iter"
 	"strings"
 	"time"
 	"unicode"
@@ -90,6 +91,37 @@ func (r *Registry) Nodes(ctx context.Context, by Actor, q NodeQuery) ([]Node, er
 		q.Farmer = by.Farmer
 	}
 	return r.store.Nodes(ctx, q)
+}
+
+// pageSize is how many nodes AllNodes reads at a time.
+const pageSize = 1000
+
+// AllNodes goes through what Nodes would list, page by page: there may be a million.
+// It ends after the first error. What changes meanwhile may be seen or not.
+func (r *Registry) AllNodes(ctx context.Context, by Actor, q NodeQuery) iter.Seq2[Node, error] {
+	return func(yield func(Node, error) bool) {
+		left := q.Limit
+		for {
+			q.Limit = pageSize
+			if left > 0 {
+				q.Limit = min(left, pageSize)
+			}
+			page, err := r.Nodes(ctx, by, q)
+			if err != nil {
+				yield(Node{}, err)
+				return
+			}
+			for _, n := range page {
+				if !yield(n, nil) {
+					return
+				}
+			}
+			if left -= len(page); len(page) < q.Limit || left == 0 {
+				return
+			}
+			q.After = page[len(page)-1].MAC
+		}
+	}
 }
 
 // AddNode registers a node and returns it as stored. One that is registered

@@ -391,6 +391,40 @@ func TestFarmerSeesHisNodesOnly(t *testing.T) {
 	}
 }
 
+func TestAllNodes(t *testing.T) {
+	r, s, _ := newRegistry(t)
+	ctx := t.Context()
+	const many = 2500
+	err := s.UpdateLazily(ctx, func(tx provisioning.Tx) error {
+		for i := range many {
+			if err := tx.PutNode(ctx, provisioning.Node{MAC: storetest.MAC(i), RunMode: "prod"}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	wantCode(t, "put", err, "")
+	for _, limit := range []int{0, 1, 999, 1000, 1001, 2000, many, many + 1} {
+		want := limit
+		if limit == 0 || limit > many {
+			want = many
+		}
+		seen := 0
+		for n, err := range r.AllNodes(ctx, admin, provisioning.NodeQuery{Limit: limit}) {
+			if err != nil || n.MAC != storetest.MAC(seen) {
+				t.Fatalf("limit %d: node %d is %v, %v", limit, seen, n.MAC, err)
+			}
+			seen++
+		}
+		if seen != want {
+			t.Errorf("limit %d: %d nodes, want %d", limit, seen, want)
+		}
+	}
+	for _, err := range r.AllNodes(ctx, nobody, provisioning.NodeQuery{}) {
+		wantCode(t, "as nobody", err, provisioning.Forbidden)
+	}
+}
+
 func TestImportIsAllOrNothing(t *testing.T) {
 	r, s, _ := newRegistry(t)
 	ctx := t.Context()

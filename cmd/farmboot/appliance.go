@@ -99,7 +99,11 @@ func (a *appliance) describe(o pages.Order) (pages.Download, error) {
 	return pages.Download{URL: order.URL(), Name: f.Name, Size: f.Content.Size(), SHA256: fmt.Sprintf("%x", f.Content.SHA256())}, nil
 }
 
-func (a *appliance) close() error { return a.store.Close() }
+// close stores what listeners recorded on their way to the end.
+func (a *appliance) close() error {
+	a.recorder.Flush(context.Background())
+	return a.store.Close()
+}
 
 // baseURL is what scripts call us on a LAN.
 func baseURL(u setup.URLs, scheme string) string {

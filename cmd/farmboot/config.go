@@ -17,6 +17,14 @@ type configCheckCmd struct {
 }
 
 // Run prints "FILE: ok", or returns all mistakes.
+// Help is shown by "farmboot config check --help".
+func (configCheckCmd) Help() string {
+	return `Examples:
+
+  farmboot config check
+  farmboot config check /etc/farmboot/appliance.toml`
+}
+
 func (c configCheckCmd) Run(e *env) error {
 	if c.File != "" {
 		e.configFile = c.File

@@ -147,6 +147,8 @@ type nodeListCmd struct {
 	Runmode string `help:"Only of this run mode." placeholder:"R"`
 	MAC     string `help:"Only MAC addresses that begin so." placeholder:"PREFIX"`
 	Text    string `help:"Only with this in the name, the arguments or the kernel." placeholder:"TEXT"`
+	After   string `help:"Only those that follow this MAC address: the next page." placeholder:"MAC"`
+	Limit   int    `help:"At most so many; 0: all." placeholder:"N"`
 	JSON    bool   `help:"As JSON, as the API shows it."`
 }
 
@@ -155,18 +157,24 @@ func (nodeListCmd) Help() string {
 
   farmboot node list
   farmboot node list --farmer 1234 --runmode prod
-  farmboot node list --mac 52:54 --json`
+  farmboot node list --mac 52:54 --json
+  farmboot node list --limit 50 --after 52:54:00:00:00:b1`
 }
 
 func (c nodeListCmd) query() (q provisioning.NodeQuery, err error) {
-	q = provisioning.NodeQuery{RunMode: provisioning.RunMode(c.Runmode), Text: c.Text}
+	q = provisioning.NodeQuery{RunMode: provisioning.RunMode(c.Runmode), Text: c.Text, Limit: c.Limit}
 	if c.Farmer != "" {
 		if q.Farmer, err = provisioning.ParseFarmerID(c.Farmer); err != nil {
 			return q, err
 		}
 	}
 	if c.MAC != "" {
-		q.MACs, err = provisioning.ParseMACPrefix(c.MAC)
+		if q.MACs, err = provisioning.ParseMACPrefix(c.MAC); err != nil {
+			return q, err
+		}
+	}
+	if c.After != "" {
+		q.After, err = provisioning.ParseMAC(c.After)
 	}
 	return q, err
 }

@@ -112,10 +112,7 @@ func (c nodeExportCmd) Run(ctx context.Context, e *env) (err error) {
 		return err
 	}
 	defer closing(inv, &err)
-	nodes, err := inv.registry.Nodes(ctx, operator(), provisioning.NodeQuery{})
-	if err != nil {
-		return err
-	}
+	nodes := inv.registry.AllNodes(ctx, operator(), provisioning.NodeQuery{})
 	if c.File == "-" {
 		return provisioning.WriteCSV(e.stdout, nodes)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"farmboot/ipxe"
 	"farmboot/provisioning"
+	"farmboot/setup/oui"
 )
 
 type nodeShowCmd struct {
@@ -79,6 +80,7 @@ func (i *inventory) view(ctx context.Context, mac provisioning.MAC, now time.Tim
 	}
 	switch seen, err := i.registry.Seen(ctx, operator(), mac); {
 	case err == nil:
+		seen.Vendor = oui.Open(oui.Folder).Maker(mac)
 		v.Seen = &seen
 		if a.Policy == provisioning.Hold {
 			v.Code = seen.Code

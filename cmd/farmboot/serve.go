@@ -96,6 +96,9 @@ func notifySystemd(state string) {
 
 // warnings logs what keeps some nodes from booting, though the rest works.
 func (a *appliance) warnings() {
+	if s, ok := a.store.(interface{ ReadOnly() error }); ok && s.ReadOnly() != nil {
+		a.log.Warn("nodes boot, but nothing can be changed or recorded until the database can be written and we are started anew", "err", s.ReadOnly())
+	}
 	var bare []string
 	for _, mode := range a.cfg.RunModes.Keywords() {
 		if _, err := a.kernels.Stat("net/" + mode + ".efi"); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"os/exec"
@@ -12,11 +13,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/postgres"
@@ -257,4 +260,73 @@ func tryOpen(ctx context.Context, url string) error {
 		err = s.Close()
 	}
 	return err
+}
+
+// TestTwoAppliances has two of them share a database: what one registers, the other
+// boots at once; what a node does at one, is seen live at the other.
+func TestTwoAppliances(t *testing.T) {
+	server := start(t)
+	server.create(t, "shared")
+	type appliance struct {
+		registry *provisioning.Registry
+		assigner *provisioning.Assigner
+		recorder *provisioning.Recorder
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	build := func() appliance {
+		s := open(t, server.url("shared"))
+		rules := provisioning.Rules{
+			RunModes: provisioning.RunModes{"prod": ""}, RunMode: "prod",
+			CheckNode: func(provisioning.Node) error { return nil },
+		}
+		a := appliance{
+			registry: provisioning.NewRegistry(s, rules, time.Now),
+			assigner: provisioning.NewAssigner(s, provisioning.Unknown{Policy: provisioning.Hold}, time.Now),
+			recorder: provisioning.NewRecorder(s, provisioning.Retention{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), time.Now),
+		}
+		running.Go(func() {
+			if err := a.recorder.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		return a
+	}
+	here, there := build(), build()
+	live, stop := there.recorder.Subscribe(provisioning.MAC{})
+	defer stop()
+
+	mac := storetest.MAC(1)
+	held, err := here.assigner.Admit(ctx, mac)
+	if err != nil || held.Policy != provisioning.Hold || held.Code == "" {
+		t.Fatalf("held %+v, %v", held, err)
+	}
+	farmer := provisioning.FarmerID(5)
+	admin := provisioning.Actor{Name: "root", Role: provisioning.RoleAdmin}
+	if _, err := there.registry.ClaimByCode(ctx, admin, held.Code, provisioning.NodePatch{Farmer: &farmer}); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := here.assigner.Admit(ctx, mac); err != nil || !now.Registered || now.Node.Farmer != 5 {
+		t.Errorf("claimed at one appliance, at the other it gets %+v, %v", now, err)
+	}
+	// Events from before the subscription's first look may be missing: go on until
+	// one arrives.
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	for {
+		here.recorder.Record(provisioning.Event{MAC: mac, Stage: provisioning.StageScript})
+		select {
+		case e := <-live:
+			if e.MAC != mac || e.ID == 0 {
+				t.Errorf("event %+v, want one of %v with an ID", e, mac)
+			}
+			return
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("no event of the other appliance")
+		}
+	}
 }
