@@ -13,12 +13,14 @@ import (
 
 	apphttp "farmboot/http"
 	"farmboot/http/answer"
+	"farmboot/http/api"
 	"farmboot/http/pages"
 	"farmboot/ipxe"
 	"farmboot/ipxe/catalog"
 	"farmboot/ipxe/image"
 	"farmboot/provisioning"
 	"farmboot/setup"
+	"farmboot/setup/oui"
 )
 
 // appliance is the parts of the daemon, wired together. Nothing of it listens yet.
@@ -30,8 +32,11 @@ type appliance struct {
 	assigner *provisioning.Assigner
 	recorder *provisioning.Recorder
 	metrics  *prometheus.Registry
+	registry *provisioning.Registry
 	boot     *apphttp.Boot
 	pages    *pages.Pages
+	api      *api.API // of the TLS plane: tokens
+	local    *api.API // of the Unix socket: whoever may open it is an admin
 }
 
 // assemble reads what is there and wires the parts together.
@@ -65,7 +70,30 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 		Kernels:  a.kernels,
 		Describe: a.describe,
 	}
+	a.registry = provisioning.NewRegistry(a.store, rulesOf(cfg, composerOf(cfg)), now)
+	throttle := api.NewThrottle(now)
+	a.api = a.newAPI(ctx, throttle, api.Bearer(a.registry))
+	a.local = a.newAPI(ctx, throttle, api.Local)
 	return a, nil
+}
+
+// newAPI returns the API for those whom authenticate knows; its event streams end
+// with ctx.
+func (a *appliance) newAPI(ctx context.Context, throttle *api.Throttle, authenticate api.Authenticator) *api.API {
+	return &api.API{
+		Answer:       a.boot.Answer,
+		Registry:     a.registry,
+		Subscribe:    a.recorder.Subscribe,
+		Kernels:      a.kernels,
+		Composer:     composerOf(a.cfg),
+		Authenticate: authenticate,
+		Throttle:     throttle,
+		Vendor:       oui.Open(oui.Folder).Maker,
+		Version:      versionString(),
+		Now:          a.now,
+		Log:          a.log,
+		Stopping:     ctx.Done(),
+	}
 }
 
 // rootPEM is the root that nodes and browsers are to trust; nil if it is a public

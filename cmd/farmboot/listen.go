@@ -68,7 +68,7 @@ func (a *appliance) listenTLS(ctx context.Context, s *sockets) error {
 		return err
 	}
 	s.add("certificate renewal", nil, a.authority.Run)
-	a.serveHTTP(s, "https", tls.NewListener(ln, a.authority.Config()), a.boot, a.pages)
+	a.serveHTTP(s, "https", tls.NewListener(ln, a.authority.Config()), a.boot, a.pages, a.api)
 	return nil
 }
 
@@ -107,7 +107,7 @@ func (a *appliance) listenSocket(ctx context.Context, s *sockets) error {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return errors.Join(err, ln.Close())
 	}
-	a.serveHTTP(s, "socket", ln, a.boot)
+	a.serveHTTP(s, "socket", ln, a.boot, a.local)
 	return nil
 }
 
