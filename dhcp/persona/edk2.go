@@ -68,15 +68,15 @@ func (edk2) broadcasts() bool { return true } // Dhcp4Io.c, DhcpSendMessage
 func (f edk2) options(m *Machine, messageType byte) []option {
 	o := append([]option{{optMessageType, []byte{messageType}}}, m.lease()...)
 	return append(o,
-		option{optMaxSize, []byte{0x05, 0xb8}}, // 1464: PXEBC_DHCP4_PACKET_MAX_SIZE - 8
+		option{optMaxSize, []byte{0x05, 0xc0}}, // 1472, measured in OVMF
 		option{optParameters, []byte{
 			1, 2, 3, 4, 5, 6, 12, 13, 15, 17, 18, 22, 23, 28, 40, 41, 42, 43, 50, 51, 54, 58, 59, 60, 66, 67, 97,
 			128, 129, 130, 131, 132, 133, 134, 135,
 		}},
 		option{optGUID, m.guid()},
-		option{optNIC, []byte{1, 3, 16}},
+		option{optNIC, []byte{1, 3, 0}},
 		option{optArch, []byte{byte(f.arch >> 8), byte(f.arch)}},
-		option{optClass, fmt.Appendf(nil, "PXEClient:Arch:%05d:UNDI:003016", f.arch)})
+		option{optClass, fmt.Appendf(nil, "PXEClient:Arch:%05d:UNDI:003000", f.arch)})
 }
 
 // admit: DhcpHandleSelect, then PxeBcCacheDhcp4Offer.

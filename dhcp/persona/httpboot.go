@@ -23,12 +23,14 @@ func (f httpBoot) options(m *Machine, messageType byte) []option {
 	return append(o,
 		option{optMaxSize, []byte{0x05, 0xc0}}, // 1472: HTTP_BOOT_DHCP4_PACKET_MAX_SIZE
 		option{optParameters, []byte{
-			1, 2, 3, 4, 5, 6, 12, 13, 15, 17, 18, 22, 23, 28, 40, 41, 42, 43, 50, 51, 54, 58, 59, 60, 67, 97,
+			1, 2, 3, 4, 5, 6, 12, 13, 15, 17, 18, 22, 23, 28, 40, 41, 42, 43, 50, 51, 54, 58, 59, 60,
+			0xeb, // never set: what the memory held (measured in OVMF)
+			67, 97,
 		}},
 		option{optGUID, m.guid()},
-		option{optNIC, []byte{1, 3, 1}},
+		option{optNIC, []byte{1, 3, 0}},
 		option{optArch, []byte{byte(f.arch >> 8), byte(f.arch)}},
-		option{optClass, fmt.Appendf(nil, "HTTPClient:Arch:%05d:UNDI:003001", f.arch)})
+		option{optClass, fmt.Appendf(nil, "HTTPClient:Arch:%05d:UNDI:003000", f.arch)})
 }
 
 // admit: DhcpHandleSelect, then HttpBootParseDhcp4Packet, which does not look at

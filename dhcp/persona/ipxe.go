@@ -20,6 +20,7 @@ type ipxe struct {
 
 // Feature tags (iPXE features.h).
 const (
+	featurePXE   = 0x10
 	featureHTTP  = 0x13
 	featureHTTPS = 0x14
 	featureTFTP  = 0x15
@@ -41,7 +42,11 @@ func (f ipxe) options(m *Machine, messageType byte) []option {
 	}
 	encap := []byte{177, 5, 1, 0x80, 0x86, 0x10, 0x0e, 235, 3, f.version[0], f.version[1], f.version[2]}
 	for _, tag := range f.features {
-		encap = append(encap, tag, 1, 1)
+		value := byte(1)
+		if tag == featurePXE {
+			value = 2 // the version of its PXE API extensions
+		}
+		encap = append(encap, tag, 1, value)
 	}
 	o := []option{
 		{optMessageType, []byte{messageType}},

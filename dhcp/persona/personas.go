@@ -45,7 +45,7 @@ func BIOS() Persona { return Persona{"BIOS", "PCs with a PXE ROM, as Intel Boot 
 func IPXEROM() Persona {
 	return Persona{"iPXE in ROM", "QEMU, KVM and Proxmox machines with BIOS", ipxe{
 		on: targetBIOS, userClass: "iPXE", version: [3]byte{1, 0, 0},
-		features: []byte{0x17, 0x22, featureHTTP, featureTFTP, 0x11, 0x19, 0x10, 0x21},
+		features: []byte{0x17, 0x22, featureHTTP, 0x11, 0x27, 0x19, 0x29, featurePXE, 0x21, featureTFTP, 0x18, 0x12}, // measured
 	}}
 }
 
