@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -109,7 +111,7 @@ func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if ev.Stage != "" && r.Method == http.MethodGet {
-		ev.MAC, ev.Peer = mac, answer.PeerOf(r)
+		ev.MAC, ev.Peer, ev.Machine = mac, answer.PeerOf(r), machineOf(r.URL.Query())
 		b.record(ev)
 	}
 	// Whole, or nothing of it: half a script would be run.
@@ -178,6 +180,28 @@ func (b *Boot) orders(a provisioning.Assignment, mac provisioning.MAC, r *http.R
 	}
 	return script, provisioning.Event{Stage: provisioning.StageScript, Detail: describe(a)}, err
 }
+
+// machineOf reads what our provision script says of the machine, as far as it can
+// be true. Firmware that booted us by DHCP has said the same before.
+func machineOf(q url.Values) provisioning.Machine {
+	var m provisioning.Machine
+	switch q.Get("platform") + " " + q.Get("arch") {
+	case "pcbios i386", "pcbios x86_64":
+		m.Arch = "BIOS"
+	case "efi x86_64":
+		m.Arch = "UEFI x64"
+	case "efi arm64":
+		m.Arch = "UEFI arm64"
+	case "efi riscv64":
+		m.Arch = "UEFI riscv64"
+	}
+	if id := strings.ToLower(q.Get("uuid")); uuidForm.MatchString(id) {
+		m.UUID = id
+	}
+	return m
+}
+
+var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 // nodeScript is the script of a node that boots a kernel that is there.
 func (b *Boot) nodeScript(site ipxe.Site, a provisioning.Assignment) ([]byte, error) {

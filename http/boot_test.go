@@ -206,6 +206,22 @@ func TestClaimedNodeBootsOnAtOnce(t *testing.T) {
 	})
 }
 
+func TestProvisionTellsOfTheMachine(t *testing.T) {
+	for query, want := range map[string]provisioning.Machine{
+		"":                                      {},
+		"?platform=pcbios&arch=i386":            {Arch: "BIOS"},
+		"?platform=efi&arch=x86_64&uuid=nobody": {Arch: "UEFI x64"},
+		"?platform=efi&arch=sparc&uuid=33221100-5544-7766-8899-AABBCCDDEEFF": {UUID: "33221100-5544-7766-8899-aabbccddeeff"},
+	} {
+		b := newBench(t)
+		b.nodes[mac] = provisioning.Assignment{Policy: provisioning.Exit}
+		b.do("GET", "/provision/5254000000b1"+query)
+		if len(b.events) != 1 || b.events[0].Machine != want {
+			t.Errorf("%q: %+v", query, b.events)
+		}
+	}
+}
+
 func TestStoreFailureIsNotNotFound(t *testing.T) {
 	b := newBench(t)
 	b.failing = provisioning.Errorf(provisioning.Unavailable, "the database does not answer")

@@ -33,7 +33,7 @@ type Event struct {
 	Bytes    int64         `json:"bytes,omitempty"`  // sent
 	Size     int64         `json:"size,omitempty"`   // of the whole, where Bytes is a part
 	Duration time.Duration `json:"duration,omitempty"`
-	Machine  Machine       `json:"-"` // with StageDiscover: kept with the MAC address, not with the event
+	Machine  Machine       `json:"-"` // where it said so: kept with the MAC address, not with the event
 }
 
 // Record is how a listener reports an event. It never blocks and never fails;

@@ -275,13 +275,24 @@ func store(ctx context.Context, tx Tx, batch []recorded) error {
 		if err := tx.AddEvents(ctx, []Event{item.event}); err != nil {
 			return err
 		}
-		if item.event.Stage == StageDiscover && !item.event.MAC.IsZero() {
+		if showsNode(item.event) {
 			if _, err := see(ctx, tx, item.event.MAC, item.event.Machine, item.event.At); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// showsNode tells whether an event shows a machine that boots from here, by the
+// network or from an image that asks what it boots: it belongs on the list of
+// MAC addresses seen.
+func showsNode(e Event) bool {
+	switch e.Stage {
+	case StageDiscover, StageScript, StageHold, StageExit, StageRefused:
+		return !e.MAC.IsZero()
+	}
+	return false
 }
 
 func eventsOf(batch []recorded) []Event {

@@ -207,6 +207,24 @@ func TestRecorderKeepsWhoWasSeen(t *testing.T) {
 	}
 }
 
+// TestRecorderSeesImagesThatAskForTheirScript: a machine that boots from a stick is
+// never seen by DHCP, but it asks what its MAC address boots.
+func TestRecorderSeesImagesThatAskForTheirScript(t *testing.T) {
+	for stage, want := range map[provisioning.Stage]bool{
+		provisioning.StageScript: true, provisioning.StageHold: true, provisioning.StageExit: true, provisioning.StageRefused: true,
+		provisioning.StageNBP: false, provisioning.StageKernel: false,
+	} {
+		s, c := newStore(t), &clock{storetest.Noon}
+		r := run(t, s, c.now)
+		r.Record(provisioning.Event{At: storetest.Noon, MAC: storetest.MAC(9), Stage: stage, Machine: provisioning.Machine{Arch: "UEFI x64"}})
+		r.stop()
+		d, err := s.Seen(t.Context(), storetest.MAC(9))
+		if (err == nil) != want || want && d.Arch != "UEFI x64" {
+			t.Errorf("%s: %+v, %v", stage, d, err)
+		}
+	}
+}
+
 func TestRecorderHoldsBackRepeats(t *testing.T) {
 	s, c := newStore(t), &clock{storetest.Noon}
 	r := run(t, s, c.now)
