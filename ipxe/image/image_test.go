@@ -5,13 +5,19 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"farmboot/ipxe/binary"
 	"farmboot/ipxe/image"
+	"farmboot/ipxe/image/gpt"
+	"farmboot/ipxe/image/iso9660"
+	"farmboot/ipxe/image/oracle"
+	"farmboot/ipxe/segment"
 	"farmboot/provisioning"
 )
 
@@ -179,6 +185,109 @@ func TestMissingTemplate(t *testing.T) {
 		}
 		if tag := c.ETag(k, script, image.Options{}); len(tag) != 34 {
 			t.Errorf("%s: entity tag %s", k, tag)
+		}
+	}
+}
+
+// drawScript draws a script of any printable and unprintable bytes that it may have.
+func drawScript(t *rapid.T) []byte {
+	line := rapid.SliceOfN(rapid.ByteRange(1, 255), 0, 200).Draw(t, "line")
+	return append([]byte("#!ipxe\n"), bytes.Repeat(line, rapid.IntRange(0, 300).Draw(t, "times"))...)
+}
+
+// TestHybridCarriesAnyScript finds the script, and UEFI's binaries, where BIOS and
+// UEFI look for them.
+func TestHybridCarriesAnyScript(t *testing.T) {
+	c, dir := composer(t), t.TempDir()
+	amd64, err := c.Template.Plain(binary.EFI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		script := drawScript(t)
+		f, err := c.Compose(image.ISO, script, image.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := iso9660.ReadFile(f, "AUTOEXEC.IPX"); err != nil || !bytes.Equal(got, script) {
+			t.Fatalf("ISOLINUX finds a script of %d bytes of %d, or others: %v", len(got), len(script), err)
+		}
+		partition, err := iso9660.ReadFile(f, "EFI.IMG")
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkPartition(t, oracle.Write(t, dir, segment.Of(partition)), script, amd64.Bytes())
+	})
+}
+
+// TestDiskCarriesAnyScript does the same for disks, which keep room for more.
+func TestDiskCarriesAnyScript(t *testing.T) {
+	c, dir := composer(t), t.TempDir()
+	amd64, err := c.Template.Plain(binary.EFI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		script := drawScript(t)
+		f, err := c.Compose(image.UEFIDisk, script, image.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		disk := oracle.Write(t, dir, f)
+		if report := oracle.Run(t, "sgdisk", "--verify", disk); !strings.Contains(report, "No problems found") {
+			t.Fatalf("sgdisk finds problems:\n%s", report)
+		}
+		checkPartition(t, disk+"@@1M", script, amd64.Bytes())
+		partition := f.Bytes()[gpt.Start*512 : f.Size()-33*512]
+		oracle.Run(t, "fsck.fat", "-n", oracle.Write(t, dir, segment.Of(partition)))
+	})
+}
+
+// checkPartition reads an EFI system partition with mtools.
+func checkPartition(t oracle.T, path string, script, amd64 []byte) {
+	t.Helper()
+	if got := oracle.Run(t, "mtype", "-i", path, "::autoexec.ipxe"); got != string(script) {
+		t.Fatalf("UEFI finds a script of %d bytes of %d, or others", len(got), len(script))
+	}
+	if got := oracle.Run(t, "mtype", "-i", path, "::EFI/BOOT/BOOTX64.EFI"); got != string(amd64) {
+		t.Fatalf("UEFI finds a program of %d bytes of %d, or others", len(got), len(amd64))
+	}
+}
+
+// TestHybridIsWhatXorrisoMakes asks xorriso what it thinks of the real boot blocks.
+func TestHybridIsWhatXorrisoMakes(t *testing.T) {
+	f, err := composer(t).Compose(image.ISO, script, image.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := oracle.Run(t, "xorriso", "-report_about", "WARNING", "-indev", oracle.Write(t, t.TempDir(), f), "-report_el_torito", "plain", "-report_system_area", "plain")
+	for _, want := range []string{"boot-info-table isohybrid-suitable", "MBR isohybrid cyl-align-on", "0x00  0xef"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("xorriso does not say %q:\n%s", want, got)
+		}
+	}
+}
+
+// TestMediaWithoutARM64: a template without the AArch64 binary makes media that boot
+// everything else; one with a broken binary is refused.
+func TestMediaWithoutARM64(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{binary.EFI, binary.Kernel, binary.ISO} {
+		if err := os.Symlink(filepath.Join(templateDir(), name), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, k := range []image.Kind{image.ISO, image.UEFIDisk} {
+		if _, err := (image.Composer{Template: binary.Load(dir)}).Compose(k, script, image.Options{}); err != nil {
+			t.Errorf("%s without the AArch64 binary: %v", k, err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, binary.ARM64), []byte("MZ"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []image.Kind{image.ISO, image.UEFIDisk} {
+		if _, err := (image.Composer{Template: binary.Load(dir)}).Compose(k, script, image.Options{}); provisioning.ErrorCode(err) != provisioning.Unavailable {
+			t.Errorf("%s with a broken AArch64 binary: error = %v", k, err)
 		}
 	}
 }

@@ -25,7 +25,7 @@ type File struct {
 
 // Volume describes a volume.
 type Volume struct {
-	Label       string // up to 11 capitals
+	Label       string // 1 to 11 capitals
 	ID          uint32 // serial number
 	Hidden      uint32 // sectors on the disk in front of the volume
 	ClusterSize int    // in bytes, a power of two from 512 to 32768
@@ -58,6 +58,9 @@ const (
 func (v Volume) Build() (*segment.File, error) {
 	if c := v.ClusterSize; c < sectorSize || c > 32<<10 || c&(c-1) != 0 {
 		return nil, fmt.Errorf("FAT cluster of %d bytes: want a power of two from 512 to 32768", c)
+	}
+	if n := len(v.Label); n == 0 || n > len(shortName{}) {
+		return nil, fmt.Errorf("FAT label %q: want 1 to %d characters", v.Label, len(shortName{}))
 	}
 	tree, err := plant(v.Files)
 	if err != nil {
@@ -107,7 +110,7 @@ type geometry struct {
 // whole number of clusters, so that clusters are aligned to their size on media
 // with large sectors.
 func (v Volume) geometry(t *tree, used int64) (geometry, error) {
-	clusters := max(used+ceil(v.Free, int64(v.ClusterSize)), int64(v.MinClusters))
+	clusters := max(used+ceil(v.Free, int64(v.ClusterSize)), int64(v.MinClusters), 1)
 	if clusters > minFAT16-margin {
 		clusters = max(clusters, MinFAT16)
 	}
