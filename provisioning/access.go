@@ -21,8 +21,8 @@ const (
 // Actor is who asks for something: it decides what he may do, and the history
 // names him.
 type Actor struct {
-	Name   string   // a token's id, or who runs the command: "root"
-	Role   Role     //
+	Name   string // a token's id, or who runs the command: "root"
+	Role   Role
 	Farmer FarmerID // whose nodes, when Role is RoleFarmer
 	From   string   // from where: "cli", "socket", or the address of an API client
 }

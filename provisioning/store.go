@@ -42,12 +42,12 @@ type Store interface {
 // [Error] with code [NotFound] when there is none.
 type Reader interface {
 	Node(ctx context.Context, mac MAC) (Node, error)
-	Nodes(ctx context.Context, q NodeQuery) ([]Node, error)  // by MAC address
-	Farmer(ctx context.Context, id FarmerID) (Farmer, error) //
-	Farmers(ctx context.Context) ([]Farmer, error)           // by id
-	Token(ctx context.Context, id string) (Token, error)     //
-	Tokens(ctx context.Context) ([]Token, error)             // oldest first
-	Seen(ctx context.Context, mac MAC) (Discovered, error)   //
+	Nodes(ctx context.Context, q NodeQuery) ([]Node, error) // by MAC address
+	Farmer(ctx context.Context, id FarmerID) (Farmer, error)
+	Farmers(ctx context.Context) ([]Farmer, error) // by id
+	Token(ctx context.Context, id string) (Token, error)
+	Tokens(ctx context.Context) ([]Token, error) // oldest first
+	Seen(ctx context.Context, mac MAC) (Discovered, error)
 	SeenByCode(ctx context.Context, code string) (Discovered, error)
 	Unregistered(ctx context.Context, limit int) ([]Discovered, error) // last seen first
 	Events(ctx context.Context, q EventQuery) ([]Event, error)         // oldest first

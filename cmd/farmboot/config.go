@@ -16,7 +16,6 @@ type configCheckCmd struct {
 	File string `arg:"" optional:"" help:"File to check; by default what --config says." type:"path"`
 }
 
-// Run prints "FILE: ok", or returns all mistakes.
 // Help is shown by "farmboot config check --help".
 func (configCheckCmd) Help() string {
 	return `Examples:
@@ -25,6 +24,7 @@ func (configCheckCmd) Help() string {
   farmboot config check /etc/farmboot/appliance.toml`
 }
 
+// Run prints "FILE: ok", or returns all mistakes.
 func (c configCheckCmd) Run(e *env) error {
 	if c.File != "" {
 		e.configFile = c.File
