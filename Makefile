@@ -18,6 +18,7 @@ export FARMBOOT_TEMPLATE ?= /opt/ipxe-template
 export FARMBOOT_TEST_KERNELS ?= /var/cache/farmboot-test
 
 GOFILES = $(shell git ls-files -co --exclude-standard '*.go')
+E2E = $(sort $(addprefix ./,$(dir $(shell git grep -lE '^//go:build e2e' -- '*_test.go'))))
 TOOL = go tool -modfile=setup/tools.mod
 TEST = $(TOOL) gotestsum --format pkgname --format-hide-empty-pkg --jsonfile
 
@@ -47,7 +48,7 @@ race: unit ## The same as unit
 
 e2e: build ## Boot machines in QEMU through the built program, in network namespaces (as root)
 	@mkdir -p bin
-	$(TOOL) gotestsum --format testname --jsonfile bin/e2e.json -- -tags e2e -count=1 -timeout 25m ./cmd/farmboot/e2e/...
+	$(TOOL) gotestsum --format testname --jsonfile bin/e2e.json -- -tags e2e -count=1 -timeout 25m $(E2E)
 
 fuzz: ## Run every fuzz target for FUZZTIME=10s
 	@setup/fuzz.sh $(FUZZTIME)

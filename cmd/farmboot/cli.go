@@ -21,6 +21,7 @@ type cli struct {
 	Farmer    farmerCmd  `cmd:"" help:"Farmers."`
 	Token     tokenCmd   `cmd:"" help:"Tokens for the API."`
 	Backup    backupCmd  `cmd:"" help:"Write a consistent copy of the database."`
+	Doctor    doctorCmd  `cmd:"" help:"Say what would stop a node from booting, on this host and its LAN, and how to mend it."`
 	ConfigCmd configCmd  `cmd:"" name:"config" help:"Look at the configuration."`
 	Version   versionCmd `cmd:"" help:"Print the version."`
 }

@@ -1,0 +1,207 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"farmboot/ipxe/binary"
+	"farmboot/ipxe/kernel"
+	"farmboot/setup"
+	"farmboot/setup/ca"
+)
+
+// patience is how long an answer of this host, or of its DNS, may take.
+const patience = 3 * time.Second
+
+// Gather collects the facts, at most within some 15 seconds. It sends DHCP
+// requests on the LANs, as machines that boot there would, but takes no address.
+func Gather(ctx context.Context, c setup.Config, now time.Time) Facts {
+	f := Facts{Now: now, Config: c}
+	f.Interfaces, f.InterfacesErr = c.Interfaces()
+	f.Own = ownAddresses()
+	f.HTTP = reach(ctx, f.Interfaces, c.HTTP.Port, askHTTP)
+	for _, r := range f.HTTP {
+		f.Running = f.Running || r.Err == nil
+	}
+	if !f.Running {
+		f.HTTP = nil
+	}
+	if f.Running && c.TFTP.Enabled {
+		f.TFTP = reach(ctx, f.Interfaces, c.TFTP.Port, askTFTP)
+	}
+	f.Ports = ports(ctx, c, f.Interfaces, f.Running)
+	f.LANs = listen(ctx, f.Interfaces)
+	f.Rules = firewall(ctx)
+	if _, f.TemplateErr = os.ReadDir(c.IPXE.Template); f.TemplateErr == nil {
+		f.Template = binary.Load(c.IPXE.Template).Problems()
+	}
+	f.Kernelless, f.KernelErr = kernelless(c)
+	f.StateFree, f.StateErr = state(c.State)
+	if c.BaseHost != nil {
+		f.BaseHost, f.BaseHostErr = resolve(ctx, c.BaseHost.Hostname())
+	}
+	f.Weaknesses, f.CertificateErr = ca.Inspect(filepath.Join(c.State, "ca"), c.HTTP.TLSCert, c.HTTP.TLSKey, now)
+	f.Unsynchronized = unsynchronized()
+	f.Neighbours = sysctl("net/ipv4/neigh/default/gc_thresh3")
+	return f
+}
+
+// ownAddresses are those of all interfaces.
+func ownAddresses() []netip.Addr {
+	var own []netip.Addr
+	list, _ := net.InterfaceAddrs()
+	for _, a := range list {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			own = append(own, p.Addr())
+		}
+	}
+	return own
+}
+
+// reach asks a service at our address on each LAN.
+func reach(ctx context.Context, lans []setup.Interface, port uint16, ask func(context.Context, netip.AddrPort) error) []Reach {
+	all := make([]Reach, len(lans))
+	var asking sync.WaitGroup
+	for n, i := range lans {
+		all[n].Addr = netip.AddrPortFrom(i.Addr(), port)
+		asking.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, patience)
+			defer cancel()
+			all[n].Err = ask(ctx, all[n].Addr)
+		})
+	}
+	asking.Wait()
+	return all
+}
+
+func askHTTP(ctx context.Context, at netip.AddrPort) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at.String()+"/healthz", nil)
+	if err != nil {
+		return err
+	}
+	response, err := new(http.Transport).RoundTrip(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("it says %s", response.Status)
+	}
+	return nil
+}
+
+// askTFTP asks for the size of a boot program and aborts, as clients do (RFC 2349).
+func askTFTP(ctx context.Context, at netip.AddrPort) error {
+	var d net.ListenConfig
+	conn, err := d.ListenPacket(ctx, "udp4", ":0")
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	deadline, _ := ctx.Deadline()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if _, err := conn.WriteTo([]byte("\x00\x01undionly.kpxe\x00octet\x00tsize\x000\x00"), net.UDPAddrFromAddrPort(at)); err != nil {
+		return err
+	}
+	answer := make([]byte, 1024)
+	n, from, err := conn.ReadFrom(answer)
+	switch {
+	case err != nil:
+		return err
+	case n >= 4 && answer[1] == 5: // ERROR
+		return fmt.Errorf("it says %q", strings.TrimRight(string(answer[4:n]), "\x00"))
+	}
+	_, err = conn.WriteTo([]byte("\x00\x05\x00\x00done\x00"), from)
+	return err
+}
+
+// firewall returns the rules of nftables, which those of iptables are today; ""
+// if they cannot be had.
+func firewall(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "nft", "list", "ruleset").Output()
+	if err != nil {
+		return ""
+	}
+	return string(out)
+}
+
+// kernelless returns the run modes without a default kernel.
+func kernelless(c setup.Config) ([]string, error) {
+	if _, err := os.ReadDir(c.Kernel.NetPath); err != nil {
+		return nil, err
+	}
+	kernels := kernel.Open(c.Kernel.Path, c.Kernel.NetPath)
+	var without []string
+	for _, mode := range c.RunModes.Keywords() {
+		if _, err := kernels.Stat("net/" + mode + ".efi"); err != nil {
+			without = append(without, mode)
+		}
+	}
+	return without, nil
+}
+
+// state tries to write to the state folder, or to the folder that it would be made
+// in, and returns the free space there in bytes.
+func state(dir string) (free uint64, err error) {
+	for {
+		var s unix.Statfs_t
+		err := unix.Statfs(dir, &s)
+		if errors.Is(err, unix.ENOENT) && dir != filepath.Dir(dir) {
+			dir = filepath.Dir(dir)
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		return s.Bavail * uint64(s.Bsize), unix.Access(dir, unix.W_OK|unix.X_OK)
+	}
+}
+
+func resolve(ctx context.Context, name string) ([]netip.Addr, error) {
+	if a, err := netip.ParseAddr(name); err == nil {
+		return []netip.Addr{a}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	for i := range addrs {
+		addrs[i] = addrs[i].Unmap()
+	}
+	return addrs, err
+}
+
+// unsynchronized asks the kernel whether anything keeps its clock right
+// (adjtimex(2)).
+func unsynchronized() bool {
+	var t unix.Timex
+	status, err := unix.Adjtimex(&t)
+	const timeError = 5 // TIME_ERROR
+	return err == nil && status == timeError
+}
+
+// sysctl reads a number; 0 if it cannot be had.
+func sysctl(name string) int {
+	text, err := os.ReadFile("/proc/sys/" + name)
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	return n
+}

@@ -1,0 +1,142 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"farmboot/setup"
+)
+
+func TestPortTaken(t *testing.T) {
+	udp, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	me := "(process " + strconv.Itoa(os.Getpid()) + ")"
+	for network, addr := range map[string]net.Addr{"udp": udp.LocalAddr(), "tcp": tcp.Addr()} {
+		number := netip.MustParseAddrPort(addr.String()).Port()
+		if err := tryPort(t.Context(), network, number, ""); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("%s: tryPort gives %v", network, err)
+		}
+		if names := holders("/proc", network, number); len(names) != 1 || !strings.HasSuffix(names[0], me) {
+			t.Errorf("%s: held by %q, want this process %s", network, names, me)
+		}
+	}
+	if names := holders("/proc", "tcp", 1); names != nil {
+		t.Errorf("TCP port 1 is held by %q", names)
+	}
+}
+
+func TestAskHTTP(t *testing.T) {
+	healthy := true
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/healthz" || !healthy {
+			http.Error(w, "no", http.StatusTeapot)
+		}
+	}))
+	addr := netip.MustParseAddrPort(server.Listener.Addr().String())
+	if err := askHTTP(t.Context(), addr); err != nil {
+		t.Errorf("healthy: %v", err)
+	}
+	healthy = false
+	if err := askHTTP(t.Context(), addr); err == nil || !strings.Contains(err.Error(), "418") {
+		t.Errorf("another program: %v", err)
+	}
+	server.Close()
+	if err := askHTTP(t.Context(), addr); err == nil {
+		t.Error("nobody there: no error")
+	}
+}
+
+func TestAskTFTP(t *testing.T) {
+	for name, tt := range map[string]struct{ answer, err string }{
+		"OACK":  {"\x00\x06tsize\x00109000\x00", ""},
+		"DATA":  {"\x00\x03\x00\x01data", ""},
+		"ERROR": {"\x00\x05\x00\x01file not found\x00", `it says "file not found"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			var server sync.WaitGroup
+			server.Go(func() {
+				b := make([]byte, 512)
+				n, peer, err := conn.ReadFrom(b)
+				if err != nil || !strings.HasPrefix(string(b[:n]), "\x00\x01undionly.kpxe\x00octet\x00") {
+					t.Errorf("request %q, error %v", b[:n], err)
+					return
+				}
+				conn.WriteTo([]byte(tt.answer), peer)
+				if tt.err == "" {
+					if n, _, err := conn.ReadFrom(b); err != nil || b[1] != 5 {
+						t.Errorf("the transfer was not ended: %q, %v", b[:n], err)
+					}
+				}
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			err = askTFTP(ctx, netip.MustParseAddrPort(conn.LocalAddr().String()))
+			server.Wait()
+			if got := message(err); got != tt.err {
+				t.Errorf("error %q, want %q", got, tt.err)
+			}
+		})
+	}
+}
+
+func message(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func TestState(t *testing.T) {
+	dir := t.TempDir()
+	for _, d := range []string{dir, filepath.Join(dir, "not", "yet")} {
+		if free, err := state(d); err != nil || free == 0 {
+			t.Errorf("%s: %d bytes free, error %v", d, free, err)
+		}
+	}
+	if _, err := state("/proc/sys"); err == nil {
+		t.Error("/proc/sys can be written to")
+	}
+}
+
+func TestKernelless(t *testing.T) {
+	c := setup.Default()
+	c.Kernel.Path = t.TempDir()
+	c.Kernel.NetPath = filepath.Join(c.Kernel.Path, "net")
+	if _, err := kernelless(c); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no folder: %v", err)
+	}
+	if err := os.Mkdir(c.Kernel.NetPath, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(c.Kernel.NetPath, "prod.efi"), []byte("MZ"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, err := kernelless(c)
+	if want := "test qa dev"; err != nil || strings.Join(got, " ") != want {
+		t.Errorf("without a kernel are %q, error %v; want %q", got, err, want)
+	}
+}

@@ -1,0 +1,150 @@
+package doctor
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"farmboot/setup"
+)
+
+// ports are those that the daemon opens. While it does not run, each is opened
+// here for a moment, the way the daemon does it.
+func ports(ctx context.Context, c setup.Config, lans []setup.Interface, running bool) []Port {
+	var all []Port
+	add := func(enabled bool, key, network string, number uint16, device string) {
+		if !enabled {
+			return
+		}
+		p := Port{Key: key, Network: network, Number: number}
+		if !running {
+			p.Err = tryPort(ctx, network, number, device)
+		}
+		if p.Err != nil {
+			p.Holders = holders("/proc", network, number)
+		}
+		all = append(all, p)
+	}
+	device := "" // one stands for all
+	if len(lans) > 0 {
+		device = lans[0].Name
+	}
+	add(c.DHCP.Enabled, "[dhcp] port", "udp", c.DHCP.Port, device)
+	add(c.DHCP.Enabled, "[dhcp] boot-server-port", "udp", c.DHCP.BootServerPort, device)
+	add(c.TFTP.Enabled, "[tftp] port", "udp", c.TFTP.Port, device)
+	add(true, "[http] port", "tcp", c.HTTP.Port, "")
+	add(true, "[http] tls-port", "tcp", c.HTTP.TLSPort, "")
+	return all
+}
+
+// tryPort opens a port, on one interface if device is not "", and closes it.
+func tryPort(ctx context.Context, network string, number uint16, device string) error {
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		if device == "" {
+			return nil
+		}
+		var err error
+		if e := raw.Control(func(fd uintptr) { err = unix.SetsockoptString(int(fd), unix.SOL_SOCKET, unix.SO_BINDTODEVICE, device) }); e != nil {
+			return e
+		}
+		return err
+	}}
+	address := fmt.Sprintf(":%d", number)
+	if network == "tcp" {
+		l, err := config.Listen(ctx, network, address)
+		if err != nil {
+			return err
+		}
+		return l.Close()
+	}
+	conn, err := config.ListenPacket(ctx, network+"4", address)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// holders names the programs that have a port open, as far as we may look.
+func holders(proc, network string, number uint16) []string {
+	inodes := make(map[string]bool)
+	for _, table := range []string{network, network + "6"} {
+		text, err := os.ReadFile(filepath.Join(proc, "net", table))
+		if err != nil {
+			continue
+		}
+		for _, s := range parseSockets(string(text)) {
+			if s.local.Port() == number && s.listens(network) {
+				inodes[s.inode] = true
+			}
+		}
+	}
+	var names []string
+	fds, _ := filepath.Glob(filepath.Join(proc, "[0-9]*", "fd", "*"))
+	for _, fd := range fds {
+		target, err := os.Readlink(fd)
+		if err != nil {
+			continue
+		}
+		inode, isSocket := strings.CutPrefix(target, "socket:[")
+		if !isSocket || !inodes[strings.TrimSuffix(inode, "]")] {
+			continue
+		}
+		pid := filepath.Base(filepath.Dir(filepath.Dir(fd)))
+		comm, _ := os.ReadFile(filepath.Join(proc, pid, "comm"))
+		if name := fmt.Sprintf("%s (process %s)", strings.TrimSpace(string(comm)), pid); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// socket is a line of /proc/net/udp or tcp.
+type socket struct {
+	local netip.AddrPort
+	state string // hexadecimal, as the kernel's TCP states
+	inode string
+}
+
+// listens tells whether others cannot open the port: a TCP socket in the state
+// LISTEN, any UDP socket.
+func (s socket) listens(network string) bool { return network == "udp" || s.state == "0A" }
+
+// parseSockets reads the format of /proc/net/udp, udp6, tcp and tcp6
+// (proc_pid_net(5)). Lines that are not understood are left out.
+func parseSockets(table string) []socket {
+	var all []socket
+	for line := range strings.Lines(table) {
+		// sl local rem st tx:rx tr:tm retrnsmt uid timeout inode …
+		const local, state, inode = 1, 3, 9
+		f := strings.Fields(line)
+		if len(f) <= inode {
+			continue
+		}
+		host, port, ok := strings.Cut(f[local], ":")
+		raw, err := hex.DecodeString(host)
+		n, err2 := strconv.ParseUint(port, 16, 16)
+		if !ok || err != nil || err2 != nil || len(raw)%4 != 0 {
+			continue
+		}
+		for w := 0; w < len(raw); w += 4 { // words in the host's order
+			binary.NativeEndian.PutUint32(raw[w:], binary.BigEndian.Uint32(raw[w:]))
+		}
+		addr, ok := netip.AddrFromSlice(raw)
+		if !ok {
+			continue
+		}
+		all = append(all, socket{netip.AddrPortFrom(addr.Unmap(), uint16(n)), f[state], f[inode]})
+	}
+	return all
+}
