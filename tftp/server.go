@@ -115,7 +115,7 @@ func pause(ctx context.Context, d time.Duration) {
 // accept starts the answer to a request, unless it is one too many.
 func (s *Server) accept(ctx context.Context, running *sync.WaitGroup, b []byte, local netip.Addr, peer netip.AddrPort) {
 	req, ok := parseRequest(b)
-	if !ok {
+	if !ok || peer.Port() == 0 {
 		s.count(resultMalformed)
 		return
 	}

@@ -250,6 +250,26 @@ func TestTransfer_LostPacketsAreSentAgain(t *testing.T) {
 	wantRequests(t, r, "completed 1")
 }
 
+func TestTransfer_LastAckIsLost(t *testing.T) {
+	r := start(t)
+	c := newClient(t, r.address)
+	c.ask("more")
+	c.wantBlock(1)
+	c.ack(1)
+	c.wantBlock(2)
+	c.conn.Close() // it has everything
+	select {
+	case <-r.recorded:
+	case <-time.After(limit):
+		t.Fatal("nothing is reported")
+	}
+	r.stop()
+	if e := r.events[0]; e.Stage != provisioning.StageNBP || e.Bytes != e.Size {
+		t.Errorf("got %+v", e)
+	}
+	wantRequests(t, r, "completed 1")
+}
+
 func TestTransfer_DuplicateAcksAreNotAnswered(t *testing.T) {
 	r := start(t)
 	c := newClient(t, r.address)

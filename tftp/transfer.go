@@ -15,6 +15,7 @@ import (
 // How a transfer can end, besides well.
 var (
 	errAborted  = errors.New("client ended the transfer") // after asking for the size only, for instance: normal
+	errGone     = fmt.Errorf("%w: its port is closed", errAborted)
 	errStalled  = errors.New("client stopped answering")
 	errStopping = errors.New(stopping)
 )
@@ -53,6 +54,11 @@ func (t *transfer) run(ctx context.Context, agreed []Option) error {
 	for err == nil && t.acked < blocks {
 		last := min(t.acked+int64(t.terms.Window), blocks)
 		err = t.exchange(ctx, last, func() error { return t.sendBlocks(t.acked+1, last) })
+		if errors.Is(err, errGone) && last == blocks {
+			// It has the whole file and does not stay for us: only its last
+			// acknowledgement was lost.
+			t.acked, err = blocks, nil
+		}
 	}
 	if errors.Is(err, errStopping) {
 		_ = t.write(appendError(nil, errorUndefined, stopping))
@@ -157,7 +163,7 @@ func (t *transfer) readAck(ctx context.Context, deadline time.Time) (uint16, err
 // gone recognizes the ICMP message of a client that has closed its port.
 func gone(err error) error {
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return errAborted
+		return errGone
 	}
 	return err
 }
