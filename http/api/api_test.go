@@ -47,6 +47,7 @@ const (
 type site struct {
 	*api.API
 	t        testing.TB
+	handler  http.Handler
 	url      string
 	folder   string // of the kernels
 	store    *sqlite.Store
@@ -160,7 +161,8 @@ func serve(t testing.TB, file string, tok tokens) *site {
 	recording, stopRecording := context.WithCancel(t.Context())
 	recorded := make(chan error, 1)
 	go func() { recorded <- s.recorder.Run(recording) }()
-	server := httptest.NewServer(apphttp.Plane(s.API))
+	s.handler = apphttp.Plane(s.API)
+	server := httptest.NewServer(s.handler)
 	s.url = server.URL
 	t.Cleanup(func() {
 		select {
@@ -234,7 +236,12 @@ func (s *site) send(r *http.Request) reply {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return reply{res.StatusCode, res.Header, body}
+	answer := reply{res.StatusCode, res.Header, body}
+	conform(s.t, r, answer)
+	if answer.status < 300 {
+		conformRequest(s.t, r)
+	}
+	return answer
 }
 
 // do sends a request as an admin.

@@ -1,0 +1,210 @@
+package api_test
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// kernelInfo is a kernel as the API shows it.
+type kernelInfo struct {
+	Name, SHA256, Target string
+	Size                 int64
+	RunModes             []string
+}
+
+func sum(text string) []byte {
+	h := sha256.Sum256([]byte(text))
+	return h[:]
+}
+
+// files lists the kernel folder.
+func (s *site) files() string {
+	s.t.Helper()
+	entries, err := os.ReadDir(s.folder)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return strings.Join(names, " ")
+}
+
+const before = "free.efi net old.efi used.efi" // in the kernel folder, from the start
+
+var binary = header("Content-Type", "application/octet-stream")
+
+func TestKernels(t *testing.T) {
+	s := newSite(t)
+	text := kernelText("new")
+	r := s.do("PUT", "/api/v1/kernels/new.efi", text, binary, header("X-Content-SHA256", hex.EncodeToString(sum(text)))).want(t, http.StatusCreated)
+	if r.header.Get("Location") != "/api/v1/kernels/new.efi" {
+		t.Errorf("Location %q", r.header.Get("Location"))
+	}
+	if k := decode[kernelInfo](t, r); k.Name != "new.efi" || k.Size != int64(len(text)) || k.SHA256 != hex.EncodeToString(sum(text)) || len(k.RunModes) != 0 {
+		t.Errorf("%+v", k)
+	}
+	s.do("PUT", "/api/v1/kernels/new.efi", kernelText("newer"), binary).want(t, http.StatusOK)
+	for _, name := range []string{"Content-Digest", "Repr-Digest"} {
+		s.do("PUT", "/api/v1/kernels/new.efi", text, binary, header(name, "md5=:x:, sha-256=:"+base64.StdEncoding.EncodeToString(sum(text))+":")).want(t, http.StatusOK)
+	}
+	s.do("PUT", "/api/v1/kernels/new.efi", text, binary, header("Digest", "SHA-256="+base64.StdEncoding.EncodeToString(sum(text)))).want(t, http.StatusOK)
+
+	k := decode[kernelInfo](t, s.do("PUT", "/api/v1/kernels/net/dev", `{"kernel":"new.efi"}`).want(t, http.StatusOK))
+	if fmt.Sprint(k.RunModes) != "[dev]" {
+		t.Errorf("%+v", k)
+	}
+	for _, test := range []struct {
+		path, body string
+		status     int
+	}{
+		{"net/dev", `{"kernel":"absent.efi"}`, 404},
+		{"net/dev", `{"kernel":"../x"}`, 404},
+		{"net/dev", `{"kernel":""}`, 404},
+		{"net/dev", `{}`, 404},
+		{"net/proud", `{"kernel":"new.efi"}`, 404},
+		{"net/..%2Fdev", `{"kernel":"new.efi"}`, 404},
+	} {
+		s.do("PUT", "/api/v1/kernels/"+test.path, test.body).want(t, test.status)
+	}
+	s.do("DELETE", "/api/v1/kernels/new.efi", "").want(t, http.StatusConflict)
+	s.do("PUT", "/api/v1/kernels/net/dev", `{"kernel":"old.efi"}`).want(t, http.StatusOK)
+	s.do("PUT", "/api/v1/nodes/"+node1, `{"kernel":"new.efi"}`).want(t, http.StatusOK)
+	s.do("PUT", "/api/v1/nodes/"+node2, `{"kernel":"new.efi"}`).want(t, http.StatusOK)
+	if p := s.do("DELETE", "/api/v1/kernels/new.efi", "").want(t, http.StatusConflict).problem(t); !strings.Contains(p.Message, node1) {
+		t.Error(p.Message)
+	}
+	s.do("PUT", "/api/v1/nodes/"+node1, `{"kernel":""}`).want(t, http.StatusOK)
+	s.do("PUT", "/api/v1/nodes/"+node2, `{"kernel":"","args":"x=new.efi"}`).want(t, http.StatusOK) // only mentions it
+	s.do("DELETE", "/api/v1/kernels/new.efi", "").want(t, http.StatusNoContent)
+	for _, name := range []string{"new.efi", "..%2Fseed.db", "net", ".hidden"} {
+		s.do("GET", "/api/v1/kernels/"+name, "").want(t, http.StatusNotFound)
+		s.do("DELETE", "/api/v1/kernels/"+name, "").want(t, http.StatusNotFound)
+	}
+	var names []string
+	for _, k := range decode[[]kernelInfo](t, s.do("GET", "/api/v1/kernels", "").want(t, http.StatusOK)) {
+		names = append(names, fmt.Sprint(k.Name, k.RunModes))
+	}
+	if got := strings.Join(names, " "); got != "free.efi[] old.efi[dev] used.efi[prod]" {
+		t.Errorf("kernels %s", got)
+	}
+}
+
+// TestRefusedUploads: nothing of them is left.
+func TestRefusedUploads(t *testing.T) {
+	s := newSite(t)
+	text := kernelText("x")
+	for _, test := range []struct {
+		name, path, body string
+		status           int
+		options          []func(*http.Request)
+	}{
+		{"wrong digest", "x.efi", text, 400, []func(*http.Request){header("X-Content-SHA256", strings.Repeat("0", 64))}},
+		{"bad digest", "x.efi", text, 400, []func(*http.Request){header("X-Content-SHA256", "0")}},
+		{"wrong Content-Digest", "x.efi", text, 400, []func(*http.Request){header("Content-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum("y"))+":")}},
+		{"bad Content-Digest", "x.efi", text, 400, []func(*http.Request){header("Content-Digest", "sha-256=:x:")}},
+		{"no kernel", "x.efi", "#!/bin/sh", 400, nil},
+		{"empty", "x.efi", "", 400, nil},
+		{"JSON", "x.efi", `{}`, 415, []func(*http.Request){header("Content-Type", "application/json")}},
+		{"hidden", ".x.efi", text, 400, nil},
+		{"elsewhere", "..%2Fx.efi", text, 400, nil},
+		{"a folder", "net", text, 409, nil},
+		{"NUL", "x%00.efi", text, 400, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s.do("PUT", "/api/v1/kernels/"+test.path, test.body, append([]func(*http.Request){binary}, test.options...)...).want(t, test.status)
+			if got := s.files(); got != before {
+				t.Errorf("files: %s", got)
+			}
+		})
+	}
+	r := s.request("PUT", "/api/v1/kernels/x.efi", s.tokens.admin, "", binary)
+	r.Body, r.ContentLength = http.NoBody, 0
+	s.send(r).want(t, http.StatusBadRequest)
+}
+
+// dial sends raw bytes to the site, as a client does whose line breaks.
+func (s *site) dial(t *testing.T, request string) net.Conn {
+	t.Helper()
+	c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", strings.TrimPrefix(s.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write([]byte(request)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestAbortedUploads: neither half a file nor a temporary one is left, nor is the
+// kernel touched that was to be replaced.
+func TestAbortedUploads(t *testing.T) {
+	s := newSite(t)
+	for name, request := range map[string]string{
+		"PUT":          "PUT /api/v1/kernels/old.efi HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/octet-stream\r\nContent-Length: 1000000\r\n\r\nMZ half",
+		"PUT, chunked": "PUT /api/v1/kernels/old.efi HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n7\r\nMZ half\r\n",
+		"form":         "POST /api/kernel HTTP/1.1\r\nHost: x\r\nCookie: token=%s\r\nContent-Type: multipart/form-data; boundary=" + boundary + "\r\nContent-Length: 1000000\r\n\r\n" + strings.TrimSuffix(kernelForm("old.efi", "MZ half"), "\r\n--"+boundary+"--\r\n"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := s.dial(t, fmt.Sprintf(request, s.tokens.admin))
+			// The upload has begun when its temporary file is there.
+			for end := time.Now().Add(patience); !strings.Contains(s.files(), ".upload-"); {
+				if time.Now().After(end) {
+					t.Fatalf("no upload begins: %s", s.files())
+				}
+			}
+			if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			res, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if res.StatusCode != http.StatusBadRequest {
+				t.Errorf("status %d", res.StatusCode)
+			}
+			if got := s.files(); got != before {
+				t.Errorf("files: %s", got)
+			}
+			if got, err := os.ReadFile(filepath.Join(s.folder, "old.efi")); err != nil || string(got) != kernelText("old.efi") {
+				t.Errorf("old.efi is %q, %v", got, err)
+			}
+		})
+	}
+}
+
+// TestDiskErrors: what the disk refuses is said so, and may be tried again.
+func TestDiskErrors(t *testing.T) {
+	s := newSite(t)
+	// A file in the place of the folder fails for root too.
+	if err := os.RemoveAll(s.folder); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.folder, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := s.do("PUT", "/api/v1/kernels/x.efi", kernelText("x"), binary).want(t, http.StatusServiceUnavailable)
+	if p := r.problem(t); p.Code != "unavailable" || r.header.Get("Retry-After") == "" {
+		t.Errorf("%+v, %v", p, r.header)
+	}
+	if err := s.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.do("GET", "/api/v1/nodes", "").want(t, http.StatusInternalServerError)
+}

@@ -1,0 +1,69 @@
+package api_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestLegacy makes the two calls as build machines make them.
+func TestLegacy(t *testing.T) {
+	s := newSite(t)
+	cookie := header("Cookie", "token="+s.tokens.admin)
+	form := header("Content-Type", "multipart/form-data; boundary="+boundary)
+	type legacy struct{ Status, Message string }
+	call := func(method, path, body string, status int, options ...func(*http.Request)) {
+		t.Helper()
+		r := s.send(s.request(method, path, "", body, append([]func(*http.Request){cookie}, options...)...)).want(t, status)
+		got := decode[legacy](t, r)
+		if success := status == http.StatusOK; (got.Status == "success") != success || (got.Status == "error") == success || (got.Message == "") != success {
+			t.Errorf("%s %s: %+v", method, path, got)
+		}
+	}
+	read := func(name string) string {
+		t.Helper()
+		b, err := os.ReadFile(filepath.Join(s.folder, name))
+		if err != nil {
+			t.Error(err)
+		}
+		return string(b)
+	}
+	const kernel = "zero-os-main-generic-0123abcdef.efi"
+	call("POST", "/api/kernel", kernelForm(kernel, kernelText("main")), 200, form)
+	call("GET", "/api/symlink/zero-os-main-generic.efi/"+kernel, "", 200)
+	if got := read("zero-os-main-generic.efi"); got != kernelText("main") {
+		t.Errorf("the link leads to %q", got)
+	}
+	call("GET", "/api/symlink/zero-os-main-generic.efi/old.efi", "", 200)
+	if got := read("zero-os-main-generic.efi"); got != kernelText("old.efi") {
+		t.Errorf("the link leads to %q", got)
+	}
+	files := s.files()
+	for _, name := range []string{"", ".hidden", "../x.efi", "net/prod.efi", "/etc/x", `..\x.efi`} {
+		call("POST", "/api/kernel", kernelForm(name, kernelText("x")), 400, form)
+	}
+	call("POST", "/api/kernel", "--"+boundary+"\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.efi\"\r\n\r\nMZ\r\n--"+boundary+"--\r\n", 400, form)
+	call("POST", "/api/kernel", kernelForm("x.efi", "no kernel"), 400, form)
+	call("POST", "/api/kernel", "kernel=x", 415, header("Content-Type", "application/x-www-form-urlencoded"))
+	call("GET", "/api/symlink/used.efi/old.efi", "", 409)           // a real file
+	call("GET", "/api/symlink/x.efi/absent.efi", "", 404)           // no such target
+	call("GET", "/api/symlink/x.efi/..%2Fprovisioning.db", "", 404) //
+	call("GET", "/api/symlink/..%2Fx.efi/old.efi", "", 400)         // leaves the folder
+	call("GET", "/api/symlink/..%2f..%2fx.efi/old.efi", "", 400)    //
+	call("GET", "/api/symlink/net/old.efi", "", 409)                // a folder
+	call("DELETE", "/api/symlink/x.efi/old.efi", "", 405)           //
+	call("GET", "/api/symlink/x.efi/old.efi", "", 403, header("Sec-Fetch-Site", "cross-site"))
+	call("GET", "/api/symlink/x.efi/old.efi", "", 401, header("Cookie", "token=farmboot_x_y"))
+	call("GET", "/api/symlink/x.efi/old.efi", "", 401, header("Cookie", ""))
+	call("GET", "/api/symlink/x.efi/old.efi", "", 403, header("Cookie", "token="+s.tokens.five))
+	if got := s.files(); got != files {
+		t.Errorf("files %s, were %s", got, files)
+	}
+}
+
+// TestLegacyCookieIsNotForTheRest: only the legacy calls take the cookie.
+func TestLegacyCookieIsNotForTheRest(t *testing.T) {
+	s := newSite(t)
+	s.send(s.request("GET", "/api/v1/nodes", "", "", header("Cookie", "token="+s.tokens.admin))).want(t, http.StatusUnauthorized)
+}
