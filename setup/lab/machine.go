@@ -2,9 +2,7 @@ package lab
 
 import (
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"strings"
 )
 
@@ -39,8 +37,9 @@ type Machine struct {
 	// where it would.
 	Reboots bool
 
-	// FirmwareConfig are settings for OVMF: fw_cfg names and their strings.
-	FirmwareConfig map[string]string
+	// HTTPBoot leaves the UEFI firmware's PXE clients out, which it would try
+	// first, so that it network boots by UEFI HTTP Boot.
+	HTTPBoot bool
 }
 
 // NIC is a network card.
@@ -84,8 +83,11 @@ func (m Machine) args(fw files, taps []string) []string {
 			"-drive", "if=pflash,format=raw,readonly=on,file="+fw.code,
 			"-drive", "if=pflash,format=raw,file="+fw.vars)
 	}
-	for _, name := range slices.Sorted(maps.Keys(m.FirmwareConfig)) {
-		a = append(a, "-fw_cfg", "name="+name+",string="+m.FirmwareConfig[name])
+	if m.HTTPBoot {
+		// Measured: OVMF of edk2 2022.11 and later heeds these.
+		a = append(a,
+			"-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n",
+			"-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n")
 	}
 	if !m.Reboots {
 		a = append(a, "-no-reboot")

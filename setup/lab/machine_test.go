@@ -28,10 +28,10 @@ func TestMachineArgs(t *testing.T) {
 			[]string{"-machine q35", "readonly=on,file=/fw/CODE.fd", "format=raw,file=/lan/VARS.fd", "mac=52:54:00:00:00:b1,romfile=,bootindex=1"},
 		},
 		{
-			"settings for the firmware, by name",
-			Machine{Firmware: UEFI, FirmwareConfig: map[string]string{"opt/b": "no", "opt/a": "yes"}},
+			"HTTP Boot and no PXE",
+			Machine{Firmware: UEFI, HTTPBoot: true},
 			fw,
-			[]string{"-fw_cfg name=opt/a,string=yes", "-fw_cfg name=opt/b,string=no"},
+			[]string{"-fw_cfg name=opt/org.tianocore/IPv4PXESupport,string=n", "-fw_cfg name=opt/org.tianocore/IPv6PXESupport,string=n"},
 		},
 		{
 			"media before the network",
