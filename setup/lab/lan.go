@@ -8,15 +8,24 @@ import (
 	"sync"
 )
 
-// The LAN's addresses: the DHCP server, which is also the gateway and the name
-// server, is .0.1; hosts follow from .0.2; machines get theirs from .1.1 up.
+// FirstHost is the address of the first host that joins a LAN; the next ones
+// follow it.
+var FirstHost = netip.MustParseAddr("10.77.0.2")
+
+// The LAN's other addresses. The DHCP server is also the gateway and the name
+// server.
 var (
-	network      = netip.MustParsePrefix("10.77.0.0/16")
-	serverAddr   = netip.MustParseAddr("10.77.0.1")
-	firstInPool  = netip.MustParseAddr("10.77.1.1")
-	lastInPool   = netip.MustParseAddr("10.77.4.254")
-	switchIfname = "switch0"
+	network     = netip.MustParsePrefix("10.77.0.0/16")
+	serverAddr  = netip.MustParseAddr("10.77.0.1")
+	firstInPool = netip.MustParseAddr("10.77.1.1") // of machines
+	lastInPool  = netip.MustParseAddr("10.77.4.254")
 )
+
+// Interface is the name of every host's interface on the LAN.
+const Interface = "lan0"
+
+// bridge is the switch's interface in its namespace.
+const bridge = "switch0"
 
 // Options choose what kind of LAN it is.
 type Options struct {
@@ -34,18 +43,17 @@ type LAN struct {
 	opts Options
 	sw   *Namespace
 	dhcp *Process
-	tcpd *Process // nil: no capture
 
 	mu       sync.Mutex
 	closers  []func() error // last in, first out
-	lastAddr netip.Addr     // of hosts
+	nextAddr netip.Addr     // of hosts
 	ports    int            // names of the switch's ports, unique
 }
 
 // New makes a LAN and starts its DHCP server. Close ends both, and everything
 // that was put on the LAN since.
 func New(opts Options) (_ *LAN, err error) {
-	l := &LAN{opts: opts, lastAddr: serverAddr}
+	l := &LAN{opts: opts, nextAddr: FirstHost}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.Close())
@@ -55,7 +63,7 @@ func New(opts Options) (_ *LAN, err error) {
 		return nil, err
 	}
 	// IPv6 is left on, as firmware tries it too; nothing answers.
-	if err := l.sw.ip("link add "+switchIfname+" type bridge", "link set "+switchIfname+" up"); err != nil {
+	if err := l.sw.ip("link add "+bridge+" type bridge", "link set "+bridge+" up"); err != nil {
 		return nil, err
 	}
 	if opts.Capture {
@@ -128,11 +136,10 @@ func (l *LAN) capture() error {
 		return nil
 	}
 	// 600 bytes hold a whole DHCP message and the start of everything else.
-	p, err := l.sw.start(l.file("tcpdump.log"), "tcpdump", "-i", switchIfname, "-s", "600", "-U", "-Z", "root", "-w", l.file("lan.pcap"))
+	p, err := l.sw.start(l.file("tcpdump.log"), "tcpdump", "-i", bridge, "-s", "600", "-U", "-Z", "root", "-w", l.file("lan.pcap"))
 	if err != nil {
 		return err
 	}
-	l.tcpd = p
 	l.onClose(p.Stop)
 	return nil
 }
@@ -148,15 +155,12 @@ type Host struct {
 	addr netip.Addr
 }
 
-// Interface is the name of every host's interface on the LAN.
-const Interface = "lan0"
-
 // Join puts a new host on the LAN, with the next free address, whose cable loses
 // the fraction loss (0…1) of frames in each direction.
 func (l *LAN) Join(loss float64) (*Host, error) {
 	l.mu.Lock()
-	l.lastAddr = l.lastAddr.Next()
-	addr := l.lastAddr
+	addr := l.nextAddr
+	l.nextAddr = addr.Next()
 	l.mu.Unlock()
 	return l.join(addr, loss)
 }
@@ -185,7 +189,7 @@ func (l *LAN) join(addr netip.Addr, loss float64) (*Host, error) {
 // connect joins n to the switch: by a veth pair, or by a cable that loses frames.
 func (l *LAN) connect(n *Namespace, loss float64) error {
 	port := l.port()
-	up := fmt.Sprintf("link set %s master %s up", port, switchIfname)
+	up := fmt.Sprintf("link set %s master %s up", port, bridge)
 	if loss == 0 {
 		return l.sw.ip(fmt.Sprintf("link add %s type veth peer name %s netns %s", port, Interface, n.path), up)
 	}

@@ -33,8 +33,8 @@ type Machine struct {
 	// the command line Cmdline.
 	Kernel, Cmdline string
 
-	// Reboots lets the machine start again; otherwise it switches itself off
-	// where it would.
+	// Reboots lets the machine start again, also when it found nothing to boot,
+	// as servers do; otherwise it switches itself off where it would.
 	Reboots bool
 
 	// HTTPBoot leaves the UEFI firmware's PXE clients out, which it would try
@@ -89,7 +89,9 @@ func (m Machine) args(fw files, taps []string) []string {
 			"-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n",
 			"-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n")
 	}
-	if !m.Reboots {
+	if m.Reboots {
+		a = append(a, "-boot", "reboot-timeout=1000") // milliseconds; of SeaBIOS
+	} else {
 		a = append(a, "-no-reboot")
 	}
 	if m.Kernel != "" {
@@ -165,7 +167,7 @@ func (l *LAN) PowerOn(m Machine) (*VM, error) {
 	vm := &VM{lan: l}
 	for range m.NICs {
 		tap := l.port()
-		if err := l.sw.ip("tuntap add dev "+tap+" mode tap", "link set "+tap+" master "+switchIfname+" up"); err != nil {
+		if err := l.sw.ip("tuntap add dev "+tap+" mode tap", "link set "+tap+" master "+bridge+" up"); err != nil {
 			return nil, err
 		}
 		vm.taps = append(vm.taps, tap)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -23,7 +22,6 @@ type Process struct {
 	log      *os.File
 	done     chan struct{}
 	err      error // of Wait; read after done
-	kill     sync.Once
 }
 
 // start runs a program in the namespace; its output goes to the file log and
@@ -43,6 +41,7 @@ func (n *Namespace) start(log, program string, args ...string) (*Process, error)
 		Setpgid:   true, // the terminal's Ctrl-C is for us: we end the rest in order
 		Pdeathsig: syscall.SIGKILL,
 	}
+	cmd.WaitDelay = stopGrace // should children keep the output open
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", program, err), file.Close())
@@ -77,13 +76,16 @@ func (p *Process) Wait(ctx context.Context) error {
 	}
 }
 
-// Kill ends the process at once, as a power cut would (SIGKILL), and waits for
-// its end.
+// Kill ends the process and its children at once, as a power cut would
+// (SIGKILL), and waits for its end.
 func (p *Process) Kill() {
-	p.kill.Do(func() {
-		// The only error is that it has ended already.
-		_ = p.cmd.Process.Kill()
-	})
+	select {
+	case <-p.done:
+		return // its id may be another's by now
+	default:
+	}
+	// The only error is that it has ended just now.
+	_ = syscall.Kill(-p.PID(), syscall.SIGKILL)
 	<-p.done
 }
 

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -62,4 +63,16 @@ func firstFile(dir string, names ...string) (string, error) {
 		}
 	}
 	return "", &Missing{What: dir + "/" + names[0], Package: packages[dir]}
+}
+
+// Needs returns an error that names every missing program and how to install it,
+// nil if all are there.
+func Needs(programs ...string) error {
+	var missing []error
+	for _, program := range programs {
+		if _, err := Tool(program); err != nil {
+			missing = append(missing, err)
+		}
+	}
+	return errors.Join(missing...)
 }

@@ -1,0 +1,157 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"farmboot/setup/lab"
+)
+
+// kernelArgs is [boot] kernel-args: what each command line starts with.
+const kernelArgs = "nomodeset version=v3 panic=7200 console=ttyS0"
+
+// newLAN makes a LAN that ends with the test.
+func newLAN(t *testing.T, o lab.Options) *lab.LAN {
+	t.Helper()
+	o.Dir = t.ArtifactDir()
+	o.Capture = true
+	l, err := lab.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Errorf("close the LAN: %v", err)
+		}
+	})
+	return l
+}
+
+// appliance is a host of the LAN that runs farmboot serve.
+type appliance struct {
+	place
+	lan    *lab.LAN
+	host   *lab.Host
+	name   string // of its folder and log among the artifacts
+	dir    string // its appliance.toml and state
+	daemon *lab.Process
+}
+
+// settings are what tests change in appliance.toml.
+type settings struct {
+	name     string  // "": appliance
+	loss     float64 // of its cable, 0…1
+	unknown  string  // "": boot
+	baseHost string
+}
+
+// newAppliance sets up an appliance, with a kernel for each architecture and
+// prod's default kernel, and waits until it is ready. It ends with the LAN.
+func newAppliance(t *testing.T, l *lab.LAN, s settings) *appliance {
+	t.Helper()
+	p, err := places()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.name == "" {
+		s.name = "appliance"
+	}
+	if s.unknown == "" {
+		s.unknown = "boot"
+	}
+	host, err := l.Join(s.loss)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &appliance{place: p, lan: l, host: host, name: s.name, dir: t.TempDir()}
+	a.write(t, "appliance.toml", fmt.Sprintf(`
+base-host = %q
+state = "state"
+debug = true
+[network]
+interface = %q
+[ipxe]
+template = %q
+[provisioning]
+unknown = %q
+[boot]
+kernel-args = %q
+`, s.baseHost, lab.Interface, p.template, s.unknown, kernelArgs))
+	for _, name := range []string{"vmlinuz-amd64", "vmlinuz-arm64"} {
+		kernel, err := os.ReadFile(filepath.Join(p.kernels, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.write(t, "state/kernel/"+name, string(kernel))
+	}
+	if err := os.Mkdir(filepath.Join(a.dir, "state/kernel/net"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []string{"prod", "test"} {
+		if err := os.Symlink("../vmlinuz-amd64", filepath.Join(a.dir, "state/kernel/net", mode+".efi")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.start(t)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s logged, last:\n%s", a.name, a.daemon.Tail(60))
+		}
+	})
+	return a
+}
+
+// write makes a file in the appliance's folder.
+func (a *appliance) write(t *testing.T, name, text string) {
+	t.Helper()
+	path := filepath.Join(a.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// start starts the daemon and waits until it is ready.
+func (a *appliance) start(t *testing.T) {
+	t.Helper()
+	daemon, err := a.host.Start(a.name+".log", a.bin, "serve", "--config", filepath.Join(a.dir, "appliance.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.daemon = daemon
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	if _, err := daemon.Expect(ctx, regexp.MustCompile(`\bready\b`)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// farmboot runs a command of the program and returns what it printed. A failure
+// ends the test.
+func (a *appliance) farmboot(t *testing.T, args ...string) string {
+	t.Helper()
+	args = append(args, "--config", filepath.Join(a.dir, "appliance.toml"))
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, a.bin, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("farmboot %s: %v: %s", strings.Join(args, " "), err, stderr.Bytes())
+	}
+	return stdout.String()
+}
+
+// url returns the appliance's URL of a path on its boot plane.
+func (a *appliance) url(path string) string { return "http://" + a.host.Addr().String() + path }

@@ -1,0 +1,95 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"farmboot/setup/lab"
+)
+
+// TestNetworkBoot boots machines of every firmware, registered and not, from one
+// appliance on an ordinary LAN.
+//
+// BIOS machines here have iPXE as their NIC's boot ROM, the only one that
+// Debian has; what other ROMs do is played by dhcp/persona.
+func TestNetworkBoot(t *testing.T) {
+	l := newLAN(t, lab.Options{})
+	a := newAppliance(t, l, settings{})
+	const unregistered = kernelArgs + " runmode=prod"
+
+	for _, c := range []struct {
+		name    string
+		machine lab.Machine
+		node    []string // what `node add` says of it; nil: not registered
+		want    string
+		stages  []string // of its story, in this order
+	}{
+		{
+			name: "BIOS", machine: biosNode(mac(1)),
+			want:   unregistered,
+			stages: []string{"discover", "offer", "nbp", "script", "kernel"},
+		},
+		{
+			name: "BIOS registered", machine: biosNode(mac(2)),
+			node:   []string{"--farmer", "1234", "--runmode", "test", "--args", "zos-debug ssh-user=somebody", "--name", "rack 1"},
+			want:   kernelArgs + " runmode=test farmer_id=1234 zos-debug ssh-user=somebody",
+			stages: []string{"discover", "offer", "nbp", "script", "kernel"},
+		},
+		{
+			name: "BIOS e1000", machine: lab.Machine{Firmware: lab.BIOS, NICs: []lab.NIC{{MAC: mac(3), Model: "e1000"}}},
+			want:   unregistered,
+			stages: []string{"discover", "offer", "nbp", "script", "kernel"},
+		},
+		{
+			name: "UEFI", machine: uefiNode(mac(4)),
+			want:   unregistered,
+			stages: []string{"discover", "offer", "bootserver", "nbp", "script", "kernel"},
+		},
+		{
+			name: "UEFI registered", machine: uefiNode(mac(5)),
+			node:   []string{"--farmer", "4294967295", "--kernel", "vmlinuz-amd64"},
+			want:   kernelArgs + " runmode=prod farmer_id=4294967295",
+			stages: []string{"discover", "offer", "bootserver", "nbp", "script", "kernel"},
+		},
+		{
+			name: "UEFI HTTP Boot", machine: httpBootNode(mac(6)),
+			want:   unregistered,
+			stages: []string{"discover", "offer", "nbp", "script", "kernel"},
+		},
+		{
+			name: "arm64 registered", machine: arm64Node(mac(7)),
+			node:   []string{"--kernel", "vmlinuz-arm64", "--args", "console=ttyAMA0"},
+			want:   kernelArgs + " runmode=prod console=ttyAMA0",
+			stages: []string{"discover", "offer", "bootserver", "nbp", "script", "kernel"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			m := c.machine.NICs[0].MAC
+			if c.node != nil {
+				a.farmboot(t, slices.Concat([]string{"node", "add", m}, c.node)...)
+			}
+			n := powerOn(t, l, c.machine)
+			n.boots(t, c.want)
+			tells(t, a.farmboot(t, "node", "show", m), c.stages...)
+		})
+	}
+}
+
+// tells asserts that a story, as farmboot node show prints it, has these stages
+// in this order.
+func tells(t *testing.T, story string, stages ...string) {
+	t.Helper()
+	rest := story
+	for _, stage := range stages {
+		_, after, found := strings.Cut(rest, stage)
+		if !found {
+			t.Errorf("the story does not go on with %q of %q:\n%s", stage, stages, story)
+			return
+		}
+		rest = after
+	}
+}
