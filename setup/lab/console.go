@@ -129,6 +129,20 @@ func (c *Console) Type(keys string) error {
 	return nil
 }
 
+// TypeLine types a line, each character when the one before has been echoed, for
+// firmware loses what comes faster than it reads its serial port; then Enter.
+func (c *Console) TypeLine(ctx context.Context, line string) error {
+	for _, r := range line {
+		if err := c.Type(string(r)); err != nil {
+			return err
+		}
+		if _, err := c.Expect(ctx, regexp.MustCompile(regexp.QuoteMeta(string(r)))); err != nil {
+			return fmt.Errorf("echo of %q: %w", line, err)
+		}
+	}
+	return c.Type("\r")
+}
+
 // Text returns what was written so far, without escape sequences.
 func (c *Console) Text() string {
 	c.mu.Lock()

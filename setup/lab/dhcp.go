@@ -16,7 +16,8 @@ import (
 const dhcpStart = 30 * time.Second
 
 // serveDHCP starts an ordinary dnsmasq on the LAN, as in a home router: it gives
-// addresses and resolves names, and knows nothing of network booting.
+// addresses and resolves names, and knows nothing of network booting. Unless isolated the LAN
+// has IPv6 too: an old iPXE waits 16 s for a router's advertisement without it.
 func (l *LAN) serveDHCP(server *Host) error {
 	options := []string{
 		// Debug mode, as a daemon that changes its user forgets to die with us (prctl(2)).
@@ -32,7 +33,12 @@ func (l *LAN) serveDHCP(server *Host) error {
 		options = append(options, "--port=0", "--dhcp-option=option:router", "--dhcp-option=option:dns-server")
 	} else {
 		// Names of the world do not exist here: say so at once.
-		options = append(options, "--local=/#/", fmt.Sprintf("--dhcp-option=option:dns-server,%s", server.addr))
+		options = append(options, "--local=/#/", fmt.Sprintf("--dhcp-option=option:dns-server,%s", server.addr),
+			"--enable-ra", "--dhcp-range=::,constructor:"+Interface+",ra-only")
+	}
+	// nodad: it is this address that machines hear of, at once.
+	if err := server.ip(fmt.Sprintf("addr add %s dev %s nodad", serverAddr6, Interface)); err != nil {
+		return err
 	}
 	p, err := server.start(l.file("dnsmasq.log"), "dnsmasq", options...)
 	if err != nil {

@@ -19,6 +19,8 @@ var (
 	serverAddr  = netip.MustParseAddr("10.77.0.1")
 	firstInPool = netip.MustParseAddr("10.77.1.1") // of machines
 	lastInPool  = netip.MustParseAddr("10.77.4.254")
+
+	serverAddr6 = netip.MustParsePrefix("fd77::1/64")
 )
 
 // Interface is the name of every host's interface on the LAN.
@@ -31,7 +33,8 @@ const bridge = "switch0"
 type Options struct {
 	// Dir is where logs, leases and captures go. It must exist.
 	Dir string
-	// Isolated: the DHCP server names neither a gateway nor a name server.
+	// Isolated: IPv4 alone, and the DHCP server names neither a gateway nor a
+	// name server.
 	Isolated bool
 	// Capture keeps the LAN's traffic in lan.pcap, if tcpdump is installed.
 	Capture bool
@@ -62,7 +65,6 @@ func New(opts Options) (_ *LAN, err error) {
 	if l.sw, err = l.namespace(); err != nil {
 		return nil, err
 	}
-	// IPv6 is left on, as firmware tries it too; nothing answers.
 	if err := l.sw.ip("link add "+bridge+" type bridge", "link set "+bridge+" up"); err != nil {
 		return nil, err
 	}

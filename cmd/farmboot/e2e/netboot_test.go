@@ -3,11 +3,22 @@
 package e2e_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 
 	"farmboot/setup/lab"
+)
+
+// What farmboot node show says of the stages.
+const (
+	discover   = "asked the network for a boot server"
+	offer      = "we offered to boot it"
+	bootServer = "asked our boot server (port 4011)"
+	nbp        = "fetched its network boot program"
+	script     = "fetched its boot script"
+	kernel     = "fetched its kernel"
 )
 
 // TestNetworkBoot boots machines of every firmware, registered and not, from one
@@ -30,40 +41,40 @@ func TestNetworkBoot(t *testing.T) {
 		{
 			name: "BIOS", machine: biosNode(mac(1)),
 			want:   unregistered,
-			stages: []string{"discover", "offer", "nbp", "script", "kernel"},
+			stages: []string{discover, offer, script, kernel},
 		},
 		{
 			name: "BIOS registered", machine: biosNode(mac(2)),
 			node:   []string{"--farmer", "1234", "--runmode", "test", "--args", "zos-debug ssh-user=somebody", "--name", "rack 1"},
 			want:   kernelArgs + " runmode=test farmer_id=1234 zos-debug ssh-user=somebody",
-			stages: []string{"discover", "offer", "nbp", "script", "kernel"},
+			stages: []string{discover, offer, script, kernel},
 		},
 		{
 			name: "BIOS e1000", machine: lab.Machine{Firmware: lab.BIOS, NICs: []lab.NIC{{MAC: mac(3), Model: "e1000"}}},
 			want:   unregistered,
-			stages: []string{"discover", "offer", "nbp", "script", "kernel"},
+			stages: []string{discover, offer, script, kernel},
 		},
 		{
 			name: "UEFI", machine: uefiNode(mac(4)),
 			want:   unregistered,
-			stages: []string{"discover", "offer", "bootserver", "nbp", "script", "kernel"},
+			stages: []string{discover, offer, bootServer, nbp, script, kernel},
 		},
 		{
 			name: "UEFI registered", machine: uefiNode(mac(5)),
 			node:   []string{"--farmer", "4294967295", "--kernel", "vmlinuz-amd64"},
 			want:   kernelArgs + " runmode=prod farmer_id=4294967295",
-			stages: []string{"discover", "offer", "bootserver", "nbp", "script", "kernel"},
+			stages: []string{discover, offer, bootServer, nbp, script, kernel},
 		},
 		{
 			name: "UEFI HTTP Boot", machine: httpBootNode(mac(6)),
 			want:   unregistered,
-			stages: []string{"discover", "offer", "nbp", "script", "kernel"},
+			stages: []string{discover, offer, nbp, script, kernel},
 		},
 		{
 			name: "arm64 registered", machine: arm64Node(mac(7)),
 			node:   []string{"--kernel", "vmlinuz-arm64", "--args", "console=ttyAMA0"},
 			want:   kernelArgs + " runmode=prod console=ttyAMA0",
-			stages: []string{"discover", "offer", "bootserver", "nbp", "script", "kernel"},
+			stages: []string{discover, offer, bootServer, nbp, script, kernel},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -77,6 +88,26 @@ func TestNetworkBoot(t *testing.T) {
 			tells(t, a.farmboot(t, "node", "show", m), c.stages...)
 		})
 	}
+}
+
+// TestBIOSBootProgram boots the boot program of BIOS machines, undionly.kpxe, as
+// a PXE ROM that is not iPXE would: by TFTP, over the ROM's own driver.
+func TestBIOSBootProgram(t *testing.T) {
+	l := newLAN(t, lab.Options{})
+	a := newAppliance(t, l, settings{})
+	n := powerOn(t, l, biosNode(mac(1)))
+	n.sees(t, `Press Ctrl-B for`)
+	if err := n.Type("\x02"); err != nil {
+		t.Fatal(err)
+	}
+	n.sees(t, `iPXE> `)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	if err := n.TypeLine(ctx, "dhcp net0 && chain tftp://"+a.host.Addr().String()+"/undionly.kpxe"); err != nil {
+		t.Fatal(err)
+	}
+	n.boots(t, kernelArgs+" runmode=prod")
+	tells(t, a.farmboot(t, "node", "show", n.mac), nbp, script, kernel)
 }
 
 // tells asserts that a story, as farmboot node show prints it, has these stages

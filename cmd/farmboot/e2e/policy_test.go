@@ -24,7 +24,7 @@ func TestHoldAndClaim(t *testing.T) {
 			code := n.sees(t, `claim code \.\. (\S+)\n`)[1]
 			a.farmboot(t, "node", "claim", code, "--farmer", "77")
 			n.boots(t, kernelArgs+" runmode=prod farmer_id=77")
-			tells(t, a.farmboot(t, "node", "show", n.mac), "discover", "hold", "claim", "kernel")
+			tells(t, a.farmboot(t, "node", "show", n.mac), discover, "waits", "claim", kernel)
 		})
 	}
 }
@@ -46,7 +46,7 @@ func TestExit(t *testing.T) {
 		n.sees(t, `not registered, and goes on to its next boot device`)
 		n.sees(t, `The disk boots\.`)
 		n.leased(t)
-		tells(t, a.farmboot(t, "node", "show", n.mac), "discover", "offer", "exit")
+		tells(t, a.farmboot(t, "node", "show", n.mac), discover, offer, "next boot device")
 	})
 	t.Run("UEFI", func(t *testing.T) {
 		t.Parallel()
@@ -54,7 +54,7 @@ func TestExit(t *testing.T) {
 		n.sees(t, `not registered, and goes on to its next boot device`)
 		n.sees(t, `UEFI Interactive Shell`) // OVMF's last boot device
 		n.leased(t)
-		tells(t, a.farmboot(t, "node", "show", n.mac), "discover", "offer", "exit")
+		tells(t, a.farmboot(t, "node", "show", n.mac), discover, offer, "next boot device")
 	})
 	t.Run("registered", func(t *testing.T) {
 		t.Parallel()
@@ -95,7 +95,7 @@ func TestRefused(t *testing.T) {
 	n := powerOn(t, l, biosNode(mac(1)))
 	n.sees(t, `this node cannot be booted yet`)
 	n.sees(t, `special`)
-	tells(t, a.farmboot(t, "node", "show", n.mac), "discover", "offer", "refused", "special")
+	tells(t, a.farmboot(t, "node", "show", n.mac), discover, offer, "special")
 	if err := os.Symlink("vmlinuz-amd64", special); err != nil {
 		t.Fatal(err)
 	}
