@@ -95,11 +95,11 @@ func TestRefused(t *testing.T) {
 	n := powerOn(t, l, biosNode(mac(1)))
 	n.sees(t, `this node cannot be booted yet`)
 	n.sees(t, `special`)
-	tells(t, a.farmboot(t, "node", "show", n.mac), discover, offer, "special")
 	if err := os.Symlink("vmlinuz-amd64", special); err != nil {
 		t.Fatal(err)
 	}
 	n.boots(t, kernelArgs+" runmode=prod")
+	tells(t, a.farmboot(t, "node", "show", n.mac), discover, offer, "special", kernel)
 }
 
 // bootSector returns a disk whose BIOS boot sector prints text and halts.
