@@ -50,7 +50,7 @@ func TestPersonasSendWhatRealFirmwareSends(t *testing.T) {
 		"OVMF":        {persona.UEFI(), lab.Machine{Name: "uefi", Firmware: lab.UEFI, NICs: []lab.NIC{{MAC: "52:54:00:00:00:b2", NoROM: true}}}},
 		"OVMF, HTTP Boot": {persona.HTTPBoot(), lab.Machine{
 			Name: "http", Firmware: lab.UEFI, NICs: []lab.NIC{{MAC: "52:54:00:00:00:b3", NoROM: true}},
-			FirmwareConfig: map[string]string{"opt/org.tianocore/IPv4PXESupport": "n", "opt/org.tianocore/IPv6PXESupport": "n"},
+			HTTPBoot: true,
 		}},
 		"AAVMF": {persona.ARM64(), lab.Machine{Name: "arm64", Firmware: lab.UEFIARM64, NICs: []lab.NIC{{MAC: "52:54:00:00:00:b4", NoROM: true}}}},
 	} {

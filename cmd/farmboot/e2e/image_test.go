@@ -28,6 +28,10 @@ func TestImages(t *testing.T) {
 	dir := t.TempDir()
 	file := func(kind string) string { return a.download(t, "/"+kind+"/"+path, filepath.Join(dir, kind)) }
 	iso, krn := file("iso"), file("krn")
+	// snponly drives the one network card that it was loaded over, so it cannot be
+	// on a stick: another iPXE loads it.
+	snponly := stick(t, filepath.Join(a.template, "ipxe.efi"),
+		"#!ipxe\ndhcp && chain "+a.url("/snponly/"+path)+"\n")
 
 	for i, c := range []struct {
 		name    string
@@ -39,8 +43,8 @@ func TestImages(t *testing.T) {
 		{"iso as stick, UEFI", lab.Machine{Firmware: lab.UEFI, USB: iso}},
 		{"usb, BIOS", lab.Machine{Firmware: lab.BIOS, USB: file("usb")}},
 		{"uefimg", lab.Machine{Firmware: lab.UEFI, USB: file("uefimg")}},
-		{"uefi alone", lab.Machine{Firmware: lab.UEFI, USB: stick(t, file("uefi"))}},
-		{"snponly alone", lab.Machine{Firmware: lab.UEFI, USB: stick(t, file("snponly"))}},
+		{"uefi alone", lab.Machine{Firmware: lab.UEFI, USB: stick(t, file("uefi"), "")}},
+		{"snponly, chained", lab.Machine{Firmware: lab.UEFI, USB: snponly}},
 		{"krn", lab.Machine{Firmware: lab.BIOS, Kernel: krn}},
 		{"krn from ISOLINUX", lab.Machine{Firmware: lab.BIOS, CD: isolinux(t, krn)}},
 	} {
@@ -90,7 +94,7 @@ func TestHTTPS(t *testing.T) {
 		{name: "iso, BIOS", machine: lab.Machine{Firmware: lab.BIOS, CD: file("iso/prod")}},
 		{name: "iso, UEFI", machine: lab.Machine{Firmware: lab.UEFI, CD: file("iso/prod")}},
 		{name: "krn-provision", machine: lab.Machine{Firmware: lab.BIOS, Kernel: file("krn-provision")}, node: true},
-		{name: "uefi-provision", machine: lab.Machine{Firmware: lab.UEFI, USB: stick(t, file("uefi-provision"))}, node: true},
+		{name: "uefi-provision", machine: lab.Machine{Firmware: lab.UEFI, USB: stick(t, file("uefi-provision"), "")}, node: true},
 		{name: "network, BIOS", machine: lab.Machine{Firmware: lab.BIOS}},
 		{name: "network, UEFI", machine: lab.Machine{Firmware: lab.UEFI}},
 	} {
@@ -168,13 +172,22 @@ func (a *appliance) client() *http.Client {
 	}}
 }
 
-// stick returns a stick's image, FAT with an EFI program as its boot program.
-func stick(t *testing.T, program string) string {
+// stick returns a stick's image, FAT with an EFI program as its boot program, and
+// beside it, unless empty, a script for iPXE.
+func stick(t *testing.T, program, autoexec string) string {
 	t.Helper()
-	image := filepath.Join(t.TempDir(), "stick.img")
+	dir := t.TempDir()
+	image := filepath.Join(dir, "stick.img")
 	tool(t, "mkfs.fat", "-C", "-F", "16", image, "16384")
 	tool(t, "mmd", "-i", image, "::EFI", "::EFI/BOOT")
 	tool(t, "mcopy", "-i", image, program, "::EFI/BOOT/BOOTX64.EFI")
+	if autoexec != "" {
+		script := filepath.Join(dir, "autoexec.ipxe")
+		if err := os.WriteFile(script, []byte(autoexec), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		tool(t, "mcopy", "-i", image, script, "::autoexec.ipxe")
+	}
 	return image
 }
 
