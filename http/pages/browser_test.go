@@ -5,7 +5,6 @@ package pages_test
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
@@ -16,10 +15,6 @@ type browser struct {
 	t   testing.TB
 	ctx context.Context
 }
-
-// patience is how long anything on a page may take, on a machine that has much
-// else to do.
-const patience = time.Minute
 
 func newBrowser(t testing.TB) browser {
 	t.Helper()

@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"farmboot/http/answer"
-	"farmboot/ipxe"
 	"farmboot/provisioning"
 )
 
@@ -29,7 +28,7 @@ func mustParse(files fs.FS, err error) map[string]*template.Template {
 	}
 	shared := template.Must(template.New("").Option("missingkey=error").Funcs(template.FuncMap{
 		"asset": assetURL, "bytes": bytesText, "groups": groups, "time": timeOf, "duration": durationText,
-		"digits": digits, "rate": rateText, "stem": stem, "words": wordsFor[ipxe.Severity],
+		"digits": digits, "rate": rateText, "words": wordsFor, "pick": pick, "blank": blank,
 	}).ParseFS(files, "layout.html", "part-*.html"))
 	names, err := fs.Glob(files, "*.html")
 	if err != nil {
@@ -45,12 +44,27 @@ func mustParse(files fs.FS, err error) map[string]*template.Template {
 	return all
 }
 
+// picked is a select's choices, and which of them is chosen.
+type picked struct {
+	Value   string
+	Choices []choice
+}
+
+func pick(value string, choices []choice) picked { return picked{value, choices} }
+
+// blank is a page whose other form was sent: this one has its fields empty.
+func blank(page nodesPage) nodesPage {
+	page.form = newForm(nil)
+	return page
+}
+
 // stem is a file name without its extension.
 func stem(name string) string { return strings.TrimSuffix(name, path.Ext(name)) }
 
 // frame is what every page has.
 type frame struct {
 	Section string              // which entry of the navigation this page belongs to
+	Here    string              // which entry of the admin pages' own navigation
 	Actor   *provisioning.Actor // who is signed in; nil: nobody
 	Done    string              // what the last form did, for the status line; empty: nothing
 }
@@ -60,14 +74,25 @@ type frame struct {
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
-// render writes a page, whole: a template that fails half-way shows nothing of it.
+// render writes a page.
 func render(w http.ResponseWriter, status int, page string, data any) error {
+	return execute(w, status, page, "layout", data)
+}
+
+// renderPart writes a part of a page, for the script that puts it there.
+func renderPart(w http.ResponseWriter, page, part string, data any) error {
+	return execute(w, http.StatusOK, page, part, data)
+}
+
+// execute writes what a template makes, whole: one that fails half-way shows
+// nothing of it.
+func execute(w http.ResponseWriter, status int, page, part string, data any) error {
 	t, ok := templates[page]
 	if !ok {
 		return fmt.Errorf("no page %q", page)
 	}
 	var b bytes.Buffer
-	if err := t.ExecuteTemplate(&b, "layout", data); err != nil {
+	if err := t.ExecuteTemplate(&b, part, data); err != nil {
 		return fmt.Errorf("render page %s: %w", page, err)
 	}
 	setHeaders(w.Header())

@@ -1,5 +1,7 @@
 package pages
 
+import "fmt"
+
 // The texts that Go code chooses from. All others are in the templates.
 
 const badFarmer = "A farmer id is a whole number from 1 to 4294967295, digits only."
@@ -46,14 +48,51 @@ func medium(kind string) string {
 }
 
 // wordsFor is how a keyword of ours is called on a page.
-func wordsFor[K ~string](k K) string {
-	switch string(k) {
+func wordsFor(keyword any) string {
+	switch k := fmt.Sprint(keyword); k {
 	case "error":
 		return "Refused:"
 	case "warning":
 		return "Careful:"
 	case "note":
 		return "Note:"
+	case "booted":
+		return "started"
+	case "exited":
+		return "sent on"
+	case "held":
+		return "waits to be claimed"
+	default:
+		return k
 	}
-	return string(k)
+}
+
+const (
+	leaveAsItIs = "Leave as it is"
+	theDefault  = "The default"
+)
+
+const badMachine = "Type the six characters on the machine's screen, or its MAC address."
+
+// roles are what a token may be for.
+var roles = []choice{
+	{Value: "farmer", Title: "A farmer", Text: "Sees and changes his own nodes."},
+	{Value: "admin", Title: "An admin", Text: "Sees and changes everything."},
+}
+
+// whatWasDone says what a form did.
+var whatWasDone = map[string]string{
+	"node-added":      "Node registered. It boots so from its next start on.",
+	"node-changed":    "Saved. It counts from the node's next start on.",
+	"node-claimed":    "Claimed. If it waits on its screen, it boots on within seconds.",
+	"node-removed":    "Node removed. Its boots and its history stay.",
+	"nodes-changed":   "Saved for all selected nodes.",
+	"nodes-removed":   "The selected nodes are removed.",
+	"nodes-imported":  "Imported, every line of it.",
+	"farmer-added":    "Farmer registered.",
+	"farmer-removed":  "Farmer removed, with his tokens.",
+	"kernel-uploaded": "Kernel stored.",
+	"kernel-pointed":  "Done. Nodes get it from their next start on.",
+	"kernel-removed":  "Kernel removed.",
+	"token-removed":   "Token revoked. Whoever used it is signed out.",
 }

@@ -1,0 +1,178 @@
+package pages
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	"farmboot/http/answer"
+	"farmboot/ipxe"
+	"farmboot/ipxe/kernel"
+	"farmboot/provisioning"
+)
+
+// Authenticate tells who sent a request.
+type Authenticate func(*http.Request) (provisioning.Actor, error)
+
+// Admin is the part for people who have signed in. It belongs on the TLS listener
+// only; [Door] stands in its place on the other. All fields are required but those
+// that say otherwise.
+type Admin struct {
+	Answer   *answer.Adapter
+	Registry *provisioning.Registry
+	Board    *Board
+	Sessions *Sessions
+	Links    *SignInLinks
+	Kernels  *kernel.Store
+	// Site is the appliance as a node sees it; see http.Boot.
+	Site func(local netip.Addr) ipxe.Site
+	// Assignment tells what a MAC address would get now; it changes nothing.
+	Assignment func(context.Context, provisioning.MAC) (provisioning.Assignment, error)
+	// Guard refuses those who have tried too many bad tokens, and counts those who
+	// try one.
+	Guard func(Authenticate) Authenticate
+	// Vendor names the maker of a network card; nil: nobody can.
+	Vendor func(provisioning.MAC) string
+	Now    func() time.Time
+}
+
+// adminHandler answers a request of somebody who is signed in.
+type adminHandler func(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error
+
+// Routes adds /admin and all below it to r.
+func (a *Admin) Routes(r *mux.Router) {
+	open := func(method, path, name string, h answer.Handler) {
+		methods := []string{method}
+		if method == http.MethodGet {
+			methods = append(methods, http.MethodHead)
+		}
+		r.Handle(path, a.Answer.Handle(name, failure, sameOrigin(h))).Methods(methods...)
+	}
+	get := func(path, name string, h adminHandler) { open(http.MethodGet, path, name, a.signedIn(h)) }
+	post := func(path, name string, h adminHandler) { open(http.MethodPost, path, name, a.signedIn(h)) }
+
+	open(http.MethodGet, SignInPath, "page sign in", a.signInPage)
+	open(http.MethodPost, SignInPath, "sign in", a.signIn)
+	open(http.MethodPost, "/admin/signout", "sign out", a.signOut)
+
+	get("/admin", "page board", a.board)
+	get("/admin/board/rows", "board rows", a.boardRows)
+	get("/admin/discovered", "page discovered", a.discovered)
+	post("/admin/discovered", "claim", a.claim)
+	get("/admin/nodes", "page nodes", a.nodes)
+	post("/admin/nodes", "add node", a.addNode)
+	get("/admin/nodes.csv", "nodes csv", a.nodesCSV)
+	post("/admin/nodes/selected", "change nodes", a.changeNodes)
+	get("/admin/nodes/import", "page import", a.importPage)
+	post("/admin/nodes/import", "import nodes", a.importNodes)
+	get("/admin/nodes/{mac}", "page node", a.node)
+	post("/admin/nodes/{mac}", "change node", a.changeNode)
+	post("/admin/nodes/{mac}/remove", "remove node", a.removeNode)
+	get("/admin/farmers", "page farmers", a.farmers)
+	post("/admin/farmers", "add farmer", a.addFarmer)
+	post("/admin/farmers/{id}/remove", "remove farmer", a.removeFarmer)
+	get("/admin/kernels", "page kernels", a.kernels)
+	post("/admin/kernels", "upload kernel", a.uploadKernel)
+	post("/admin/kernels/point", "point run mode", a.pointRunMode)
+	post("/admin/kernels/remove", "remove kernel", a.removeKernel)
+	get("/admin/tokens", "page tokens", a.tokens)
+	post("/admin/tokens", "add token", a.addToken)
+	post("/admin/tokens/{id}/remove", "remove token", a.removeToken)
+	get("/admin/history", "page history", a.history)
+}
+
+// sameOrigin refuses forms that a page of another site sends.
+func sameOrigin(next answer.Handler) answer.Handler {
+	protection := http.NewCrossOriginProtection()
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if err := protection.Check(r); err != nil {
+			return provisioning.Errorf(provisioning.Forbidden, "refused: this came from a page of another site")
+		}
+		return next(w, r)
+	}
+}
+
+// maxForm is the longest form that is read, in bytes; files are not read as forms.
+const maxForm = 8 << 20
+
+// signedIn lets in who is signed in, and leads everybody else to the sign-in page
+// and back.
+func (a *Admin) signedIn(next adminHandler) answer.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		by, err := a.Sessions.Authenticate(r)
+		if err == ErrNoSession {
+			back := "/admin"
+			if r.Method == http.MethodGet {
+				back = r.URL.RequestURI()
+			}
+			seeOther(w, r, SignInPath+"?"+url.Values{"to": {back}}.Encode())
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return next(w, r, by)
+	}
+}
+
+// adminsOnly refuses a page to farmers that the registry would not.
+func adminsOnly(by provisioning.Actor) error {
+	if by.Role != provisioning.RoleAdmin {
+		return provisioning.Errorf(provisioning.Forbidden, "this page is for admins")
+	}
+	return nil
+}
+
+// seeOther answers a form with the page to look at next (RFC 9110 section 15.4.4).
+func seeOther(w http.ResponseWriter, r *http.Request, to string) {
+	w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(w, r, to, http.StatusSeeOther)
+}
+
+// done leads to a page that says what a form did.
+func done(w http.ResponseWriter, r *http.Request, page, what string) error {
+	seeOther(w, r, page+"?"+url.Values{"done": {what}}.Encode())
+	return nil
+}
+
+// adminFrame is the frame of an admin page. here names the entry of the second
+// navigation that it belongs to.
+func adminFrame(r *http.Request, by provisioning.Actor, here string) frame {
+	return frame{Section: "admin", Here: here, Actor: &by, Done: whatWasDone[r.URL.Query().Get("done")]}
+}
+
+// readForm reads a form that was sent.
+func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		return form{}, provisioning.Errorf(provisioning.Invalid, "this form cannot be read: it is too long, or broke off")
+	}
+	return newForm(r.PostForm), nil
+}
+
+// Door stands on plain HTTP where [Admin] is on TLS, and leads there.
+type Door struct {
+	Answer *answer.Adapter
+	// AdminURL is where the admin pages are, "https://host[:port]", as reached at
+	// that address of ours.
+	AdminURL func(local netip.Addr) string
+}
+
+// doorPage says where the admin pages are.
+type doorPage struct {
+	frame
+	URL string
+}
+
+// Routes adds /admin and all below it to r.
+func (d Door) Routes(r *mux.Router) {
+	h := d.Answer.Handle("page door", failure, func(w http.ResponseWriter, r *http.Request) error {
+		return render(w, http.StatusOK, "door", doorPage{frame{Section: "admin"}, d.AdminURL(answer.LocalOf(r)) + "/admin"})
+	})
+	r.Handle("/admin", h).Methods(http.MethodGet, http.MethodHead)
+	r.Handle("/admin/{rest:.*}", h).Methods(http.MethodGet, http.MethodHead)
+}

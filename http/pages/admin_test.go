@@ -1,0 +1,517 @@
+package pages_test
+
+import (
+	"bytes"
+	"html"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	apphttp "farmboot/http"
+	"farmboot/http/pages"
+	"farmboot/provisioning"
+)
+
+// adminPages are those that somebody who is signed in may look at.
+var adminPages = []string{
+	"/admin", "/admin?state=attention&q=rack", "/admin/discovered", "/admin/nodes", "/admin/nodes?q=52:54&runmode=prod",
+	"/admin/nodes/import", "/admin/nodes/52:54:00:00:00:01", "/admin/nodes/52-54-00-00-00-99",
+	"/admin/farmers", "/admin/kernels", "/admin/tokens", "/admin/history",
+}
+
+// adminsOnly are those that a farmer may not.
+var adminsOnly = []string{"/admin/farmers", "/admin/kernels", "/admin/tokens", "/admin/history"}
+
+func TestAdminPages(t *testing.T) {
+	b := newAdminBench(t)
+	b.write(t, "net/prod.efi", "MZ")
+	b.add(t, provisioning.Node{MAC: macOf(1), Name: "rack-1", Farmer: 5, RunMode: "prod"})
+	b.play(t, bootOf(macOf(1), b.now.Now().Add(-time.Minute), 8)...)
+	for _, target := range adminPages {
+		r, page := b.look(t, target)
+		if r.StatusCode != 200 {
+			t.Errorf("%s: status %d: %s", target, r.StatusCode, page)
+		}
+		checkPage(t, r.Header.Get("Content-Security-Policy"), page)
+		if r, _ := b.lookAs(t, nil, target); r.StatusCode != 303 || !strings.HasPrefix(r.Header.Get("Location"), "/admin/signin?to=") {
+			t.Errorf("%s without signing in: %d to %q", target, r.StatusCode, r.Header.Get("Location"))
+		}
+	}
+}
+
+func TestFarmerSeesHisOwnOnly(t *testing.T) {
+	b := newAdminBench(t)
+	b.add(t, provisioning.Node{MAC: macOf(1), Name: "his", Farmer: 5, RunMode: "prod"})
+	b.add(t, provisioning.Node{MAC: macOf(2), Name: "another", Farmer: 6, RunMode: "prod"})
+	b.play(t, bootOf(macOf(1), b.now.Now(), 3)...)
+	b.play(t, bootOf(macOf(2), b.now.Now(), 3)...)
+	b.play(t, bootOf(macOf(3), b.now.Now(), 3)...)
+	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.RoleFarmer, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	his := b.signIn(t, token)
+	for _, target := range []string{"/admin", "/admin/nodes", "/admin/nodes.csv", "/admin/board/rows?mac=" + macOf(1).String() + "&mac=" + macOf(2).String()} {
+		r, page := b.lookAs(t, his, target)
+		if r.StatusCode != 200 || !strings.Contains(page, macOf(1).String()) || strings.Contains(page, macOf(2).String()) || strings.Contains(page, macOf(3).String()) {
+			t.Errorf("%s: %d %s", target, r.StatusCode, page)
+		}
+	}
+	for _, target := range append([]string{"/admin/nodes/" + macOf(2).String()}, adminsOnly...) {
+		if r, page := b.lookAs(t, his, target); r.StatusCode != 403 {
+			t.Errorf("%s: %d %s", target, r.StatusCode, page)
+		}
+	}
+	for target, v := range map[string]url.Values{
+		"/admin/nodes/" + macOf(2).String() + "/remove": nil,
+		"/admin/nodes/selected":                         {"mac": {macOf(2).String()}, "runmode": {"test"}},
+		"/admin/farmers":                                {"id": {"9"}},
+		"/admin/tokens":                                 {"role": {"admin"}},
+		"/admin/kernels/point":                          {"runmode": {"prod"}, "kernel": {"zos.efi"}},
+		"/admin/kernels/remove":                         {"kernel": {"zos.efi"}},
+		"/admin/kernels":                                nil,
+		"/admin/discovered":                             {"machine": {macOf(3).String()}, "runmode": {"prod"}},
+	} {
+		if r, page := b.post(t, his, target, v); r.StatusCode != 403 && r.StatusCode != 400 {
+			t.Errorf("%s: %d %s", target, r.StatusCode, page)
+		}
+	}
+	nodes, err := b.Registry.Nodes(t.Context(), root, provisioning.NodeQuery{})
+	if err != nil || len(nodes) != 2 || nodes[1].RunMode != "prod" {
+		t.Errorf("he changed %+v, %v", nodes, err)
+	}
+}
+
+func TestHostileNames(t *testing.T) {
+	b := newAdminBench(t)
+	const hostile = `"><script>alert(1)</script><img src=x onerror=alert(1)>`
+	b.add(t, provisioning.Node{MAC: macOf(1), Name: hostile, Farmer: 5, RunMode: "prod", Args: `a="<script>alert(2)</script>"`})
+	if err := b.Registry.AddFarmer(t.Context(), root, provisioning.Farmer{ID: 5, Name: hostile}); err != nil {
+		t.Fatal(err)
+	}
+	boot := bootOf(macOf(1), b.now.Now(), 8)
+	for i := range boot {
+		boot[i].Detail = hostile
+		boot[i].Machine = provisioning.Machine{Arch: hostile, Firmware: hostile, UUID: hostile}
+	}
+	b.play(t, boot...)
+	boot = bootOf(macOf(2), b.now.Now(), 1)
+	boot[0].Machine, boot[0].Detail = provisioning.Machine{Arch: hostile, Firmware: hostile, UUID: hostile}, hostile
+	b.play(t, boot...)
+	for _, target := range append(adminPages, "/admin/board/rows?mac="+macOf(1).String(), "/admin/nodes?q="+url.QueryEscape(hostile), "/admin?q="+url.QueryEscape(hostile)) {
+		if _, page := b.look(t, target); strings.Contains(page, "<script>alert") || strings.Contains(page, "<img src=x") {
+			t.Errorf("%s is not escaped", target)
+		}
+	}
+}
+
+// TestWrongInput fills in every form wrongly: the page comes again, says what is
+// wrong beside the field, and has what was typed.
+func TestWrongInput(t *testing.T) {
+	b := newAdminBench(t)
+	b.write(t, "zos.efi", "MZ")
+	b.add(t, provisioning.Node{MAC: macOf(1), Farmer: 5, RunMode: "prod"})
+	mac := macOf(1).String()
+	for _, tt := range []struct {
+		name, target string
+		values       url.Values
+		field        string // "": the form as a whole
+		says         string
+	}{
+		{"no MAC", "/admin/nodes", url.Values{"mac": {""}, "runmode": {"prod"}}, "mac", "bad MAC address"},
+		{"bad MAC", "/admin/nodes", url.Values{"mac": {"52:54:zz"}, "runmode": {"prod"}}, "mac", "bad MAC address"},
+		{"known MAC", "/admin/nodes", url.Values{"mac": {mac}, "runmode": {"prod"}}, "mac", "registered already"},
+		{"bad farmer", "/admin/nodes", url.Values{"mac": {"525400000002"}, "farmer": {"4294967296"}}, "farmer", "from 1 to 4294967295"},
+		{"bad run mode", "/admin/nodes", url.Values{"mac": {"525400000002"}, "runmode": {"moon"}}, "runmode", "unknown run mode"},
+		{"bad args", "/admin/nodes", url.Values{"mac": {"525400000002"}, "args": {`a="`}}, "args", "unbalanced quotes"},
+		{"bad kernel", "/admin/nodes", url.Values{"mac": {"525400000002"}, "kernel": {"../x"}}, "kernel", "choose one from the list"},
+		{"long name", "/admin/nodes", url.Values{"mac": {"525400000002"}, "name": {strings.Repeat("n", 300)}}, "", "bad name"},
+		{"node: bad args", "/admin/nodes/" + mac, url.Values{"args": {"runmode=test"}, "runmode": {"prod"}}, "args", "a second"},
+		{"node: bad farmer", "/admin/nodes/" + mac, url.Values{"farmer": {"x"}, "runmode": {"prod"}}, "farmer", "from 1 to 4294967295"},
+		{"node: long args", "/admin/nodes/" + mac, url.Values{"args": {strings.Repeat("a", 2000)}, "runmode": {"prod"}}, "", "at most 1900"},
+		{"selected: none", "/admin/nodes/selected", url.Values{"runmode": {"test"}}, "", "no node is selected"},
+		{"selected: nothing", "/admin/nodes/selected", url.Values{"mac": {mac}}, "", "nothing to change"},
+		{"selected: bad farmer", "/admin/nodes/selected", url.Values{"mac": {mac}, "farmer": {"-1"}}, "p-farmer", "from 1 to 4294967295"},
+		{"selected: bad args", "/admin/nodes/selected", url.Values{"mac": {mac}, "args": {"${x}"}}, "p-args", "expanded by iPXE"},
+		{"selected: bad kernel", "/admin/nodes/selected", url.Values{"mac": {mac}, "kernel": {"none.efi"}}, "", "missing kernel"},
+		{"selected: remove none", "/admin/nodes/selected", url.Values{"action": {"remove"}}, "", "no node is selected"},
+		{"import: nothing", "/admin/nodes/import", url.Values{"list": {" "}}, "list", "paste a list"},
+		{"import: bad column", "/admin/nodes/import", url.Values{"list": {"mac,colour\n"}}, "list", "unknown column"},
+		{"import: bad line", "/admin/nodes/import", url.Values{"list": {"525400000007\nnonsense"}, "action": {"import"}}, "", "1 refused"},
+		{"import: known", "/admin/nodes/import", url.Values{"list": {mac}, "action": {"import"}}, "", "registered already"},
+		{"claim: nothing", "/admin/discovered", url.Values{"runmode": {"prod"}}, "machine", "six characters"},
+		{"claim: bad code", "/admin/discovered", url.Values{"machine": {"00"}, "runmode": {"prod"}}, "machine", "six characters"},
+		{"claim: unknown code", "/admin/discovered", url.Values{"machine": {"K7X-9AC"}, "runmode": {"prod"}}, "machine", ""},
+		{"claim: unseen MAC", "/admin/discovered", url.Values{"machine": {"525400000055"}, "runmode": {"prod"}}, "machine", ""},
+		{"farmer: none", "/admin/farmers", url.Values{}, "id", "from 1 to 4294967295"},
+		{"farmer: zero", "/admin/farmers", url.Values{"id": {"0"}}, "id", "from 1 to 4294967295"},
+		{"farmer: long name", "/admin/farmers", url.Values{"id": {"8"}, "name": {strings.Repeat("n", 300)}}, "name", "bad name"},
+		{"farmer: with nodes", "/admin/farmers/5/remove", nil, "", "still has nodes"},
+		{"kernel: point at nothing", "/admin/kernels/point", url.Values{"runmode": {"prod"}, "kernel": {""}}, "", "bad kernel name"},
+		{"kernel: point nowhere", "/admin/kernels/point", url.Values{"runmode": {"../x"}, "kernel": {"zos.efi"}}, "", "unknown run mode"},
+		{"kernel: remove nothing", "/admin/kernels/remove", url.Values{"kernel": {"none.efi"}}, "", "missing kernel"},
+		{"kernel: no upload", "/admin/kernels", url.Values{}, "file", "not an upload"},
+		{"token: no role", "/admin/tokens", url.Values{"role": {"king"}}, "", "choose one from the list"},
+		{"token: no farmer", "/admin/tokens", url.Values{"role": {"farmer"}}, "farmer", "needs the farmer"},
+		{"token: bad farmer", "/admin/tokens", url.Values{"role": {"farmer"}, "farmer": {"1e3"}}, "farmer", "from 1 to 4294967295"},
+		{"token: admin's farmer", "/admin/tokens", url.Values{"role": {"admin"}, "farmer": {"5"}}, "farmer", "not one farmer's"},
+		{"token: unknown", "/admin/tokens/NONE/remove", nil, "", ""},
+		{"sign in: nothing", "/admin/signin", url.Values{"token": {""}}, "token", "paste your token"},
+		{"sign in: nonsense", "/admin/signin", url.Values{"token": {"farmboot_x_y"}}, "token", "not a valid token"},
+		{"sign in: bad link", "/admin/signin", url.Values{"code": {"XYZ"}}, "token", "has been used or has expired"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r, page := b.send(t, tt.target, tt.values)
+			if r.StatusCode < 400 || r.StatusCode >= 500 {
+				t.Fatalf("status %d to %q", r.StatusCode, r.Header.Get("Location"))
+			}
+			checkPage(t, r.Header.Get("Content-Security-Policy"), page)
+			said := html.UnescapeString(page)
+			if !strings.Contains(said, tt.says) {
+				t.Errorf("it does not say %q: %s", tt.says, page)
+			}
+			if tt.field != "" {
+				_, after, found := strings.Cut(page, `id="`+tt.field+`-error"`)
+				line, _, _ := strings.Cut(after, "</p>")
+				if text := html.UnescapeString(line); !found || !strings.Contains(text, tt.says) || strings.HasSuffix(text, ">") {
+					t.Errorf("beside %s stands %q", tt.field, text)
+				}
+			}
+			for field, v := range tt.values {
+				if s := v[0]; s != "" && field != "token" && field != "code" && field != "action" && field != "role" && len(s) < 30 && tt.field == field && field != "runmode" && field != "kernel" && !strings.Contains(said, s) {
+					t.Errorf("what was typed into %s is gone", field)
+				}
+			}
+		})
+	}
+	nodes, err := b.Registry.Nodes(t.Context(), root, provisioning.NodeQuery{})
+	if err != nil || len(nodes) != 1 || nodes[0].RunMode != "prod" || nodes[0].Farmer != 5 || nodes[0].Args != "" {
+		t.Errorf("nodes %+v, %v", nodes, err)
+	}
+}
+
+func TestNodesByForms(t *testing.T) {
+	b := newAdminBench(t)
+	b.write(t, "zos.efi", "MZ")
+	follow := func(r *http.Response, page, says string) {
+		t.Helper()
+		to := r.Header.Get("Location")
+		if r.StatusCode != 303 {
+			t.Fatalf("status %d: %s", r.StatusCode, page)
+		}
+		if _, page := b.look(t, to); !strings.Contains(page, says) {
+			t.Fatalf("%s does not say %q: %s", to, says, page)
+		}
+	}
+	all := func() []provisioning.Node {
+		t.Helper()
+		nodes, err := b.Registry.Nodes(t.Context(), root, provisioning.NodeQuery{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range nodes {
+			nodes[i].Created, nodes[i].Updated = time.Time{}, time.Time{}
+		}
+		return nodes
+	}
+	r, page := b.send(t, "/admin/nodes", url.Values{"mac": {"5254.0000.0001"}, "farmer": {"5"}, "runmode": {"test"}, "kernel": {"zos.efi"}, "args": {"console=ttyS0"}, "name": {"one"}})
+	follow(r, page, "Node registered")
+	r, page = b.send(t, "/admin/nodes/import", url.Values{"list": {"52:54:00:00:00:02, 525400000003\n52-54-00-00-00-04"}, "farmer": {"6"}, "action": {"import"}})
+	follow(r, page, "Imported")
+	r, page = b.send(t, "/admin/nodes/selected", url.Values{"mac": {"52:54:00:00:00:02", "52:54:00:00:00:03"}, "runmode": {"dev"}, "args": {"zos-debug"}, "action": {"change"}})
+	follow(r, page, "all selected")
+	r, page = b.send(t, "/admin/nodes/selected?farmer=6", url.Values{"all": {"1"}, "args-none": {"1"}, "kernel": {"zos.efi"}, "action": {"change"}})
+	follow(r, page, "all selected")
+	r, page = b.send(t, "/admin/nodes/selected", url.Values{"mac": {"52:54:00:00:00:01"}, "farmer": {"0"}, "kernel": {"-"}, "action": {"change"}})
+	follow(r, page, "all selected")
+	r, page = b.send(t, "/admin/nodes/52:54:00:00:00:04", url.Values{"farmer": {"7"}, "runmode": {"qa"}, "name": {"four"}})
+	follow(r, page, "Saved")
+	r, page = b.send(t, "/admin/nodes/52:54:00:00:00:03/remove", nil)
+	follow(r, page, "Node removed")
+	want := []provisioning.Node{
+		{MAC: macOf(1), RunMode: "test", Args: "console=ttyS0", Name: "one"},
+		{MAC: macOf(2), Farmer: 6, RunMode: "dev", Kernel: "zos.efi"},
+		{MAC: macOf(4), Farmer: 7, RunMode: "qa", Name: "four"},
+	}
+	if diff := cmp.Diff(want, all()); diff != "" {
+		t.Errorf("nodes (-want +got):\n%s", diff)
+	}
+	_, csv := b.look(t, "/admin/nodes.csv?runmode=dev")
+	if csv != "mac,farmer,runmode,args,kernel,name\n52:54:00:00:00:02,6,dev,,zos.efi,\n" {
+		t.Errorf("csv %q", csv)
+	}
+	// What goes out comes in again, changed.
+	_, csv = b.look(t, "/admin/nodes.csv")
+	r, page = b.importFile(t, strings.ReplaceAll(csv, "four", "renamed"))
+	follow(r, page, "Imported")
+	if got := all()[2].Name; got != "renamed" {
+		t.Errorf("name %q", got)
+	}
+	_, page = b.send(t, "/admin/nodes/import", url.Values{"list": {"525400000099"}, "action": {"check"}})
+	if !strings.Contains(page, "1 added, 0 updated") || len(all()) != 3 {
+		t.Errorf("a check only: %s", page)
+	}
+	r, page = b.send(t, "/admin/nodes/selected", url.Values{"all": {"1"}, "action": {"remove"}})
+	follow(r, page, "are removed")
+	if n := all(); len(n) != 0 {
+		t.Errorf("left %v", n)
+	}
+	if _, page := b.look(t, "/admin/history"); !strings.Contains(page, "node set") || !strings.Contains(page, "<del>test</del>") && !strings.Contains(page, "<ins>dev</ins>") {
+		t.Errorf("history: %s", page)
+	}
+}
+
+// importFile sends a file to the import form.
+func (b *adminBench) importFile(t testing.TB, text string) (*http.Response, string) {
+	t.Helper()
+	return b.upload(t, "/admin/nodes/import", "nodes.csv", text, "update", "1", "action", "import")
+}
+
+// upload sends a form with a file behind its fields.
+func (b *adminBench) upload(t testing.TB, target, name, content string, fields ...string) (*http.Response, string) {
+	t.Helper()
+	var body bytes.Buffer
+	m := multipart.NewWriter(&body)
+	for i := 0; i < len(fields); i += 2 {
+		_ = m.WriteField(fields[i], fields[i+1])
+	}
+	part, _ := m.CreateFormFile("file", name)
+	_, _ = part.Write([]byte(content))
+	_ = m.Close()
+	req := httptest.NewRequest("POST", "https://appliance.example"+target, &body)
+	req.AddCookie(b.cookie)
+	return do(t, b.plane, req, "Content-Type", m.FormDataContentType())
+}
+
+func TestKernelForms(t *testing.T) {
+	b := newAdminBench(t)
+	for _, tt := range []struct {
+		name, file, content string
+		fields              []string
+		status              int
+		says                string
+	}{
+		{"as it is called", "zos.efi", "MZ one", nil, 303, ""},
+		{"named, and booted", "x", "MZ two", []string{"name", "zos2.efi", "runmode", "prod"}, 303, ""},
+		{"no kernel", "zos.txt", "hello", nil, 400, "not a kernel"},
+		{"bad name", "zos.efi", "MZ", []string{"name", "../zos"}, 400, "bad kernel name"},
+		{"bad run mode", "zos3.efi", "MZ", []string{"runmode", "moon"}, 400, "unknown run mode"},
+		{"no file", "", "", nil, 400, "choose a file"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r, page := b.upload(t, "/admin/kernels", tt.file, tt.content, tt.fields...)
+			if r.StatusCode != tt.status || !strings.Contains(html.UnescapeString(page), tt.says) {
+				t.Errorf("status %d: %s", r.StatusCode, page)
+			}
+		})
+	}
+	if r, page := b.send(t, "/admin/kernels/point", url.Values{"runmode": {"test"}, "kernel": {"zos.efi"}}); r.StatusCode != 303 {
+		t.Errorf("point: %d %s", r.StatusCode, page)
+	}
+	if r, page := b.send(t, "/admin/kernels/remove", url.Values{"kernel": {"zos.efi"}}); r.StatusCode != 409 || !strings.Contains(page, "in use") {
+		t.Errorf("remove what is in use: %d %s", r.StatusCode, page)
+	}
+	if r, page := b.send(t, "/admin/kernels/point", url.Values{"runmode": {"test"}, "kernel": {"zos2.efi"}}); r.StatusCode != 303 {
+		t.Errorf("point: %d %s", r.StatusCode, page)
+	}
+	if r, page := b.send(t, "/admin/kernels/remove", url.Values{"kernel": {"zos.efi"}}); r.StatusCode != 303 {
+		t.Errorf("remove: %d %s", r.StatusCode, page)
+	}
+	list, err := b.Pages.Kernels.List()
+	if err != nil || len(list) != 1 || list[0].Name != "zos2.efi" || len(list[0].RunModes) != 2 {
+		t.Errorf("left %+v, %v", list, err)
+	}
+}
+
+func TestClaimByForm(t *testing.T) {
+	b := newAdminBench(t)
+	b.play(t, bootOf(macOf(1), b.now.Now(), 3)...)
+	b.play(t, bootOf(macOf(2), b.now.Now(), 3)...)
+	found, err := b.Registry.Discovered(t.Context(), root, 0)
+	if err != nil || len(found) != 2 {
+		t.Fatalf("discovered %v, %v", found, err)
+	}
+	if _, page := b.look(t, "/admin/discovered"); !strings.Contains(page, found[0].Code) || !strings.Contains(page, "Acme &amp; Sons") {
+		t.Errorf("discovered: %s", page)
+	}
+	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.RoleFarmer, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, page := b.post(t, b.signIn(t, token), "/admin/discovered", url.Values{"machine": {strings.ToLower(found[0].Code)}, "runmode": {"prod"}, "name": {"mine"}})
+	if r.StatusCode != 303 {
+		t.Fatalf("by code: %d %s", r.StatusCode, page)
+	}
+	if r, page := b.send(t, "/admin/discovered", url.Values{"machine": {found[1].MAC.String()}, "farmer": {"6"}, "runmode": {"test"}}); r.StatusCode != 303 {
+		t.Fatalf("by MAC address: %d %s", r.StatusCode, page)
+	}
+	n, err := b.Registry.Node(t.Context(), root, found[0].MAC)
+	if err != nil || n.Farmer != 5 || n.Name != "mine" {
+		t.Errorf("claimed %+v, %v", n, err)
+	}
+}
+
+func TestTokenIsShownOnce(t *testing.T) {
+	b := newAdminBench(t)
+	r, page := b.send(t, "/admin/tokens", url.Values{"role": {"farmer"}, "farmer": {"5"}})
+	_, rest, _ := strings.Cut(page, "farmboot_")
+	secret, _, _ := strings.Cut("farmboot_"+rest, "<")
+	if r.StatusCode != 200 || r.Header.Get("Cache-Control") != "no-store" {
+		t.Fatalf("%d %v", r.StatusCode, r.Header)
+	}
+	if by, err := b.Registry.Authenticate(t.Context(), secret, "test"); err != nil || by.Farmer != 5 {
+		t.Errorf("secret %q: %+v, %v", secret, by, err)
+	}
+	if _, page := b.look(t, "/admin/tokens"); strings.Contains(page, secret) {
+		t.Error("the secret is shown again")
+	}
+}
+
+func TestSessions(t *testing.T) {
+	b := newAdminBench(t)
+	in := func(c *http.Cookie) bool { r, _ := b.lookAs(t, c, "/admin"); return r.StatusCode == 200 }
+	t.Run("cookie", func(t *testing.T) {
+		c := b.signIn(t, b.token)
+		if !c.HttpOnly || !c.Secure || c.SameSite != http.SameSiteStrictMode || c.Path != "/" || c.Domain != "" || strings.Contains(c.Value, b.token) {
+			t.Errorf("cookie %+v", c)
+		}
+	})
+	t.Run("sign out", func(t *testing.T) {
+		c := b.signIn(t, b.token)
+		if r, _ := b.post(t, c, "/admin/signout", nil); r.StatusCode != 303 || in(c) {
+			t.Errorf("status %d, still in: %t", r.StatusCode, in(c))
+		}
+	})
+	t.Run("forged", func(t *testing.T) {
+		if in(&http.Cookie{Name: b.cookie.Name, Value: "A" + b.cookie.Value[1:]}) || in(&http.Cookie{Name: b.cookie.Name, Value: ""}) {
+			t.Error("a forged cookie lets in")
+		}
+	})
+	t.Run("token revoked", func(t *testing.T) {
+		token, secret, err := b.Registry.AddToken(t.Context(), root, provisioning.RoleAdmin, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := b.signIn(t, secret)
+		if r, page := b.send(t, "/admin/tokens/"+token.ID+"/remove", nil); r.StatusCode != 303 {
+			t.Fatalf("revoke: %d %s", r.StatusCode, page)
+		}
+		if in(c) {
+			t.Error("its session goes on")
+		}
+	})
+	t.Run("bounded", func(t *testing.T) {
+		first := b.signIn(t, b.token)
+		b.now.advance(time.Second)
+		for range 1001 {
+			b.signIn(t, b.token)
+		}
+		if in(first) {
+			t.Error("the oldest of more than a thousand sessions goes on")
+		}
+	})
+	t.Run("expiry", func(t *testing.T) {
+		c := b.signIn(t, b.token)
+		for range 3 {
+			b.now.advance(11 * time.Hour)
+			if !in(c) {
+				t.Fatal("a session in use ended")
+			}
+		}
+		b.now.advance(13 * time.Hour)
+		if in(c) {
+			t.Error("an idle session goes on")
+		}
+	})
+	t.Run("way back", func(t *testing.T) {
+		for to, want := range map[string]string{
+			"/admin/nodes?q=x": "/admin/nodes?q=x", "/admin": "/admin", "": "/admin", "https://evil.example": "/admin", "//evil.example": "/admin", "/admin/signin": "/admin", "/other": "/admin",
+		} {
+			r, _ := b.post(t, nil, "/admin/signin", url.Values{"token": {b.token}, "to": {to}})
+			if got := r.Header.Get("Location"); got != want {
+				t.Errorf("from %q to %q, want %q", to, got, want)
+			}
+		}
+	})
+}
+
+func TestSignInLink(t *testing.T) {
+	b := newAdminBench(t)
+	use := func(link string) *http.Response {
+		_, code, _ := strings.Cut(link, "code=")
+		r, _ := b.post(t, nil, "/admin/signin", url.Values{"code": {code}})
+		return r
+	}
+	link := b.Links.New()
+	if r, page := b.lookAs(t, nil, link); r.StatusCode != 200 || !strings.Contains(page, "Sign in as admin") {
+		t.Fatalf("%d %s", r.StatusCode, page)
+	}
+	r := use(link)
+	if r.StatusCode != 303 || len(r.Cookies()) != 1 {
+		t.Fatalf("first use: %d", r.StatusCode)
+	}
+	if r, _ := b.lookAs(t, r.Cookies()[0], "/admin/tokens"); r.StatusCode != 200 {
+		t.Errorf("tokens: %d", r.StatusCode)
+	}
+	if r := use(link); r.StatusCode != 401 || len(r.Cookies()) != 0 {
+		t.Errorf("second use: %d", r.StatusCode)
+	}
+	late := b.Links.New()
+	b.now.advance(25 * time.Hour)
+	if r := use(late); r.StatusCode != 401 {
+		t.Errorf("a day later: %d", r.StatusCode)
+	}
+	links := []string{}
+	for range 30 {
+		links = append(links, b.Links.New())
+	}
+	if r := use(links[29]); r.StatusCode != 303 {
+		t.Errorf("the newest of many: %d", r.StatusCode)
+	}
+}
+
+func TestCrossOriginWritesAreRefused(t *testing.T) {
+	b := newAdminBench(t)
+	for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"}} {
+		for _, target := range []string{"/admin/signin", "/admin/signout", "/admin/nodes", "/admin/tokens", "/admin/kernels"} {
+			req := httptest.NewRequest("POST", "https://appliance.example"+target, strings.NewReader("mac=525400000001&role=admin"))
+			req.AddCookie(b.cookie)
+			r, page := do(t, b.plane, req, append(header, "Content-Type", "application/x-www-form-urlencoded")...)
+			if r.StatusCode != 403 {
+				t.Errorf("%s with %v: %d %s", target, header, r.StatusCode, page)
+			}
+		}
+	}
+}
+
+func TestSignInIsGuarded(t *testing.T) {
+	b := newAdminBench(t)
+	b.Guard = func(pages.Authenticate) pages.Authenticate {
+		return func(*http.Request) (provisioning.Actor, error) {
+			return provisioning.Actor{}, provisioning.Errorf(provisioning.Unauthorized, "too many bad credentials from your address: wait some seconds")
+		}
+	}
+	r, page := b.post(t, nil, "/admin/signin", url.Values{"token": {b.token}})
+	if r.StatusCode != 401 || !strings.Contains(page, "too many bad credentials") || len(r.Cookies()) != 0 {
+		t.Errorf("%d %s", r.StatusCode, page)
+	}
+}
+
+func TestDoor(t *testing.T) {
+	b := newBench(t)
+	door := pages.Door{Answer: b.Pages.Answer, AdminURL: func(netip.Addr) string { return "https://192.0.2.1" }}
+	for _, target := range []string{"/admin", "/admin/", "/admin/nodes/52:54:00:00:00:01", "/admin/signin?code=X"} {
+		r, page := do(t, apphttp.Plane(door, &b.Pages), httptest.NewRequest("GET", "http://evil.example"+target, nil))
+		if r.StatusCode != 200 || !strings.Contains(page, `href="https://192.0.2.1/admin"`) {
+			t.Errorf("%s: %d %s", target, r.StatusCode, page)
+		}
+		checkPage(t, r.Header.Get("Content-Security-Policy"), strings.ReplaceAll(page, `href="https://192.0.2.1/admin"`, ""))
+	}
+}

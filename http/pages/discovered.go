@@ -1,0 +1,94 @@
+package pages
+
+import (
+	"net/http"
+	"net/url"
+
+	"farmboot/http/answer"
+	"farmboot/provisioning"
+)
+
+// discoveredShown is how many machines a page lists.
+const discoveredShown = 200
+
+// discoveredPage is /admin/discovered.
+type discoveredPage struct {
+	frame
+	form     // of the claim
+	Problem  string
+	Machines []provisioning.Discovered
+	Pager    pager
+	Networks []choice
+	Kernels  []choice
+	Farmer   provisioning.FarmerID // whose node it becomes; 0: as the form says
+	ByCode   bool                  // machines are claimed by the code on their screens only
+}
+
+func (a *Admin) discovered(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	f := newForm(url.Values{})
+	if mac, err := provisioning.ParseMAC(r.URL.Query().Get("claim")); err == nil {
+		f.Set("machine", mac.String())
+	}
+	return a.showDiscovered(w, r, by, http.StatusOK, discoveredPage{form: f})
+}
+
+func (a *Admin) showDiscovered(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, page discoveredPage) (err error) {
+	page.frame = adminFrame(r, by, "discovered")
+	if by.Role == provisioning.RoleFarmer {
+		page.Farmer, page.ByCode = by.Farmer, true
+	} else {
+		all, err := a.Registry.Discovered(r.Context(), by, 0)
+		if err != nil {
+			return err
+		}
+		page.Pager, page.Machines = paged(r.URL, all, discoveredShown)
+		for i, d := range page.Machines {
+			page.Machines[i].Vendor = a.vendor(d.MAC)
+		}
+	}
+	if page.Networks, page.Kernels, err = a.nodeChoices(r); err != nil {
+		return err
+	}
+	return render(w, status, "discovered", page)
+}
+
+// claim registers a machine, by its MAC address or by the code on its screen.
+func (a *Admin) claim(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	f, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	n, err := a.readNode(r, f)
+	if err != nil {
+		return err
+	}
+	page := discoveredPage{form: f}
+	// It is one field: what has twelve digits is a MAC address, all else a code.
+	mac, noMAC := provisioning.ParseMAC(f.Get("machine"))
+	if _, noCode := provisioning.ParseCode(f.Get("machine")); noMAC != nil && noCode != nil {
+		f.Errors["machine"] = badMachine
+	}
+	if len(f.Errors) > 0 {
+		return a.showDiscovered(w, r, by, http.StatusBadRequest, page)
+	}
+	var claimed provisioning.Node
+	if noMAC == nil {
+		claimed, err = a.Registry.ClaimMAC(r.Context(), by, mac, n.patch())
+	} else {
+		claimed, err = a.Registry.ClaimByCode(r.Context(), by, f.Get("machine"), n.patch())
+	}
+	if err == nil {
+		return done(w, r, "/admin/nodes/"+claimed.MAC.String(), "node-claimed")
+	}
+	message, ok := notice(err)
+	if !ok {
+		return err
+	}
+	code := provisioning.ErrorCode(err)
+	if code == provisioning.NotFound || code == provisioning.Conflict {
+		f.Errors["machine"] = message
+	} else {
+		page.Problem = message
+	}
+	return a.showDiscovered(w, r, by, answer.StatusOf(code), page)
+}

@@ -1,0 +1,94 @@
+package pages
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/gorilla/mux"
+
+	"farmboot/http/answer"
+	"farmboot/provisioning"
+)
+
+// farmersPage is /admin/farmers.
+type farmersPage struct {
+	frame
+	form
+	Problem string // with a farmer that was to be removed
+	Farmers []listedFarmer
+}
+
+type listedFarmer struct {
+	provisioning.Farmer
+	Nodes int64
+}
+
+func (a *Admin) farmers(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	return a.showFarmers(w, r, by, http.StatusOK, farmersPage{form: newForm(url.Values{})})
+}
+
+func (a *Admin) showFarmers(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, page farmersPage) error {
+	if err := adminsOnly(by); err != nil {
+		return err
+	}
+	page.frame = adminFrame(r, by, "farmers")
+	farmers, err := a.Registry.Farmers(r.Context(), by)
+	if err != nil {
+		return err
+	}
+	nodes, err := a.Registry.Nodes(r.Context(), by, provisioning.NodeQuery{})
+	if err != nil {
+		return err
+	}
+	owned := map[provisioning.FarmerID]int64{}
+	for _, n := range nodes {
+		owned[n.Farmer]++
+	}
+	for _, f := range farmers {
+		page.Farmers = append(page.Farmers, listedFarmer{f, owned[f.ID]})
+	}
+	return render(w, status, "farmers", page)
+}
+
+func (a *Admin) addFarmer(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	f, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	id := f.farmer("id")
+	if f.Text("id") == "" {
+		f.Errors["id"] = badFarmer
+	}
+	if len(f.Errors) == 0 {
+		err := a.Registry.AddFarmer(r.Context(), by, provisioning.Farmer{ID: id, Name: f.Text("name")})
+		if err == nil {
+			return done(w, r, "/admin/farmers", "farmer-added")
+		}
+		message, ok := notice(err)
+		if !ok {
+			return err
+		}
+		field := "name"
+		if provisioning.ErrorCode(err) != provisioning.Invalid {
+			field = "id"
+		}
+		f.Errors[field] = message
+	}
+	return a.showFarmers(w, r, by, http.StatusBadRequest, farmersPage{form: f})
+}
+
+func (a *Admin) removeFarmer(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	id, err := provisioning.ParseFarmerID(mux.Vars(r)["id"])
+	if err != nil {
+		return err
+	}
+	err = a.Registry.RemoveFarmer(r.Context(), by, id)
+	if err == nil {
+		return done(w, r, "/admin/farmers", "farmer-removed")
+	}
+	message, ok := notice(err)
+	if !ok {
+		return err
+	}
+	return a.showFarmers(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), farmersPage{form: newForm(url.Values{}), Problem: message})
+}

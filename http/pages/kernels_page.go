@@ -1,0 +1,168 @@
+package pages
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+
+	"farmboot/http/answer"
+	"farmboot/ipxe"
+	"farmboot/ipxe/kernel"
+	"farmboot/provisioning"
+)
+
+// kernelsPage is /admin/kernels.
+type kernelsPage struct {
+	frame
+	form
+	Problem string // with what was asked for below the form
+	Kernels []listedKernel
+	Modes   []pointedMode
+}
+
+// pointedMode is a run mode and the kernel that it boots.
+type pointedMode struct {
+	choice
+	Kernel string // "": none
+	Fixed  bool   // it is a file of its own, which is never replaced by a link
+}
+
+func (a *Admin) kernels(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	return a.showKernels(w, r, by, http.StatusOK, kernelsPage{form: newForm(url.Values{})})
+}
+
+func (a *Admin) showKernels(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, page kernelsPage) (err error) {
+	if err := adminsOnly(by); err != nil {
+		return err
+	}
+	page.frame = adminFrame(r, by, "kernels")
+	if page.Kernels, err = listKernels(a.Kernels); err != nil {
+		return err
+	}
+	modes := a.Site(answer.LocalOf(r)).RunModes
+	for _, m := range modes.Keywords() {
+		mode := pointedMode{choice: choice{Value: m, Title: modes[provisioning.RunMode(m)]}}
+		for _, k := range page.Kernels {
+			for _, boots := range k.RunModes {
+				if string(boots) == m {
+					mode.Kernel = k.Name
+				}
+			}
+		}
+		path := ipxe.Target{RunMode: provisioning.RunMode(m)}.KernelPath()
+		mode.Fixed = mode.Kernel == path
+		page.Modes = append(page.Modes, mode)
+	}
+	return render(w, status, "kernels", page)
+}
+
+// uploadKernel stores a kernel as it comes in. The form's name and run mode, if it
+// has them, must come before its file: nothing is kept in memory.
+func (a *Admin) uploadKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	if err := adminsOnly(by); err != nil {
+		return err
+	}
+	f := newForm(url.Values{})
+	name, err := a.receive(http.MaxBytesReader(w, r.Body, kernel.MaxSize+1<<20), r, f)
+	if err == nil && len(f.Errors) == 0 {
+		if mode := f.Text("runmode"); mode != "" {
+			err = a.point(r, mode, name)
+		}
+		if err == nil {
+			return done(w, r, "/admin/kernels", "kernel-uploaded")
+		}
+	}
+	if message, ok := notice(err); !ok {
+		return err
+	} else if message != "" {
+		f.Errors["file"] = message
+	}
+	return a.showKernels(w, r, by, http.StatusBadRequest, kernelsPage{form: f})
+}
+
+// receive reads the parts of an upload in order; the last is the file.
+func (a *Admin) receive(body io.ReadCloser, r *http.Request, f form) (name string, err error) {
+	r.Body = body
+	parts, err := r.MultipartReader()
+	if err != nil {
+		return "", provisioning.Errorf(provisioning.Invalid, "this is not an upload: use the form on this page")
+	}
+	for {
+		part, err := parts.NextPart()
+		if err != nil {
+			if errors.Is(err, io.EOF) && f.Has("file") {
+				return name, nil
+			}
+			return "", provisioning.Errorf(provisioning.Invalid, "choose a file")
+		}
+		if part.FormName() != "file" {
+			text, err := io.ReadAll(io.LimitReader(part, 4096))
+			if err != nil {
+				return "", provisioning.Errorf(provisioning.Invalid, "the upload broke off")
+			}
+			f.Set(part.FormName(), string(text))
+			continue
+		}
+		if name, err = a.store(part, r, f); err != nil || len(f.Errors) > 0 {
+			return "", err
+		}
+		f.Set("file", name)
+	}
+}
+
+// store stores the file of an upload.
+func (a *Admin) store(part *multipart.Part, r *http.Request, f form) (string, error) {
+	name := cmp.Or(f.Text("name"), part.FileName())
+	if part.FileName() == "" {
+		return "", provisioning.Errorf(provisioning.Invalid, "choose a file")
+	}
+	if err := kernel.CheckName(name); err != nil {
+		f.Errors["name"] = err.Error()
+		return "", nil
+	}
+	if mode := f.Text("runmode"); mode != "" {
+		f.runMode("runmode", a.Site(answer.LocalOf(r)).RunModes, "")
+		if len(f.Errors) > 0 {
+			return "", nil
+		}
+	}
+	return name, a.Kernels.Put(name, part, kernel.Want{})
+}
+
+func (a *Admin) point(r *http.Request, mode, name string) error {
+	if err := a.Site(answer.LocalOf(r)).RunModes.Check(provisioning.RunMode(mode)); err != nil {
+		return err
+	}
+	return a.Kernels.Point(provisioning.RunMode(mode), name)
+}
+
+func (a *Admin) pointRunMode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	return a.kernelAction(w, r, by, "kernel-pointed", func(f form) error { return a.point(r, f.Text("runmode"), f.Text("kernel")) })
+}
+
+func (a *Admin) removeKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	return a.kernelAction(w, r, by, "kernel-removed", func(f form) error { return a.Kernels.Remove(f.Text("kernel")) })
+}
+
+// kernelAction does what a small form on the page asks for.
+func (a *Admin) kernelAction(w http.ResponseWriter, r *http.Request, by provisioning.Actor, what string, do func(form) error) error {
+	if err := adminsOnly(by); err != nil {
+		return err
+	}
+	f, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	err = do(f)
+	if err == nil {
+		return done(w, r, "/admin/kernels", what)
+	}
+	message, ok := notice(err)
+	if !ok {
+		return err
+	}
+	return a.showKernels(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), kernelsPage{form: newForm(url.Values{}), Problem: message})
+}

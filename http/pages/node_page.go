@@ -1,0 +1,214 @@
+package pages
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/gorilla/mux"
+
+	"farmboot/http/answer"
+	"farmboot/ipxe"
+	"farmboot/provisioning"
+)
+
+const (
+	nodeEvents = 500 // how many events of a node its page tells of
+	nodeBoots  = 10  // … and how many boots
+	nodeLines  = 50  // … and how many lines of its history
+)
+
+// nodePage is /admin/nodes/MAC.
+type nodePage struct {
+	frame
+	form
+	Problem  string
+	Row      boardRow
+	Networks []choice
+	Kernels  []choice
+	Farmer   provisioning.FarmerID // whose node it is bound to be; 0: as the form says
+	Boots    []provisioning.Story  // the last first
+	Seen     *provisioning.Discovered
+	Gets     orders
+	History  []historyLine
+}
+
+// orders is what a node would get now.
+type orders struct {
+	Policy provisioning.Policy
+	Code   string // its claim code
+	Report *ipxe.Report
+	Script string
+	Kernel string // path below /kernel/
+	Wrong  string // why it would be refused
+}
+
+func (a *Admin) node(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	return a.showNode(w, r, by, http.StatusOK, form{}, "")
+}
+
+// showNode shows a node's page, with a form that has mistakes or (its zero value)
+// with what is stored.
+func (a *Admin) showNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, f form, problem string) error {
+	mac, err := pathMAC(r)
+	if err != nil {
+		return err
+	}
+	n, err := a.Registry.Node(r.Context(), by, mac)
+	registered := err == nil
+	if provisioning.ErrorCode(err) == provisioning.NotFound && by.Role == provisioning.RoleAdmin {
+		n, err = provisioning.Node{MAC: mac}, nil
+	}
+	if err != nil {
+		return err
+	}
+	events, err := a.Registry.NodeEvents(r.Context(), by, mac, nodeEvents)
+	if err != nil {
+		return err
+	}
+	page := nodePage{
+		frame: adminFrame(r, by, "nodes"), form: f, Problem: problem,
+		Row: rowOf(n, registered, events, a.Now()), Boots: boots(events, a),
+	}
+	if by.Role == provisioning.RoleFarmer {
+		page.Farmer = by.Farmer
+	}
+	if f.Values == nil {
+		page.form = newForm(nodeValues(n))
+	}
+	if page.Networks, page.Kernels, err = a.nodeChoices(r); err != nil {
+		return err
+	}
+	page.Kernels = keep(page.Kernels, n.Kernel)
+	if d, err := a.Registry.Seen(r.Context(), by, mac); err == nil {
+		d.Vendor = a.vendor(mac)
+		page.Seen = &d
+	}
+	if page.Gets, err = a.orders(r, mac); err != nil {
+		return err
+	}
+	changes, err := a.Registry.NodeHistory(r.Context(), by, mac, nodeLines)
+	if err != nil {
+		return err
+	}
+	page.History = historyLines(changes)
+	return render(w, status, "node", page)
+}
+
+// keep adds a kernel to the choices that is not there any more.
+func keep(kernels []choice, name string) []choice {
+	if slices.ContainsFunc(kernels, func(c choice) bool { return c.Value == name }) {
+		return kernels
+	}
+	return append(kernels, choice{Value: name, Title: name + " (missing)"})
+}
+
+func (a *Admin) vendor(mac provisioning.MAC) string {
+	if a.Vendor == nil {
+		return ""
+	}
+	return a.Vendor(mac)
+}
+
+// pathMAC is the MAC address in the path.
+func pathMAC(r *http.Request) (provisioning.MAC, error) {
+	s, err := url.PathUnescape(mux.Vars(r)["mac"])
+	if err != nil {
+		return provisioning.MAC{}, provisioning.Errorf(provisioning.Invalid, "bad percent-encoding in the address of this page")
+	}
+	return provisioning.ParseMAC(s)
+}
+
+// nodeValues is a node as its form shows it.
+func nodeValues(n provisioning.Node) url.Values {
+	v := url.Values{"runmode": {string(n.RunMode)}, "args": {n.Args}, "kernel": {n.Kernel}, "kernel-before": {n.Kernel}, "name": {n.Name}}
+	if n.Farmer != 0 {
+		v.Set("farmer", n.Farmer.String())
+	}
+	return v
+}
+
+// boots tells the stories of the last boots among the events, the last first.
+func boots(events []provisioning.Event, a *Admin) []provisioning.Story {
+	var stories []provisioning.Story
+	for len(events) > 0 && len(stories) < nodeBoots {
+		s := provisioning.Tell(events, a.Now())
+		stories = append(stories, s)
+		n := slices.IndexFunc(events, func(e provisioning.Event) bool { return !e.At.Before(s.Began) })
+		events = events[:max(n, 0)]
+	}
+	return stories
+}
+
+// orders tells what a node would get now.
+func (a *Admin) orders(r *http.Request, mac provisioning.MAC) (orders, error) {
+	as, err := a.Assignment(r.Context(), mac)
+	if err != nil {
+		return orders{}, err
+	}
+	o := orders{Policy: as.Policy, Code: as.Code}
+	if as.Policy != provisioning.Boot {
+		return o, nil
+	}
+	site := a.Site(answer.LocalOf(r))
+	target := ipxe.NodeTarget(as.Node)
+	report := site.Check(target)
+	o.Report, o.Kernel = &report, target.KernelPath()
+	script, err := site.Node(as)
+	if err == nil {
+		o.Script = string(script)
+		_, err = a.Kernels.Stat(o.Kernel)
+	}
+	var ok bool
+	if o.Wrong, ok = notice(err); !ok {
+		return o, err
+	}
+	return o, nil
+}
+
+// changeNode changes a node, or registers one that was only seen.
+func (a *Admin) changeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	mac, err := pathMAC(r)
+	if err != nil {
+		return err
+	}
+	f, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	n, err := a.readNode(r, f)
+	if err != nil {
+		return err
+	}
+	if by.Role == provisioning.RoleFarmer {
+		n.Farmer = by.Farmer
+	}
+	if len(f.Errors) > 0 {
+		return a.showNode(w, r, by, http.StatusBadRequest, f, "")
+	}
+	what := "node-changed"
+	_, err = a.Registry.SetNode(r.Context(), by, mac, n.patch())
+	if provisioning.ErrorCode(err) == provisioning.NotFound {
+		what = "node-added"
+		_, err = a.Registry.AddNode(r.Context(), by, n.patch().Apply(provisioning.Node{MAC: mac}))
+	}
+	if err == nil {
+		return done(w, r, "/admin/nodes/"+mac.String(), what)
+	}
+	message, ok := notice(err)
+	if !ok {
+		return err
+	}
+	return a.showNode(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), f, message)
+}
+
+func (a *Admin) removeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	mac, err := pathMAC(r)
+	if err != nil {
+		return err
+	}
+	if err := a.Registry.RemoveNode(r.Context(), by, mac); err != nil {
+		return err
+	}
+	return done(w, r, "/admin/nodes", "node-removed")
+}

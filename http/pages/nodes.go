@@ -1,0 +1,188 @@
+package pages
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"farmboot/http/answer"
+	"farmboot/ipxe"
+	"farmboot/provisioning"
+)
+
+// nodesSize is how many nodes a page of the list has.
+const nodesSize = 200
+
+// nodesPage is /admin/nodes.
+type nodesPage struct {
+	frame
+	form             // of a new node, or of a change to the selected ones
+	Filter    form   // what is shown
+	Changing  bool   // the form is a change to the selected ones
+	Problem   string // with the form as a whole
+	Nodes     []provisioning.Node
+	Selected  map[string]bool
+	Networks  []choice
+	Kernels   []choice
+	ExportURL string
+	Pager     pager
+	Farmer    provisioning.FarmerID // whose nodes these are; 0: everybody's
+}
+
+// Leave is what an empty choice means in a change to many nodes.
+func (nodesPage) Leave() string { return leaveAsItIs }
+
+// TakesAway tells whether such a change can take things away.
+func (nodesPage) TakesAway() bool { return true }
+
+// nodeFields are the fields that a node's form and a change have in common.
+type nodeFields struct {
+	Farmer  provisioning.FarmerID
+	RunMode provisioning.RunMode
+	Args    string
+	Kernel  string
+	Name    string
+}
+
+// nodes lists nodes.
+func (a *Admin) nodes(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	return a.showNodes(w, r, by, http.StatusOK, nodesPage{form: newForm(url.Values{})})
+}
+
+// showNodes shows the list, with a form that has mistakes or none.
+func (a *Admin) showNodes(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, page nodesPage) error {
+	page.frame = adminFrame(r, by, "nodes")
+	page.Filter = newForm(r.URL.Query())
+	found, err := a.filtered(r.Context(), by, page.Filter)
+	if err != nil {
+		return err
+	}
+	page.Pager, page.Nodes = paged(r.URL, found, nodesSize)
+	if page.Networks, page.Kernels, err = a.nodeChoices(r); err != nil {
+		return err
+	}
+	if by.Role == provisioning.RoleFarmer {
+		page.Farmer = by.Farmer
+	}
+	page.ExportURL = "/admin/nodes.csv?" + page.Filter.Encode()
+	if len(page.Filter.Errors) > 0 {
+		status = http.StatusBadRequest
+	}
+	return render(w, status, "nodes", page)
+}
+
+// filtered lists the nodes that a filter shows. Mistakes in it are its errors, and
+// then it shows nothing.
+func (a *Admin) filtered(ctx context.Context, by provisioning.Actor, f form) ([]provisioning.Node, error) {
+	q := provisioning.NodeQuery{RunMode: provisioning.RunMode(f.Text("runmode")), Farmer: f.farmer("farmer")}
+	if by.Role == provisioning.RoleFarmer {
+		q.Farmer = by.Farmer
+	}
+	// Twelve digits, or the beginning of them, are a MAC address; all else is text.
+	q.Text = f.Text("q")
+	if macs, err := provisioning.ParseMACPrefix(q.Text); q.Text != "" && err == nil {
+		found, err := a.Registry.Nodes(ctx, by, q)
+		if err != nil || len(found) > 0 {
+			return found, err
+		}
+		q.Text, q.MACs = "", macs
+	}
+	if len(f.Errors) > 0 {
+		return nil, nil
+	}
+	return a.Registry.Nodes(ctx, by, q)
+}
+
+// nodeChoices are the run modes and kernels that a node may have.
+func (a *Admin) nodeChoices(r *http.Request) (networks, kernels []choice, err error) {
+	modes := a.Site(answer.LocalOf(r)).RunModes
+	for _, m := range modes.Keywords() {
+		networks = append(networks, choice{Value: m, Title: modes[provisioning.RunMode(m)] + " (" + m + ")"})
+	}
+	kernels, err = kernelChoices(a.Kernels)
+	return networks, kernels, err
+}
+
+// readNode reads the fields of a node; mistakes are the form's errors.
+func (a *Admin) readNode(r *http.Request, f form) (nodeFields, error) {
+	_, kernels, err := a.nodeChoices(r)
+	if err != nil {
+		return nodeFields{}, err
+	}
+	modes := a.Site(answer.LocalOf(r)).RunModes
+	n := nodeFields{
+		Farmer:  f.farmer("farmer"),
+		RunMode: f.runMode("runmode", modes, first(modes.Keywords())),
+		Args:    f.Text("args"), Name: f.Text("name"),
+		Kernel: f.Text("kernel"),
+	}
+	// A kernel that is gone may stay with its node: the registry knows.
+	if f.Text("kernel") != f.Text("kernel-before") {
+		n.Kernel = f.oneOf("kernel", "", kernels)
+	}
+	if err := ipxe.CheckArgs(n.Args); err != nil {
+		f.Errors["args"] = err.Error()
+	}
+	return n, nil
+}
+
+func (n nodeFields) patch() provisioning.NodePatch {
+	return provisioning.NodePatch{Farmer: &n.Farmer, RunMode: &n.RunMode, Args: &n.Args, Kernel: &n.Kernel, Name: &n.Name}
+}
+
+// mac reads a MAC address.
+func (f form) mac(field string) provisioning.MAC {
+	mac, err := provisioning.ParseMAC(f.Get(field))
+	if err != nil {
+		f.Errors[field] = err.Error()
+	}
+	return mac
+}
+
+func (a *Admin) addNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	f, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	mac := f.mac("mac")
+	n, err := a.readNode(r, f)
+	if err != nil {
+		return err
+	}
+	page := nodesPage{form: f}
+	if len(f.Errors) == 0 {
+		_, err := a.Registry.AddNode(r.Context(), by, n.patch().Apply(provisioning.Node{MAC: mac}))
+		if err == nil {
+			return done(w, r, "/admin/nodes/"+mac.String(), "node-added")
+		}
+		var ok bool
+		if page.Problem, ok = notice(err); !ok {
+			return err
+		}
+		if provisioning.ErrorCode(err) == provisioning.Conflict {
+			f.Errors["mac"], page.Problem = page.Problem, ""
+		}
+	}
+	return a.showNodes(w, r, by, http.StatusBadRequest, page)
+}
+
+// nodesCSV sends what the filter shows.
+func (a *Admin) nodesCSV(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	f := newForm(r.URL.Query())
+	found, err := a.filtered(r.Context(), by, f)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/csv; charset=utf-8")
+	h.Set("Content-Disposition", `attachment; filename="nodes.csv"`)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	return provisioning.WriteCSV(w, func(yield func(provisioning.Node, error) bool) {
+		for _, n := range found {
+			if !yield(n, nil) {
+				return
+			}
+		}
+	})
+}

@@ -1,0 +1,153 @@
+package pages
+
+import (
+	"net/http"
+	"strings"
+
+	"farmboot/http/answer"
+	"farmboot/ipxe"
+	"farmboot/provisioning"
+)
+
+// changeNodes changes or removes the nodes that were selected, all or none.
+func (a *Admin) changeNodes(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	f, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	page := nodesPage{form: f, Changing: true, Selected: map[string]bool{}}
+	for _, mac := range f.Values["mac"] {
+		page.Selected[mac] = true
+	}
+	macs, err := a.selected(r, by, f)
+	if err != nil {
+		return err
+	}
+	what := "nodes-changed"
+	if f.Text("action") == "remove" {
+		what = "nodes-removed"
+		err = a.removeAll(r, by, macs)
+	} else {
+		err = a.changeAll(r, by, f, macs)
+	}
+	message, ok := notice(err)
+	if !ok {
+		return err
+	}
+	if message == "" && len(f.Errors) == 0 {
+		return done(w, r, "/admin/nodes", what)
+	}
+	page.Problem = message
+	return a.showNodes(w, r, by, http.StatusBadRequest, page)
+}
+
+// selected lists the nodes that a form names: those that were ticked, or all that
+// the filter shows.
+func (a *Admin) selected(r *http.Request, by provisioning.Actor, f form) ([]provisioning.MAC, error) {
+	var macs []provisioning.MAC
+	if f.Text("all") != "" {
+		found, err := a.filtered(r.Context(), by, newForm(r.URL.Query()))
+		for _, n := range found {
+			macs = append(macs, n.MAC)
+		}
+		return macs, err
+	}
+	for _, s := range f.Values["mac"] {
+		mac, err := provisioning.ParseMAC(s)
+		if err != nil {
+			return nil, err
+		}
+		macs = append(macs, mac)
+	}
+	return macs, nil
+}
+
+const errNoneSelected = "no node is selected: tick some of them first"
+
+// changeAll makes one change to many nodes. A field that is empty leaves them as
+// they are.
+func (a *Admin) changeAll(r *http.Request, by provisioning.Actor, f form, macs []provisioning.MAC) error {
+	patch := a.readPatch(r, f)
+	switch {
+	case len(f.Errors) > 0:
+		return nil
+	case len(macs) == 0:
+		return provisioning.Errorf(provisioning.Invalid, "%s", errNoneSelected)
+	case patch == provisioning.NodePatch{}:
+		return provisioning.Errorf(provisioning.Invalid, "nothing to change: fill in at least one field")
+	}
+	rows := make([]provisioning.Row, len(macs))
+	for i, mac := range macs {
+		rows[i] = provisioning.Row{Line: i + 1, MAC: mac, Patch: patch}
+	}
+	report, err := a.Registry.Import(r.Context(), by, rows, provisioning.ImportOptions{Update: true})
+	for _, row := range report.Rows {
+		if row.Outcome == provisioning.Refused {
+			return provisioning.Errorf(provisioning.Invalid, "nothing was changed: %s: %s", row.MAC, row.Message)
+		}
+	}
+	return err
+}
+
+// readPatch reads a change to many nodes.
+func (a *Admin) readPatch(r *http.Request, f form) provisioning.NodePatch {
+	var p provisioning.NodePatch
+	switch s := f.Text("farmer"); s {
+	case "":
+	case "0":
+		p.Farmer = new(provisioning.FarmerID)
+	default:
+		id := f.farmer("farmer")
+		p.Farmer = &id
+	}
+	if f.Text("runmode") != "" {
+		mode := f.runMode("runmode", a.Site(answer.LocalOf(r)).RunModes, "")
+		p.RunMode = &mode
+	}
+	switch args := f.Text("args"); {
+	case f.Text("args-none") != "":
+		p.Args = new(string)
+	case args != "":
+		if err := ipxe.CheckArgs(args); err != nil {
+			f.Errors["args"] = err.Error()
+		}
+		p.Args = &args
+	}
+	switch k := f.Text("kernel"); k {
+	case "":
+	case ownKernel:
+		p.Kernel = new(string)
+	default:
+		p.Kernel = &k
+	}
+	return p
+}
+
+// ownKernel is the choice of no kernel in a form where an empty field means that
+// nothing is to change.
+const ownKernel = "-"
+
+// removeAll removes nodes, one by one: each is gone or stays, and the first that
+// stays ends it.
+func (a *Admin) removeAll(r *http.Request, by provisioning.Actor, macs []provisioning.MAC) error {
+	if len(macs) == 0 {
+		return provisioning.Errorf(provisioning.Invalid, "%s", errNoneSelected)
+	}
+	for _, mac := range macs {
+		if err := a.Registry.RemoveNode(r.Context(), by, mac); err != nil && provisioning.ErrorCode(err) != provisioning.NotFound {
+			return err
+		}
+	}
+	return nil
+}
+
+// isList tells whether text is a list of MAC addresses rather than CSV.
+func isList(text string) bool {
+	head, _, _ := strings.Cut(strings.TrimSpace(strings.TrimPrefix(text, "\ufeff")), "\n")
+	for column := range strings.SplitSeq(strings.ToLower(head), ",") {
+		if strings.Trim(column, " \"\r") == "mac" {
+			return false
+		}
+	}
+	return true
+}

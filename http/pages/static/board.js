@@ -1,0 +1,120 @@
+// The live board: hears from the event stream which nodes did something, and asks
+// the server for their rows, which it renders as it does for the whole page.
+
+const board = document.querySelector("[data-board]");
+const live = document.getElementById("live");
+const news = document.getElementById("board-news");
+
+const gather = 250; // ms in which events share a request
+const again = 5000; // ms after which a boot on its way is looked at again
+const atMost = 100; // rows a request asks for: URLs have an end
+
+const pending = new Set();
+let timer = null;
+let asking = false;
+
+if (board) {
+  ago(document);
+  setInterval(() => ago(document), 1000);
+  setInterval(() => look(board.querySelectorAll("[data-group=booting]")), again);
+  setInterval(() => look(board.querySelectorAll("[data-mac]")), 6 * again);
+  listen();
+}
+
+function listen() {
+  const only = board.classList.contains("single") ? `?mac=${board.firstElementChild.dataset.mac}` : "";
+  const stream = new EventSource(`/api/v1/events/stream${only}`);
+  stream.addEventListener("open", () => say("live"));
+  stream.addEventListener("error", () => say("lost"));
+  stream.addEventListener("message", (e) => {
+    const mac = JSON.parse(e.data).mac;
+    if (!mac || mac === "00:00:00:00:00:00") return;
+    pending.add(mac);
+    soon();
+  });
+}
+
+function say(state) {
+  if (!live) return;
+  live.hidden = false;
+  live.className = `live ${state}`;
+  live.textContent = live.dataset[`${state}Text`];
+}
+
+function look(rows) {
+  for (const row of rows) pending.add(row.dataset.mac);
+  if (pending.size) soon();
+}
+
+function soon() {
+  timer ??= setTimeout(refresh, gather);
+}
+
+async function refresh() {
+  timer = null;
+  if (asking || document.hidden) return;
+  const macs = [...pending].slice(0, atMost);
+  if (!macs.length) return;
+  for (const m of macs) pending.delete(m);
+  const query = new URLSearchParams(location.search);
+  for (const m of macs) query.append("mac", m);
+  asking = true;
+  try {
+    const answer = await fetch(`/admin/board/rows?${query}`);
+    if (answer.redirected) return location.reload(); // signed out
+    if (answer.ok) put(new DOMParser().parseFromString(await answer.text(), "text/html"));
+  } catch {
+    for (const m of macs) pending.add(m); // the appliance is away: the next look tries again
+    return;
+  } finally {
+    asking = false;
+  }
+  if (pending.size) soon();
+}
+
+function put(fresh) {
+  for (const id of ["board-counts"]) {
+    const now = fresh.getElementById(id);
+    const was = document.getElementById(id);
+    if (now && was && now.innerHTML !== was.innerHTML && !was.contains(document.activeElement)) was.replaceChildren(...now.childNodes);
+  }
+  const newest = board.dataset.page === "1" || board.dataset.page === "0";
+  for (const row of [...fresh.querySelectorAll("#board > li")].reverse()) {
+    const old = document.getElementById(row.id);
+    if (old) swap(old, row);
+    else if (newest && !board.classList.contains("single")) board.prepend(row);
+  }
+  document.getElementById("board-empty")?.toggleAttribute("hidden", board.childElementCount > 0);
+  tell(fresh.getElementById("board-news"));
+  ago(board);
+}
+
+// swap replaces a row, and keeps open what was open and focused what was focused.
+function swap(old, row) {
+  const open = old.querySelector("details")?.open;
+  const focused = old.contains(document.activeElement) ? document.activeElement : null;
+  const place = focused && [...old.querySelectorAll("a, summary")].indexOf(focused);
+  if (open && row.querySelector("details")) row.querySelector("details").open = true;
+  old.replaceWith(row);
+  if (focused) [...row.querySelectorAll("a, summary")][place]?.focus();
+}
+
+// tell says to a screen reader when more nodes need a look.
+function tell(now) {
+  if (!now || !news || now.dataset.count === news.dataset.count) return;
+  news.dataset.count = now.dataset.count;
+  news.textContent = now.dataset.count === "0" ? "" : `${now.dataset.count} ${news.dataset.text}`;
+}
+
+// ago writes times as how long ago they were.
+function ago(root) {
+  const format = new Intl.RelativeTimeFormat(document.documentElement.lang, { style: "narrow" });
+  for (const t of root.querySelectorAll("time[data-ago]")) {
+    const s = Math.round((Date.parse(t.dateTime) - Date.now()) / 1000);
+    const [n, unit] = Math.abs(s) < 60 ? [s, "second"] : Math.abs(s) < 3600 ? [Math.round(s / 60), "minute"]
+      : Math.abs(s) < 86400 ? [Math.round(s / 3600), "hour"] : [Math.round(s / 86400), "day"];
+    t.title ||= t.textContent;
+    const text = format.format(Math.min(n, 0), unit);
+    if (t.textContent !== text) t.textContent = text;
+  }
+}

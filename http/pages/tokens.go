@@ -1,0 +1,73 @@
+package pages
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/gorilla/mux"
+
+	"farmboot/http/answer"
+	"farmboot/provisioning"
+)
+
+// tokensPage is /admin/tokens.
+type tokensPage struct {
+	frame
+	form
+	Roles   []choice
+	Tokens  []provisioning.Token
+	Secret  string // of the token that was made just now
+	Made    provisioning.Token
+	Problem string
+}
+
+func (a *Admin) tokens(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	return a.showTokens(w, r, by, http.StatusOK, tokensPage{form: newForm(url.Values{})})
+}
+
+func (a *Admin) showTokens(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, page tokensPage) (err error) {
+	page.frame = adminFrame(r, by, "tokens")
+	page.Roles = checked(roles, page.Or("role", roles[0].Value))
+	if page.Tokens, err = a.Registry.Tokens(r.Context(), by); err != nil {
+		return err
+	}
+	return render(w, status, "tokens", page)
+}
+
+// addToken makes a token, and shows its secret on the page that answers the form:
+// it is in no URL and no history.
+func (a *Admin) addToken(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	f, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	role := provisioning.Role(f.oneOf("role", "", roles))
+	farmer := f.farmer("farmer")
+	page := tokensPage{form: f}
+	if len(f.Errors) > 0 {
+		return a.showTokens(w, r, by, http.StatusBadRequest, page)
+	}
+	page.Made, page.Secret, err = a.Registry.AddToken(r.Context(), by, role, farmer)
+	if err == nil {
+		page.form = newForm(url.Values{})
+		return a.showTokens(w, r, by, http.StatusOK, page)
+	}
+	message, ok := notice(err)
+	if !ok {
+		return err
+	}
+	f.Errors["farmer"] = message
+	return a.showTokens(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), page)
+}
+
+func (a *Admin) removeToken(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	err := a.Registry.RemoveToken(r.Context(), by, mux.Vars(r)["id"])
+	if err == nil {
+		return done(w, r, "/admin/tokens", "token-removed")
+	}
+	message, ok := notice(err)
+	if !ok {
+		return err
+	}
+	return a.showTokens(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), tokensPage{form: newForm(url.Values{}), Problem: message})
+}
