@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
@@ -33,8 +34,17 @@ func composer(t testing.TB) image.Composer {
 	if problems := template.Problems(); len(problems) > 0 {
 		t.Fatalf("these tests need iPXE's binaries in %s: run setup/template.sh, or set FARMBOOT_TEMPLATE: %v", templateDir(), problems)
 	}
-	return image.Composer{Template: template.Trust(sha256.Sum256([]byte("our root")))}
+	return image.Composer{Template: sharedTrust()}
 }
+
+// trust returns the real template with trust in a root of ours.
+func trust() *binary.Template {
+	return binary.Load(templateDir()).Trust(sha256.Sum256([]byte("our root")))
+}
+
+// sharedTrust is one template for all tests, for giving our trust to all programs
+// takes half a second, and ten times that under the race detector.
+var sharedTrust = sync.OnceValue(trust)
 
 func TestKinds(t *testing.T) {
 	type row struct {
@@ -98,7 +108,7 @@ func TestUnknownArch(t *testing.T) {
 // TestSameRequestSameBytes composes everything twice, with two templates as after a
 // restart, and checks that entity tags tell images apart exactly when their bytes do.
 func TestSameRequestSameBytes(t *testing.T) {
-	one, two := composer(t), composer(t)
+	one, two := composer(t), image.Composer{Template: trust()}
 	tags := map[string][sha256.Size]byte{}
 	for _, k := range image.Kinds() {
 		for _, o := range []image.Options{{}, {Arch: image.ARM64}, {Arch: image.RISCV64}} {
