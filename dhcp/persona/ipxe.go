@@ -16,6 +16,7 @@ type ipxe struct {
 	userClass string // "iPXE", or what a baked script has set
 	version   [3]byte
 	features  []byte // tags of option 175: what is compiled in
+	askNTP    bool   // builds since 2023 ask for NTP servers too
 }
 
 // Feature tags (iPXE features.h).
@@ -36,7 +37,7 @@ func (ipxe) broadcasts() bool { return false } // it has raw Ethernet, and takes
 
 // options: dhcp_request_options_data and dhcp_create_request.
 func (f ipxe) options(m *Machine, messageType byte) []option {
-	nic := []byte{1, 3, 16}
+	nic := []byte{1, 3, 10}
 	if f.on == targetBIOS {
 		nic = []byte{1, 2, 1}
 	}
@@ -48,6 +49,11 @@ func (f ipxe) options(m *Machine, messageType byte) []option {
 		}
 		encap = append(encap, tag, 1, value)
 	}
+	parameters := []byte{1, 3, 6, 7, 12, 15, 17, 26}
+	if f.askNTP {
+		parameters = append(parameters, 42)
+	}
+	parameters = append(parameters, 43, 60, 66, 67, 119, 128, 129, 130, 131, 132, 133, 134, 135, 175, 203)
 	o := []option{
 		{optMessageType, []byte{messageType}},
 		{optMaxSize, []byte{0x05, 0xc0}}, // 1472
@@ -55,9 +61,7 @@ func (f ipxe) options(m *Machine, messageType byte) []option {
 		{optNIC, nic},
 		{optClass, fmt.Appendf(nil, "PXEClient:Arch:%05d:UNDI:%03d%03d", f.arch, nic[1], nic[2])},
 		{optUserClass, []byte(f.userClass)}, // without RFC 3004's length
-		{optParameters, []byte{
-			1, 3, 6, 7, 12, 15, 17, 26, 43, 60, 66, 67, 119, 128, 129, 130, 131, 132, 133, 134, 135, 175, 203,
-		}},
+		{optParameters, parameters},
 		{optIPXE, encap},
 		{optClientID, append([]byte{1}, m.id.MAC[:]...)},
 		{optGUID, m.guid()},

@@ -59,16 +59,16 @@ func OldIPXEROM() Persona {
 // Farmboot is the iPXE that Farmboot sends to x64 UEFI machines.
 func Farmboot() Persona {
 	return Persona{"Farmboot's iPXE, UEFI", "what we send to UEFI machines, running", ipxe{
-		arch: 7, on: targetX64, userClass: "farmboot", version: [3]byte{1, 21, 1},
-		features: []byte{0x17, featureHTTP, featureHTTPS, featureTFTP, 0x24, 0x26},
+		arch: 7, on: targetX64, userClass: "farmboot", version: [3]byte{1, 0, 0}, askNTP: true, // measured
+		features: []byte{0x26, 0x17, 0x27, 0x24, featureHTTP, featureHTTPS, 0x11, 0x29, 0x1b, featureTFTP, 0x12},
 	}}
 }
 
 // FarmbootBIOS is the iPXE that Farmboot sends to BIOS machines.
 func FarmbootBIOS() Persona {
 	return Persona{"Farmboot's iPXE, BIOS", "what we send to BIOS machines, running", ipxe{
-		on: targetBIOS, userClass: "farmboot", version: [3]byte{1, 21, 1},
-		features: []byte{0x17, featureHTTP, featureHTTPS, featureTFTP, 0x21, 0x18},
+		on: targetBIOS, userClass: "farmboot", version: [3]byte{1, 0, 0}, askNTP: true, // measured
+		features: []byte{0x26, 0x17, 0x27, 0x22, featureHTTP, featureHTTPS, 0x11, 0x19, 0x29, featurePXE, 0x21, 0x1b, featureTFTP, 0x12, 0x18},
 	}}
 }
 
