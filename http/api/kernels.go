@@ -149,22 +149,15 @@ func (a *API) removeKernel(w http.ResponseWriter, r *http.Request, by provisioni
 
 // unusedByNodes refuses if a node is registered with that kernel.
 func (a *API) unusedByNodes(r *http.Request, by provisioning.Actor, name string) error {
-	q := provisioning.NodeQuery{Text: name, Limit: page}
-	for {
-		nodes, err := a.Registry.Nodes(r.Context(), by, q)
+	for n, err := range a.Registry.AllNodes(r.Context(), by, provisioning.NodeQuery{Text: name}) {
 		if err != nil {
 			return err
 		}
-		for _, n := range nodes {
-			if n.Kernel == name {
-				return provisioning.Errorf(provisioning.Conflict, "kernel %s is in use: node %s boots it; give that another kernel first", name, n.MAC)
-			}
-			q.After = n.MAC
-		}
-		if len(nodes) < page {
-			return nil
+		if n.Kernel == name {
+			return provisioning.Errorf(provisioning.Conflict, "kernel %s is in use: node %s boots it; give that another kernel first", name, n.MAC)
 		}
 	}
+	return nil
 }
 
 // pointRunMode answers PUT /api/v1/kernels/net/{runmode}: the run mode boots that

@@ -1,9 +1,9 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 
@@ -18,11 +18,8 @@ type nodeBody struct {
 	provisioning.NodePatch
 }
 
-// page is how many nodes are read at once from the store for a long list.
-const page = 1000
-
 // listNodes answers GET /api/v1/nodes: one page if a limit is given, else all that
-// match, without ever holding them all.
+// match.
 func (a *API) listNodes(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
 	q, err := query(r, "farmer", "runmode", "text", "mac", "limit", "after")
 	if err != nil {
@@ -32,24 +29,17 @@ func (a *API) listNodes(w http.ResponseWriter, r *http.Request, by provisioning.
 	if err != nil {
 		return err
 	}
-	most := nq.Limit
-	if most == 0 {
-		nq.Limit = page
+	if nq.Limit == 0 {
+		return a.streamNodes(w, r, by, nq)
 	}
 	nodes, err := a.Registry.Nodes(r.Context(), by, nq)
 	if err != nil {
 		return err
 	}
-	if most != 0 {
-		if len(nodes) == most {
-			nextPage(w, r, nodes[most-1].MAC)
-		}
-		return writeJSON(w, http.StatusOK, list(nodes))
+	if len(nodes) == nq.Limit {
+		nextPage(w, r, nodes[nq.Limit-1].MAC)
 	}
-	if len(nodes) < page {
-		return writeJSON(w, http.StatusOK, list(nodes))
-	}
-	return a.streamNodes(w, r, by, nq, nodes)
+	return writeJSON(w, http.StatusOK, list(nodes))
 }
 
 // nodeQuery reads the filters of a list of nodes.
@@ -83,37 +73,50 @@ func nextPage(w http.ResponseWriter, r *http.Request, last provisioning.MAC) {
 	w.Header().Set("X-Next-After", last.String())
 }
 
-// streamNodes answers with nodes and all that follow, page by page. An error in the
-// middle breaks the connection off, for then the answer is not what it says to be.
-func (a *API) streamNodes(w http.ResponseWriter, r *http.Request, by provisioning.Actor, nq provisioning.NodeQuery, nodes []provisioning.Node) error {
-	w.Header().Set("Content-Type", "application/json")
-	if r.Method == http.MethodHead {
-		return nil
+// streamNodes answers with all nodes that match, without ever holding them all. An
+// error in the middle breaks the connection off, for the answer is not whole then.
+func (a *API) streamNodes(w http.ResponseWriter, r *http.Request, by provisioning.Actor, nq provisioning.NodeQuery) error {
+	var out bytes.Buffer
+	encode := json.NewEncoder(&out)
+	sent := false
+	send := func() error {
+		defer patiently(w)()
+		w.Header().Set("Content-Type", "application/json")
+		_, err := w.Write(out.Bytes())
+		out.Reset()
+		sent = true
+		return err
 	}
-	out := json.NewEncoder(w)
-	before := "["
-	for len(nodes) > 0 {
-		done := patiently(w)
-		for _, n := range nodes {
-			_, _ = io.WriteString(w, before)
-			if err := out.Encode(n); err != nil {
-				return nil // the client has gone
-			}
-			before = ","
+	separator := "["
+	for n, err := range a.Registry.AllNodes(r.Context(), by, nq) {
+		if err == nil {
+			out.WriteString(separator)
+			err = encode.Encode(n)
+			separator = ","
 		}
-		done()
-		nq.After = nodes[len(nodes)-1].MAC
-		var err error
-		if nodes, err = a.Registry.Nodes(r.Context(), by, nq); err != nil {
+		switch {
+		case err != nil && !sent:
+			return err
+		case err != nil:
 			if r.Context().Err() == nil {
 				a.Log.Error("list of nodes broke off", "err", err)
 			}
 			panic(http.ErrAbortHandler)
 		}
+		if out.Len() > chunk && send() != nil {
+			return nil // the client has gone
+		}
 	}
-	_, _ = w.Write([]byte("]\n"))
+	if separator == "[" {
+		out.WriteString("[")
+	}
+	out.WriteString("]\n")
+	_ = send()
 	return nil
 }
+
+// chunk is how much of a long answer is held at a time, in bytes.
+const chunk = 64 << 10
 
 func nodePath(mac provisioning.MAC) string { return "/api/v1/nodes/" + mac.String() }
 

@@ -29,6 +29,9 @@ func query(r *http.Request, accepted ...string) (url.Values, error) {
 	return q, nil
 }
 
+// page is how long a list is that need not be whole, if no limit is given.
+const page = 1000
+
 // maxLimit is the longest list that is given at once.
 const maxLimit = 10_000
 
