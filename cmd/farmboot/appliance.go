@@ -47,6 +47,9 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 	if a.workshop, err = openWorkshop(cfg, log, now); err != nil {
 		return nil, err
 	}
+	if err := a.kernels.Sweep(); err != nil {
+		log.Warn("what broken uploads left cannot be removed", "err", err)
+	}
 	if a.store, err = openStore(ctx, cfg); err != nil {
 		return nil, err
 	}

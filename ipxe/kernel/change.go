@@ -39,7 +39,7 @@ func (s *Store) Put(name string, r io.Reader, want Want) (err error) {
 		return storage("make the kernel folder", err)
 	}
 	// CheckName refuses names that start with a dot, so no half file is ever served.
-	f, err := os.OpenFile(filepath.Join(s.dir, ".upload-"+rand.Text()), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := os.OpenFile(filepath.Join(s.dir, uploadPrefix+rand.Text()), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return storage("store kernel "+name, err)
 	}
@@ -49,6 +49,9 @@ func (s *Store) Put(name string, r io.Reader, want Want) (err error) {
 		}
 	}()
 	defer f.Close()
+	if err := lock(f); err != nil { // see Sweep
+		return storage("store kernel "+name, err)
+	}
 	h := sha256.New()
 	sink := &headWriter{w: io.MultiWriter(f, h)}
 	n, err := io.Copy(sink, io.LimitReader(r, MaxSize+1))
@@ -171,7 +174,7 @@ func (s *Store) Link(link, target string) error {
 	if err != nil {
 		return storage("link "+link, err)
 	}
-	tmp := filepath.Join(dir, ".link-"+rand.Text())
+	tmp := filepath.Join(dir, linkPrefix+rand.Text())
 	if err := os.Symlink(dest, tmp); err != nil {
 		return storage("link "+link, err)
 	}
