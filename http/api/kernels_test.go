@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"farmboot/provisioning"
 )
 
 // kernelInfo is a kernel as the API shows it.
@@ -91,6 +93,18 @@ func TestKernels(t *testing.T) {
 	for _, name := range []string{"new.efi", "..%2Fseed.db", "net", ".hidden"} {
 		s.do("GET", "/api/v1/kernels/"+name, "").want(t, http.StatusNotFound)
 		s.do("DELETE", "/api/v1/kernels/"+name, "").want(t, http.StatusNotFound)
+	}
+	var history []string
+	for _, c := range decode[[]provisioning.Change](t, s.do("GET", "/api/v1/history?limit=13", "").want(t, http.StatusOK)) {
+		if strings.HasPrefix(c.Action, "kernel") {
+			history = append(history, c.Action+" "+c.Subject)
+			if (c.After == nil) != (c.Action == "kernel rm") {
+				t.Errorf("history: %s %s, before %s, after %s", c.Action, c.Subject, c.Before, c.After)
+			}
+		}
+	}
+	if got := strings.Join(history, ", "); got != "kernel rm new.efi, kernel link to old.efi net/dev.efi, kernel link to new.efi net/dev.efi, kernel set new.efi, kernel set new.efi, kernel set new.efi, kernel set new.efi, kernel add new.efi" {
+		t.Errorf("history: %s", got)
 	}
 	var names []string
 	for _, k := range decode[[]kernelInfo](t, s.do("GET", "/api/v1/kernels", "").want(t, http.StatusOK)) {

@@ -53,11 +53,9 @@ func (a *API) legacyKernel(w http.ResponseWriter, r *http.Request, by provisioni
 		if part.FormName() != "kernel" {
 			continue
 		}
-		name := fileName(part)
-		if err := a.Kernels.Put(name, part, kernel.Want{}); err != nil {
+		if _, err := a.storeKernel(r, by, fileName(part), part, kernel.Want{}); err != nil {
 			return err
 		}
-		a.Log.Info("kernel stored", "kernel", name, "actor", by.Name, "from", by.From)
 		return writeJSON(w, http.StatusOK, legacyAnswer{Status: "success"})
 	}
 }
@@ -83,9 +81,8 @@ func (a *API) legacySymlink(w http.ResponseWriter, r *http.Request, by provision
 	if err != nil {
 		return err
 	}
-	if err := a.Kernels.Link(link, target); err != nil {
+	if err := a.linkKernel(r, by, link, target); err != nil {
 		return err
 	}
-	a.Log.Info("kernel linked", "link", link, "kernel", target, "actor", by.Name, "from", by.From)
 	return writeJSON(w, http.StatusOK, legacyAnswer{Status: "success"})
 }

@@ -313,8 +313,9 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by provisioning.Act
 		RunModes []runMode             `json:"runmodes"`
 	}{Version: a.Version, Time: a.Now().UTC().Format("2006-01-02T15:04:05Z"), Role: by.Role, Farmer: by.Farmer}
 	for _, m := range a.Composer.RunModes.Keywords() {
-		_, err := a.Kernels.Stat("net/" + m + ".efi")
-		s.RunModes = append(s.RunModes, runMode{m, a.Composer.RunModes[provisioning.RunMode(m)], err == nil})
+		mode := provisioning.RunMode(m)
+		_, err := a.Kernels.Stat(ipxe.Target{RunMode: mode}.KernelPath())
+		s.RunModes = append(s.RunModes, runMode{m, a.Composer.RunModes[mode], err == nil})
 	}
 	return writeJSON(w, http.StatusOK, s)
 }
