@@ -35,8 +35,12 @@ type appliance struct {
 	registry *provisioning.Registry
 	boot     *apphttp.Boot
 	pages    *pages.Pages
-	api      *api.API // of the TLS plane: tokens
-	local    *api.API // of the Unix socket: whoever may open it is an admin
+	board    *pages.Board
+	links    *pages.SignInLinks
+	admin    *pages.Admin // of the TLS plane
+	door     pages.Door   // of the plain plane: leads to admin
+	api      *api.API     // of the TLS plane: tokens
+	local    *api.API     // of the Unix socket: whoever may open it is an admin
 }
 
 // assemble reads what is there and wires the parts together.
@@ -74,15 +78,40 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 		Describe: a.describe,
 	}
 	a.registry = provisioning.NewRegistry(a.store, rulesOf(cfg, composerOf(cfg)), now)
-	throttle := api.NewThrottle(now)
-	a.api = a.newAPI(ctx, throttle, api.Bearer(a.registry))
-	a.local = a.newAPI(ctx, throttle, api.Local)
+	a.wireAdmin(ctx)
 	return a, nil
+}
+
+// wireAdmin makes the admin plane: the API, and the pages for those who sign in.
+func (a *appliance) wireAdmin(ctx context.Context) {
+	vendor := oui.Open(oui.Folder).Maker
+	throttle := api.NewThrottle(a.now)
+	sessions := pages.NewSessions(a.registry.Authenticate, a.now)
+	a.api = a.newAPI(ctx, throttle, vendor, api.AnyOf(api.Bearer(a.registry), sessions.Authenticate))
+	a.local = a.newAPI(ctx, throttle, vendor, api.Local)
+	a.board = pages.NewBoard(a.recorder.Subscribe, a.store.Events, a.log)
+	a.links = pages.NewSignInLinks(a.now)
+	a.admin = &pages.Admin{
+		Answer:     a.boot.Answer,
+		Registry:   a.registry,
+		Board:      a.board,
+		Sessions:   sessions,
+		Links:      a.links,
+		Kernels:    a.kernels,
+		Site:       a.boot.Site,
+		Assignment: a.assigner.Assignment,
+		Guard: func(next pages.Authenticate) pages.Authenticate {
+			return pages.Authenticate(throttle.Guard(api.Authenticator(next)))
+		},
+		Vendor: vendor,
+		Now:    a.now,
+	}
+	a.door = pages.Door{Answer: a.boot.Answer, AdminURL: func(local netip.Addr) string { return a.urls(local).Admin }}
 }
 
 // newAPI returns the API for those whom authenticate knows; its event streams end
 // with ctx.
-func (a *appliance) newAPI(ctx context.Context, throttle *api.Throttle, authenticate api.Authenticator) *api.API {
+func (a *appliance) newAPI(ctx context.Context, throttle *api.Throttle, vendor func(provisioning.MAC) string, authenticate api.Authenticator) *api.API {
 	return &api.API{
 		Answer:       a.boot.Answer,
 		Registry:     a.registry,
@@ -91,7 +120,7 @@ func (a *appliance) newAPI(ctx context.Context, throttle *api.Throttle, authenti
 		Composer:     composerOf(a.cfg),
 		Authenticate: authenticate,
 		Throttle:     throttle,
-		Vendor:       oui.Open(oui.Folder).Maker,
+		Vendor:       vendor,
 		Version:      versionString(),
 		Now:          a.now,
 		Log:          a.log,

@@ -58,7 +58,7 @@ func (a *appliance) listenHTTP(ctx context.Context, s *sockets) error {
 	if err != nil {
 		return err
 	}
-	a.serveHTTP(s, "http", ln, a.boot, a.pages)
+	a.serveHTTP(s, "http", ln, a.boot, a.pages, a.door)
 	return nil
 }
 
@@ -67,8 +67,9 @@ func (a *appliance) listenTLS(ctx context.Context, s *sockets) error {
 	if err != nil {
 		return err
 	}
+	s.add("board", nil, a.board.Run)
 	s.add("certificate renewal", nil, a.authority.Run)
-	a.serveHTTP(s, "https", tls.NewListener(ln, a.authority.Config()), a.boot, a.pages, a.api)
+	a.serveHTTP(s, "https", tls.NewListener(ln, a.authority.Config()), a.boot, a.pages, a.admin, a.api)
 	return nil
 }
 

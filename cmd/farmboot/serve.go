@@ -40,11 +40,22 @@ func (serveCmd) Run(ctx context.Context, e *env) error {
 	}
 	a.warnings()
 	log.Info("ready", "version", versionString(), "config", cfg.File, "state", cfg.State, "url", a.lans[0].urls.Base, "admin", a.lans[0].urls.Admin+"/admin")
+	a.welcome(ctx)
 	notifySystemd("READY=1")
 	err = runAll(ctx, services)
 	notifySystemd("STOPPING=1")
 	log.Info("stopped")
 	return errors.Join(err, a.close())
+}
+
+// welcome prints a link by which the first admin signs in: there is no default
+// password, and no token yet.
+func (a *appliance) welcome(ctx context.Context) {
+	tokens, err := a.store.Tokens(ctx)
+	if err != nil || len(tokens) > 0 {
+		return // somebody can sign in already; a store that fails says so elsewhere
+	}
+	a.log.Info("nobody has a token yet: sign in with this link, once, within 24 hours", "link", a.lans[0].urls.Admin+a.links.New())
 }
 
 // newLog returns a log of key=value lines.

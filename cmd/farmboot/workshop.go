@@ -70,11 +70,15 @@ func openWorkshop(cfg setup.Config, log *slog.Logger, now func() time.Time) (*wo
 // zero address stands for the first LAN. scheme is "http", "https", or "" for what
 // the configuration says.
 func (w *workshop) site(local netip.Addr, scheme string) ipxe.Site {
-	urls := w.lans[0].urls
+	return ipxe.Site{Composer: composerOf(w.cfg), Base: baseURL(w.urls(local), scheme), NTP: w.cfg.Boot.NTP}
+}
+
+// urls are the URLs of the LAN where we have that address, else of the first one.
+func (w *workshop) urls(local netip.Addr) setup.URLs {
 	for _, l := range w.lans {
 		if l.Addr() == local {
-			urls = l.urls
+			return l.urls
 		}
 	}
-	return ipxe.Site{Composer: composerOf(w.cfg), Base: baseURL(urls, scheme), NTP: w.cfg.Boot.NTP}
+	return w.lans[0].urls
 }

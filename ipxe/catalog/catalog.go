@@ -63,7 +63,7 @@ func (c *Catalog) Program(name string, local netip.Addr) (File, error) {
 	if name != binary.Undionly {
 		contentType = "application/efi" // UEFI 2.10 section 24.7.1 asks for it
 	}
-	return newFile(name, contentType, content, c.Template.Digest(name), script), nil
+	return newFile(name, contentType, content, c.Template.Digest(name), fmt.Appendf(script, "autoexec %t", c.Autoexec)), nil
 }
 
 // program is the named program with the script inside, or, where it must stay as
@@ -77,10 +77,10 @@ func (c *Catalog) program(name string, script []byte) (*segment.File, error) {
 
 // newFile labels content with an ETag that stands for all that it was made of,
 // which is much less to digest than the content.
-func newFile(name, contentType string, content *segment.File, template [32]byte, script []byte) File {
+func newFile(name, contentType string, content *segment.File, template [32]byte, inside []byte) File {
 	h := sha256.New()
 	fmt.Fprintf(h, "%d %s\n%x\n", layout, name, template)
-	h.Write(script)
+	h.Write(inside)
 	return File{Name: name, ContentType: contentType, ETag: fmt.Sprintf("%q", fmt.Sprintf("%x", h.Sum(nil)[:16])), Content: content}
 }
 

@@ -170,6 +170,9 @@ func TestAutoexec(t *testing.T) {
 	if err != nil || !bytes.Equal(f.Content.Bytes(), want) {
 		t.Errorf("the EFI program was changed (%v)", err)
 	}
+	if baked, err := open(t, dir).Program(binary.EFI, netip.Addr{}); err != nil || baked.ETag == f.ETag {
+		t.Errorf("other bytes, the same entity tag (%v)", err)
+	}
 	if f, err = c.Program(binary.Undionly, netip.Addr{}); err != nil || !bytes.Contains(f.Content.Bytes(), []byte("/provision/")) {
 		t.Errorf("the BIOS program has no script (%v)", err)
 	}
