@@ -1,17 +1,14 @@
 package api
 
 import (
-	"context"
 	"encoding/base64"
 	"encoding/hex"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"farmboot/http/answer"
-	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
 )
@@ -95,7 +92,7 @@ func (a *API) putKernel(w http.ResponseWriter, r *http.Request, by provisioning.
 	if want.Size > kernel.MaxSize {
 		return provisioning.Errorf(answer.TooLarge, "kernel %.60s has %d bytes: at most %d are accepted", name, want.Size, kernel.MaxSize)
 	}
-	isNew, err := a.storeKernel(r, by, name, steadily(w, r.Body), want)
+	isNew, err := a.kernels().Put(r.Context(), by, name, steadily(w, r.Body), want)
 	if err != nil {
 		return err
 	}
@@ -107,37 +104,9 @@ func (a *API) putKernel(w http.ResponseWriter, r *http.Request, by provisioning.
 	return a.answerKernel(w, status, name)
 }
 
-// storeKernel stores a kernel, and tells whether there was none of that name.
-func (a *API) storeKernel(r *http.Request, by provisioning.Actor, name string, from io.Reader, want kernel.Want) (isNew bool, err error) {
-	old := a.identity(name)
-	if err := a.Kernels.Put(name, from, want); err != nil {
-		return false, err
-	}
-	action := "kernel set"
-	if old == nil {
-		action = "kernel add"
-	}
-	a.note(r, by, action, name, old, a.identity(name))
-	return old == nil, nil
-}
-
-// identity says, for the history, which file a kernel is; nil if there is none.
-func (a *API) identity(name string) any {
-	sum, err := a.Kernels.SHA256(name)
-	if err != nil {
-		return nil
-	}
-	return struct {
-		SHA256 string `json:"sha256"`
-	}{sum}
-}
-
-// note writes a line of the history. The change is made already, and stays, should
-// the client have gone or the store not answer.
-func (a *API) note(r *http.Request, by provisioning.Actor, action, subject string, before, after any) {
-	if err := a.Registry.Note(context.WithoutCancel(r.Context()), by, action, subject, before, after); err != nil {
-		a.Log.Error("change is not in the history", "action", action, "subject", subject, "actor", by.Name, "from", by.From, "err", err)
-	}
+// kernels is where changes of kernels go.
+func (a *API) kernels() kernel.Registry {
+	return kernel.Registry{Store: a.Kernels, Nodes: a.Registry}
 }
 
 // announcedSHA256 returns the digest that the sender announces, in hexadecimal
@@ -172,38 +141,10 @@ func (a *API) removeKernel(w http.ResponseWriter, r *http.Request, by provisioni
 	if err != nil {
 		return err
 	}
-	if err := a.unusedByNodes(r, by, name); err != nil {
+	if err := a.kernels().Remove(r.Context(), by, name); err != nil {
 		return err
 	}
-	old := a.identity(name)
-	if err := a.Kernels.Remove(name); err != nil {
-		return err
-	}
-	a.note(r, by, "kernel rm", name, old, nil)
 	return noContent(w)
-}
-
-// unusedByNodes refuses if a node is registered with that kernel.
-func (a *API) unusedByNodes(r *http.Request, by provisioning.Actor, name string) error {
-	for n, err := range a.Registry.AllNodes(r.Context(), by, provisioning.NodeQuery{Text: name}) {
-		if err != nil {
-			return err
-		}
-		if n.Kernel == name {
-			return provisioning.Errorf(provisioning.Conflict, "kernel %s is in use: node %s boots it; give that another kernel first", name, n.MAC)
-		}
-	}
-	return nil
-}
-
-// linkKernel makes link another name of target.
-func (a *API) linkKernel(r *http.Request, by provisioning.Actor, link, target string) error {
-	old := a.identity(link)
-	if err := a.Kernels.Link(link, target); err != nil {
-		return err
-	}
-	a.note(r, by, "kernel link to "+target, link, old, a.identity(link))
-	return nil
 }
 
 // pointRunMode answers PUT /api/v1/kernels/net/{runmode}: the run mode boots that
@@ -223,7 +164,7 @@ func (a *API) pointRunMode(w http.ResponseWriter, r *http.Request, by provisioni
 	if err := decodeBody(w, r, &body); err != nil {
 		return err
 	}
-	if err := a.linkKernel(r, by, ipxe.Target{RunMode: mode}.KernelPath(), body.Kernel); err != nil {
+	if err := a.kernels().Point(r.Context(), by, mode, body.Kernel); err != nil {
 		return err
 	}
 	return a.answerKernel(w, http.StatusOK, body.Kernel)

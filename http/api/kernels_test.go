@@ -103,7 +103,7 @@ func TestKernels(t *testing.T) {
 			}
 		}
 	}
-	if got := strings.Join(history, ", "); got != "kernel rm new.efi, kernel link to old.efi net/dev.efi, kernel link to new.efi net/dev.efi, kernel set new.efi, kernel set new.efi, kernel set new.efi, kernel set new.efi, kernel add new.efi" {
+	if got := strings.Join(history, ", "); got != "kernel rm new.efi, kernel link net/dev.efi, kernel link net/dev.efi, kernel set new.efi, kernel set new.efi, kernel set new.efi, kernel set new.efi, kernel add new.efi" {
 		t.Errorf("history: %s", got)
 	}
 	var names []string

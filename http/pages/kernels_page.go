@@ -66,10 +66,10 @@ func (a *Admin) uploadKernel(w http.ResponseWriter, r *http.Request, by provisio
 		return err
 	}
 	f := newForm(url.Values{})
-	name, err := a.receive(http.MaxBytesReader(w, r.Body, kernel.MaxSize+1<<20), r, f)
+	name, err := a.receive(http.MaxBytesReader(w, r.Body, kernel.MaxSize+1<<20), r, by, f)
 	if err == nil && len(f.Errors) == 0 {
 		if mode := f.Text("runmode"); mode != "" {
-			err = a.point(r, mode, name)
+			err = a.point(r, by, mode, name)
 		}
 		if err == nil {
 			return done(w, r, "/admin/kernels", "kernel-uploaded")
@@ -84,7 +84,7 @@ func (a *Admin) uploadKernel(w http.ResponseWriter, r *http.Request, by provisio
 }
 
 // receive reads the parts of an upload in order; the last is the file.
-func (a *Admin) receive(body io.ReadCloser, r *http.Request, f form) (name string, err error) {
+func (a *Admin) receive(body io.ReadCloser, r *http.Request, by provisioning.Actor, f form) (name string, err error) {
 	r.Body = body
 	parts, err := r.MultipartReader()
 	if err != nil {
@@ -106,7 +106,7 @@ func (a *Admin) receive(body io.ReadCloser, r *http.Request, f form) (name strin
 			f.Set(part.FormName(), string(text))
 			continue
 		}
-		if name, err = a.store(part, r, f); err != nil || len(f.Errors) > 0 {
+		if name, err = a.store(part, r, by, f); err != nil || len(f.Errors) > 0 {
 			return "", err
 		}
 		f.Set("file", name)
@@ -114,7 +114,7 @@ func (a *Admin) receive(body io.ReadCloser, r *http.Request, f form) (name strin
 }
 
 // store stores the file of an upload.
-func (a *Admin) store(part *multipart.Part, r *http.Request, f form) (string, error) {
+func (a *Admin) store(part *multipart.Part, r *http.Request, by provisioning.Actor, f form) (string, error) {
 	name := cmp.Or(f.Text("name"), part.FileName())
 	if part.FileName() == "" {
 		return "", provisioning.Errorf(provisioning.Invalid, "choose a file")
@@ -129,22 +129,28 @@ func (a *Admin) store(part *multipart.Part, r *http.Request, f form) (string, er
 			return "", nil
 		}
 	}
-	return name, a.Kernels.Put(name, part, kernel.Want{})
+	_, err := a.kernelRegistry().Put(r.Context(), by, name, part, kernel.Want{})
+	return name, err
 }
 
-func (a *Admin) point(r *http.Request, mode, name string) error {
+// kernelRegistry is where changes of kernels go.
+func (a *Admin) kernelRegistry() kernel.Registry {
+	return kernel.Registry{Store: a.Kernels, Nodes: a.Registry}
+}
+
+func (a *Admin) point(r *http.Request, by provisioning.Actor, mode, name string) error {
 	if err := a.Site(answer.LocalOf(r)).RunModes.Check(provisioning.RunMode(mode)); err != nil {
 		return err
 	}
-	return a.Kernels.Point(provisioning.RunMode(mode), name)
+	return a.kernelRegistry().Point(r.Context(), by, provisioning.RunMode(mode), name)
 }
 
 func (a *Admin) pointRunMode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	return a.kernelAction(w, r, by, "kernel-pointed", func(f form) error { return a.point(r, f.Text("runmode"), f.Text("kernel")) })
+	return a.kernelAction(w, r, by, "kernel-pointed", func(f form) error { return a.point(r, by, f.Text("runmode"), f.Text("kernel")) })
 }
 
 func (a *Admin) removeKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	return a.kernelAction(w, r, by, "kernel-removed", func(f form) error { return a.Kernels.Remove(f.Text("kernel")) })
+	return a.kernelAction(w, r, by, "kernel-removed", func(f form) error { return a.kernelRegistry().Remove(r.Context(), by, f.Text("kernel")) })
 }
 
 // kernelAction does what a small form on the page asks for.

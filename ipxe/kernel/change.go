@@ -142,7 +142,7 @@ func (s *Store) Remove(name string) error {
 
 // Point makes run mode m boot kernel name, by one atomic rename of a symbolic link.
 func (s *Store) Point(m provisioning.RunMode, name string) error {
-	return s.Link("net/"+string(m)+".efi", name)
+	return s.Link(defaultOf(m), name)
 }
 
 // Link makes link ("NAME", or "net/NAME" for a default kernel) a symbolic link to

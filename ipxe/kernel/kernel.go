@@ -101,6 +101,22 @@ func (s *Store) Stat(rel string) (fs.FileInfo, error) {
 	return fi, nil
 }
 
+// target returns what a symbolic link says; "" if rel is none.
+func (s *Store) target(rel string) string {
+	path, err := s.path(rel)
+	if err != nil {
+		return ""
+	}
+	dest, err := os.Readlink(path)
+	if err != nil {
+		return ""
+	}
+	return dest
+}
+
+// defaultOf is the default kernel of a run mode.
+func defaultOf(m provisioning.RunMode) string { return "net/" + string(m) + ".efi" }
+
 // Open opens a kernel to be read. Errors are those of [Store.Stat].
 func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
 	path, err := s.path(rel)
