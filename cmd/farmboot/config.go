@@ -25,6 +25,7 @@ func (configCheckCmd) Help() string {
 }
 
 // Run prints "FILE: ok", or returns all mistakes.
+// Run prints "FILE: ok", or returns all mistakes.
 func (c configCheckCmd) Run(e *env) error {
 	if c.File != "" {
 		e.configFile = c.File
