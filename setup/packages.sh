@@ -31,23 +31,31 @@ done
 [ "$(id -u)" = 0 ] || die "missing packages; as root: apt-get install --no-install-recommends$missing"
 
 export DEBIAN_FRONTEND=noninteractive
-install() { apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" </dev/null; }
-install_all() { # nothing of them may start a server on this host
-	printf 'Installing%s.\n' "$*"
-	case " $* " in
-	*' postgresql '*) without_cluster ;;
-	esac
-	install "$@"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# apt-get, without a question and without a word unless it fails.
+quietly() {
+	apt-get -qq -y -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" </dev/null >"$log" 2>&1
 }
 
 # PostgreSQL's package makes and starts a database cluster unless it is told not to.
 without_cluster() {
-	install postgresql-common
+	quietly install --no-install-recommends postgresql-common
 	conf=/etc/postgresql-common/createcluster.conf
 	cp -p $conf $conf.farmboot
-	trap 'mv -f $conf.farmboot $conf' EXIT
+	trap 'mv -f $conf.farmboot $conf; rm -f "$log"' EXIT
 	printf '\ncreate_main_cluster = false\n' >>$conf
 }
 
-# shellcheck disable=SC2086 # words
-install_all $missing 2>/dev/null || { apt-get -qq update </dev/null && install_all $missing; } || die "could not install$missing"
+install_all() {
+	case "$missing " in
+	*' postgresql '*) without_cluster || return ;;
+	esac
+	# shellcheck disable=SC2086 # words
+	quietly install --no-install-recommends $missing
+}
+
+echo "Installing$missing."
+# The lists may be missing, or too old for the mirror.
+install_all || { quietly update && install_all; } || { cat "$log" >&2; die "could not install$missing"; }
