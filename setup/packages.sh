@@ -41,7 +41,7 @@ quietly() {
 
 # PostgreSQL's package makes and starts a database cluster unless it is told not to.
 without_cluster() {
-	quietly install --no-install-recommends postgresql-common
+	quietly install --no-install-recommends postgresql-common || return
 	conf=/etc/postgresql-common/createcluster.conf
 	cp -p $conf $conf.farmboot
 	trap 'mv -f $conf.farmboot $conf; rm -f "$log"' EXIT
