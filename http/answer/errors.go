@@ -15,6 +15,11 @@ const (
 	TooMany          provisioning.Code = "too_many_requests"
 )
 
+// ErrNoCredentials says that a request has no credentials, which is no attempt to
+// guess them. An error that has it as its cause says the same.
+var ErrNoCredentials error = provisioning.Errorf(provisioning.Unauthorized,
+	"no credentials: send the header Authorization: Bearer <token>; an admin makes one with farmboot token add")
+
 // StatusOf is the one table from error codes to HTTP status codes (RFC 9110).
 func StatusOf(code provisioning.Code) int {
 	switch code {

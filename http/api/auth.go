@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 
@@ -8,24 +9,20 @@ import (
 	"farmboot/provisioning"
 )
 
-// Authenticator tells who sent a request. Its error is [ErrNoCredentials] if the
-// request has no credentials of the kind that it knows, and an
+// Authenticator tells who sent a request. Its error is an [answer.ErrNoCredentials]
+// if the request has no credentials of the kind that it knows, and another
 // [provisioning.Error] with code [provisioning.Unauthorized] if they are wrong.
 type Authenticator func(*http.Request) (provisioning.Actor, error)
-
-// ErrNoCredentials says that a request has no credentials.
-var ErrNoCredentials error = provisioning.Errorf(provisioning.Unauthorized,
-	"no credentials: send the header Authorization: Bearer <token>; an admin makes one with farmboot token add")
 
 // AnyOf tries one authenticator after the other, until one knows the credentials.
 func AnyOf(list ...Authenticator) Authenticator {
 	return func(r *http.Request) (provisioning.Actor, error) {
 		for _, authenticate := range list {
-			if by, err := authenticate(r); err != ErrNoCredentials {
+			if by, err := authenticate(r); !errors.Is(err, answer.ErrNoCredentials) {
 				return by, err
 			}
 		}
-		return provisioning.Actor{}, ErrNoCredentials
+		return provisioning.Actor{}, answer.ErrNoCredentials
 	}
 }
 
@@ -35,7 +32,7 @@ func Bearer(registry *provisioning.Registry) Authenticator {
 	return func(r *http.Request) (provisioning.Actor, error) {
 		h := r.Header.Get("Authorization")
 		if h == "" {
-			return provisioning.Actor{}, ErrNoCredentials
+			return provisioning.Actor{}, answer.ErrNoCredentials
 		}
 		scheme, secret, _ := strings.Cut(h, " ")
 		if !strings.EqualFold(scheme, "Bearer") {
@@ -51,7 +48,7 @@ func cookieToken(registry *provisioning.Registry) Authenticator {
 	return func(r *http.Request) (provisioning.Actor, error) {
 		c, err := r.Cookie("token")
 		if err != nil || c.Value == "" {
-			return provisioning.Actor{}, ErrNoCredentials
+			return provisioning.Actor{}, answer.ErrNoCredentials
 		}
 		return registry.Authenticate(r.Context(), c.Value, answer.PeerOf(r).String())
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	apphttp "farmboot/http"
+	"farmboot/http/answer"
 	"farmboot/http/api"
 	"farmboot/provisioning"
 )
@@ -180,16 +181,20 @@ func TestUnixSocket(t *testing.T) {
 
 // TestAnyOf: the first that knows the credentials decides.
 func TestAnyOf(t *testing.T) {
-	none := func(*http.Request) (provisioning.Actor, error) { return provisioning.Actor{}, api.ErrNoCredentials }
+	none := func(*http.Request) (provisioning.Actor, error) { return provisioning.Actor{}, answer.ErrNoCredentials }
 	wrong := func(*http.Request) (provisioning.Actor, error) {
 		return provisioning.Actor{}, provisioning.Errorf(provisioning.Unauthorized, "wrong")
+	}
+	signedOut := func(*http.Request) (provisioning.Actor, error) {
+		return provisioning.Actor{}, &provisioning.Error{Code: provisioning.Unauthorized, Message: "sign in again", Err: answer.ErrNoCredentials}
 	}
 	for _, test := range []struct {
 		list []api.Authenticator
 		want string
 	}{
-		{nil, api.ErrNoCredentials.Error()},
-		{[]api.Authenticator{none, none}, api.ErrNoCredentials.Error()},
+		{nil, answer.ErrNoCredentials.Error()},
+		{[]api.Authenticator{signedOut}, answer.ErrNoCredentials.Error()},
+		{[]api.Authenticator{none, none}, answer.ErrNoCredentials.Error()},
 		{[]api.Authenticator{none, api.Local}, ""},
 		{[]api.Authenticator{wrong, api.Local}, "wrong"},
 		{[]api.Authenticator{api.Local, wrong}, ""},

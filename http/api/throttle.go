@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -51,7 +52,7 @@ func (t *Throttle) Guard(next Authenticator) Authenticator {
 			return provisioning.Actor{}, provisioning.Errorf(answer.TooMany, "too many bad credentials from your address: wait some seconds")
 		}
 		by, err := next(r)
-		if err != ErrNoCredentials && provisioning.ErrorCode(err) == provisioning.Unauthorized {
+		if !errors.Is(err, answer.ErrNoCredentials) && provisioning.ErrorCode(err) == provisioning.Unauthorized {
 			t.failed(peer)
 		}
 		return by, err

@@ -15,7 +15,9 @@ import (
 )
 
 // ErrNoSession says that a request carries no session that goes on.
-var ErrNoSession error = provisioning.Errorf(provisioning.Unauthorized, "you are not signed in, or have been signed out: sign in again")
+var ErrNoSession error = &provisioning.Error{
+	Code: provisioning.Unauthorized, Message: "you are not signed in, or have been signed out: sign in again", Err: answer.ErrNoCredentials,
+}
 
 const (
 	// sessionIdle is how long a session outlives its last request: a working day.
