@@ -77,17 +77,15 @@ func (s *segment) copy(p []byte, off int64) int {
 	return len(p)
 }
 
-// Reader returns a reader over the whole file, fit for [net/http.ServeContent].
-func (f *File) Reader() *io.SectionReader { return io.NewSectionReader(f, 0, f.size) }
-
-// zeros is what runs of zeros are written from; it is only ever read.
-var zeros [32 << 10]byte
-
 // WriteTo implements [io.WriterTo] without copying.
-func (f *File) WriteTo(w io.Writer) (int64, error) {
+func (f *File) WriteTo(w io.Writer) (int64, error) { return f.writeRange(w, 0, f.size) }
+
+// writeRange writes the bytes from offset off up to end, or up to the file's end.
+func (f *File) writeRange(w io.Writer, off, end int64) (int64, error) {
 	var total int64
-	for i := range f.segments {
-		n, err := f.segments[i].writeTo(w)
+	for i := f.find(off); i < len(f.segments) && f.segments[i].start < end; i++ {
+		s := &f.segments[i]
+		n, err := s.writeRange(w, max(off-s.start, 0), min(end-s.start, s.size))
 		total += n
 		if err != nil {
 			return total, err
@@ -96,14 +94,18 @@ func (f *File) WriteTo(w io.Writer) (int64, error) {
 	return total, nil
 }
 
-func (s *segment) writeTo(w io.Writer) (int64, error) {
+// zeros is what runs of zeros are written from; it is only ever read.
+var zeros [32 << 10]byte
+
+// writeRange writes the segment's own bytes from off to end.
+func (s *segment) writeRange(w io.Writer, off, end int64) (int64, error) {
 	if s.data != nil {
-		n, err := w.Write(s.data)
+		n, err := w.Write(s.data[off:end])
 		return int64(n), err
 	}
 	var total int64
-	for total < s.size {
-		n, err := w.Write(zeros[:min(s.size-total, int64(len(zeros)))])
+	for total < end-off {
+		n, err := w.Write(zeros[:min(end-off-total, int64(len(zeros)))])
 		total += int64(n)
 		if err != nil {
 			return total, err

@@ -60,6 +60,20 @@ func TestFileHoldsWhatWasAdded(t *testing.T) {
 		if n, err := f.WriteTo(&out); err != nil || n != f.Size() || !bytes.Equal(out.Bytes(), want) {
 			t.Fatalf("WriteTo wrote %d bytes, error %v", n, err)
 		}
+		begin := rapid.Int64Range(0, f.Size()+10).Draw(t, "begin")
+		n := rapid.Int64Range(0, f.Size()+10).Draw(t, "n")
+		r := f.Reader()
+		if _, err := r.Seek(begin, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		out.Reset()
+		part := want[min(begin, f.Size()):min(begin+n, f.Size())]
+		if wrote, err := r.WriteNTo(&out, n); err != nil || wrote != int64(len(part)) || !bytes.Equal(out.Bytes(), part) {
+			t.Fatalf("WriteNTo from %d wrote %d of %d bytes, or others, error %v", begin, wrote, n, err)
+		}
+		if rest, err := io.ReadAll(r); err != nil || !bytes.Equal(rest, want[min(begin+n, f.Size()):]) {
+			t.Fatalf("after WriteNTo %d bytes are left, error %v", len(rest), err)
+		}
 		if f.SHA256() != sha256.Sum256(want) {
 			t.Fatal("SHA256() differs from the digest of what was added")
 		}
@@ -67,12 +81,12 @@ func TestFileHoldsWhatWasAdded(t *testing.T) {
 		off := rapid.Int64Range(0, f.Size()+10).Draw(t, "offset")
 		p := make([]byte, rapid.IntRange(0, 2000).Draw(t, "length"))
 		rest := want[min(off, f.Size()):]
-		n, err := f.ReadAt(p, off)
-		if n != min(len(p), len(rest)) || !bytes.Equal(p[:n], rest[:n]) {
-			t.Fatalf("ReadAt(%d bytes, %d) read %d bytes, or others", len(p), off, n)
+		got, err := f.ReadAt(p, off)
+		if got != min(len(p), len(rest)) || !bytes.Equal(p[:got], rest[:got]) {
+			t.Fatalf("ReadAt(%d bytes, %d) read %d bytes, or others", len(p), off, got)
 		}
-		if short := n < len(p); short != errors.Is(err, io.EOF) {
-			t.Fatalf("ReadAt read %d of %d bytes with error %v", n, len(p), err)
+		if short := got < len(p); short != errors.Is(err, io.EOF) {
+			t.Fatalf("ReadAt read %d of %d bytes with error %v", got, len(p), err)
 		}
 	})
 }
