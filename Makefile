@@ -53,9 +53,10 @@ e2e: build ## Boot machines in QEMU through the built program, in network namesp
 fuzz: ## Run every fuzz target for FUZZTIME=10s
 	@setup/fuzz.sh $(FUZZTIME)
 
-bench: build ## Measure
+bench: build ## Measure beside nginx and dnsmasq, as root (ONLY=section[,section], BESIDE=another farmboot)
+	@setup/packages.sh bench
 	@$(MAKE) template
-	go test -run '^$$' -bench . -benchmem ./...
+	go run ./setup/bench -template $(FARMBOOT_TEMPLATE) -only '$(ONLY)' -beside '$(BESIDE)'
 
 cover: ## Test coverage, as bin/cover.html
 	@mkdir -p bin

@@ -3,7 +3,7 @@
 # they are not there yet. It does not call apt, and needs no root, if nothing is
 # missing.
 #
-#   setup/packages.sh build | run | test
+#   setup/packages.sh build | run | test | bench
 set -eu
 
 die() { printf 'packages.sh: %s\n' "$*" >&2; exit 1; }
@@ -15,12 +15,14 @@ lab='iproute2 dnsmasq-base tcpdump qemu-system-x86 ovmf ipxe-qemu qemu-system-ar
 # Other people's tools that judge what we make.
 oracles='genisoimage xorriso dosfstools gdisk mtools chromium'
 test="$build $lab $oracles postgresql"
+bench="$build iproute2 dnsmasq-base nginx sqlite3" # what we are measured beside
 
 case ${1:-} in
 build) wanted=$build ;;
 run) wanted=$run ;;
 test) wanted=$test ;;
-*) die 'name a group: build, run or test' ;;
+bench) wanted=$bench ;;
+*) die 'name a group: build, run, test or bench' ;;
 esac
 
 missing=
@@ -48,12 +50,26 @@ without_cluster() {
 	printf '\ncreate_main_cluster = false\n' >>$conf
 }
 
+# nginx's package starts a server on port 80, now and at each boot, unless it is
+# told not to.
+without_service() {
+	policy=/usr/sbin/policy-rc.d
+	[ ! -e $policy ] || return 0
+	trap 'rm -f $policy "$log"' EXIT
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod +x $policy
+}
+
 install_all() {
 	case "$missing " in
 	*' postgresql '*) without_cluster || return ;;
+	*' nginx '*) without_service ;;
 	esac
 	# shellcheck disable=SC2086 # words
-	quietly install --no-install-recommends $missing
+	quietly install --no-install-recommends $missing || return
+	case "$missing " in
+	*' nginx '*) [ ! -d /run/systemd/system ] || systemctl -q disable nginx ;;
+	esac
 }
 
 echo "Installing$missing."
