@@ -20,6 +20,7 @@ type cli struct {
 	Node      nodeCmd    `cmd:"" help:"Nodes: register, change, look at them."`
 	Farmer    farmerCmd  `cmd:"" help:"Farmers."`
 	Token     tokenCmd   `cmd:"" help:"Tokens for the API."`
+	Kernel    kernelCmd  `cmd:"" help:"Kernels: store them, choose what each run mode boots."`
 	Backup    backupCmd  `cmd:"" help:"Write a consistent copy of the database."`
 	Doctor    doctorCmd  `cmd:"" help:"Say what would stop a node from booting, on this host and its LAN, and how to mend it."`
 	ConfigCmd configCmd  `cmd:"" name:"config" help:"Look at the configuration."`

@@ -4,44 +4,18 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"net/http"
-	"slices"
 	"strings"
-	"time"
 
 	"farmboot/http/answer"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
 )
 
-// kernelInfo is a kernel as clients see it.
-type kernelInfo struct {
-	Name     string                 `json:"name"`
-	Size     int64                  `json:"size"` // bytes
-	Modified time.Time              `json:"modified"`
-	SHA256   string                 `json:"sha256"`
-	Target   string                 `json:"target,omitempty"` // of a symbolic link
-	RunModes []provisioning.RunMode `json:"runmodes"`         // that boot it
-}
-
-func (a *API) infoOf(k kernel.Kernel) (kernelInfo, error) {
-	sum, err := a.Kernels.SHA256(k.Name)
-	return kernelInfo{k.Name, k.Size, k.ModTime.UTC(), sum, k.Target, list(k.RunModes)}, err
-}
-
 // listKernels answers GET /api/v1/kernels.
 func (a *API) listKernels(w http.ResponseWriter, _ *http.Request, _ provisioning.Actor) error {
-	kernels, err := a.Kernels.List()
+	infos, err := a.Kernels.Infos()
 	if err != nil {
 		return err
-	}
-	infos := []kernelInfo{}
-	for _, k := range kernels {
-		switch info, err := a.infoOf(k); {
-		case err == nil:
-			infos = append(infos, info)
-		case provisioning.ErrorCode(err) != provisioning.NotFound: // removed since
-			return err
-		}
 	}
 	return writeJSON(w, http.StatusOK, infos)
 }
@@ -57,18 +31,7 @@ func (a *API) getKernel(w http.ResponseWriter, r *http.Request, _ provisioning.A
 
 // answerKernel answers with what is known of one kernel.
 func (a *API) answerKernel(w http.ResponseWriter, status int, name string) error {
-	if err := kernel.CheckName(name); err != nil {
-		return err
-	}
-	kernels, err := a.Kernels.List()
-	if err != nil {
-		return err
-	}
-	i := slices.IndexFunc(kernels, func(k kernel.Kernel) bool { return k.Name == name })
-	if i < 0 {
-		return provisioning.Errorf(provisioning.NotFound, "there is no kernel %s", name)
-	}
-	info, err := a.infoOf(kernels[i])
+	info, err := a.Kernels.Info(name)
 	if err != nil {
 		return err
 	}

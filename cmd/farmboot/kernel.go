@@ -1,0 +1,161 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"farmboot/ipxe/kernel"
+	"farmboot/provisioning"
+)
+
+// kernelCmd is "farmboot kernel".
+type kernelCmd struct {
+	Add  kernelAddCmd  `cmd:"" help:"Store a kernel."`
+	List kernelListCmd `cmd:"" help:"List the kernels."`
+	Use  kernelUseCmd  `cmd:"" help:"Choose what a run mode boots."`
+	Rm   kernelRmCmd   `cmd:"" help:"Remove a kernel that nothing boots."`
+}
+
+// kernels is where changes of kernels go.
+func (i *inventory) kernels() kernel.Registry {
+	return kernel.Registry{Store: kernel.Open(i.cfg.Kernel.Path, i.cfg.Kernel.NetPath), Nodes: i.registry}
+}
+
+type kernelAddCmd struct {
+	File   string `arg:"" help:"The kernel, an EFI application or a bzImage; - for standard input."`
+	Name   string `help:"Name to store it under; by default that of the file." placeholder:"K"`
+	SHA256 string `name:"sha256" help:"Store it only if this is its SHA-256, in hexadecimal digits." placeholder:"SUM"`
+}
+
+func (kernelAddCmd) Help() string {
+	return `A kernel of that name is replaced, at once and whole: no node ever fetches half
+of it.
+
+Examples:
+
+  farmboot kernel add zero-os-v3.14.efi
+  curl -s https://example.org/vmlinuz.efi | farmboot kernel add - --name v3.14.efi`
+}
+
+func (c kernelAddCmd) Run(ctx context.Context, e *env) (err error) {
+	from, name, want := e.stdin, c.Name, kernel.Want{SHA256: c.SHA256}
+	if c.File != "-" {
+		f, err := os.Open(c.File)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		from, name = f, cmp.Or(c.Name, filepath.Base(c.File))
+	} else if name == "" {
+		return usageError{"standard input has no name: give the kernel one with --name"}
+	}
+	inv, err := e.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(inv, &err)
+	isNew, err := inv.kernels().Put(ctx, operator(), name, from, want)
+	if err != nil {
+		return err
+	}
+	done := "stored"
+	if !isNew {
+		done = "replaced"
+	}
+	_, err = fmt.Fprintf(e.stdout, "%s kernel %s\n", done, name)
+	return err
+}
+
+type kernelListCmd struct {
+	JSON bool `help:"As JSON, as the API shows it."`
+}
+
+func (kernelListCmd) Help() string {
+	return `Examples:
+
+  farmboot kernel list
+  farmboot kernel list --json`
+}
+
+func (c kernelListCmd) Run(ctx context.Context, e *env) (err error) {
+	inv, err := e.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(inv, &err)
+	infos, err := inv.kernels().Infos()
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, infos)
+	}
+	t := newTable(e.stdout, "KERNEL\tBYTES\tSTORED\tRUN MODES\tLINK TO\tSHA-256")
+	for _, k := range infos {
+		modes := make([]string, len(k.RunModes))
+		for i, m := range k.RunModes {
+			modes[i] = string(m)
+		}
+		t.row("%s\t%d\t%s\t%s\t%s\t%s", k.Name, k.Size, localTime(k.Modified), dash(strings.Join(modes, ",")), dash(k.Target), k.SHA256)
+	}
+	return t.flush()
+}
+
+type kernelUseCmd struct {
+	RunMode string `arg:"" name:"runmode" help:"Run mode: prod, test, …"`
+	Kernel  string `arg:"" help:"Name of a kernel."`
+}
+
+func (kernelUseCmd) Help() string {
+	return `Nodes of that run mode without a kernel of their own boot it from now on.
+
+Example:
+
+  farmboot kernel use prod zero-os-v3.14.efi`
+}
+
+func (c kernelUseCmd) Run(ctx context.Context, e *env) (err error) {
+	inv, err := e.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(inv, &err)
+	mode := provisioning.RunMode(c.RunMode)
+	if err := inv.cfg.RunModes.Check(mode); err != nil {
+		return err
+	}
+	if err := inv.kernels().Point(ctx, operator(), mode, c.Kernel); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stdout, "run mode %s boots %s\n", mode, c.Kernel)
+	return err
+}
+
+type kernelRmCmd struct {
+	Kernel string `arg:"" help:"Name of a kernel."`
+}
+
+func (kernelRmCmd) Help() string {
+	return `Refused while a run mode, a node or a link needs it.
+
+Example:
+
+  farmboot kernel rm zero-os-v3.13.efi`
+}
+
+func (c kernelRmCmd) Run(ctx context.Context, e *env) (err error) {
+	inv, err := e.inventory(ctx)
+	if err != nil {
+		return err
+	}
+	defer closing(inv, &err)
+	if err := inv.kernels().Remove(ctx, operator(), c.Kernel); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stdout, "removed kernel %s\n", c.Kernel)
+	return err
+}
