@@ -48,7 +48,7 @@ race: unit ## The same as unit
 
 e2e: build ## Boot machines in QEMU through the built program, in network namespaces (as root)
 	@mkdir -p bin
-	$(TOOL) gotestsum --format testname --jsonfile bin/e2e.json -- -tags e2e -count=1 -timeout 25m $(E2E)
+	$(TOOL) gotestsum --format testname --jsonfile bin/e2e.json -- -tags e2e -count=1 -p 1 -timeout 25m $(E2E)
 
 fuzz: ## Run every fuzz target for FUZZTIME=10s
 	@setup/fuzz.sh $(FUZZTIME)
