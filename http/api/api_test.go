@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -345,5 +346,33 @@ func TestLongLists(t *testing.T) {
 	}
 	if fmt.Sprint(paged) != fmt.Sprint(all) {
 		t.Errorf("paged: %d nodes", len(paged))
+	}
+}
+
+// TestManyAtOnce: clients who write, list and follow at once do not get into each
+// other's way.
+func TestManyAtOnce(t *testing.T) {
+	s := newSite(t)
+	follower := s.follow(t, "/api/v1/events/stream", s.tokens.admin)
+	var clients sync.WaitGroup
+	for client := range 6 {
+		clients.Go(func() {
+			for i := range 10 {
+				path := fmt.Sprintf("/api/v1/nodes/52:54:cc:00:%02x:%02x", client, i)
+				node := fmt.Sprintf(`{"mac":"5254cc00%02x%02x","farmer":%d}`, client, i, 1+i%3)
+				s.do("POST", "/api/v1/nodes", node).want(t, http.StatusCreated)
+				s.do("GET", "/api/v1/nodes?mac=5254cc", "").want(t, http.StatusOK)
+				s.do("PUT", path, `{"name":"x"}`).want(t, http.StatusOK)
+				s.do("PUT", "/api/v1/kernels/old.efi", kernelText(path), binary).want(t, http.StatusOK)
+				s.do("PUT", "/api/v1/kernels/net/qa", `{"kernel":"old.efi"}`).want(t, http.StatusOK)
+				s.do("DELETE", path, "").want(t, http.StatusNoContent)
+			}
+			s.happen(node1, fmt.Sprint(client))
+		})
+	}
+	clients.Wait()
+	follower.details(6)
+	if got := decode[[]provisioning.Node](t, s.do("GET", "/api/v1/nodes?mac=5254cc", "")); len(got) != 0 {
+		t.Errorf("%d nodes are left", len(got))
 	}
 }

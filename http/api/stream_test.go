@@ -79,17 +79,11 @@ func (s *stream) details(n int) string {
 }
 
 // happen records events of a node, one for each detail.
-func (s *site) happen(mac string, details ...string) {
+func (s *site) happen(node string, details ...string) {
+	s.t.Helper()
 	for _, d := range details {
-		s.recorder.Record(provisioning.Event{MAC: provisioning.MAC(must(provisioning.ParseMAC(mac))), Stage: provisioning.StageScript, Detail: d})
+		s.recorder.Record(provisioning.Event{MAC: mac(s.t, node), Stage: provisioning.StageScript, Detail: d})
 	}
-}
-
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
 }
 
 // stored waits until n events are stored, and returns them.
