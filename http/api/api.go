@@ -26,8 +26,8 @@ type API struct {
 	Composer  ipxe.Composer
 	// Authenticate tells who asks: [Bearer], [Local], or several by [AnyOf].
 	Authenticate Authenticator
-	// Throttle turns peers away that tried too many bad credentials. The planes and
-	// the pages' sign-in may share one.
+	// Throttle slows peers down that try bad credentials. The planes and the pages'
+	// sign-in may share one.
 	Throttle *Throttle
 	// Vendor names the maker of a network card; nil: unknown.
 	Vendor  func(provisioning.MAC) string

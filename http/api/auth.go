@@ -60,8 +60,7 @@ func Local(*http.Request) (provisioning.Actor, error) {
 	return provisioning.Actor{Name: "local", Role: provisioning.RoleAdmin, From: "socket"}, nil
 }
 
-// authenticate tells who asks for rt, unless his address has tried too many bad
-// credentials of late.
+// authenticate tells who asks for rt; see [Throttle.Guard].
 func (a *API) authenticate(r *http.Request, rt route) (provisioning.Actor, error) {
 	authenticate := a.Authenticate
 	if rt.legacy {

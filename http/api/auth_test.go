@@ -93,7 +93,8 @@ func TestCrossOrigin(t *testing.T) {
 	}
 }
 
-// TestTooManyTries: who sends many bad tokens has to wait, others need not.
+// TestTooManyTries: who sends many bad tokens has to wait; a good one is always
+// good, for it may come from another program behind the same address.
 func TestTooManyTries(t *testing.T) {
 	s := newSite(t)
 	now := clock()
@@ -104,7 +105,7 @@ func TestTooManyTries(t *testing.T) {
 		r.Header.Set("Authorization", "Bearer "+token)
 		return s.plane(r).status
 	}
-	for range 10 {
+	for range 100 {
 		if got := try("[2001:db8::1]:1000", "x"); got != 401 {
 			t.Fatalf("status %d for a bad token", got)
 		}
@@ -114,26 +115,27 @@ func TestTooManyTries(t *testing.T) {
 		want        int
 	}{
 		{"[2001:db8::1]:1000", "x", 429},
-		{"[2001:db8::2]:1000", s.tokens.admin, 429}, // the same network
-		{"[2001:db8:1::1]:1000", s.tokens.admin, 200},
-		{"192.0.2.1:1000", s.tokens.admin, 200},
+		{"[2001:db8::2]:1000", "x", 429}, // the same network
+		{"[2001:db8::1]:1000", s.tokens.admin, 200},
+		{"[2001:db8:1::1]:1000", "x", 401},
+		{"192.0.2.1:1000", "x", 401},
 	} {
 		if got := try(test.peer, test.token); got != test.want {
 			t.Errorf("%s: status %d, want %d", test.peer, got, test.want)
 		}
 	}
-	now = now.Add(5 * time.Second)
+	now = now.Add(time.Second)
 	for _, want := range []int{401, 429} {
 		if got := try("[2001:db8::1]:1000", "x"); got != want {
-			t.Errorf("five seconds later: status %d, want %d", got, want)
+			t.Errorf("a second later: status %d, want %d", got, want)
 		}
 	}
-	for range 100 { // without any token nobody is guessing
+	for range 200 { // without any token nobody is guessing
 		r := httptest.NewRequestWithContext(t.Context(), "GET", "/api/v1/nodes", nil)
 		r.RemoteAddr = "192.0.2.1:1000"
 		s.plane(r).want(t, http.StatusUnauthorized)
 	}
-	if got := try("192.0.2.1:1000", s.tokens.admin); got != 200 {
+	if got := try("192.0.2.1:1000", "x"); got != 401 {
 		t.Errorf("status %d", got)
 	}
 }

@@ -15,10 +15,10 @@ import (
 
 const (
 	// triesAtOnce is how many bad credentials an address may send at once …
-	triesAtOnce = 10
+	triesAtOnce = 100
 	// … and triesEvery how soon after that one more. A token cannot be guessed at
-	// any speed; this keeps scripts gone wild out of the way.
-	triesEvery = 5 * time.Second
+	// any speed; a claim code could be, and scripts gone wild are told to stop.
+	triesEvery = time.Second
 	// generation is how many addresses are remembered at least, and twice as many at
 	// most: about a megabyte.
 	generation = 4096
@@ -40,21 +40,23 @@ func NewThrottle(now func() time.Time) *Throttle {
 	return &Throttle{now: now, fresh: make(map[netip.Addr]*rate.Limiter)}
 }
 
-// Guard makes next refuse everything, with code [answer.TooMany], from an address
-// that sent too many bad credentials.
+// Guard makes next refuse, with code [answer.TooMany], bad credentials from an
+// address that sent too many of them. Good ones always pass: whoever shares his
+// address with a script gone wild, behind a router or on one host, is not kept out.
 func (t *Throttle) Guard(next Authenticator) Authenticator {
 	return func(r *http.Request) (provisioning.Actor, error) {
 		peer := source(answer.PeerOf(r))
 		if !peer.IsValid() { // the Unix socket
 			return next(r)
 		}
+		by, err := next(r)
+		if errors.Is(err, answer.ErrNoCredentials) || provisioning.ErrorCode(err) != provisioning.Unauthorized {
+			return by, err
+		}
 		if t.exhausted(peer) {
 			return provisioning.Actor{}, provisioning.Errorf(answer.TooMany, "too many bad credentials from your address: wait some seconds")
 		}
-		by, err := next(r)
-		if !errors.Is(err, answer.ErrNoCredentials) && provisioning.ErrorCode(err) == provisioning.Unauthorized {
-			t.failed(peer)
-		}
+		t.failed(peer)
 		return by, err
 	}
 }
