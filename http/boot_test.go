@@ -2,6 +2,7 @@ package http_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -402,4 +403,77 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("Serve returned %v", err)
 	}
+}
+
+// TestIPXEIsSentLittleAtOnce: only iPXE gets the small send buffer, over TLS too.
+func TestIPXEIsSentLittleAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		agent string
+		tls   bool
+		want  int
+	}{
+		{"iPXE/1.21.1+git20250501.dad20602+dfsg-1", false, 128 << 10},
+		{"iPXE/1.0.0+", true, 128 << 10},
+		{"Mozilla/5.0", false, 0},
+		{"curl/8", true, 0},
+	} {
+		t.Run(c.agent, func(t *testing.T) {
+			plain, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			watched := &sendBuffers{Listener: plain}
+			ln, client, scheme := net.Listener(watched), http.DefaultClient, "http"
+			if c.tls {
+				example := httptest.NewUnstartedServer(nil)
+				example.StartTLS()
+				defer example.Close()
+				ln, client, scheme = tls.NewListener(watched, example.TLS), example.Client(), "https"
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() {
+				done <- apphttp.Serve(ctx, ln, apphttp.Plane(&newBench(t).Boot), slog.New(slog.DiscardHandler))
+			}()
+			r, err := http.NewRequestWithContext(ctx, "GET", scheme+"://"+plain.Addr().String()+"/healthz", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("User-Agent", c.agent)
+			res, err := client.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+			client.CloseIdleConnections()
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			if watched.set != c.want {
+				t.Errorf("send buffer %d, want %d", watched.set, c.want)
+			}
+		})
+	}
+}
+
+// sendBuffers notes what its connection's send buffer is set to.
+type sendBuffers struct {
+	net.Listener
+	set int
+}
+
+func (l *sendBuffers) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return noting{c, l}, err
+}
+
+type noting struct {
+	net.Conn
+	l *sendBuffers
+}
+
+func (n noting) SetWriteBuffer(bytes int) error {
+	n.l.set = bytes
+	return nil
 }

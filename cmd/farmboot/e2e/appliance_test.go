@@ -137,8 +137,8 @@ func (a *appliance) start(t *testing.T) {
 	}
 }
 
-// farmboot runs a command of the program and returns what it printed. A failure
-// ends the test.
+// farmboot runs a command of the program on the appliance's host and returns what
+// it printed. A failure ends the test.
 func (a *appliance) farmboot(t *testing.T, args ...string) string {
 	t.Helper()
 	args = append(args, "--config", filepath.Join(a.dir, "appliance.toml"))
@@ -147,7 +147,11 @@ func (a *appliance) farmboot(t *testing.T, args ...string) string {
 	cmd := exec.CommandContext(ctx, a.bin, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
+	err := a.host.Do(cmd.Start)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if err != nil {
 		t.Fatalf("farmboot %s: %v: %s", strings.Join(args, " "), err, stderr.Bytes())
 	}
 	return stdout.String()
