@@ -15,16 +15,18 @@ import (
 type cli struct {
 	Config string `help:"Configuration file; by default ./appliance.toml, else /etc/farmboot/appliance.toml, if there is one." placeholder:"FILE" type:"path"`
 
-	Serve     serveCmd   `cmd:"" help:"Run the appliance."`
-	Image     imageCmd   `cmd:"" help:"Write a boot image to a file."`
-	Node      nodeCmd    `cmd:"" help:"Nodes: register, change, look at them."`
-	Farmer    farmerCmd  `cmd:"" help:"Farmers."`
-	Token     tokenCmd   `cmd:"" help:"Tokens for the API."`
-	Kernel    kernelCmd  `cmd:"" help:"Kernels: store them, choose what each run mode boots."`
-	Backup    backupCmd  `cmd:"" help:"Write a consistent copy of the database."`
-	Doctor    doctorCmd  `cmd:"" help:"Say what would stop a node from booting, on this host and its LAN, and how to mend it."`
-	ConfigCmd configCmd  `cmd:"" name:"config" help:"Look at the configuration."`
-	Version   versionCmd `cmd:"" help:"Print the version."`
+	Serve      serveCmd      `cmd:"" help:"Run the appliance."`
+	Image      imageCmd      `cmd:"" help:"Write a boot image to a file."`
+	Node       nodeCmd       `cmd:"" help:"Nodes: register, change, look at them."`
+	Farmer     farmerCmd     `cmd:"" help:"Farmers."`
+	Token      tokenCmd      `cmd:"" help:"Tokens for the API."`
+	Kernel     kernelCmd     `cmd:"" help:"Kernels: store them, choose what each run mode boots."`
+	Backup     backupCmd     `cmd:"" help:"Write a consistent copy of the database."`
+	Doctor     doctorCmd     `cmd:"" help:"Say what would stop a node from booting, on this host and its LAN, and how to mend it."`
+	ConfigCmd  configCmd     `cmd:"" name:"config" help:"Look at the configuration."`
+	Complete   completeCmd   `cmd:"" hidden:""`
+	Completion completionCmd `cmd:"" help:"Print a script that makes your shell complete commands."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 // env is what commands see of the world.
