@@ -2,7 +2,6 @@ package pages_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -15,10 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gorilla/mux"
 	"github.com/prometheus/client_golang/prometheus"
 
 	apphttp "farmboot/http"
+	"farmboot/http/api"
 	"farmboot/http/pages"
 	"farmboot/provisioning"
 	"farmboot/provisioning/sqlite"
@@ -32,6 +31,7 @@ type adminBench struct {
 	recorder *provisioning.Recorder
 	plane    http.Handler
 	now      *clock
+	stopping chan struct{}
 
 	token  string       // an admin's
 	cookie *http.Cookie // his session
@@ -51,7 +51,7 @@ var root = provisioning.Actor{Name: "test", Role: provisioning.RoleAdmin, From: 
 
 func newAdminBench(t testing.TB) *adminBench {
 	t.Helper()
-	b := &adminBench{bench: newBench(t), now: &clock{at: time.Now().UTC().Truncate(time.Second)}}
+	b := &adminBench{bench: newBench(t), stopping: make(chan struct{}), now: &clock{at: time.Now().UTC().Truncate(time.Second)}}
 	var err error
 	if b.store, err = sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "provisioning.db")); err != nil {
 		t.Fatal(err)
@@ -68,9 +68,22 @@ func newAdminBench(t testing.TB) *adminBench {
 	b.Links = pages.NewSignInLinks(b.now.Now)
 	b.Admin.Answer, b.Admin.Kernels, b.Admin.Site, b.Admin.Now = b.Pages.Answer, b.Pages.Kernels, site, b.now.Now
 	b.Assignment = provisioning.NewAssigner(b.store, provisioning.Unknown{Policy: provisioning.Boot, RunMode: "prod"}, b.now.Now).Assignment
-	b.Guard = func(next pages.Authenticate) pages.Authenticate { return next }
+	throttle := api.NewThrottle(b.now.Now)
+	b.Guard = func(next pages.Authenticate) pages.Authenticate {
+		return pages.Authenticate(throttle.Guard(api.Authenticator(next)))
+	}
 	b.Vendor = func(provisioning.MAC) string { return "Acme & Sons <Networks>" }
-	b.plane = apphttp.Plane(&b.Admin, &b.Pages, images{}, stream{b.recorder})
+	b.plane = apphttp.Plane(&b.Admin, &b.Pages, images{}, &api.API{
+		Answer: b.Pages.Answer, Registry: b.Registry, Subscribe: b.recorder.Subscribe, Kernels: b.Pages.Kernels,
+		Composer: site(netip.Addr{}).Composer, Throttle: throttle, Now: b.now.Now, Log: log, Stopping: b.stopping,
+		Authenticate: func(r *http.Request) (provisioning.Actor, error) {
+			by, err := b.Sessions.Authenticate(r)
+			if err == pages.ErrNoSession {
+				err = api.ErrNoCredentials
+			}
+			return by, err
+		},
+	})
 	b.run(t)
 	_, b.token, err = b.Registry.AddToken(t.Context(), root, provisioning.RoleAdmin, 0)
 	if err != nil {
@@ -87,6 +100,7 @@ func (b *adminBench) run(t testing.TB) {
 	running.Go(func() { _ = b.recorder.Run(ctx) })
 	running.Go(func() { _ = b.Board.Run(ctx) })
 	t.Cleanup(func() {
+		close(b.stopping)
 		cancel()
 		running.Wait()
 		if err := b.store.Close(); err != nil {
@@ -197,29 +211,4 @@ func bootOf(mac provisioning.MAC, at time.Time, events int) []provisioning.Event
 		all[i].MAC, all[i].At = mac, at.Add(time.Duration(i)*1700*time.Millisecond)
 	}
 	return all[:events]
-}
-
-// stream sends events as the API does.
-type stream struct{ recorder *provisioning.Recorder }
-
-func (s stream) Routes(r *mux.Router) {
-	r.HandleFunc("/api/v1/events/stream", func(w http.ResponseWriter, r *http.Request) {
-		events, cancel := s.recorder.Subscribe(provisioning.MAC{})
-		defer cancel()
-		w.Header().Set("Content-Type", "text/event-stream")
-		_ = http.NewResponseController(w).Flush()
-		for {
-			select {
-			case e, ok := <-events:
-				if !ok {
-					return
-				}
-				text, _ := json.Marshal(e)
-				fmt.Fprintf(w, "data: %s\n\n", text)
-				_ = http.NewResponseController(w).Flush()
-			case <-r.Context().Done():
-				return
-			}
-		}
-	})
 }

@@ -71,9 +71,13 @@ func describe(o pages.Order) (pages.Download, error) {
 		name += "-" + elems[2]
 	}
 	path := "/" + strings.TrimRight(strings.Join(elems, "/"), "/")
+	script, err := site(o.Local).Boot(o.Target)
+	if err != nil {
+		return pages.Download{}, err
+	}
 	sum := sha256.Sum256(imageOf(path))
 	affix := names[o.Kind]
-	return pages.Download{URL: path, Name: affix[0] + name + affix[1], Size: int64(len(imageOf(path))), SHA256: hex.EncodeToString(sum[:])}, nil
+	return pages.Download{URL: path, Name: affix[0] + name + affix[1], Size: int64(len(imageOf(path))), SHA256: hex.EncodeToString(sum[:]), Script: string(script)}, nil
 }
 
 // images serves what describe promises.

@@ -4,19 +4,32 @@ package pages_test
 
 import (
 	"context"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
 
-// browser is a tab of Debian's Chromium.
+// browser is a tab of Debian's Chromium that looks at one appliance.
 type browser struct {
 	t   testing.TB
 	ctx context.Context
+	url string // of the appliance
+
+	mu     sync.Mutex
+	astray []string // requests that left the appliance
+	faults []string // what the console said
 }
 
-func newBrowser(t testing.TB) browser {
+// newBrowser opens a tab. At the end of the test no request may have left the
+// appliance, and no script may have failed.
+func newBrowser(t testing.TB, srv *httptest.Server) *browser {
 	t.Helper()
 	opts := append(
 		chromedp.DefaultExecAllocatorOptions[:],
@@ -27,15 +40,40 @@ func newBrowser(t testing.TB) browser {
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
-	b := browser{t, ctx}
-	if err := chromedp.Do(ctx); err != nil {
+	b := &browser{t: t, ctx: ctx, url: srv.URL}
+	if err := chromedp.Listen(ctx, b.heard); err != nil {
 		t.Fatalf("start Chromium (apt-get install chromium): %v", err)
 	}
+	if _, err := chromedp.Call(ctx, network.Enable, network.EnableParams{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if len(b.astray) > 0 || len(b.faults) > 0 {
+			t.Errorf("requests that left the appliance: %q; faults: %q", b.astray, b.faults)
+		}
+	})
 	return b
 }
 
+// heard notes what must not be.
+func (b *browser) heard(ev any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch ev := ev.(type) {
+	case *network.EventRequestWillBeSent:
+		u, err := url.Parse(ev.Request.URL)
+		if err != nil || !strings.HasPrefix(ev.Request.URL, b.url) && u.Scheme != "data" && u.Scheme != "about" && u.Scheme != "chrome" {
+			b.astray = append(b.astray, ev.Request.URL)
+		}
+	case *runtime.EventExceptionThrown:
+		b.faults = append(b.faults, ev.ExceptionDetails.Text)
+	}
+}
+
 // do runs steps that return nothing.
-func (b browser) do(steps ...chromedp.Action[chromedp.Void]) {
+func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
@@ -45,7 +83,7 @@ func (b browser) do(steps ...chromedp.Action[chromedp.Void]) {
 }
 
 // get runs a step that returns something.
-func get[T any](b browser, step chromedp.Action[T]) T {
+func get[T any](b *browser, step chromedp.Action[T]) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
@@ -57,20 +95,62 @@ func get[T any](b browser, step chromedp.Action[T]) T {
 }
 
 // look makes the window that wide, light or dark.
-func (b browser) look(width int64, scheme string) {
+func (b *browser) look(width int64, scheme string) {
 	b.t.Helper()
 	b.do(chromedp.EmulateViewport(width, 844, func(p *emulation.SetDeviceMetricsOverrideParams, _ *emulation.SetTouchEmulationEnabledParams) {
 		p.Mobile = width < 500
 	}))
 	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}},
 	})
 	if err != nil {
 		b.t.Fatal(err)
 	}
 }
 
-func (b browser) open(url string) {
+// open goes to a page of the appliance.
+func (b *browser) open(path string) {
 	b.t.Helper()
-	b.do(chromedp.Navigate(url), chromedp.WaitReady("main"))
+	b.do(chromedp.Navigate(b.url+path), chromedp.WaitReady("main"))
+}
+
+// fill puts text into a field in place of what is there, as keys.
+func (b *browser) fill(selector, text string) {
+	b.t.Helper()
+	b.do(chromedp.WaitVisible(selector))
+	get(b, chromedp.Evaluate[any]("document.querySelector("+quote(selector)+").select()"))
+	b.do(chromedp.KeyEvent(text))
+}
+
+func (b *browser) click(selector string) {
+	b.t.Helper()
+	b.do(chromedp.Click(selector))
+}
+
+// wait waits until an expression is true, across navigations.
+func (b *browser) wait(expression string) {
+	b.t.Helper()
+	eventually(b.t, expression, func() bool {
+		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("!!("+expression+")"))
+		return err == nil && ok
+	})
+}
+
+// says waits until an element has a text in it.
+func (b *browser) says(selector, text string) {
+	b.t.Helper()
+	b.wait("document.querySelector(" + quote(selector) + ")?.textContent.includes(" + quote(text) + ")")
+}
+
+func quote(s string) string { return "`" + strings.ReplaceAll(s, "`", "\\`") + "`" }
+
+// cookie signs the browser in.
+func (b *browser) cookie(bench *adminBench) {
+	b.t.Helper()
+	_, err := chromedp.Call(b.ctx, network.SetCookie, network.SetCookieParams{
+		Name: bench.cookie.Name, Value: bench.cookie.Value, URL: b.url, Path: "/", Secure: new(true),
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
 }

@@ -24,6 +24,7 @@ type Download struct {
 	Name   string // file name
 	Size   int64  // bytes
 	SHA256 string // hexadecimal digits
+	Script string // the boot script inside; "": not known
 }
 
 // form is what was typed, as it was typed, and what is wrong with it by field.

@@ -59,9 +59,8 @@ type product struct {
 	Order    Order
 	Download *Download
 	Problem  string // why there is no download
-	NoKernel bool   // there is nothing to boot yet
+	NoKernel bool   // because there is nothing to boot yet
 	Base     string // URL by which nodes reach us
-	Script   string // the boot script inside
 }
 
 // Medium is [medium] of what was ordered.
@@ -69,14 +68,15 @@ func (p product) Medium() string { return medium(p.Order.Kind) }
 
 // order looks up what an order gets. The error is a fault of ours.
 func (p *Pages) order(o Order, site ipxe.Site) (product, error) {
-	got := product{Order: o, Base: site.Base, NoKernel: !p.hasKernel(o.Target)}
-	script, err := site.Boot(o.Target)
+	got := product{Order: o, Base: site.Base}
+	if !p.hasKernel(o.Target) {
+		got.NoKernel = true
+		return got, nil
+	}
+	d, err := p.Describe(o)
 	if err == nil {
-		got.Script = string(script)
-		var d Download
-		if d, err = p.Describe(o); err == nil {
-			got.Download = &d
-		}
+		got.Download = &d
+		return got, nil
 	}
 	message, ok := notice(err)
 	if !ok {

@@ -25,7 +25,8 @@ func TestPublicPages(t *testing.T) {
 		{"/generate/", 200, []string{"ipxe-prod.img"}},
 		{"/?farmer=1234&runmode=prod&format=iso", 200, []string{"ipxe-prod-1234.iso", `href="/iso/prod/1234"`, "virtual media", `href="/?farmer=1234&format=iso&runmode=prod"`, "farmer_id=1234"}},
 		{"/?farmer=%201234%20", 200, []string{"ipxe-prod-1234.img"}},
-		{"/?runmode=test&format=krn", 200, []string{"ipxe-test.lkrn", "linux16", "No kernel yet"}},
+		{"/?runmode=test&format=krn", 200, []string{"no kernel for test yet", "What is missing"}},
+		{"/?format=krn", 200, []string{"ipxe-prod.lkrn", "linux16"}},
 		{"/?format=snponly", 200, []string{"ipxe-snp-prod.efi", "BOOTX64.EFI", "chain http://192.0.2.1/snponly/prod"}},
 		{"/?farmer=0", 400, []string{"from 1 to 4294967295", `value="0"`}},
 		{"/?farmer=4294967296", 400, []string{"from 1 to 4294967295"}},
@@ -88,6 +89,7 @@ func checkPage(t *testing.T, csp, page string) {
 
 func TestWhatIsShownIsWhatIsServed(t *testing.T) {
 	b := newBench(t)
+	b.write(t, "net/prod.efi", "MZ")
 	for _, kind := range []string{"usb", "iso", "uefimg", "uefi", "krn", "snponly"} {
 		_, page := b.get(t, "/?farmer=9&format="+kind)
 		link := regexp.MustCompile(`<a class="button primary wide" href="([^"]+)"`).FindStringSubmatch(page)
@@ -125,6 +127,7 @@ func TestNoKernels(t *testing.T) {
 
 func TestFaultIsNotShown(t *testing.T) {
 	b := newBench(t)
+	b.write(t, "net/prod.efi", "MZ")
 	b.Describe = func(pages.Order) (pages.Download, error) { return pages.Download{}, errors.New("secret path") }
 	r, page := b.get(t, "/")
 	if r.StatusCode != 500 || strings.Contains(page, "secret") || !strings.Contains(page, "internal error") {

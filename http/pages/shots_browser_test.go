@@ -5,14 +5,12 @@ package pages_test
 import (
 	"flag"
 	"fmt"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 
 	"farmboot/provisioning"
@@ -78,12 +76,9 @@ func TestShots(t *testing.T) {
 	if *shotsDir == "" {
 		return
 	}
-	b := newAdminBench(t)
+	b, tab := startBench(t)
 	farm(t, b)
-	srv := httptest.NewTLSServer(b.plane)
-	t.Cleanup(srv.Close)
-	tab := newBrowser(t)
-	tab.cookie(b, srv.URL)
+	tab.cookie(b)
 	for name, path := range map[string]string{
 		"download": "/?farmer=1234", "download-bad": "/?farmer=12x4&runmode=test", "file": "/?format=uefi&runmode=test",
 		"expert": "/expert?args=ssh-user%3Dme+vlan:priv%3D5000", "images": "/images", "failure": "/static/none",
@@ -92,23 +87,12 @@ func TestShots(t *testing.T) {
 		"farmers": "/admin/farmers", "kernels": "/admin/kernels", "tokens": "/admin/tokens", "history": "/admin/history",
 	} {
 		if strings.Contains(name, *shotsOf) {
-			shoot(tab, srv.URL+path, name)
+			shoot(tab, path, name)
 		}
 	}
 }
 
-// cookie signs the browser in.
-func (b browser) cookie(bench *adminBench, url string) {
-	b.t.Helper()
-	_, err := chromedp.Call(b.ctx, network.SetCookie, network.SetCookieParams{
-		Name: bench.cookie.Name, Value: bench.cookie.Value, URL: url, Path: "/", Secure: new(true),
-	})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-func shoot(tab browser, url, name string) {
+func shoot(tab *browser, path, name string) {
 	tab.t.Helper()
 	for _, v := range []struct {
 		name   string
@@ -116,7 +100,7 @@ func shoot(tab browser, url, name string) {
 		scheme string
 	}{{"desktop", 1280, "light"}, {"phone", 390, "light"}, {"desktop", 1280, "dark"}, {"phone", 390, "dark"}} {
 		tab.look(v.width, v.scheme)
-		tab.open(url)
+		tab.open(path)
 		file := filepath.Join(*shotsDir, fmt.Sprintf("%s-%s-%s.png", name, v.name, v.scheme))
 		if err := os.WriteFile(file, get(tab, chromedp.FullScreenshot(100)), 0o644); err != nil {
 			tab.t.Fatal(err)

@@ -1,0 +1,222 @@
+//go:build browser
+
+package pages_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	cdpbrowser "github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"farmboot/provisioning"
+)
+
+// startBench serves a bench, and opens a browser on it.
+func startBench(t *testing.T) (*adminBench, *browser) {
+	t.Helper()
+	b := newAdminBench(t)
+	srv := httptest.NewTLSServer(b.plane)
+	t.Cleanup(srv.CloseClientConnections)
+	return b, newBrowser(t, srv)
+}
+
+// TestFarmersWay goes a farmer's whole way, from his first mistake to the image on
+// his disk.
+func TestFarmersWay(t *testing.T) {
+	b, tab := startBench(t)
+	b.write(t, "net/prod.efi", "MZ prod")
+	dir := t.TempDir()
+	_, err := chromedp.CallBrowser(tab.ctx, cdpbrowser.SetDownloadBehavior, cdpbrowser.SetDownloadBehaviorParams{
+		Behavior: cdpbrowser.SetDownloadBehaviorBehaviorAllow, DownloadPath: dir,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab.open("/")
+	tab.fill("#farmer", "12x4")
+	tab.says("#farmer-error", "digits only")
+	tab.wait("document.querySelector('#farmer').getAttribute('aria-invalid') === 'true'")
+	tab.fill("#farmer", "1234")
+	tab.says(".filename", "ipxe-prod-1234.img")
+	tab.wait("document.querySelector('#farmer-error').textContent === '' && !document.querySelector('#farmer').hasAttribute('aria-invalid')")
+	tab.click("input[name=runmode][value=test]")
+	tab.says("#product", "no kernel for test yet")
+	tab.click("input[name=runmode][value=prod]")
+	tab.click("input[name=format][value=iso]")
+	tab.says(".filename", "ipxe-prod-1234.iso")
+	tab.wait("location.search.includes('format=iso') && location.search.includes('farmer=1234')")
+	sum := strings.TrimSpace(get(tab, chromedp.TextContent("#sum")))
+	tab.click(".button.primary")
+	file := filepath.Join(dir, "ipxe-prod-1234.iso")
+	want := imageOf("/iso/prod/1234")
+	eventually(t, "the download", func() bool {
+		got, err := os.ReadFile(file)
+		return err == nil && bytes.Equal(got, want)
+	})
+	if digest := sha256.Sum256(want); sum != hex.EncodeToString(digest[:]) {
+		t.Errorf("shown digest %s is not that of the download", sum)
+	}
+	// The link is the whole state: it shows the same to somebody else.
+	link := get(tab, chromedp.AttributeValue(".share a", "href"))
+	tab.open(link.Value)
+	tab.says(".filename", "ipxe-prod-1234.iso")
+}
+
+// TestExpertIsCheckedLive types arguments, and reads what is said of them.
+func TestExpertIsCheckedLive(t *testing.T) {
+	b, tab := startBench(t)
+	b.write(t, "net/prod.efi", "MZ prod")
+	tab.open("/expert")
+	tab.fill("#args", "zos-debgu")
+	tab.says(".findings", `did you mean "zos-debug"`)
+	tab.fill("#args", `a="b`)
+	tab.says("#args-error", "unbalanced quotes")
+	tab.fill("#args", "console=ttyS0")
+	tab.says("#how", "runmode=prod console=ttyS0")
+	tab.wait("document.activeElement.id === 'args'") // nothing took the focus away
+}
+
+// TestAdminsWay signs in by hand and does an admin's work.
+func TestAdminsWay(t *testing.T) {
+	b, tab := startBench(t)
+	b.play(t, bootOf(macOf(1), b.now.Now(), 5)...)
+	tab.open("/admin/nodes")
+	tab.wait("location.pathname === '/admin/signin'")
+	tab.fill("#token", "farmboot_no_token")
+	tab.do(chromedp.SendKeys("#token", kb.Enter))
+	tab.says("#token-error", "not a valid token")
+	tab.fill("#token", b.token)
+	tab.do(chromedp.SendKeys("#token", kb.Enter))
+	tab.wait("location.pathname === '/admin/nodes'")
+
+	// Claim what was discovered.
+	tab.open("/admin")
+	tab.click(".row-act a")
+	tab.wait("document.querySelector('#machine')?.value === '52:54:00:00:00:01'")
+	tab.fill("#farmer", "5x")
+	tab.do(chromedp.Submit("#machine"))
+	tab.says("#farmer-error", "digits only")
+	tab.fill("#farmer", "5")
+	tab.fill("#name", "first")
+	tab.do(chromedp.Submit("#machine"))
+	tab.says(".flash", "Claimed")
+	n, err := b.Registry.Node(t.Context(), root, macOf(1))
+	if err != nil || n.Farmer != 5 || n.Name != "first" {
+		t.Errorf("claimed %+v, %v", n, err)
+	}
+
+	// Paste a list, then change all of it.
+	tab.open("/admin/nodes/import")
+	tab.do(chromedp.SetValue("#list", "52:54:00:00:00:02 nonsense"), chromedp.Click("button[value=import]"))
+	tab.says("main", "1 refused")
+	tab.do(chromedp.SetValue("#list", "52:54:00:00:00:02\n5254.0000.0003"), chromedp.Click("button[value=import]"))
+	tab.says(".flash", "Imported")
+	tab.click("[data-select-all] input")
+	tab.says("[data-selected]", "3")
+	tab.do(chromedp.SetValue("#p-runmode", "test"), chromedp.SendKeys("#p-args", "zos-debug"), chromedp.Click("button[value=change]"))
+	tab.says(".flash", "all selected")
+	nodes, err := b.Registry.Nodes(t.Context(), root, provisioning.NodeQuery{RunMode: "test"})
+	if err != nil || len(nodes) != 3 || nodes[0].Args != "zos-debug" || nodes[0].Farmer != 5 {
+		t.Errorf("changed %+v, %v", nodes, err)
+	}
+
+	// Upload a kernel, wrong and right.
+	wrong, right := filepath.Join(t.TempDir(), "zos.txt"), filepath.Join(t.TempDir(), "zos.efi")
+	kernel := "MZ" + strings.Repeat("kernel ", 300_000)
+	for file, content := range map[string]string{wrong: "hello", right: kernel} {
+		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tab.open("/admin/kernels")
+	tab.do(chromedp.SetUploadFiles("#file", []string{wrong}), chromedp.Click("[data-upload] button"))
+	tab.says("#file-error", "not a kernel")
+	tab.do(chromedp.SetUploadFiles("#file", []string{right}), chromedp.SetValue("#upload-mode", "test"), chromedp.Click("[data-upload] button"))
+	tab.says(".flash", "Kernel stored")
+	if sum, err := b.Pages.Kernels.SHA256("net/test.efi"); err != nil || sum != hexSum(kernel) {
+		t.Errorf("uploaded %s, %v", sum, err)
+	}
+
+	// Make a token for a farmer, and see it once.
+	tab.open("/admin/tokens")
+	tab.fill("#farmer", "5")
+	tab.do(chromedp.Submit("#farmer"))
+	tab.says(".secret", "farmboot_")
+
+	tab.click(".who button")
+	tab.wait("location.pathname === '/admin/signin'")
+	tab.open("/admin/nodes")
+	tab.wait("location.pathname === '/admin/signin'")
+}
+
+func hexSum(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
+
+// TestBoardIsLive watches the board while nodes boot.
+func TestBoardIsLive(t *testing.T) {
+	b, tab := startBench(t)
+	b.add(t, provisioning.Node{MAC: macOf(1), Name: "rack-1", RunMode: "prod"})
+	tab.cookie(b)
+	tab.open("/admin")
+	tab.says("#node-525400000001", "No boot seen")
+	tab.says("#live", "Live")
+	now := b.now.Now()
+	for i, stage := range []string{"1 of 5", "2 of 5", "2 of 5", "3 of 5", "3 of 5", "3 of 5", "4 of 5", "all five"} {
+		boot := bootOf(macOf(1), now, 8)
+		b.now.advance(time.Second)
+		b.recorder.Record(boot[i])
+		tab.wait("document.querySelector('#node-525400000001 .bars').getAttribute('aria-label').includes('" + stage + "')")
+	}
+	tab.says("#node-525400000001", "61.3 MB, 26.7 MB/s")
+	// A stranger appears by himself, with a button.
+	b.recorder.Record(bootOf(macOf(2), b.now.Now(), 1)[0])
+	tab.says("#node-525400000002", "not registered")
+	tab.says("#node-525400000002 .row-act", "Claim")
+	tab.says(".group.booting b", "1")
+	tab.says(".group.started b", "1")
+}
+
+// TestBoardOfManyNodes lets fifty nodes boot at once.
+func TestBoardOfManyNodes(t *testing.T) {
+	b, tab := startBench(t)
+	tab.cookie(b)
+	tab.open("/admin")
+	tab.says("#live", "Live")
+	const nodes = 50
+	for i := range 8 {
+		for n := range nodes {
+			b.recorder.Record(bootOf(macOf(n), b.now.Now(), 8)[i])
+		}
+		b.now.advance(time.Second)
+	}
+	tab.wait("document.querySelectorAll('#board > .started').length === 50")
+	tab.says(".group.started b", "50")
+}
+
+// TestKeyboard goes through the first page by keys only.
+func TestKeyboard(t *testing.T) {
+	b, tab := startBench(t)
+	b.write(t, "net/prod.efi", "MZ prod")
+	tab.open("/")
+	tab.do(chromedp.KeyEvent(kb.Tab))
+	tab.wait("document.activeElement.classList.contains('skip')")
+	tab.do(chromedp.KeyEvent(kb.Enter), chromedp.KeyEvent(kb.Tab))
+	tab.wait("document.activeElement.id === 'farmer'")
+	tab.do(chromedp.KeyEvent("77"), chromedp.KeyEvent(kb.Tab))
+	tab.wait("document.activeElement.name === 'runmode'")
+	tab.do(chromedp.KeyEvent(kb.Tab), chromedp.KeyEvent(kb.ArrowDown))
+	tab.says(".filename", "uefiusb-prod-77.img")
+	tab.do(chromedp.KeyEvent(kb.Tab))
+	tab.wait("document.activeElement.classList.contains('primary')")
+}
