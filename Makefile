@@ -22,7 +22,7 @@ E2E = $(sort $(addprefix ./,$(dir $(shell git grep -lE '^//go:build e2e' -- '*_t
 TOOL = go tool -modfile=setup/tools.mod
 TEST = $(TOOL) gotestsum --format pkgname --format-hide-empty-pkg --jsonfile
 
-.PHONY: build run test unit e2e race fuzz bench cover lint fmt demo template testkernels doctor clean help
+.PHONY: build run test unit e2e browser screenshots race fuzz bench cover lint fmt demo template testkernels doctor clean help
 
 build: ## Build bin/farmboot
 	@setup/packages.sh build
@@ -37,7 +37,8 @@ test: build ## Set up and run all tests: unit tests with the race detector, a sh
 	@$(MAKE) unit
 	@$(MAKE) fuzz FUZZTIME=3s
 	@$(MAKE) e2e
-	@setup/count.sh bin/unit.json bin/e2e.json
+	@$(MAKE) browser
+	@setup/count.sh bin/unit.json bin/e2e.json bin/browser.json
 
 unit: ## Unit tests with the race detector, in random order
 	go vet ./...
@@ -49,6 +50,14 @@ race: unit ## The same as unit
 e2e: build ## Boot machines in QEMU through the built program, in network namespaces (as root)
 	@mkdir -p bin
 	$(TOOL) gotestsum --format testname --jsonfile bin/e2e.json -- -tags e2e -count=1 -p 1 -timeout 25m $(E2E)
+
+browser: ## Use the web pages with Chromium, and have axe-core judge them
+	@mkdir -p bin
+	FARMBOOT_AXE="$$(setup/axe.sh)" $(TOOL) gotestsum --format testname --jsonfile bin/browser.json -- -tags browser -count=1 -timeout 15m ./http/pages
+
+screenshots: ## Make the pictures of the web pages in setup/docs
+	@setup/packages.sh test
+	go test -tags browser,screenshots -count=1 -run TestScreenshots ./http/pages -screenshots "$(CURDIR)/setup/docs"
 
 fuzz: ## Run every fuzz target for FUZZTIME=10s
 	@setup/fuzz.sh $(FUZZTIME)
@@ -67,8 +76,8 @@ cover: ## Test coverage, as bin/cover.html
 lint: ## Formatting, go vet, staticcheck, module files, shell scripts
 	@unformatted=$$($(TOOL) gofumpt -l $(GOFILES)); [ -z "$$unformatted" ] || { echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; }
 	go vet ./...
-	go vet -tags e2e ./...
-	$(TOOL) staticcheck -tags e2e ./...
+	go vet -tags e2e,browser ./...
+	$(TOOL) staticcheck -tags e2e,browser ./...
 	go mod verify
 	@for f in .ci/run $$(git ls-files -co --exclude-standard '*.sh'); do sh -n $$f; done
 

@@ -156,7 +156,13 @@ func (a *appliance) describe(o pages.Order) (pages.Download, error) {
 	if err != nil {
 		return pages.Download{}, err
 	}
-	return pages.Download{URL: order.URL(), Name: f.Name, Size: f.Content.Size(), SHA256: fmt.Sprintf("%x", f.Content.SHA256())}, nil
+	script, err := a.catalog.Script(order)
+	if err != nil {
+		return pages.Download{}, err
+	}
+	return pages.Download{
+		URL: order.URL(), Name: f.Name, Size: f.Content.Size(), SHA256: fmt.Sprintf("%x", f.Content.SHA256()), Script: string(script),
+	}, nil
 }
 
 // close stores what listeners recorded on their way to the end.

@@ -76,13 +76,7 @@ func newAdminBench(t testing.TB) *adminBench {
 	b.plane = apphttp.Plane(&b.Admin, &b.Pages, images{}, &api.API{
 		Answer: b.Pages.Answer, Registry: b.Registry, Subscribe: b.recorder.Subscribe, Kernels: b.Pages.Kernels,
 		Composer: site(netip.Addr{}).Composer, Throttle: throttle, Now: b.now.Now, Log: log, Stopping: b.stopping,
-		Authenticate: func(r *http.Request) (provisioning.Actor, error) {
-			by, err := b.Sessions.Authenticate(r)
-			if err == pages.ErrNoSession {
-				err = api.ErrNoCredentials
-			}
-			return by, err
-		},
+		Authenticate: b.Sessions.Authenticate,
 	})
 	b.run(t)
 	_, b.token, err = b.Registry.AddToken(t.Context(), root, provisioning.RoleAdmin, 0)

@@ -97,7 +97,7 @@ func get[T any](b *browser, step chromedp.Action[T]) T {
 // look makes the window that wide, light or dark.
 func (b *browser) look(width int64, scheme string) {
 	b.t.Helper()
-	b.do(chromedp.EmulateViewport(width, 844, func(p *emulation.SetDeviceMetricsOverrideParams, _ *emulation.SetTouchEmulationEnabledParams) {
+	b.do(chromedp.EmulateViewport(width, 844-width/10, func(p *emulation.SetDeviceMetricsOverrideParams, _ *emulation.SetTouchEmulationEnabledParams) {
 		p.Mobile = width < 500
 	}))
 	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{

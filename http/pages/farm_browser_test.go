@@ -3,22 +3,12 @@
 package pages_test
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/chromedp/chromedp"
-
 	"farmboot/provisioning"
-)
-
-var (
-	shotsDir = flag.String("shots", "", "write a screenshot of every page into this folder")
-	shotsOf  = flag.String("shots-of", "", "only of pages whose name contains this")
 )
 
 // farm fills the bench with a farm in the middle of its morning.
@@ -69,41 +59,5 @@ func farm(t testing.TB, b *adminBench) {
 	args := "console=ttyS0"
 	if _, err := b.Registry.SetNode(t.Context(), root, macOf(6), provisioning.NodePatch{Args: &args}); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestShots(t *testing.T) {
-	if *shotsDir == "" {
-		return
-	}
-	b, tab := startBench(t)
-	farm(t, b)
-	tab.cookie(b)
-	for name, path := range map[string]string{
-		"download": "/?farmer=1234", "download-bad": "/?farmer=12x4&runmode=test", "file": "/?format=uefi&runmode=test",
-		"expert": "/expert?args=ssh-user%3Dme+vlan:priv%3D5000", "images": "/images", "failure": "/static/none",
-		"signin": "/admin/signin", "link": "/admin/signin?code=XYZ", "board": "/admin", "node": "/admin/nodes/" + macOf(6).String(), "stalled": "/admin/nodes/" + macOf(5).String(),
-		"discovered": "/admin/discovered?claim=3c:ec:ef:11:22:33", "nodes": "/admin/nodes?done=node-added", "import": "/admin/nodes/import",
-		"farmers": "/admin/farmers", "kernels": "/admin/kernels", "tokens": "/admin/tokens", "history": "/admin/history",
-	} {
-		if strings.Contains(name, *shotsOf) {
-			shoot(tab, path, name)
-		}
-	}
-}
-
-func shoot(tab *browser, path, name string) {
-	tab.t.Helper()
-	for _, v := range []struct {
-		name   string
-		width  int64
-		scheme string
-	}{{"desktop", 1280, "light"}, {"phone", 390, "light"}, {"desktop", 1280, "dark"}, {"phone", 390, "dark"}} {
-		tab.look(v.width, v.scheme)
-		tab.open(path)
-		file := filepath.Join(*shotsDir, fmt.Sprintf("%s-%s-%s.png", name, v.name, v.scheme))
-		if err := os.WriteFile(file, get(tab, chromedp.FullScreenshot(100)), 0o644); err != nil {
-			tab.t.Fatal(err)
-		}
 	}
 }
