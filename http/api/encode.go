@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -41,4 +42,52 @@ func list[T any](items []T) []T {
 		return []T{}
 	}
 	return items
+}
+
+// chunk is how much of a long answer is held at a time, in bytes.
+const chunk = 64 << 10
+
+// array is an answer that is a JSON array, and goes out in parts.
+type array struct {
+	w     http.ResponseWriter
+	part  bytes.Buffer
+	any   bool // it has items
+	begun bool // a part has gone out
+}
+
+// add appends v.
+func (a *array) add(v any) error {
+	item, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	if a.any {
+		a.part.WriteString(",\n")
+	} else {
+		a.part.WriteString("[")
+	}
+	a.any = true
+	a.part.Write(item)
+	if a.part.Len() < chunk {
+		return nil
+	}
+	return a.send()
+}
+
+// end sends the rest. The client may have gone, which is not our fault.
+func (a *array) end() error {
+	if !a.any {
+		a.part.WriteString("[")
+	}
+	a.part.WriteString("]\n")
+	_ = a.send()
+	return nil
+}
+
+func (a *array) send() error {
+	defer patiently(a.w)()
+	a.begun = true
+	a.w.Header().Set("Content-Type", "application/json")
+	_, err := a.part.WriteTo(a.w)
+	return err
 }

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -76,47 +74,21 @@ func nextPage(w http.ResponseWriter, r *http.Request, last provisioning.MAC) {
 // streamNodes answers with all nodes that match, without ever holding them all. An
 // error in the middle breaks the connection off, for the answer is not whole then.
 func (a *API) streamNodes(w http.ResponseWriter, r *http.Request, by provisioning.Actor, nq provisioning.NodeQuery) error {
-	var out bytes.Buffer
-	encode := json.NewEncoder(&out)
-	sent := false
-	send := func() error {
-		defer patiently(w)()
-		w.Header().Set("Content-Type", "application/json")
-		_, err := w.Write(out.Bytes())
-		out.Reset()
-		sent = true
-		return err
-	}
-	separator := "["
+	all := array{w: w}
 	for n, err := range a.Registry.AllNodes(r.Context(), by, nq) {
 		if err == nil {
-			out.WriteString(separator)
-			err = encode.Encode(n)
-			separator = ","
+			err = all.add(n)
 		}
 		switch {
-		case err != nil && !sent:
+		case err != nil && !all.begun:
 			return err
 		case err != nil:
-			if r.Context().Err() == nil {
-				a.Log.Error("list of nodes broke off", "err", err)
-			}
+			a.Log.Warn("list of nodes broke off", "peer", r.RemoteAddr, "err", err)
 			panic(http.ErrAbortHandler)
 		}
-		if out.Len() > chunk && send() != nil {
-			return nil // the client has gone
-		}
 	}
-	if separator == "[" {
-		out.WriteString("[")
-	}
-	out.WriteString("]\n")
-	_ = send()
-	return nil
+	return all.end()
 }
-
-// chunk is how much of a long answer is held at a time, in bytes.
-const chunk = 64 << 10
 
 func nodePath(mac provisioning.MAC) string { return "/api/v1/nodes/" + mac.String() }
 
