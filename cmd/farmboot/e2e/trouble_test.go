@@ -54,19 +54,20 @@ func TestLossyLAN(t *testing.T) {
 // started again, costs the node time but not its boot.
 func TestApplianceDiesMidBoot(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		at   string // what the appliance's log says when it dies
+		name    string
+		machine lab.Machine
+		at      string // what the appliance's log says when it dies
 	}{
-		{"after the boot program", `stage=nbp`},
-		{"after the script", `stage=script`},
+		{"after the offer", uefiNode(mac(1)), `stage=offer`},
+		{"after the boot program", uefiNode(mac(1)), `stage=nbp`},
+		{"after the script", biosNode(mac(1)), `stage=script`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			l := newLAN(t, lab.Options{})
 			a := newAppliance(t, l, settings{})
-			machine := biosNode(mac(1))
-			machine.Reboots = true
-			n := powerOn(t, l, machine)
+			c.machine.Reboots = true
+			n := powerOn(t, l, c.machine)
 			ctx, cancel := context.WithTimeout(t.Context(), limit)
 			defer cancel()
 			if _, err := a.daemon.Expect(ctx, regexp.MustCompile(c.at)); err != nil {
