@@ -56,8 +56,8 @@ func (l *LAN) serveDHCP(server *Host) error {
 
 func (l *LAN) leaseFile() string { return l.file("dnsmasq.leases") }
 
-// DHCPLog returns what the LAN's DHCP server logged so far.
-func (l *LAN) DHCPLog() string { return l.dhcp.Text() }
+// DHCP returns the log of the LAN's DHCP server.
+func (l *LAN) DHCP() *Console { return l.dhcp.Console }
 
 // Lease is an address that the LAN's DHCP server gave to a machine.
 type Lease struct {
@@ -103,4 +103,4 @@ var disturbance = regexp.MustCompile(`(?m)^.*(DHCPNAK|DHCPDECLINE|no address ava
 
 // Disturbed returns the lines of the DHCP server's log that tell of a conflict;
 // none on a LAN where all is well.
-func (l *LAN) Disturbed() []string { return disturbance.FindAllString(l.DHCPLog(), -1) }
+func (l *LAN) Disturbed() []string { return disturbance.FindAllString(l.dhcp.Text(), -1) }

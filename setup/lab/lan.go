@@ -16,7 +16,7 @@ var FirstHost = netip.MustParseAddr("10.77.0.2")
 // server.
 var (
 	network     = netip.MustParsePrefix("10.77.0.0/16")
-	serverAddr  = netip.MustParseAddr("10.77.0.1")
+	ServerAddr  = netip.MustParseAddr("10.77.0.1")
 	firstInPool = netip.MustParseAddr("10.77.1.1") // of machines
 	lastInPool  = netip.MustParseAddr("10.77.4.254")
 
@@ -73,7 +73,7 @@ func New(opts Options) (_ *LAN, err error) {
 			return nil, err
 		}
 	}
-	server, err := l.join(serverAddr, 0)
+	server, err := l.join(ServerAddr, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -179,8 +179,8 @@ func (l *LAN) join(addr netip.Addr, loss float64) (*Host, error) {
 		fmt.Sprintf("addr add %s/%d brd + dev %s", addr, network.Bits(), Interface),
 		fmt.Sprintf("link set %s up", Interface),
 	}
-	if addr != serverAddr && !l.opts.Isolated {
-		config = append(config, fmt.Sprintf("route add default via %s", serverAddr))
+	if addr != ServerAddr && !l.opts.Isolated {
+		config = append(config, fmt.Sprintf("route add default via %s", ServerAddr))
 	}
 	if err := n.ip(config...); err != nil {
 		return nil, err

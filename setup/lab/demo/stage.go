@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
+
+	"farmboot/setup/lab"
+)
+
+// speaker is who a line comes from, and its colour (ECMA-48).
+type speaker struct{ name, colour string }
+
+var (
+	node      = speaker{"node", ""}
+	server    = speaker{"DHCP server", "33"} // yellow
+	appliance = speaker{"appliance", "32"}   // green
+)
+
+// stage is where all speak, one line at a time.
+type stage struct {
+	mu      sync.Mutex
+	out     io.Writer
+	colours bool
+	start   time.Time
+}
+
+func newStage(out io.Writer) *stage {
+	f, isFile := out.(*os.File)
+	return &stage{
+		out:     out,
+		colours: isFile && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "",
+		start:   time.Now(),
+	}
+}
+
+func (s *stage) line(colour, text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.colours && colour != "" {
+		text = "\x1b[" + colour + "m" + text + "\x1b[0m"
+	}
+	fmt.Fprintln(s.out, text)
+}
+
+// tell explains.
+func (s *stage) tell(format string, args ...any) {
+	s.line("1", "# "+fmt.Sprintf(format, args...))
+}
+
+// command shows a command as if it had been typed.
+func (s *stage) command(words ...string) { s.line("1", "$ "+strings.Join(words, " ")) }
+
+// say is a line of one of the speakers, with the time.
+func (s *stage) say(who speaker, format string, args ...any) {
+	at := time.Since(s.start).Seconds()
+	s.line(who.colour, fmt.Sprintf("%5.1fs %11s | %s", at, who.name, fmt.Sprintf(format, args...)))
+}
+
+// plain returns a writer for a command's own output.
+func (s *stage) plain() io.Writer {
+	return &lines{func(line string) { s.line("", line) }}
+}
+
+// watch shows what everybody says until the node's kernel has said which command
+// line it was given.
+func (s *stage) watch(ctx context.Context, dhcp, daemon, console *lab.Console) error {
+	ctx, done := context.WithCancel(ctx)
+	defer done()
+	shown := make(chan struct{}) // closed when the kernel has spoken
+	var once sync.Once
+	var g errgroup.Group
+	g.Go(func() error {
+		return dhcp.Follow(ctx, &lines{func(line string) { s.narrate(server, serverSays, line) }})
+	})
+	g.Go(func() error {
+		return daemon.Follow(ctx, &lines{func(line string) { s.narrate(appliance, applianceSays, line) }})
+	})
+	g.Go(func() error {
+		return console.Follow(ctx, &lines{func(line string) {
+			select {
+			case <-shown:
+				return // the rest of the kernel's log is of no interest here
+			default:
+			}
+			if strings.TrimSpace(line) != "" {
+				s.say(node, "%s", line)
+			}
+			if strings.Contains(line, "Command line: ") {
+				once.Do(func() { close(shown) })
+			}
+		}})
+	})
+	g.Go(func() error {
+		defer done()
+		select {
+		case <-shown:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
+	return g.Wait()
+}
+
+// rule turns a line of a log into words.
+type rule struct {
+	line  *regexp.Regexp
+	words string // with the line's groups as $1, $2, …
+}
+
+var serverSays = []rule{
+	{regexp.MustCompile(`DHCPACK\(\S+\) (\S+)`), "gives it the address $1; what it boots is not my business"},
+}
+
+var applianceSays = []rule{
+	{regexp.MustCompile(`stage=offer .*client="?([^"]*)"? file=(\S+)`), "a machine asks the LAN what to boot ($1): I offer $2, beside the DHCP server's address (proxyDHCP)"},
+	{regexp.MustCompile(`stage=bootserver .*file=(\S+)`), "it has an address now and asks me for its boot file (port 4011): $1"},
+	{regexp.MustCompile(`stage=nbp .*file=(\S+) bytes=(\d+) dur=(\d+)[.\d]*(\w+)`), "sent $1, iPXE with my boot script inside, by TFTP: $2 bytes in $3 $4"},
+	{regexp.MustCompile(`stage=script .*detail="?([^"]*)"? mac`), "it asks what it boots, by its MAC address: I answer with its boot script ($1)"},
+	{regexp.MustCompile(`stage=kernel .*detail=(\S+) bytes=(\d+) .*dur=(\d+)[.\d]*(\w+)`), "sent the kernel $1: $2 bytes in $3 $4. The rest is up to the node"},
+}
+
+// narrate says a line of a log in words, if there is a rule for it.
+func (s *stage) narrate(who speaker, rules []rule, line string) {
+	for _, r := range rules {
+		if at := r.line.FindStringSubmatchIndex(line); at != nil {
+			s.say(who, "%s", r.line.ExpandString(nil, r.words, line, at))
+		}
+	}
+}
+
+// lines calls a function for each line that is written to it.
+type lines struct{ each func(string) }
+
+// Write expects whole lines, as [lab.Console.Follow] and commands write them.
+func (l *lines) Write(p []byte) (int, error) {
+	for line := range bytes.Lines(p) {
+		l.each(strings.TrimRight(string(line), "\r\n"))
+	}
+	return len(p), nil
+}
