@@ -27,9 +27,10 @@ type Rules struct {
 // Everything it refuses is an [Error]; a [RoleFarmer] actor sees and edits the
 // nodes of his farmer only.
 type Registry struct {
-	store Store
-	rules Rules
-	now   func() time.Time
+	store   Store
+	rules   Rules
+	now     func() time.Time
+	guesses guesses
 }
 
 // NewRegistry returns the registry of what is in store.

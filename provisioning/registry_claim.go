@@ -20,14 +20,21 @@ func (r *Registry) Seen(ctx context.Context, by Actor, mac MAC) (Discovered, err
 }
 
 // ClaimByCode registers the node that shows the claim code, as its patch says; a
-// farmer's becomes his. Whoever knows the code has stood before the node.
+// farmer's becomes his. Whoever knows the code has stood before the node, so a
+// farmer who guesses has to wait: [Unavailable].
 func (r *Registry) ClaimByCode(ctx context.Context, by Actor, code string, patch NodePatch) (Node, error) {
 	code, err := ParseCode(code)
 	if err != nil {
 		return Node{}, err
 	}
+	if by.Role != RoleAdmin && r.guesses.exhausted(by, r.now()) {
+		return Node{}, Errorf(Unavailable, "too many wrong claim codes: look at the node's screen, and try again in some seconds")
+	}
 	d, err := r.store.SeenByCode(ctx, code)
 	if err != nil {
+		if ErrorCode(err) == NotFound {
+			r.guesses.missed(by, r.now())
+		}
 		return Node{}, err
 	}
 	return r.claim(ctx, by, d.MAC, patch)

@@ -500,6 +500,32 @@ func TestClaim(t *testing.T) {
 	wantCode(t, "bad code", func() error { _, err := provisioning.ParseCode("K7M3P0"); return err }(), provisioning.Invalid)
 }
 
+// TestGuessedClaimCodes: a farmer who tries codes has to wait, whether or not one
+// of them is right in the end; nobody else has to.
+func TestGuessedClaimCodes(t *testing.T) {
+	r, s, c := newRegistry(t)
+	ctx := t.Context()
+	held := provisioning.Discovered{MAC: storetest.MAC(1), FirstSeen: c.t, LastSeen: c.t, Boots: 1, Code: "ACEFGH"}
+	if err := s.Update(ctx, func(tx provisioning.Tx) error { return tx.PutSeen(ctx, held) }); err != nil {
+		t.Fatal(err)
+	}
+	claim := func(by provisioning.Actor, code string) error {
+		_, err := r.ClaimByCode(ctx, by, code, provisioning.NodePatch{})
+		return err
+	}
+	for range 20 {
+		wantCode(t, "wrong code", claim(five, "333333"), provisioning.NotFound)
+	}
+	wantCode(t, "one more", claim(five, "333333"), provisioning.Unavailable)
+	wantCode(t, "the right one", claim(five, held.Code), provisioning.Unavailable)
+	wantCode(t, "another farmer", claim(six, "333333"), provisioning.NotFound)
+	for range 30 {
+		wantCode(t, "an admin", claim(admin, "333333"), provisioning.NotFound)
+	}
+	c.t = c.t.Add(10 * time.Second)
+	wantCode(t, "the right one, later", claim(five, held.Code), "")
+}
+
 func TestAssignment(t *testing.T) {
 	r, s, c := newRegistry(t)
 	ctx := t.Context()
