@@ -51,7 +51,7 @@ e2e: build ## Boot machines in QEMU through the built program, in network namesp
 	@mkdir -p bin
 	$(TOOL) gotestsum --format testname --jsonfile bin/e2e.json -- -tags e2e -count=1 -p 1 -timeout 25m $(E2E)
 
-browser: ## Use the web pages with Chromium, and have axe-core judge them
+browser: build template ## Use the web pages with Chromium, and have axe-core judge them
 	@mkdir -p bin
 	FARMBOOT_AXE="$$(setup/axe.sh)" $(TOOL) gotestsum --format testname --jsonfile bin/browser.json -- -tags browser -count=1 -timeout 15m ./http/pages
 

@@ -4,8 +4,7 @@ package pages_test
 
 import (
 	"context"
-	"net/http/httptest"
-	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +20,7 @@ type browser struct {
 	t   testing.TB
 	ctx context.Context
 	url string // of the appliance
+	too string // the same by another address, if it has one
 
 	mu     sync.Mutex
 	astray []string // requests that left the appliance
@@ -29,7 +29,7 @@ type browser struct {
 
 // newBrowser opens a tab. At the end of the test no request may have left the
 // appliance, and no script may have failed.
-func newBrowser(t testing.TB, srv *httptest.Server) *browser {
+func newBrowser(t testing.TB, url, too string) *browser {
 	t.Helper()
 	opts := append(
 		chromedp.DefaultExecAllocatorOptions[:],
@@ -40,7 +40,7 @@ func newBrowser(t testing.TB, srv *httptest.Server) *browser {
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
-	b := &browser{t: t, ctx: ctx, url: srv.URL}
+	b := &browser{t: t, ctx: ctx, url: url, too: too}
 	if err := chromedp.Listen(ctx, b.heard); err != nil {
 		t.Fatalf("start Chromium (apt-get install chromium): %v", err)
 	}
@@ -63,8 +63,8 @@ func (b *browser) heard(ev any) {
 	defer b.mu.Unlock()
 	switch ev := ev.(type) {
 	case *network.EventRequestWillBeSent:
-		u, err := url.Parse(ev.Request.URL)
-		if err != nil || !strings.HasPrefix(ev.Request.URL, b.url) && u.Scheme != "data" && u.Scheme != "about" && u.Scheme != "chrome" {
+		ours := slices.ContainsFunc([]string{b.url + "/", b.too + "/", "data:", "blob:"}, func(p string) bool { return strings.HasPrefix(ev.Request.URL, p) })
+		if !ours {
 			b.astray = append(b.astray, ev.Request.URL)
 		}
 	case *runtime.EventExceptionThrown:

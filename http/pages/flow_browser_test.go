@@ -26,7 +26,7 @@ func startBench(t *testing.T) (*adminBench, *browser) {
 	b := newAdminBench(t)
 	srv := httptest.NewTLSServer(b.plane)
 	t.Cleanup(srv.CloseClientConnections)
-	return b, newBrowser(t, srv)
+	return b, newBrowser(t, srv.URL, srv.URL)
 }
 
 // TestFarmersWay goes a farmer's whole way, from his first mistake to the image on
@@ -34,13 +34,7 @@ func startBench(t *testing.T) (*adminBench, *browser) {
 func TestFarmersWay(t *testing.T) {
 	b, tab := startBench(t)
 	b.write(t, "net/prod.efi", "MZ prod")
-	dir := t.TempDir()
-	_, err := chromedp.CallBrowser(tab.ctx, cdpbrowser.SetDownloadBehavior, cdpbrowser.SetDownloadBehaviorParams{
-		Behavior: cdpbrowser.SetDownloadBehaviorBehaviorAllow, DownloadPath: dir,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := tab.downloads()
 	tab.open("/")
 	tab.fill("#farmer", "12x4")
 	tab.says("#farmer-error", "digits only")
@@ -69,6 +63,19 @@ func TestFarmersWay(t *testing.T) {
 	link := get(tab, chromedp.AttributeValue(".share a", "href"))
 	tab.open(link.Value)
 	tab.says(".filename", "ipxe-prod-1234.iso")
+}
+
+// downloads is the folder to which the browser downloads from now on.
+func (b *browser) downloads() string {
+	b.t.Helper()
+	dir := b.t.TempDir()
+	_, err := chromedp.CallBrowser(b.ctx, cdpbrowser.SetDownloadBehavior, cdpbrowser.SetDownloadBehaviorParams{
+		Behavior: cdpbrowser.SetDownloadBehaviorBehaviorAllow, DownloadPath: dir,
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return dir
 }
 
 // TestExpertIsCheckedLive types arguments, and reads what is said of them.
