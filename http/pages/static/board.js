@@ -18,6 +18,7 @@ if (board) {
   setInterval(() => ago(document), 1000);
   setInterval(() => look(board.querySelectorAll("[data-group=booting]")), again);
   setInterval(() => look(board.querySelectorAll("[data-mac]")), 6 * again);
+  document.addEventListener("visibilitychange", () => look([]));
   listen();
 }
 

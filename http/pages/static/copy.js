@@ -3,7 +3,7 @@
 const status = document.querySelector("[data-copied-text]");
 
 function prepare(root) {
-  if (navigator.clipboard) for (const b of root.querySelectorAll("[data-copy]")) b.hidden = false;
+  for (const b of root.querySelectorAll("[data-copy]")) b.hidden = false;
   const system = ownSystem();
   for (const group of root.querySelectorAll("[data-systems]")) {
     const mine = group.querySelector(`[data-system="${system}"]`);
@@ -18,10 +18,18 @@ function ownSystem() {
   return "windows";
 }
 
+// copy copies an element's text. Browsers keep the clipboard from pages on plain
+// HTTP, but not from what their reader has selected.
+async function copy(element) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(element.textContent);
+  getSelection().selectAllChildren(element);
+  document.execCommand("copy");
+}
+
 document.addEventListener("click", async (e) => {
   const button = e.target.closest("[data-copy]");
   if (!button) return;
-  await navigator.clipboard.writeText(button.previousElementSibling.textContent);
+  await copy(button.previousElementSibling);
   if (status) {
     status.textContent = "";
     status.textContent = status.dataset.copiedText;
