@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/typo"
 )
 
 // Severity says how bad a [Finding] is.
@@ -187,32 +188,11 @@ func lookUp(key string) parameter {
 func nearest(key string) string {
 	best, like := 3, "" // two typing errors at the most
 	for _, p := range parameters {
-		if d := distance(strings.ToLower(strings.ReplaceAll(key, "_", "-")), strings.ReplaceAll(p.key, "_", "-")); p.kind == zeroOS && d < best && d*3 <= len(p.key) {
+		if d := typo.Distance(strings.ToLower(key), p.key); p.kind == zeroOS && d < best && d*3 <= len(p.key) {
 			best, like = d, p.key
 		}
 	}
 	return like
-}
-
-// distance is the Levenshtein distance of two short words.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 var githubName = regexp.MustCompile(`^[A-Za-z0-9](?:-?[A-Za-z0-9]){0,38}$`)

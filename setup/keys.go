@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/typo"
 )
 
 // key is one key of appliance.toml: how its value gets into a Config. set checks
@@ -181,7 +182,7 @@ func cutLast(name string) (before, last string, ok bool) {
 func nearest(name string, known []string) string {
 	best, least := "", max(2, len(name)/4)+1
 	for _, k := range known {
-		if d := distance(name, k); d < least {
+		if d := typo.Distance(name, k); d < least {
 			best, least = k, d
 		}
 	}
@@ -191,7 +192,7 @@ func nearest(name string, known []string) string {
 	_, last, _ := cutLast(name)
 	var same []string
 	for _, k := range known {
-		if _, l, _ := cutLast(k); distance(last, l) <= len(last)/6 {
+		if _, l, _ := cutLast(k); typo.Distance(last, l) <= len(last)/6 {
 			same = append(same, k)
 		}
 	}
@@ -199,28 +200,6 @@ func nearest(name string, known []string) string {
 		return same[0]
 	}
 	return ""
-}
-
-// distance is the Levenshtein distance, in bytes, of '_' and '-' being one.
-func distance(a, b string) int {
-	a, b = strings.ReplaceAll(a, "_", "-"), strings.ReplaceAll(b, "_", "-")
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // policies are what provisioning.unknown accepts.

@@ -1,0 +1,28 @@
+// Package typo tells how far a word that somebody typed is from one that he may
+// have meant.
+package typo
+
+import "strings"
+
+// Distance is the Levenshtein distance of two short words: how many bytes must be
+// changed, added or left out to make one of the other. '_' and '-' count as one.
+func Distance(a, b string) int {
+	a, b = strings.ReplaceAll(a, "_", "-"), strings.ReplaceAll(b, "_", "-")
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,23 @@
+package typo
+
+import "testing"
+
+func TestDistance(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want int
+	}{
+		{"", "", 0},
+		{"", "abc", 3},
+		{"zos-debug", "zos-debug", 0},
+		{"zos_debug", "zos-debug", 0},
+		{"zos-dbug", "zos-debug", 1},
+		{"farmerid", "farmer_id", 1},
+		{"kitten", "sitting", 3},
+		{"ab", "ba", 2},
+	} {
+		if got := Distance(tt.a, tt.b); got != tt.want || Distance(tt.b, tt.a) != tt.want {
+			t.Errorf("%q, %q: %d and %d, want %d", tt.a, tt.b, got, Distance(tt.b, tt.a), tt.want)
+		}
+	}
+}
