@@ -35,7 +35,7 @@ test: build ## Set up and run all tests: unit tests with the race detector, a sh
 	@setup/packages.sh test
 	@$(MAKE) template testkernels
 	@$(MAKE) unit
-	@$(MAKE) fuzz FUZZTIME=3s
+	@$(MAKE) fuzz FUZZTIME=2000x
 	@$(MAKE) e2e
 	@$(MAKE) browser
 	@setup/count.sh bin/unit.json bin/e2e.json bin/browser.json
