@@ -261,9 +261,32 @@ func (b *Boot) kernel(w http.ResponseWriter, r *http.Request) error {
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Etag", `"`+kernel.Version(fi)+`"`)
 	start := b.Now()
+	if rec, ok := w.(*answer.Recorder); ok {
+		rec.Progress = b.progress(r, name, fi.Size(), start)
+	}
 	http.ServeContent(w, r, fi.Name(), fi.ModTime(), f)
 	b.recordTransfer(w, r, provisioning.StageKernel, name, fi.Size(), start)
 	return nil
+}
+
+// progressEvery is how often it is told how far a kernel has come. On a LAN most are
+// through before the first time.
+const progressEvery = 3 * time.Second
+
+// progress returns a function that records how far a kernel has come.
+func (b *Boot) progress(r *http.Request, what string, size int64, start time.Time) func(int64) {
+	told := start
+	return func(sent int64) {
+		now := b.Now()
+		if now.Sub(told) < progressEvery || sent >= size {
+			return
+		}
+		told = now
+		b.Record(provisioning.Event{
+			At: now, Peer: answer.PeerOf(r), Stage: provisioning.StageLoading, Detail: what,
+			Bytes: sent, Size: size, Duration: now.Sub(start),
+		})
+	}
 }
 
 // recordTransfer records what a node was sent of a file.

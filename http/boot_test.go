@@ -384,6 +384,35 @@ func (p *probe) ReadFrom(r io.Reader) (int64, error) {
 	return n, err
 }
 
+// TestSlowKernelIsToldOf: of a kernel that takes long, the events tell how far it
+// has come, every few seconds.
+func TestSlowKernelIsToldOf(t *testing.T) {
+	b := newBench(t)
+	b.write("big.efi", "MZ"+strings.Repeat("x", 6<<20))
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	b.Now = func() time.Time {
+		now = now.Add(2 * time.Second)
+		return now
+	}
+	b.do("GET", "/kernel/big.efi")
+	var last int64
+	loading := 0
+	for i, e := range b.events {
+		if e.Size != 6<<20+2 || e.Bytes <= last || e.Duration <= 0 {
+			t.Errorf("event %+v after %d bytes", e, last)
+		}
+		last = e.Bytes
+		if e.Stage == provisioning.StageLoading {
+			loading++
+		} else if i != len(b.events)-1 || e.Stage != provisioning.StageKernel {
+			t.Errorf("event %d of %d: %+v", i+1, len(b.events), e)
+		}
+	}
+	if loading < 2 || loading > 4 || last != 6<<20+2 {
+		t.Errorf("%d reports on the way, %d bytes in the end", loading, last)
+	}
+}
+
 func TestServeEndsWithItsContext(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -63,6 +63,10 @@ func steps(boot []Event) []Step {
 	var list []Step
 	for _, e := range boot {
 		step := Step{At: e.At, After: e.At.Sub(boot[0].At), Stage: e.Stage, Text: sentence(e), Times: 1}
+		if n := len(list); n > 0 && list[n-1].Stage == StageLoading && (e.Stage == StageLoading || e.Stage == StageKernel) {
+			list[n-1] = step // what it tells, this tells anew
+			continue
+		}
 		if i := repeated(list, step); i >= 0 {
 			list[i].Times++
 			continue
@@ -110,6 +114,8 @@ func sentence(e Event) string {
 		return cmp.Or(e.Detail, "waits on its screen to be claimed")
 	case StageClaim:
 		return cmp.Or(e.Detail, "claimed")
+	case StageLoading:
+		return "is fetching its kernel" + detail(" ") + soFar(e)
 	case StageKernel:
 		return "fetched its kernel" + detail(" ") + transferred(e)
 	case StageExit:
@@ -119,6 +125,15 @@ func sentence(e Event) string {
 	default:
 		return string(e.Stage) + detail(": ")
 	}
+}
+
+// soFar tells how much of a file is through.
+func soFar(e Event) string {
+	if e.Size <= 0 || e.Duration <= 0 {
+		return ""
+	}
+	rate := float64(e.Bytes) / e.Duration.Seconds()
+	return fmt.Sprintf(" (%s of %s so far, %s/s)", size(e.Bytes), size(e.Size), size(int64(rate)))
 }
 
 // transferred tells how much went out, and how fast.

@@ -67,6 +67,8 @@ func (b *boundary) see(i int, e Event) {
 			b.begin(i)
 		}
 		b.phase = running
+	case StageLoading:
+		b.phase = running
 	case StageKernel:
 		b.phase, b.complete = running, b.complete || e.Bytes >= e.Size
 	}

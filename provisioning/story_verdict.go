@@ -12,6 +12,10 @@ type rung struct {
 	check    []string      // likeliest first
 }
 
+// stallGap is how long nothing may be heard of a transfer that is told of every few
+// seconds; a dead client is given up after two minutes, which is told of too.
+const stallGap = 3 * time.Minute
+
 // ladder has a rung for every way a boot can stall. It is as good as what we have
 // seen go wrong; add to it.
 var ladder = map[string]rung{
@@ -82,6 +86,15 @@ var ladder = map[string]rung{
 			"the node's screen: the boot script says there what went wrong",
 			"base-host leads to the appliance from the node's LAN",
 			"the node has memory enough for kernel and initramfs (2 GB)",
+		},
+	},
+	string(StageLoading): {
+		stallGap,
+		"Its kernel stopped on the way.",
+		[]string{
+			"cable and switch port of the node",
+			"it was not switched off just then",
+			"nothing between drops large packets (VPN, VLAN in VLAN)",
 		},
 	},
 	"kernel partial": {

@@ -94,6 +94,9 @@ type Recorder struct {
 	http.ResponseWriter
 	Status int   // 0: nothing was sent yet
 	Sent   int64 // bytes of the body
+
+	// Progress, if there is one, is called while a large body is being sent.
+	Progress func(sent int64)
 }
 
 // A peer may take stallLimit for a chunk: a link of 70 kbit/s still gets through,
@@ -143,6 +146,9 @@ func (w *Recorder) ReadFrom(src io.Reader) (total int64, err error) {
 		w.Sent += n
 		if err != nil || n < size {
 			return total, err
+		}
+		if w.Progress != nil {
+			w.Progress(w.Sent)
 		}
 	}
 	return total, nil

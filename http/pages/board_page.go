@@ -156,7 +156,7 @@ func stageOf(s provisioning.Stage) int {
 		return 1
 	case provisioning.StageNBP:
 		return 2
-	case provisioning.StageScript, provisioning.StageHold, provisioning.StageClaim, provisioning.StageExit, provisioning.StageKernel:
+	case provisioning.StageScript, provisioning.StageHold, provisioning.StageClaim, provisioning.StageExit, provisioning.StageLoading, provisioning.StageKernel:
 		return 3
 	}
 	return 0
