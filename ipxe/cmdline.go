@@ -2,6 +2,7 @@ package ipxe
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -83,15 +84,24 @@ func CheckArgs(x string) error {
 	if err != nil {
 		return refuse("%v", err)
 	}
-	for _, w := range words {
-		key, _, assigned := strings.Cut(w, "=")
-		for _, k := range ours {
-			if assigned && key == k {
-				return refuse("a second %q; the appliance sets it once", k+"=")
-			}
-		}
+	if k := setAgain(words); k != "" {
+		return refuse("a second %q; the appliance sets it once", k+"=")
+	}
+	// A parser that knows no quotes finds words inside quoted ones too.
+	if k := setAgain(strings.Fields(strings.NewReplacer(`"`, " ", `'`, " ").Replace(x))); k != "" {
+		return refuse("a second %q, in quotes; the appliance sets it once", k+"=")
 	}
 	return nil
+}
+
+// setAgain returns the key of ours that one of the words sets, "" if none does.
+func setAgain(words []string) string {
+	for _, w := range words {
+		if key, _, assigned := strings.Cut(w, "="); assigned && slices.Contains(ours, key) {
+			return key
+		}
+	}
+	return ""
 }
 
 // Words splits a kernel command line into words as Zero-OS' shell-like parser

@@ -119,7 +119,8 @@ func escapePath(p string) string {
 }
 
 // say makes text that people typed safe to echo: one line of printable ASCII in
-// which iPXE finds nothing to expand and no second command.
+// which iPXE finds nothing to expand, no second command, and no backslash at its end,
+// by which the next line would become part of it.
 func say(s string) string {
 	words := strings.Fields(strings.Map(func(r rune) rune {
 		switch {
@@ -131,7 +132,7 @@ func say(s string) string {
 		return r
 	}, s))
 	for i, w := range words {
-		if w == "&&" || w == "||" {
+		if w == "&&" || w == "||" || strings.HasSuffix(w, `\`) {
 			words[i] = "'" + w + "'"
 		}
 	}

@@ -142,11 +142,28 @@ func TestNothingTypedBecomesACommand(t *testing.T) {
 	})
 }
 
+// TestPrettyNamesAreNoCommands: nor does the name of a run mode become one.
+func TestPrettyNamesAreNoCommands(t *testing.T) {
+	plain, err := testSite().Boot(Target{RunMode: "prod"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"Production && reboot", "a || b", "${net0/mac}", `back\`, "a\nb"} {
+		site := testSite()
+		site.RunModes["prod"] = name
+		got, err := site.Boot(Target{RunMode: "prod"})
+		if d := cmp.Diff(skeleton(plain), skeleton(got)); err != nil || d != "" {
+			t.Errorf("%q: %v, script changed shape (-plain +got):\n%s", name, err, d)
+		}
+	}
+}
+
 // skeleton keeps of a script what iPXE acts on: the first word of each line, each
 // expansion and each operator; not the optional line that shows arguments.
 func skeleton(script []byte) []string {
 	var s []string
-	for line := range strings.Lines(string(script)) {
+	// A backslash at its end joins a line with the next (iPXE script.c).
+	for line := range strings.Lines(strings.ReplaceAll(string(script), "\\\n", "")) {
 		if strings.HasPrefix(line, "echo arguments") {
 			line = "echo\n"
 			continue
