@@ -40,6 +40,9 @@ func migrate(ctx context.Context, file string, list []sqlstore.Migration) error 
 	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
 		return provisioning.Errorf(provisioning.Unavailable, "make the database's folder: %w", err)
 	}
+	if err := private(file); err != nil {
+		return err
+	}
 	db, err := pool(file, durableSettings, 1)
 	if err != nil {
 		return err
@@ -57,6 +60,16 @@ func migrate(ctx context.Context, file string, list []sqlstore.Migration) error 
 		}
 	}
 	return errors.Join(err, db.Close())
+}
+
+// private makes a file that is not there yet, which SQLite would let everybody read:
+// kernel arguments may hold secrets. The write-ahead log beside it gets the same mode.
+func private(file string) error {
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
+	if err != nil {
+		return nil // it is there, or SQLite will say better why it cannot be made
+	}
+	return f.Close()
 }
 
 // apply runs one migration, unless another process has just done so.

@@ -232,3 +232,24 @@ func TestEveryConnectionHasItsSettings(t *testing.T) {
 		t.Errorf("synchronous is %s, want 1 (NORMAL)", v)
 	}
 }
+
+// TestNobodyElseReadsIt: kernel arguments may hold secrets, the log has them too.
+func TestNobodyElseReadsIt(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "p.db")
+	s, err := Open(t.Context(), file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	err = s.Update(t.Context(), func(tx provisioning.Tx) error {
+		return tx.PutFarmer(t.Context(), provisioning.Farmer{ID: 1})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{file, file + "-wal"} {
+		if fi, err := os.Stat(name); err != nil || fi.Mode().Perm()&0o007 != 0 {
+			t.Errorf("%s: mode %v, %v", name, fi.Mode(), err)
+		}
+	}
+}
