@@ -44,8 +44,7 @@ func (a *API) putKernel(w http.ResponseWriter, r *http.Request, by provisioning.
 	if err != nil {
 		return err
 	}
-	// The last is what curl --data-binary says of every file.
-	if _, err := contentType(r, "application/octet-stream", "application/efi", "application/x-www-form-urlencoded"); err != nil {
+	if _, err := contentType(r, "application/octet-stream", "application/efi"); err != nil {
 		return err
 	}
 	want := kernel.Want{Size: max(r.ContentLength, 0)}
