@@ -28,6 +28,9 @@ func (c Client) uuid() string {
 		return ""
 	}
 	id := c.GUID[1:]
+	if [16]byte(id) == [16]byte{} { // a machine that has none
+		return ""
+	}
 	var order binary.ByteOrder = binary.LittleEndian
 	if c.IPXE.Present {
 		order = binary.BigEndian

@@ -48,9 +48,13 @@ func (serveCmd) Run(ctx context.Context, e *env) error {
 	return errors.Join(err, a.close())
 }
 
-// welcome prints a link by which the first admin signs in: there is no default
-// password, and no token yet.
+// welcome prints what an admin needs who comes for the first time: by what he knows
+// our certificates, and a link by which he signs in as long as there is no token. There
+// is no default password.
 func (a *appliance) welcome(ctx context.Context) {
+	if root, own := a.authority.Trust(); own {
+		a.log.Info("certificate authority: compare this with what your browser shows", "sha256", fmt.Sprintf("% X", root))
+	}
 	tokens, err := a.store.Tokens(ctx)
 	if err != nil || len(tokens) > 0 {
 		return // somebody can sign in already; a store that fails says so elsewhere
