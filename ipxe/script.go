@@ -102,8 +102,8 @@ func (s Site) Refused(n provisioning.Node, reason string) ([]byte, error) {
 }
 
 func render(name string, data any) ([]byte, error) {
-	var b bytes.Buffer
-	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
+	b := bytes.NewBuffer(make([]byte, 0, 4<<10)) // no script of ours is longer
+	if err := templates.ExecuteTemplate(b, name, data); err != nil {
 		return nil, fmt.Errorf("render %s: %w", name, err)
 	}
 	return b.Bytes(), nil

@@ -96,7 +96,7 @@ func (r *Registry) importRow(ctx context.Context, tx Tx, by Actor, row Row, opt 
 	old, err := tx.Node(ctx, row.MAC)
 	switch {
 	case ErrorCode(err) == NotFound:
-		_, err := r.add(ctx, tx, by, row.Patch.Apply(Node{MAC: row.MAC}))
+		_, err := r.addNew(ctx, tx, by, row.Patch.Apply(Node{MAC: row.MAC}))
 		return Added, err
 	case err != nil:
 		return Refused, err

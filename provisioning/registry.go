@@ -143,6 +143,11 @@ func (r *Registry) add(ctx context.Context, tx Tx, by Actor, n Node) (Node, erro
 	case ErrorCode(err) != NotFound:
 		return Node{}, err
 	}
+	return r.addNew(ctx, tx, by, n)
+}
+
+// addNew stores a node that is known not to be registered.
+func (r *Registry) addNew(ctx context.Context, tx Tx, by Actor, n Node) (Node, error) {
 	if n.Farmer == 0 && by.Role == RoleFarmer {
 		n.Farmer = by.Farmer
 	}
