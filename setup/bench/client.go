@@ -39,7 +39,7 @@ func (s *site) connect(to *lab.Host, secure bool) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &client{conn: conn, raw: conn.(*net.TCPConn), bin: s.bin}
+	c := &client{conn: conn, raw: conn, bin: s.bin}
 	if secure {
 		// TLS 1.2 with AES-GCM is what iPXE and UEFI firmware speak. The name is
 		// not what is measured.

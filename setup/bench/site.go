@@ -114,13 +114,21 @@ func (s *site) start(h *lab.Host, log, program string, args ...string) (*lab.Pro
 	return p, nil
 }
 
+// window is what a node lets a server send ahead, in bytes. Left to grow by itself,
+// a thousand of them take all memory that the kernel has for TCP, and then packets
+// are lost (measured: 1,000 downloads took 73 s, once in five runs).
+const window = 64 << 10
+
 // dial opens a connection from the host of the nodes.
-func (s *site) dial(to *lab.Host, port int) (conn net.Conn, err error) {
+func (s *site) dial(to *lab.Host, port int) (conn *net.TCPConn, err error) {
 	err = s.nodes.Do(func() error {
 		conn, err = net.DialTCP("tcp4", nil, net.TCPAddrFromAddrPort(netip.AddrPortFrom(to.Addr(), uint16(port))))
 		return err
 	})
-	return conn, err
+	if err != nil {
+		return nil, err
+	}
+	return conn, conn.SetReadBuffer(window)
 }
 
 // tail returns the end of a text file, for messages.
