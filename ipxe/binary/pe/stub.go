@@ -70,10 +70,10 @@ const amd64Code = "\x51" + //              push rcx
 	"\x5a" + //                            pop  rdx
 	"\x59" + //                            pop  rcx
 	"\xe9\x00\x00\x00\x00" + //            jmp  rel32                filled in
-	"\x0f\x1f\x00" + //                    (alignment)
+	"\x00\x00\x00" + //                    (alignment)
 	loadedImageGUID + //            guid:
 	"\x00\x00\x00\x00" + //         size:  filled in
-	"\x0f\x1f\x40\x00" //                  (alignment)
+	"\x00\x00\x00\x00" //                  (alignment)
 
 // branchAMD64 fills in the operand of a jmp rel32, which counts from its end.
 func branchAMD64(code []byte, distance int64) error {
