@@ -76,7 +76,9 @@ func (m Machine) args(fw files, taps []string) []string {
 	case UEFI:
 		a = append(a, "-machine", "q35", "-cpu", "qemu64,+rdrand")
 	case UEFIARM64:
-		a = append(a, "-machine", "virt", "-cpu", "cortex-a57", "-device", "virtio-rng-pci")
+		// edk2 since 2024 has no network without random numbers from the processor
+		// (FEAT_RNG), which of QEMU's only "max" has.
+		a = append(a, "-machine", "virt", "-cpu", "max,pauth-impdef=on", "-device", "virtio-rng-pci")
 	}
 	if fw.code != "" {
 		a = append(a,
@@ -201,7 +203,10 @@ func (l *LAN) firmware(m Machine) (files, error) {
 	var err error
 	switch m.Firmware {
 	case BIOS:
-		_, err := firstFile("/usr/lib/ipxe/qemu", "pxe-virtio.rom")
+		_, err := firstFile("/usr/lib/ipxe/qemu", "pxe-virtio.rom") // Debian 12
+		if err != nil {
+			_, err = firstFile("/usr/share/qemu", "pxe-virtio.rom") // Debian 13
+		}
 		return files{}, err
 	case UEFI:
 		// The same names in Debian 12 and 13, Ubuntu 22.04 and 24.04; the

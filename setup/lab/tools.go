@@ -23,6 +23,7 @@ var packages = map[string]string{
 	"/usr/share/OVMF":     "ovmf",
 	"/usr/share/AAVMF":    "qemu-efi-aarch64",
 	"/usr/lib/ipxe/qemu":  "ipxe-qemu",
+	"/usr/share/qemu":     "ipxe-qemu",
 }
 
 // Missing is the error for a program or file that is not installed.
