@@ -37,8 +37,11 @@ func Run(ctx context.Context, p Persona, id Identity, sockets Sockets) (Result, 
 			cancel()
 			return Result{}, err
 		}
-		stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
-		defer stop()
+		// Waited for like the readers: a deadline set late would end the next Run's reads.
+		r.readers.Go(func() {
+			<-ctx.Done()
+			_ = conn.SetReadDeadline(time.Unix(1, 0))
+		})
 		r.readers.Go(func() { r.read(ctx, conn) })
 	}
 	defer r.readers.Wait()
