@@ -115,8 +115,8 @@ func (s *site) start(h *lab.Host, log, program string, args ...string) (*lab.Pro
 }
 
 // window is what a node lets a server send ahead, in bytes. Left to grow by itself,
-// a thousand of them take all memory that the kernel has for TCP, and then packets
-// are lost (measured: 1,000 downloads took 73 s, once in five runs).
+// a thousand of them may take all memory that the kernel has for TCP: that is
+// suspected, not shown, since 1,000 downloads took 73 s in one run of five.
 const window = 64 << 10
 
 // dial opens a connection from the host of the nodes.
