@@ -413,6 +413,55 @@ func TestSlowKernelIsToldOf(t *testing.T) {
 	}
 }
 
+// TestBodyThatNeverComes: a client that announces a body and sends none is not
+// waited for without end.
+func TestBodyThatNeverComes(t *testing.T) {
+	b := newBench(t)
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			done <- apphttp.Serve(ctx, &oneConn{conn: server, closed: make(chan struct{})}, apphttp.Plane(&b.Boot), slog.New(slog.DiscardHandler))
+		}()
+		start := time.Now()
+		if _, err := io.WriteString(client, "GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"); err != nil {
+			t.Error(err)
+		}
+		_, err := io.Copy(io.Discard, client)
+		if waited := time.Since(start); err != nil || waited > 2*time.Minute {
+			t.Errorf("the connection ended after %v, %v", waited, err)
+		}
+		client.Close()
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// oneConn is a listener with one connection.
+type oneConn struct {
+	conn   net.Conn
+	closed chan struct{}
+}
+
+func (l *oneConn) Accept() (net.Conn, error) {
+	if c := l.conn; c != nil {
+		l.conn = nil
+		return c, nil
+	}
+	<-l.closed
+	return nil, net.ErrClosed
+}
+
+func (l *oneConn) Close() error {
+	close(l.closed)
+	return nil
+}
+
+func (l *oneConn) Addr() net.Addr { return &net.UnixAddr{} }
+
 func TestServeEndsWithItsContext(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -9,11 +9,28 @@ import (
 	"time"
 )
 
+// bodyLimit is how long a client may take to send the body that it announced. A
+// handler of long bodies gives it more as parts arrive.
+const bodyLimit = time.Minute
+
+// timely serves h, and gives up on a body that does not come: net/http waits for it
+// before it answers, even where nobody reads it. There is no deadline for the rest,
+// which would end event streams and long downloads.
+func timely(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			// A connection that knows no deadlines goes without.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyLimit))
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
 // Serve serves h on ln until ctx ends, then gives running answers ten seconds and
 // returns nil.
 func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
 	srv := &http.Server{
-		Handler:           sparing(h),
+		Handler:           timely(sparing(h)),
 		ConnContext:       withConn,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
