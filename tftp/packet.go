@@ -65,7 +65,7 @@ func parseRequest(b []byte) (request, bool) {
 		r.options = append(r.options, Option{strings.ToLower(string(fields[0])), string(fields[1])})
 		fields = fields[2:]
 	}
-	return r, r.name != ""
+	return r, true
 }
 
 // appendOAck appends an option acknowledgement.

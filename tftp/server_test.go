@@ -412,14 +412,24 @@ func TestServer_StopsAlthoughClientsStall(t *testing.T) {
 func TestServer_GarbageIsIgnored(t *testing.T) {
 	r := start(t)
 	c := newClient(t, r.address)
-	for _, b := range []string{"", "\x00", "\x00\x01", "\x00\x01one", "\x00\x01one\x00octet", "\x00\x01\x00octet\x00", "\x00\x03\x00\x01data", "\x00\x04\x00\x00", "\x00\x05\x00\x00oh\x00", "\xff\xff"} {
+	for _, b := range []string{"", "\x00", "\x00\x01", "\x00\x01one", "\x00\x01one\x00octet", "\x00\x03\x00\x01data", "\x00\x04\x00\x00", "\x00\x05\x00\x00oh\x00", "\xff\xff"} {
 		c.write([]byte(b), r.address)
 	}
 	c.ask("one")
 	c.wantBlock(1)
 	c.ack(1)
 	r.stop()
-	wantRequests(t, r, "completed 1", "malformed 10")
+	wantRequests(t, r, "completed 1", "malformed 9")
+}
+
+// TestServer_NoNameIsNoFile: a request is answered even where its name is empty.
+func TestServer_NoNameIsNoFile(t *testing.T) {
+	r := start(t)
+	c := newClient(t, r.address)
+	c.ask("")
+	c.want("\x00\x05\x00\x01file not found\x00")
+	r.stop()
+	wantRequests(t, r, "not_found 1")
 }
 
 func TestServe_WantsAnAddress(t *testing.T) {
