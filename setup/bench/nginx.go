@@ -41,7 +41,7 @@ http {
 `
 
 // nginx starts nginx with the files under its root, and returns its process id and
-// how long it took to open its port. Its master process leaves when told by signal.
+// how long it took to answer: its port is open before it heeds signals. Its master process leaves when told by signal.
 func (s *site) nginx(ctx context.Context) (pid int, took time.Duration, err error) {
 	config, err := s.write(fmt.Sprintf(nginxConfig, s.path("nginx"), s.path("ours", "ca", "server.pem")), "nginx", "nginx.conf")
 	if err != nil {
@@ -54,8 +54,14 @@ func (s *site) nginx(ctx context.Context) (pid int, took time.Duration, err erro
 	}
 	err = poll(ctx, p, func() bool {
 		conn, err := s.dial(s.other, 80)
+		if err != nil {
+			return false
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(time.Second)) // then poll tries again
+		_, err = conn.Write([]byte("HEAD / HTTP/1.0\r\n\r\n"))
 		if err == nil {
-			_ = conn.Close()
+			_, err = conn.Read(make([]byte, 1))
 		}
 		return err == nil
 	})
