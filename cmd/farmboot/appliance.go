@@ -137,21 +137,13 @@ func (a *appliance) rootPEM() []byte {
 	return a.authority.RootPEM()
 }
 
-// archOf is the architecture that pages call by the name that people know.
-func archOf(name string) image.Arch {
-	if name == "x64" {
-		return "" // the usual one, which a URL need not name
-	}
-	return image.Arch(name)
-}
-
 // describe tells a page what a download would give, without giving it.
 func (a *appliance) describe(o pages.Order) (pages.Download, error) {
 	kind, err := image.ParseKind(o.Kind)
 	if err != nil {
 		return pages.Download{}, err
 	}
-	order := catalog.Order{Kind: kind, Target: o.Target, Scheme: o.Scheme, Options: image.Options{Arch: archOf(o.Arch)}}
+	order := catalog.Order{Kind: kind, Target: o.Target, Scheme: o.Scheme, Options: image.Options{Arch: image.Arch(o.Arch)}}
 	f, err := a.catalog.Image(order)
 	if err != nil {
 		return pages.Download{}, err

@@ -61,7 +61,7 @@ var names = map[string][2]string{
 func imageOf(path string) []byte { return []byte("image of " + strings.Repeat(path+"\n", 40000)) }
 
 func describe(o pages.Order) (pages.Download, error) {
-	if o.Arch != "x64" && o.Kind != "uefi" {
+	if o.Arch != "amd64" && o.Kind != "uefi" {
 		return pages.Download{}, provisioning.Errorf(provisioning.Invalid, "no %s image for %s: accepted is x64", o.Kind, o.Arch)
 	}
 	elems := []string{o.Kind, string(o.Target.RunMode), "", url.PathEscape(o.Target.Args), url.PathEscape(o.Target.Kernel)}

@@ -13,7 +13,7 @@ import (
 type Order struct {
 	Kind   string // kind of image: "usb", "iso", …
 	Target ipxe.Target
-	Arch   string     // "x64" or another that the image's kind offers
+	Arch   string     // "amd64" or another that the image's kind offers
 	Scheme string     // "http" or "https": how the image fetches its kernel; "": as the appliance prefers
 	Local  netip.Addr // our address that he reached us at; zero: not known
 }

@@ -23,7 +23,7 @@ var files = []choice{
 
 // architectures are what images are made for.
 var architectures = []choice{
-	{Value: "x64", Title: "Intel and AMD, 64 bits"},
+	{Value: "amd64", Title: "Intel and AMD, 64 bits"},
 	{Value: "arm64", Title: "ARM, 64 bits"},
 	{Value: "riscv64", Title: "RISC-V, 64 bits"},
 }

@@ -185,6 +185,7 @@ func TestURL(t *testing.T) {
 		"/usb/prod/1/a%20b%2Fc":             {Kind: image.USB, Target: ipxe.Target{RunMode: "prod", Farmer: 1, Args: "a b/c"}},
 		"/usb/prod/1//k.efi":                {Kind: image.USB, Target: ipxe.Target{RunMode: "prod", Farmer: 1, Kernel: "k.efi"}},
 		"/uefi/prod?arch=arm64&scheme=http": {Kind: image.UEFI, Target: ipxe.Target{RunMode: "prod"}, Options: image.Options{Arch: image.ARM64}, Scheme: "http"},
+		"/uefi/prod":                        {Kind: image.UEFI, Target: ipxe.Target{RunMode: "prod"}, Options: image.Options{Arch: image.AMD64}},
 		"/krn-generic":                      {Kind: image.GenericKernel, Target: prod},
 	} {
 		if got := o.URL(); got != want {

@@ -35,7 +35,7 @@ func (o Order) URL() string {
 		}
 	}
 	query := url.Values{}
-	if o.Options.Arch != "" {
+	if a := o.Options.Arch; a != "" && a != image.AMD64 { // what one gets without asking
 		query.Set("arch", string(o.Options.Arch))
 	}
 	if o.Scheme != "" {
