@@ -18,7 +18,7 @@ var formats = []choice{
 var files = []choice{
 	{Value: "krn", Title: "BIOS", Text: "Starts like a Linux kernel: from PXELINUX, GRUB or iPXE."},
 	{Value: "uefi", Title: "UEFI", Text: "A UEFI program with drivers for most network cards."},
-	{Value: "snponly", Title: "UEFI, firmware's driver", Text: "Small. Uses the network driver of the firmware; for cards that the other does not know."},
+	{Value: "snponly", Title: "UEFI, firmware's driver", Text: "Small. Uses the network card that it was loaded over, by the firmware's driver; for cards that the other does not know. From a stick it finds no card."},
 }
 
 // architectures are what images are made for.
