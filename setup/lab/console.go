@@ -21,7 +21,6 @@ type Console struct {
 
 	mu      sync.Mutex
 	plain   plainText
-	next    int           // where Expect goes on
 	ended   bool          // nothing more will come
 	changed chan struct{} // closed at the next change
 }
@@ -37,7 +36,7 @@ func (c *Console) Write(p []byte) (int, error) {
 	if len(c.plain.text) > maxConsole {
 		cut := len(c.plain.text) - maxConsole/2
 		c.plain.text = c.plain.text[cut:]
-		c.next = max(0, c.next-cut)
+		c.plain.read = max(0, c.plain.read-cut)
 	}
 	c.wake()
 	c.mu.Unlock()
@@ -64,9 +63,7 @@ func (c *Console) wake() {
 func (c *Console) Expect(ctx context.Context, pattern *regexp.Regexp) ([]string, error) {
 	for {
 		c.mu.Lock()
-		// Backspaces may have eaten a part of what was matched.
-		c.next = min(c.next, len(c.plain.text))
-		rest := c.plain.text[c.next:]
+		rest := c.plain.text[c.plain.read:]
 		if at := pattern.FindSubmatchIndex(rest); at != nil {
 			match := make([]string, len(at)/2)
 			for i := range match {
@@ -74,7 +71,7 @@ func (c *Console) Expect(ctx context.Context, pattern *regexp.Regexp) ([]string,
 					match[i] = string(rest[at[2*i]:at[2*i+1]])
 				}
 			}
-			c.next += at[1]
+			c.plain.read += at[1]
 			c.mu.Unlock()
 			return match, nil
 		}

@@ -22,6 +22,21 @@ func TestExpectGoesOnBehindTheLastMatch(t *testing.T) {
 	}
 }
 
+// iPXE erases its "Press Ctrl-B" and writes its prompt in the same place, perhaps
+// before anybody has looked again.
+func TestExpectFindsWhatReplacedTheLastMatch(t *testing.T) {
+	c := newConsole(io.Discard, nil)
+	io.WriteString(c, "Press Ctrl-B for the command line")
+	if _, err := c.Expect(t.Context(), regexp.MustCompile(`Press Ctrl-B for`)); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(c, strings.Repeat("\b", 33)+"iPXE> "+strings.Repeat(" ", 40))
+	c.end()
+	if _, err := c.Expect(t.Context(), regexp.MustCompile(`iPXE> `)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestExpectWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newConsole(io.Discard, nil)

@@ -6,6 +6,7 @@ package lab
 // at.
 type plainText struct {
 	text  []byte
+	read  int // how much of text has been read; erasing takes it back
 	state escapeState
 	cr    bool // a carriage return whose line feed has not come yet
 }
@@ -54,6 +55,7 @@ func (p *plainText) char(c byte) {
 	case c == '\b':
 		if n := len(p.text); n > 0 && p.text[n-1] != '\n' {
 			p.text = p.text[:n-1]
+			p.read = min(p.read, n-1)
 		}
 	case c == '\n' || c == '\t' || c >= ' ':
 		p.text = append(p.text, c)
