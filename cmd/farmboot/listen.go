@@ -100,16 +100,24 @@ func (a *appliance) listenSocket(ctx context.Context, s *sockets) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "unix", path)
+	ln, err := listenUnix(ctx, path)
 	if err != nil {
 		return fmt.Errorf("open the admin socket: %w", err)
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return errors.Join(err, ln.Close())
-	}
 	a.serveHTTP(s, "socket", ln, a.boot, a.local)
 	return nil
+}
+
+// listenUnix opens a socket that only its owner may open. The file is made with the
+// mode that the socket has when it is bound (Linux, unix_bind), so there is no
+// moment at which others could.
+func listenUnix(ctx context.Context, path string) (net.Listener, error) {
+	lc := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var chmod error
+		err := raw.Control(func(fd uintptr) { chmod = syscall.Fchmod(int(fd), 0o600) })
+		return errors.Join(err, chmod)
+	}}
+	return lc.Listen(ctx, "unix", path)
 }
 
 func (a *appliance) listenDHCP(ctx context.Context, s *sockets) error {

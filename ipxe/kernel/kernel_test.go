@@ -77,6 +77,18 @@ func TestNoNameLeavesTheFolder(t *testing.T) {
 	}
 }
 
+// TestPipe: what is no file is no kernel, and nobody waits for it.
+func TestPipe(t *testing.T) {
+	s, dir := newStore(t)
+	if err := errors.Join(os.MkdirAll(dir, 0o755), unix.Mkfifo(filepath.Join(dir, "pipe.efi"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := s.Open("pipe.efi")
+	wantCode(t, err, provisioning.NotFound)
+	_, err = s.SHA256("pipe.efi")
+	wantCode(t, err, provisioning.NotFound)
+}
+
 func TestPutIsWholeOrNothing(t *testing.T) {
 	s, dir := newStore(t)
 	sum := sha256.Sum256([]byte("MZabc"))
