@@ -35,7 +35,7 @@ type orders struct {
 	RunMode    provisioning.RunMode
 	Pretty     string
 	Farmer     provisioning.FarmerID
-	Args       string
+	Args       string // as it may be shown
 	Kernel     string
 	KernelURL  string
 	Cmdline    string
@@ -70,7 +70,7 @@ func (s Site) orders(t Target) (orders, error) {
 	}
 	return orders{
 		Base: s.Base, NTP: s.NTP,
-		RunMode: t.RunMode, Pretty: s.RunModes[t.RunMode], Farmer: t.Farmer, Args: strings.TrimSpace(t.Args),
+		RunMode: t.RunMode, Pretty: s.RunModes[t.RunMode], Farmer: t.Farmer, Args: provisioning.HideSecret(strings.TrimSpace(t.Args)),
 		Kernel: t.KernelPath(), KernelURL: s.Base + "/kernel/" + escapePath(t.KernelPath()), Cmdline: line,
 	}, nil
 }

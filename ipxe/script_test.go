@@ -38,7 +38,7 @@ func TestScriptsGolden(t *testing.T) {
 	for name, render := range map[string]func() ([]byte, error){
 		"boot-prod": func() ([]byte, error) { return site.Boot(Target{RunMode: "prod"}) },
 		"boot-dev-farmer-kernel": func() ([]byte, error) {
-			return bare.Boot(Target{RunMode: "dev", Farmer: 7, Args: " a=b ", Kernel: "zos-v3.efi"})
+			return bare.Boot(Target{RunMode: "dev", Farmer: 7, Args: " a=b secret=hush ", Kernel: "zos-v3.efi"})
 		},
 		"provision":       site.Provision,
 		"node-registered": func() ([]byte, error) { return site.Node(provisioning.Assignment{Registered: true, Node: node}) },

@@ -68,7 +68,7 @@ func (a *Adapter) Handle(name string, fail Failure, h Handler) http.Handler {
 		if err != nil && provisioning.ErrorCode(err) == provisioning.Internal {
 			level = slog.LevelError
 		}
-		a.log.Log(r.Context(), level, "http request", "handler", name, "method", r.Method, "path", r.URL.EscapedPath(),
+		a.log.Log(r.Context(), level, "http request", "handler", name, "method", r.Method, "path", provisioning.HideSecret(r.URL.Path),
 			"peer", r.RemoteAddr, "status", rec.Status, "bytes", rec.Sent, "dur", a.now().Sub(start), "err", err)
 	})
 }

@@ -75,6 +75,17 @@ func TestFaultsAreLoggedAndNotShown(t *testing.T) {
 	}
 }
 
+func TestSecretsStayOutOfTheLog(t *testing.T) {
+	var log bytes.Buffer
+	debug := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	a := answer.NewAdapter(debug, time.Now, prometheus.NewRegistry())
+	h := a.Handle("test", answer.Plain, func(http.ResponseWriter, *http.Request) error { return nil })
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/iso/prod/1/zos-debug%20secret%3Dhush", nil))
+	if text := log.String(); !strings.Contains(text, "zos-debug secret=***") || strings.Contains(text, "hush") {
+		t.Errorf("log: %s", text)
+	}
+}
+
 func TestAbortPasses(t *testing.T) {
 	a, _, _ := newAdapter()
 	defer func() {
