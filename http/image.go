@@ -32,7 +32,7 @@ func (b *Boot) imageRoutes(r *mux.Router) {
 func (b *Boot) image(w http.ResponseWriter, r *http.Request, kind image.Kind) error {
 	target, wantSum := strings.CutSuffix(mux.Vars(r)["target"], ".sha256")
 	query := r.URL.Query()
-	order := catalog.Order{Kind: kind, Options: image.Options{Arch: image.Arch(query.Get("arch"))}, Scheme: query.Get("scheme")}
+	order := catalog.Order{Kind: kind, Options: image.Options{Arch: image.Arch(query.Get("arch"))}, Scheme: query.Get("scheme"), Local: answer.LocalOf(r)}
 	if kind.NeedsTarget() {
 		var err error
 		if order.Target, err = ipxe.ParseTarget(strings.Split(strings.TrimPrefix(target, "/"), "/")); err != nil {

@@ -143,7 +143,7 @@ func (a *appliance) describe(o pages.Order) (pages.Download, error) {
 	if err != nil {
 		return pages.Download{}, err
 	}
-	order := catalog.Order{Kind: kind, Target: o.Target, Scheme: o.Scheme, Options: image.Options{Arch: image.Arch(o.Arch)}}
+	order := catalog.Order{Kind: kind, Target: o.Target, Scheme: o.Scheme, Options: image.Options{Arch: image.Arch(o.Arch)}, Local: o.Local}
 	f, err := a.catalog.Image(order)
 	if err != nil {
 		return pages.Download{}, err

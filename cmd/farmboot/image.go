@@ -62,6 +62,12 @@ func (c imageCmd) Run(_ context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	if c.RunMode != "" && !order.Kind.NeedsTarget() {
+		if err := cfg.RunModes.Check(provisioning.RunMode(c.RunMode)); err != nil {
+			return err
+		}
+		fmt.Fprintf(e.stderr, "note: image %s is the same for every run mode\n", order.Kind)
+	}
 	w, err := openWorkshop(cfg, slog.New(slog.DiscardHandler), e.now)
 	if err != nil {
 		return err
@@ -89,8 +95,8 @@ func (c imageCmd) order() (catalog.Order, error) {
 	}
 	o := catalog.Order{Kind: kind, Options: image.Options{Arch: image.Arch(c.Arch)}, Scheme: c.Scheme}
 	if !kind.NeedsTarget() {
-		if c.RunMode != "" {
-			return o, usageError{fmt.Sprintf("image %s takes no run mode: it asks the appliance", kind)}
+		if c.Farmer != "" || c.Args != "" || c.Kernel != "" {
+			return o, usageError{fmt.Sprintf("image %s takes no farmer, arguments or kernel: it asks the appliance what to boot", kind)}
 		}
 		return o, nil
 	}

@@ -90,6 +90,21 @@ func TestEveryKindIsComposed(t *testing.T) {
 	}
 }
 
+func TestImageForTheSecondLAN(t *testing.T) {
+	c := open(t, templateDir(t))
+	o := catalog.Order{Kind: image.USB, Target: prod}
+	first, err := c.Image(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Local = second
+	f, err := c.Image(o)
+	script, err2 := c.Script(o)
+	if err != nil || err2 != nil || f.ETag == first.ETag || !bytes.Contains(script, []byte("http://198.51.100.1/kernel/")) {
+		t.Errorf("%v, %v\n%s", err, err2, script)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	c := open(t, templateDir(t))
 	for _, tt := range []struct {

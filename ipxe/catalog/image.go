@@ -19,10 +19,13 @@ type Order struct {
 	// certificate authority, which every image trusts), or "" for what the
 	// configuration says.
 	Scheme string
+	// Local is the address of ours that it was ordered at: the image fetches from
+	// there, unless the configuration names a base-host. Zero: from the first LAN's.
+	Local netip.Addr
 }
 
-// URL returns the path and query that this order has below our base. Trailing
-// arguments that say nothing are left out.
+// URL returns the path and query that this order has below our base, wherever that
+// is. Trailing arguments that say nothing are left out.
 func (o Order) URL() string {
 	elems := []string{string(o.Kind)}
 	if o.Kind.NeedsTarget() {
@@ -78,7 +81,7 @@ func (c *Catalog) Script(o Order) ([]byte, error) {
 	if err := o.Options.Check(o.Kind); err != nil {
 		return nil, err
 	}
-	site := c.Site(netip.Addr{}, o.Scheme)
+	site := c.Site(o.Local, o.Scheme)
 	switch {
 	case o.Kind.NeedsTarget():
 		script, err := site.Boot(o.Target)
