@@ -40,6 +40,7 @@ type Recorder struct {
 	dropped *prometheus.CounterVec // by reason
 	failing bool                   // the last write failed; owned by Run
 	last    int64                  // ID of the last event handed to subscribers; owned by Run
+	grown   int                    // events stored since old ones were last looked for; owned by Run
 }
 
 // recorded is an event to store, or news of whose address is whose.
@@ -58,7 +59,7 @@ const (
 	// batchDelay is how long an event waits for others to share a transaction
 	// with, and so how far a live view is behind.
 	batchDelay = 50 * time.Millisecond
-	// pruneEvery is how often old events are looked for.
+	// pruneEvery is how often old events are looked for, at least.
 	pruneEvery = 10 * time.Minute
 	// writeTimeout bounds a write. It is not cut short by the end of Run, which
 	// would lose what is in hand.
@@ -183,6 +184,10 @@ func (r *Recorder) Run(ctx context.Context) error {
 		select {
 		case first := <-r.queue:
 			r.write(ctx, r.collect(ctx, first))
+			// Whoever forges MAC addresses would fill the disk before pruneEvery.
+			if r.grown > r.retention.UnknownKept/2 {
+				r.prune(ctx)
+			}
 		case _, ok := <-foreign:
 			if !ok {
 				foreign = nil
@@ -247,6 +252,7 @@ func (r *Recorder) write(ctx context.Context, batch []recorded) {
 		return
 	}
 	r.stored.Add(float64(len(events)))
+	r.grown += len(events)
 	r.publishStored(ctx)
 }
 
@@ -331,6 +337,7 @@ func (r *Recorder) publishStored(ctx context.Context) {
 
 // prune forgets what is old, in small steps, so that nobody waits for the lock.
 func (r *Recorder) prune(ctx context.Context) {
+	r.grown = 0
 	p := Prune{EventsKept: r.retention.EventsKept, SeenKept: r.retention.UnknownKept}
 	if r.retention.Events > 0 {
 		p.EventsBefore = r.now().Add(-r.retention.Events)

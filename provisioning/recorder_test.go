@@ -388,6 +388,30 @@ func TestRecorderOutlivesAFullDisk(t *testing.T) {
 	}
 }
 
+// TestForgedAddressesDoNotPileUp: a flood is cut back while it goes on, not with the
+// next tick of a clock.
+func TestForgedAddressesDoNotPileUp(t *testing.T) {
+	s := newStore(t)
+	r := provisioning.NewRecorder(s, provisioning.Retention{UnknownKept: 10}, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), time.Now)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- r.Run(ctx) }()
+	events, stop := r.Subscribe(provisioning.MAC{})
+	defer stop()
+	for i := range 30 {
+		r.Record(provisioning.Event{MAC: storetest.MAC(i + 1), Stage: provisioning.StageDiscover})
+		receive(t, events)
+		seen, err := s.Unregistered(t.Context(), 0)
+		if err != nil || len(seen) > 10+10/2+2 { // what came in since the last cut, or during it
+			t.Fatalf("%d addresses are kept, %v", len(seen), err)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRecorderForgetsWhatIsOld(t *testing.T) {
 	s, c := newStore(t), &clock{storetest.Noon}
 	err := s.Update(t.Context(), func(tx provisioning.Tx) error {
