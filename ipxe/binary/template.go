@@ -107,6 +107,7 @@ func (t *Template) Problems() map[string]error {
 		if _, err := f.program(); err != nil {
 			problems[name] = err
 		}
+		f.digest() // with it, nobody holds the file as it was read any longer
 	}
 	if t.broken != nil {
 		problems[ISO] = t.broken
