@@ -1,13 +1,26 @@
 package dhcp
 
-import "github.com/insomniacslk/dhcp/iana"
+import (
+	"github.com/insomniacslk/dhcp/iana"
+
+	"farmboot/provisioning"
+)
 
 // Program is the network boot program for a client system architecture.
 type Program struct {
 	Platform string // for people, and a metric's label: "UEFI x64"
 	File     string // its name: over TFTP as it is, over HTTP below /boot/
+	SNPOnly  string // the one that uses the firmware's own network driver; "": there is none
 	HTTP     bool   // the client is UEFI HTTP Boot: it wants a URL
 	BIOS     bool   // the client is a BIOS PXE ROM
+}
+
+// file is the name of the one that a node is to get.
+func (p Program) file(choice provisioning.NBP) string {
+	if choice == provisioning.SNPOnly && p.SNPOnly != "" {
+		return p.SNPOnly
+	}
+	return p.File
 }
 
 // ProgramFor returns what a client system architecture (option 93, RFC 4578
@@ -22,13 +35,13 @@ func ProgramFor(arch iana.Arch) (Program, bool) {
 	case iana.INTEL_X86PC: // 0
 		return Program{Platform: "BIOS", File: "undionly.kpxe", BIOS: true}, true
 	case iana.EFI_X86_64, iana.EFI_BC: // 7, 9
-		return Program{Platform: "UEFI x64", File: "ipxe.efi"}, true
+		return Program{Platform: "UEFI x64", File: "ipxe.efi", SNPOnly: "snponly.efi"}, true
 	case iana.EFI_ARM64: // 11
 		return Program{Platform: "UEFI arm64", File: "ipxe-arm64.efi"}, true
 	case iana.EFI_RISCV64: // 27
 		return Program{Platform: "UEFI riscv64", File: "ipxe-riscv64.efi"}, true
 	case iana.EFI_X86_64_HTTP: // 16
-		return Program{Platform: "UEFI x64", File: "ipxe.efi", HTTP: true}, true
+		return Program{Platform: "UEFI x64", File: "ipxe.efi", SNPOnly: "snponly.efi", HTTP: true}, true
 	case iana.EFI_ARM64_HTTP: // 19
 		return Program{Platform: "UEFI arm64", File: "ipxe-arm64.efi", HTTP: true}, true
 	case iana.EFI_RISCV64_HTTP: // 28

@@ -6,7 +6,6 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"farmboot/dhcp"
-	"farmboot/provisioning"
 )
 
 // BenchmarkOffer is the whole way of a DISCOVER, bytes to bytes.
@@ -23,7 +22,7 @@ func BenchmarkOffer(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		reply, err := plain.Reply(c, &req, onLAN, provisioning.Boot)
+		reply, err := plain.Reply(c, &req, onLAN, boots)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -9,7 +9,6 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"farmboot/dhcp"
-	"farmboot/provisioning"
 )
 
 func seeds() [][]byte {
@@ -80,7 +79,7 @@ func FuzzReply(f *testing.F) {
 		if err != nil {
 			return
 		}
-		m, err := plain.Reply(c, &req, in, provisioning.Boot)
+		m, err := plain.Reply(c, &req, in, boots)
 		if err != nil {
 			return
 		}

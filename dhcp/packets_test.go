@@ -76,13 +76,16 @@ func ipxe(features ...byte) dhcpv4.Modifier {
 	}
 }
 
+// boots is what most machines of the tests are to get.
+var boots = provisioning.Assignment{Policy: provisioning.Boot}
+
 // ask sends a request through parse and reply.
 func ask(r dhcp.Responder, req *dhcpv4.DHCPv4, in dhcp.Ingress) (*dhcpv4.DHCPv4, error) {
 	c, err := dhcp.ParseClient(req)
 	if err != nil {
 		return nil, err
 	}
-	return r.Reply(c, req, in, provisioning.Boot)
+	return r.Reply(c, req, in, boots)
 }
 
 // mustAsk is ask, for requests that get an answer, which comes back as the

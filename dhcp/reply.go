@@ -47,7 +47,7 @@ type Responder struct {
 	Signed bool
 }
 
-// Reply builds the answer to a client's request: an OFFER to a DISCOVER on port
+// Reply builds the answer to a client's request, who is to get what as says: an OFFER to a DISCOVER on port
 // 67, an ACK to a REQUEST or INFORM on port 4011. It is an error of this package
 // otherwise, and silence on the wire. REQUESTs on port 67 are for the DHCP
 // server, whatever options they carry.
@@ -59,15 +59,15 @@ type Responder struct {
 // 4011 ("BINL"), while with it firmware before 2017 throws the offer away.
 //
 // The reply shares memory with req.
-func (r Responder) Reply(c Client, req *dhcpv4.DHCPv4, in Ingress, policy provisioning.Policy) (*dhcpv4.DHCPv4, error) {
+func (r Responder) Reply(c Client, req *dhcpv4.DHCPv4, in Ingress, as provisioning.Assignment) (*dhcpv4.DHCPv4, error) {
 	answer, ok := answerTo(req.MessageType(), in.Service)
 	if !ok {
 		return nil, ErrNotForUs
 	}
-	if policy == provisioning.Ignore {
+	if as.Policy == provisioning.Ignore {
 		return nil, ErrIgnored
 	}
-	file, err := r.bootFile(c, in)
+	file, err := r.bootFile(c, in, as.Node.NBP)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func answerTo(t dhcpv4.MessageType, s Service) (dhcpv4.MessageType, bool) {
 // again. Another one (a NIC's ROM, a virtual machine) gets the script too, unless
 // it says that it cannot fetch it, or could not trust it: then it gets our boot
 // program, like any PXE ROM, and that never asks DHCP for a file again.
-func (r Responder) bootFile(c Client, in Ingress) (string, error) {
+func (r Responder) bootFile(c Client, in Ingress, nbp provisioning.NBP) (string, error) {
 	plain := r.plainURL(in)
 	base := in.BaseURL
 	if base == "" {
@@ -140,11 +140,11 @@ func (r Responder) bootFile(c Client, in Ingress) (string, error) {
 	case c.IPXE.Present && !c.IPXE.noHTTP && !strings.HasPrefix(base, "https:"):
 		return base + script + c.MAC.String(), nil
 	case c.Program.HTTP:
-		return plain + "/boot/" + c.Program.File, nil
+		return plain + "/boot/" + c.Program.file(nbp), nil
 	case !r.TFTP:
 		return "", ErrNoTFTP
 	}
-	return c.Program.File, nil
+	return c.Program.file(nbp), nil
 }
 
 // plainURL is our HTTP server by literal IP address: HTTP Boot firmware may have

@@ -436,12 +436,38 @@ func TestRule_IgnorePolicyIsSilence(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range []provisioning.Policy{provisioning.Boot, provisioning.Hold, provisioning.Exit} {
-		if _, err := plain.Reply(c, req, onLAN, p); err != nil {
+		if _, err := plain.Reply(c, req, onLAN, provisioning.Assignment{Policy: p}); err != nil {
 			t.Errorf("%s: %v: the script must say what is happening", p, err)
 		}
 	}
-	if m, err := plain.Reply(c, req, onLAN, provisioning.Ignore); !errors.Is(err, dhcp.ErrIgnored) {
+	if m, err := plain.Reply(c, req, onLAN, provisioning.Assignment{Policy: provisioning.Ignore}); !errors.Is(err, dhcp.ErrIgnored) {
 		t.Errorf("got %v, %v", m, err)
+	}
+}
+
+// TestRule_SNPOnlyIsAChoicePerNode: it is the safer UEFI program on some network
+// cards, the one with all drivers on others.
+func TestRule_SNPOnlyIsAChoicePerNode(t *testing.T) {
+	as := provisioning.Assignment{Policy: provisioning.Boot, Node: provisioning.Node{NBP: provisioning.SNPOnly}}
+	for name, test := range map[string]struct {
+		req  *dhcpv4.DHCPv4
+		want string
+	}{
+		"UEFI x64":      {discover(7), "snponly.efi"},
+		"UEFI x64, 9":   {discover(9), "snponly.efi"},
+		"HTTP Boot x64": {discover(16), "http://192.0.2.1/boot/snponly.efi"},
+		"BIOS":          {discover(0), "undionly.kpxe"}, // has only one
+		"UEFI arm64":    {discover(11), "ipxe-arm64.efi"},
+		"our iPXE":      {discover(7, with(77, []byte("farmboot")...)), "http://192.0.2.1/provision/52:54:00:00:00:b1"},
+	} {
+		c, err := dhcp.ParseClient(test.req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := plain.Reply(c, test.req, onLAN, as)
+		if err != nil || file(m) != test.want {
+			t.Errorf("%s: %v, %v, want %s", name, m, err, test.want)
+		}
 	}
 }
 

@@ -22,10 +22,10 @@ import (
 type Config struct {
 	Responder Responder
 
-	// Policy looks up what a MAC address gets. It has 50 ms; if it fails, the
-	// client gets DefaultPolicy: a broken store must not stop a farm from booting.
-	Policy        func(context.Context, provisioning.MAC) (provisioning.Policy, error)
-	DefaultPolicy provisioning.Policy
+	// Assign looks up what a MAC address gets. It has 50 ms; if it fails, the client
+	// gets what Default says: a broken store must not stop a farm from booting.
+	Assign  func(context.Context, provisioning.MAC) (provisioning.Assignment, error)
+	Default func(provisioning.MAC) provisioning.Assignment
 
 	Record provisioning.Record
 	// Learn is told which IP address a MAC address asks the DHCP server for, so
@@ -62,8 +62,8 @@ func NewServer(c Config) (*Server, error) {
 // that is full the kernel drops, and firmware asks again.
 const workersPerConn = 4
 
-// policyTimeout bounds the look-up of a MAC address.
-const policyTimeout = 50 * time.Millisecond
+// assignTimeout bounds the look-up of a MAC address.
+const assignTimeout = 50 * time.Millisecond
 
 // Serve answers packets from all conns until ctx ends, and returns nil then, or
 // the first error that makes a socket useless. It closes the conns.
@@ -161,7 +161,7 @@ func (w *worker) answer(ctx context.Context, packet []byte, peer netip.AddrPort)
 	if w.conn.in.Service == ProxyDHCP {
 		w.event(provisioning.StageDiscover, client.MAC, peer, client.String(), client.Machine())
 	}
-	reply, err := w.Responder.Reply(client, &w.req, w.conn.in, w.policy(ctx, client.MAC))
+	reply, err := w.Responder.Reply(client, &w.req, w.conn.in, w.assignment(ctx, client.MAC))
 	if err != nil {
 		w.refuse(client.MAC, peer, err)
 		return err
@@ -202,18 +202,18 @@ func (w *worker) learn(peer netip.AddrPort) {
 	}
 }
 
-// policy looks up what a MAC address gets.
-func (w *worker) policy(ctx context.Context, mac provisioning.MAC) provisioning.Policy {
-	ctx, cancel := context.WithTimeout(ctx, policyTimeout)
+// assignment looks up what a MAC address gets.
+func (w *worker) assignment(ctx context.Context, mac provisioning.MAC) provisioning.Assignment {
+	ctx, cancel := context.WithTimeout(ctx, assignTimeout)
 	defer cancel()
-	p, err := w.Policy(ctx, mac)
+	as, err := w.Assign(ctx, mac)
 	if err != nil {
+		as = w.Default(mac)
 		if w.complaints.Allow() {
-			w.Log.Error("cannot look up node, using the default policy", "mac", mac, "policy", w.DefaultPolicy, "err", err)
+			w.Log.Error("cannot look up node, using the default policy", "mac", mac, "policy", as.Policy, "err", err)
 		}
-		return w.DefaultPolicy
 	}
-	return p
+	return as
 }
 
 // refuse tells people, once, why a client that wants to boot gets no answer.

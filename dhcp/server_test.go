@@ -40,7 +40,7 @@ type appliance struct {
 }
 
 // limit is how long a test waits for what must come.
-const limit = 20 * time.Second
+const limit = time.Minute
 
 // startAppliance serves 67 and 4011 on a LAN of its own.
 func startAppliance(t *testing.T, change func(*dhcp.Config)) *appliance {
@@ -48,9 +48,9 @@ func startAppliance(t *testing.T, change func(*dhcp.Config)) *appliance {
 	ours, other := newLAN(t)
 	a := &appliance{host: ours, other: other, registry: prometheus.NewRegistry(), log: new(strings.Builder), learned: map[netip.Addr]provisioning.MAC{}}
 	config := dhcp.Config{
-		Responder:     plain,
-		Policy:        func(context.Context, provisioning.MAC) (provisioning.Policy, error) { return provisioning.Boot, nil },
-		DefaultPolicy: provisioning.Boot,
+		Responder: plain,
+		Assign:    func(context.Context, provisioning.MAC) (provisioning.Assignment, error) { return boots, nil },
+		Default:   func(provisioning.MAC) provisioning.Assignment { return boots },
 		Record: func(e provisioning.Event) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
@@ -234,9 +234,9 @@ func TestServer_BurstOf256DiscoversLosesNone(t *testing.T) {
 func TestServer_BurstWaitsInTheSocketNotInMemory(t *testing.T) {
 	release := make(chan struct{})
 	a := startAppliance(t, func(c *dhcp.Config) {
-		c.Policy = func(context.Context, provisioning.MAC) (provisioning.Policy, error) {
+		c.Assign = func(context.Context, provisioning.MAC) (provisioning.Assignment, error) {
 			<-release
-			return provisioning.Boot, nil
+			return boots, nil
 		}
 	})
 	const machines = 1000 // the kernel's default buffer holds 125
@@ -251,11 +251,13 @@ func TestServer_BurstWaitsInTheSocketNotInMemory(t *testing.T) {
 	}
 }
 
+var ignored = provisioning.Assignment{Policy: provisioning.Ignore}
+
 func TestServer_StoreThatFailsMeansTheDefaultPolicy(t *testing.T) {
 	a := startAppliance(t, func(c *dhcp.Config) {
-		c.Policy = func(ctx context.Context, _ provisioning.MAC) (provisioning.Policy, error) {
+		c.Assign = func(ctx context.Context, _ provisioning.MAC) (provisioning.Assignment, error) {
 			<-ctx.Done() // hangs: the server must not
-			return provisioning.Ignore, ctx.Err()
+			return ignored, ctx.Err()
 		}
 	})
 	a.send(t, discover(7), everybody)
@@ -270,11 +272,11 @@ func TestServer_StoreThatFailsMeansTheDefaultPolicy(t *testing.T) {
 
 func TestServer_IgnoredMACGetsSilenceAndOneLine(t *testing.T) {
 	a := startAppliance(t, func(c *dhcp.Config) {
-		c.Policy = func(_ context.Context, mac provisioning.MAC) (provisioning.Policy, error) {
+		c.Assign = func(_ context.Context, mac provisioning.MAC) (provisioning.Assignment, error) {
 			if mac == testMAC {
-				return provisioning.Ignore, nil
+				return ignored, nil
 			}
-			return provisioning.Boot, nil
+			return boots, nil
 		}
 	})
 	for range 5 {
@@ -293,11 +295,11 @@ func TestServer_IgnoredMACGetsSilenceAndOneLine(t *testing.T) {
 
 func TestServer_PanicCostsOnePacket(t *testing.T) {
 	a := startAppliance(t, func(c *dhcp.Config) {
-		c.Policy = func(_ context.Context, mac provisioning.MAC) (provisioning.Policy, error) {
+		c.Assign = func(_ context.Context, mac provisioning.MAC) (provisioning.Assignment, error) {
 			if mac == testMAC {
 				panic("the store is on fire")
 			}
-			return provisioning.Boot, nil
+			return boots, nil
 		}
 	})
 	for range 10 { // more than there are workers

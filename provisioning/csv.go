@@ -12,13 +12,13 @@ import (
 
 // columns are those of a CSV file of nodes, in the order in which WriteCSV writes
 // them.
-var columns = []string{"mac", "farmer", "runmode", "args", "kernel", "name"}
+var columns = []string{"mac", "farmer", "runmode", "args", "kernel", "name", "nbp"}
 
 // MaxRows bounds an import: what a whole grid has, some 400 MB of rows in memory.
 const MaxRows = 1_000_000
 
 // ReadCSV reads nodes from CSV (RFC 4180) with a header line. The columns are mac,
-// farmer, runmode, args, kernel and name, in any order; only mac must be there. A
+// farmer, runmode, args, kernel, name and nbp, in any order; only mac must be there. A
 // column that is missing, or a run mode that is empty, leaves a registered node's
 // as it is; an empty farmer is none. A line that cannot be read becomes a [Row]
 // with Err; the error is that of the whole file, an [Error] with code [Invalid].
@@ -105,6 +105,9 @@ func (r *Row) set(column, value string) (err error) {
 		r.Patch.Kernel = &value
 	case "name":
 		r.Patch.Name = &value
+	case "nbp":
+		nbp := NBP(strings.TrimSpace(value))
+		r.Patch.NBP = &nbp
 	default:
 		err = fmt.Errorf("column %s is not one of ours", column)
 	}
@@ -123,7 +126,7 @@ func WriteCSV(to io.Writer, nodes iter.Seq2[Node, error]) error {
 		if n.Farmer != 0 {
 			farmer = n.Farmer.String()
 		}
-		_ = out.Write([]string{n.MAC.String(), farmer, string(n.RunMode), n.Args, n.Kernel, n.Name})
+		_ = out.Write([]string{n.MAC.String(), farmer, string(n.RunMode), n.Args, n.Kernel, n.Name, string(n.NBP)})
 	}
 	out.Flush()
 	return out.Error()

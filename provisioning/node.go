@@ -71,9 +71,27 @@ type Node struct {
 	Args    string   `json:"args"`   // extra kernel arguments, as typed
 	Kernel  string   `json:"kernel"` // kernel file name; "": the run mode's default
 	Name    string   `json:"name"`   // for people
+	NBP     NBP      `json:"nbp,omitempty"`
 
 	Created time.Time `json:"-"`
 	Updated time.Time `json:"-"`
+}
+
+// NBP is a choice among the network boot programs for a node's architecture.
+type NBP string
+
+// The choices. Where there is only one program for an architecture, it gets that.
+const (
+	DefaultNBP NBP = ""        // the one that knows most network cards
+	SNPOnly    NBP = "snponly" // UEFI x64: the one that uses the firmware's own driver (its Simple Network Protocol), for cards that hang with iPXE's
+)
+
+// Check returns nil if n is one of the choices, else an [Error] with code [Invalid].
+func (n NBP) Check() error {
+	if n == DefaultNBP || n == SNPOnly {
+		return nil
+	}
+	return Errorf(Invalid, "bad network boot program %q: accepted are snponly (UEFI with the firmware's own network driver), or nothing for the default", clip(string(n), 40))
 }
 
 // Farmer owns nodes.

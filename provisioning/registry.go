@@ -45,6 +45,7 @@ type NodePatch struct {
 	Args    *string   `json:"args"`
 	Kernel  *string   `json:"kernel"`
 	Name    *string   `json:"name"`
+	NBP     *NBP      `json:"nbp"`
 }
 
 // Apply returns n with the change made.
@@ -54,6 +55,7 @@ func (p NodePatch) Apply(n Node) Node {
 	set(&n.Args, p.Args)
 	set(&n.Kernel, p.Kernel)
 	set(&n.Name, p.Name)
+	set(&n.NBP, p.NBP)
 	return n
 }
 
@@ -210,6 +212,9 @@ func (r *Registry) check(by Actor, old *Node, n Node) error {
 		return Errorf(Forbidden, "node %s: you may register nodes for farmer %s only", n.MAC, by.Farmer)
 	}
 	if err := checkName(n.Name); err != nil {
+		return err
+	}
+	if err := n.NBP.Check(); err != nil {
 		return err
 	}
 	if err := r.rules.RunModes.Check(n.RunMode); err != nil {

@@ -66,7 +66,7 @@ var ladder = map[string]rung{
 			"the node's screen: iPXE says there what it waits for",
 			"the LAN's DHCP server has an address left for iPXE, and the switch port forwards at once (portfast)",
 			"the HTTP port of the appliance is open, and base-host leads to it from the node's LAN",
-			"its network card works with iPXE's driver: try snponly instead",
+			"its network card works with iPXE's driver: try the firmware's (farmboot node set MAC --nbp snponly)",
 		},
 	},
 	"ipxe": {

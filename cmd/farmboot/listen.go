@@ -126,12 +126,9 @@ func (a *appliance) listenDHCP(ctx context.Context, s *sockets) error {
 	}
 	server, err := dhcp.NewServer(dhcp.Config{
 		Responder: dhcp.Responder{HTTPPort: a.cfg.HTTP.Port, TFTP: a.cfg.TFTP.Enabled, Signed: a.cfg.IPXE.Autoexec},
-		Policy: func(ctx context.Context, m provisioning.MAC) (provisioning.Policy, error) {
-			got, err := a.assigner.Assignment(ctx, m)
-			return got.Policy, err
-		},
-		DefaultPolicy: a.cfg.Provisioning.Unknown,
-		Record:        a.recorder.Record, Learn: a.recorder.Learn,
+		Assign:    a.assigner.Assignment,
+		Default:   a.assigner.Default,
+		Record:    a.recorder.Record, Learn: a.recorder.Learn,
 		Log: a.log, Now: a.now, Metrics: a.metrics,
 	})
 	if err != nil {

@@ -29,6 +29,7 @@ type nodeFlags struct {
 	Args    *string `help:"Extra kernel arguments, in one word." placeholder:"X"`
 	Kernel  *string `help:"Kernel file in the kernel folder; empty: the run mode's default." placeholder:"K"`
 	Name    *string `help:"A name, for people." placeholder:"N"`
+	NBP     *string `name:"nbp" help:"Network boot program: snponly, which uses the firmware's own network driver, for UEFI machines that hang with iPXE's; default: the one that knows most cards." placeholder:"P"`
 }
 
 // patch returns the change that the flags ask for.
@@ -37,6 +38,13 @@ func (f nodeFlags) patch() (provisioning.NodePatch, error) {
 	if f.Runmode != nil {
 		mode := provisioning.RunMode(*f.Runmode)
 		p.RunMode = &mode
+	}
+	if f.NBP != nil {
+		nbp := provisioning.NBP(*f.NBP)
+		if nbp == "default" {
+			nbp = provisioning.DefaultNBP
+		}
+		p.NBP = &nbp
 	}
 	if f.Farmer != nil {
 		var id provisioning.FarmerID
@@ -95,7 +103,8 @@ func (nodeSetCmd) Help() string {
 	return `Examples:
 
   farmboot node set 52:54:00:00:00:b1 --runmode dev
-  farmboot node set 52:54:00:00:00:b1 --farmer none --args ""`
+  farmboot node set 52:54:00:00:00:b1 --farmer none --args ""
+  farmboot node set 52:54:00:00:00:b1 --nbp snponly     its card hangs with iPXE's driver`
 }
 
 func (c nodeSetCmd) Run(ctx context.Context, e *env) (err error) {
@@ -108,7 +117,7 @@ func (c nodeSetCmd) Run(ctx context.Context, e *env) (err error) {
 		return err
 	}
 	if patch == (provisioning.NodePatch{}) {
-		return usageError{"node set: nothing to change; give --farmer, --runmode, --args, --kernel or --name"}
+		return usageError{"node set: nothing to change; give --farmer, --runmode, --args, --kernel, --name or --nbp"}
 	}
 	inv, err := e.inventory(ctx)
 	if err != nil {
@@ -138,6 +147,9 @@ func describe(n provisioning.Node) string {
 	}
 	if n.Name != "" {
 		fmt.Fprintf(&b, ", name %q", n.Name)
+	}
+	if n.NBP != provisioning.DefaultNBP {
+		fmt.Fprintf(&b, ", network boot program %s", n.NBP)
 	}
 	return b.String()
 }

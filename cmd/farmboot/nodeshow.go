@@ -111,6 +111,9 @@ func (v nodeView) print(w io.Writer) error {
 		t.row("Farmer\t%s", dash(v.Farmer.String()))
 		t.row("Kernel\t%s", cmp.Or(v.Kernel, "the run mode's default"))
 		t.row("Arguments\t%s", dash(v.Args))
+		if v.NBP != provisioning.DefaultNBP {
+			t.row("Boot program\t%s", v.NBP)
+		}
 		t.row("Command line\t%s", cmp.Or(v.Cmdline, "refused: see farmboot node check "+v.MAC.String()))
 	}
 	if v.Name != "" {
@@ -168,13 +171,21 @@ func whatChanged(c provisioning.Change) string {
 		return c.Action
 	}
 	var diffs []string
-	for _, key := range []string{"farmer", "runmode", "args", "kernel", "name"} {
-		was, is := fmt.Sprint(before[key]), fmt.Sprint(after[key])
+	for _, key := range []string{"farmer", "runmode", "args", "kernel", "name", "nbp"} {
+		was, is := textOf(before[key]), textOf(after[key])
 		if was != is {
 			diffs = append(diffs, fmt.Sprintf("%s %s -> %s", key, dash(was), dash(is)))
 		}
 	}
 	return c.Action + ": " + strings.Join(diffs, ", ")
+}
+
+// textOf is a value of a change; what is not there is empty.
+func textOf(v any) string {
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprint(v)
 }
 
 func nonEmpty(parts ...string) (kept []string) {

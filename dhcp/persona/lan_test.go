@@ -100,7 +100,7 @@ func appliance(at netip.Addr, spoil ...mutation) server {
 		if err != nil {
 			return nil
 		}
-		reply, err := responder.Reply(c, &req, in, provisioning.Boot)
+		reply, err := responder.Reply(c, &req, in, provisioning.Assignment{Policy: provisioning.Boot})
 		if err != nil {
 			return nil
 		}

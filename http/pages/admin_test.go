@@ -225,26 +225,26 @@ func TestNodesByForms(t *testing.T) {
 	follow(r, page, "Node registered")
 	r, page = b.send(t, "/admin/nodes/import", url.Values{"list": {"52:54:00:00:00:02, 525400000003\n52-54-00-00-00-04"}, "farmer": {"6"}, "action": {"import"}})
 	follow(r, page, "Imported")
-	r, page = b.send(t, "/admin/nodes/selected", url.Values{"mac": {"52:54:00:00:00:02", "52:54:00:00:00:03"}, "runmode": {"dev"}, "args": {"zos-debug"}, "action": {"change"}})
+	r, page = b.send(t, "/admin/nodes/selected", url.Values{"mac": {"52:54:00:00:00:02", "52:54:00:00:00:03"}, "runmode": {"dev"}, "args": {"zos-debug"}, "nbp": {"snponly"}, "action": {"change"}})
 	follow(r, page, "all selected")
 	r, page = b.send(t, "/admin/nodes/selected?farmer=6", url.Values{"all": {"1"}, "args-none": {"1"}, "kernel": {"zos.efi"}, "action": {"change"}})
 	follow(r, page, "all selected")
 	r, page = b.send(t, "/admin/nodes/selected", url.Values{"mac": {"52:54:00:00:00:01"}, "farmer": {"0"}, "kernel": {"-"}, "action": {"change"}})
 	follow(r, page, "all selected")
-	r, page = b.send(t, "/admin/nodes/52:54:00:00:00:04", url.Values{"farmer": {"7"}, "runmode": {"qa"}, "name": {"four"}})
+	r, page = b.send(t, "/admin/nodes/52:54:00:00:00:04", url.Values{"farmer": {"7"}, "runmode": {"qa"}, "name": {"four"}, "nbp": {"snponly"}})
 	follow(r, page, "Saved")
 	r, page = b.send(t, "/admin/nodes/52:54:00:00:00:03/remove", nil)
 	follow(r, page, "Node removed")
 	want := []provisioning.Node{
 		{MAC: macOf(1), RunMode: "test", Args: "console=ttyS0", Name: "one"},
-		{MAC: macOf(2), Farmer: 6, RunMode: "dev", Kernel: "zos.efi"},
-		{MAC: macOf(4), Farmer: 7, RunMode: "qa", Name: "four"},
+		{MAC: macOf(2), Farmer: 6, RunMode: "dev", Kernel: "zos.efi", NBP: "snponly"},
+		{MAC: macOf(4), Farmer: 7, RunMode: "qa", Name: "four", NBP: "snponly"},
 	}
 	if diff := cmp.Diff(want, all()); diff != "" {
 		t.Errorf("nodes (-want +got):\n%s", diff)
 	}
 	_, csv := b.look(t, "/admin/nodes.csv?runmode=dev")
-	if csv != "mac,farmer,runmode,args,kernel,name\n52:54:00:00:00:02,6,dev,,zos.efi,\n" {
+	if csv != "mac,farmer,runmode,args,kernel,name,nbp\n52:54:00:00:00:02,6,dev,,zos.efi,,snponly\n" {
 		t.Errorf("csv %q", csv)
 	}
 	// What goes out comes in again, changed.

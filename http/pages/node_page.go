@@ -121,7 +121,7 @@ func pathMAC(r *http.Request) (provisioning.MAC, error) {
 
 // nodeValues is a node as its form shows it.
 func nodeValues(n provisioning.Node) url.Values {
-	v := url.Values{"runmode": {string(n.RunMode)}, "args": {n.Args}, "kernel": {n.Kernel}, "kernel-before": {n.Kernel}, "name": {n.Name}}
+	v := url.Values{"runmode": {string(n.RunMode)}, "args": {n.Args}, "kernel": {n.Kernel}, "kernel-before": {n.Kernel}, "name": {n.Name}, "nbp": {string(n.NBP)}}
 	if n.Farmer != 0 {
 		v.Set("farmer", n.Farmer.String())
 	}

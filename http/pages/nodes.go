@@ -42,6 +42,7 @@ type nodeFields struct {
 	Args    string
 	Kernel  string
 	Name    string
+	NBP     provisioning.NBP
 }
 
 // nodes lists nodes.
@@ -115,6 +116,7 @@ func (a *Admin) readNode(r *http.Request, f form) (nodeFields, error) {
 		RunMode: f.runMode("runmode", modes, first(modes.Keywords())),
 		Args:    f.Text("args"), Name: f.Text("name"),
 		Kernel: f.Text("kernel"),
+		NBP:    provisioning.NBP(f.oneOf("nbp", "", nbps)),
 	}
 	// A kernel that is gone may stay with its node: the registry knows.
 	if f.Text("kernel") != f.Text("kernel-before") {
@@ -127,7 +129,7 @@ func (a *Admin) readNode(r *http.Request, f form) (nodeFields, error) {
 }
 
 func (n nodeFields) patch() provisioning.NodePatch {
-	return provisioning.NodePatch{Farmer: &n.Farmer, RunMode: &n.RunMode, Args: &n.Args, Kernel: &n.Kernel, Name: &n.Name}
+	return provisioning.NodePatch{Farmer: &n.Farmer, RunMode: &n.RunMode, Args: &n.Args, Kernel: &n.Kernel, Name: &n.Name, NBP: &n.NBP}
 }
 
 // mac reads a MAC address.

@@ -115,17 +115,24 @@ func (a *Admin) readPatch(r *http.Request, f form) provisioning.NodePatch {
 	}
 	switch k := f.Text("kernel"); k {
 	case "":
-	case ownKernel:
+	case takeAway:
 		p.Kernel = new(string)
 	default:
 		p.Kernel = &k
 	}
+	switch nbp := f.Text("nbp"); nbp {
+	case "":
+	case takeAway:
+		p.NBP = new(provisioning.NBP)
+	default:
+		p.NBP = (*provisioning.NBP)(&nbp)
+	}
 	return p
 }
 
-// ownKernel is the choice of no kernel in a form where an empty field means that
-// nothing is to change.
-const ownKernel = "-"
+// takeAway is the choice of nothing in a form where an empty field means that nothing
+// is to change.
+const takeAway = "-"
 
 // removeAll removes nodes, one by one: each is gone or stays, and the first that
 // stays ends it.

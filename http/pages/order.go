@@ -83,6 +83,9 @@ func (f form) oneOf(field, other string, accepted []choice) string {
 	return other
 }
 
+// NBPs are the network boot programs to choose from, on every form of a node.
+func (form) NBPs() []choice { return nbps }
+
 // choice is one of several that a field offers.
 type choice struct {
 	Value, Title, Text string

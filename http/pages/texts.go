@@ -72,6 +72,12 @@ const (
 	theDefault  = "The default"
 )
 
+// nbps are the network boot programs that a node may get.
+var nbps = []choice{
+	{Value: "", Title: "The usual one"},
+	{Value: "snponly", Title: "UEFI, firmware's network driver (snponly)"},
+}
+
 const badMachine = "Type the six characters on the machine's screen, or its MAC address."
 
 // roles are what a token may be for.

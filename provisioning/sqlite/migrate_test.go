@@ -18,7 +18,7 @@ import (
 // oldData is what a database of each schema version may hold: rows of the tables
 // that its migration brought.
 var oldData = map[int]string{
-	1: `INSERT INTO farmers VALUES (5, 'Five'); INSERT INTO nodes VALUES (x'525400000001', 5, 'prod', 'a', 'k', 'n', 1, 2)`,
+	1: `INSERT INTO farmers VALUES (5, 'Five'); INSERT INTO nodes VALUES (x'525400000001', 5, 'prod', 'a', 'k', 'n', 'snponly', 1, 2)`,
 	2: `INSERT INTO events (at, mac, peer, stage, detail, bytes, size, duration) VALUES (1, x'525400000001', '10.0.0.7', 'offer', '', 0, 0, 0);
 		INSERT INTO seen VALUES (x'525400000002', '', '', '', 1, 2, 3, 'AAAAAA')`,
 	3: `INSERT INTO tokens VALUES ('T', 'farmer', 5, 1, 0, zeroblob(32)); INSERT INTO changes (at, actor, origin, action, subject, before, after) VALUES (1, 'root', 'cli', 'node add', 'x', '', '')`,
@@ -65,7 +65,7 @@ func TestMigrateFromEveryOlderSchema(t *testing.T) {
 				t.Fatal(err)
 			}
 			n, err := s.Node(t.Context(), provisioning.MAC{0x52, 0x54, 0, 0, 0, 1})
-			if err != nil || n.Farmer != 5 || n.Name != "n" {
+			if err != nil || n.Farmer != 5 || n.NBP != provisioning.SNPOnly || n.Name != "n" {
 				t.Errorf("node %+v, %v", n, err)
 			}
 			if err := s.Close(); err != nil {

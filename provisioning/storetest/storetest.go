@@ -98,7 +98,7 @@ func nodes(t *testing.T, open Open) {
 	wantCode(t, err, "")
 	wantEqual(t, "node", got, n)
 
-	n.Farmer, n.RunMode, n.Name, n.Updated = 4294967295, "test", "", Noon.Add(time.Hour)
+	n.Farmer, n.RunMode, n.Name, n.NBP, n.Updated = 4294967295, "test", "", provisioning.SNPOnly, Noon.Add(time.Hour)
 	update(t, s, func(tx provisioning.Tx) error {
 		if err := tx.PutFarmer(ctx, provisioning.Farmer{ID: n.Farmer}); err != nil {
 			return err

@@ -66,6 +66,12 @@ func TestNetworkBoot(t *testing.T) {
 			stages: []string{discover, offer, bootServer, nbp, script, kernel},
 		},
 		{
+			name: "UEFI with the firmware's driver", machine: uefiNode(mac(8)),
+			node:   []string{"--nbp", "snponly"},
+			want:   unregistered,
+			stages: []string{discover, offer, bootServer, nbp + " snponly.efi", script, kernel},
+		},
+		{
 			name: "UEFI HTTP Boot", machine: httpBootNode(mac(6)),
 			want:   unregistered,
 			stages: []string{discover, offer, nbp, script, kernel},

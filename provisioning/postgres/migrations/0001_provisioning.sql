@@ -12,6 +12,7 @@ CREATE TABLE nodes (
     args    TEXT NOT NULL,
     kernel  TEXT NOT NULL,
     name    TEXT NOT NULL,
+    nbp     TEXT NOT NULL, -- network boot program; empty: the default
     created BIGINT NOT NULL,
     updated BIGINT NOT NULL
 );

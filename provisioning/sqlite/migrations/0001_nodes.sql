@@ -13,6 +13,7 @@ CREATE TABLE nodes (
     args    TEXT NOT NULL,
     kernel  TEXT NOT NULL,
     name    TEXT NOT NULL,
+    nbp     TEXT NOT NULL, -- network boot program; empty: the default
     created INTEGER NOT NULL, -- all times: Unix milliseconds
     updated INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
