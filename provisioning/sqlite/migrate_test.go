@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/sqlstore"
@@ -221,8 +222,10 @@ func TestEveryConnectionHasItsSettings(t *testing.T) {
 		return v
 	}
 	for range readers() {
-		if v := look(s.read, "query_only"); v != "1" {
-			t.Errorf("query_only is %s", v)
+		for _, db := range []*sql.DB{s.rows, s.lists} {
+			if v := look(db, "query_only"); v != "1" {
+				t.Errorf("query_only is %s", v)
+			}
 		}
 	}
 	if v := look(s.durable, "synchronous"); v != "2" {
@@ -251,5 +254,37 @@ func TestNobodyElseReadsIt(t *testing.T) {
 		if fi, err := os.Stat(name); err != nil || fi.Mode().Perm()&0o007 != 0 {
 			t.Errorf("%s: mode %v, %v", name, fi.Mode(), err)
 		}
+	}
+}
+
+// TestNoBootWaitsForAList: while all connections for lists are busy, a node is looked
+// up all the same.
+func TestNoBootWaitsForAList(t *testing.T) {
+	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "p.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for range readers() {
+		rows, err := s.lists.Query(`SELECT 1 UNION SELECT 2`)
+		if err != nil || !rows.Next() {
+			t.Fatalf("a list that is being read: %v", err)
+		}
+		defer rows.Close()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	looked := make(chan error, 1)
+	go func() {
+		_, err := s.Node(ctx, provisioning.MAC{2})
+		looked <- err
+	}()
+	select {
+	case err := <-looked:
+		if provisioning.ErrorCode(err) != provisioning.NotFound {
+			t.Errorf("look-up: %v", err)
+		}
+	case <-ctx.Done():
+		t.Error("the look-up waits")
 	}
 }

@@ -31,7 +31,8 @@ type Store struct {
 
 	copySettings string // of a connection for a backup
 
-	read    *sql.DB
+	rows    *sql.DB       // reads by key: no boot waits behind a list of 100,000 nodes
+	lists   *sql.DB       // reads of many rows
 	durable *sql.DB       // one connection, synchronous = FULL
 	lazy    *sql.DB       // one connection, synchronous = NORMAL
 	writing chan struct{} // held by whoever writes, so that the two do not poll for each other's lock
@@ -39,8 +40,8 @@ type Store struct {
 
 var _ provisioning.Store = (*Store)(nil)
 
-// readers is how many connections read: one per core, but more than a few only
-// get in each other's way (measured: eight are slower than two).
+// readers is how many connections read by key: one per core, but more than a few only
+// get in each other's way (measured: eight are slower than two). As many read lists.
 func readers() int { return min(max(runtime.NumCPU(), 2), 4) }
 
 // dsn names the file with settings. They belong here, not in a PRAGMA run later:
@@ -82,11 +83,21 @@ func Open(ctx context.Context, file string) (*Store, error) {
 	if s.lazy, err = pool(file, lazySettings, 1); err != nil {
 		return nil, err
 	}
-	if s.read, err = pool(file, readSettings, readers()); err != nil {
+	if err := s.openReaders(readSettings); err != nil {
 		return nil, err
 	}
-	s.Reader = sqlstore.Reader{Q: quick{s.read}, Explain: explain}
 	return s, nil
+}
+
+func (s *Store) openReaders(settings string) (err error) {
+	if s.rows, err = pool(s.file, settings, readers()); err != nil {
+		return err
+	}
+	if s.lists, err = pool(s.file, settings, readers()); err != nil {
+		return err
+	}
+	s.Reader = sqlstore.Reader{Q: quick{Querier: s.lists, rows: s.rows}, Explain: explain}
+	return nil
 }
 
 // pool makes a pool of exactly n connections, opened on first use and then kept.
@@ -123,8 +134,7 @@ func cannotWrite(ctx context.Context, file string, err error) (settings string, 
 func openReadOnly(file, settings string, why error) *Store {
 	s := &Store{file: file, copySettings: settings, writing: make(chan struct{}, 1)}
 	s.readOnly = provisioning.Errorf(provisioning.Unavailable, "the database %s can only be read: %w", file, why)
-	s.read, _ = pool(file, settings, readers()) // cannotWrite opened it just so
-	s.Reader = sqlstore.Reader{Q: quick{s.read}, Explain: explain}
+	_ = s.openReaders(settings) // cannotWrite opened it just so
 	return s
 }
 
@@ -162,7 +172,7 @@ func (s *Store) update(ctx context.Context, db *sql.DB, fn func(provisioning.Tx)
 		return explain(err)
 	}
 	defer tx.Rollback() // after a commit it does nothing
-	if err := fn(sqlstore.Tx{Reader: sqlstore.Reader{Q: quick{tx}, Explain: explain}}); err != nil {
+	if err := fn(sqlstore.Tx{Reader: sqlstore.Reader{Q: quick{Querier: tx, rows: tx}, Explain: explain}}); err != nil {
 		return err
 	}
 	return explain(tx.Commit())
@@ -170,10 +180,14 @@ func (s *Store) update(ctx context.Context, db *sql.DB, fn func(provisioning.Tx)
 
 // quick does not watch the context of queries for one row, nor of statements: they
 // take microseconds, and the driver's goroutine that watches takes as many again.
-type quick struct{ sqlstore.Querier }
+// The connections for one row do nothing else, so nobody waits long for one of them.
+type quick struct {
+	sqlstore.Querier
+	rows sqlstore.Querier // for queries for one row
+}
 
 func (q quick) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	return q.Querier.QueryRowContext(context.WithoutCancel(ctx), query, args...)
+	return q.rows.QueryRowContext(context.WithoutCancel(ctx), query, args...)
 }
 
 func (q quick) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
@@ -184,7 +198,7 @@ func (q quick) ExecContext(ctx context.Context, query string, args ...any) (sql.
 // moves the write-ahead log into it.
 func (s *Store) Close() error {
 	var err error
-	for _, db := range []*sql.DB{s.read, s.lazy, s.durable} {
+	for _, db := range []*sql.DB{s.rows, s.lists, s.lazy, s.durable} {
 		if db != nil {
 			err = errors.Join(err, db.Close())
 		}
