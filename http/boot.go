@@ -102,7 +102,7 @@ func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if held := r.URL.Query().Get("held") != ""; held && a.Policy == provisioning.Hold && r.Method == http.MethodGet {
-		if a, err = b.awaitClaim(r.Context(), mac); err != nil {
+		if a, err = b.awaitClaim(r, mac); err != nil {
 			return err
 		}
 	}
@@ -134,15 +134,15 @@ const (
 	holdPoll = time.Second // a look-up takes some 15 µs
 )
 
-// awaitClaim returns what mac gets once that is no longer to be held, or after
-// holdTime.
-func (b *Boot) awaitClaim(ctx context.Context, mac provisioning.MAC) (provisioning.Assignment, error) {
+// awaitClaim returns what mac gets once that is no longer to be held, after holdTime,
+// or when we are about to stop.
+func (b *Boot) awaitClaim(r *http.Request, mac provisioning.MAC) (provisioning.Assignment, error) {
 	poll := time.NewTicker(holdPoll)
 	defer poll.Stop()
 	end := time.NewTimer(holdTime)
 	defer end.Stop()
 	for {
-		a, err := b.Admit(ctx, mac)
+		a, err := b.Admit(r.Context(), mac)
 		if err != nil || a.Policy != provisioning.Hold {
 			return a, err
 		}
@@ -150,8 +150,10 @@ func (b *Boot) awaitClaim(ctx context.Context, mac provisioning.MAC) (provisioni
 		case <-poll.C:
 		case <-end.C:
 			return a, nil
-		case <-ctx.Done():
-			return a, ctx.Err()
+		case <-answer.Stopping(r):
+			return a, nil
+		case <-r.Context().Done():
+			return a, r.Context().Err()
 		}
 	}
 }

@@ -207,6 +207,24 @@ func TestClaimedNodeBootsOnAtOnce(t *testing.T) {
 	})
 }
 
+// TestHeldNodeDoesNotHoldUpAStop: it is told to ask again, and asks whoever is there
+// then.
+func TestHeldNodeDoesNotHoldUpAStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.nodes[mac] = provisioning.Assignment{Policy: provisioning.Hold, Code: "K7XQ"}
+		stop := make(chan struct{})
+		time.AfterFunc(3*time.Second, func() { close(stop) })
+		start := time.Now()
+		r := httptest.NewRequest("GET", "/provision/5254000000b1?held=1", nil)
+		w := httptest.NewRecorder()
+		apphttp.Plane(&b.Boot).ServeHTTP(w, r.WithContext(answer.WithStop(r.Context(), stop)))
+		if waited := time.Since(start); waited != 3*time.Second || w.Code != 200 || !strings.Contains(w.Body.String(), "claim code .. K7XQ") {
+			t.Errorf("after %v: %d %s", waited, w.Code, w.Body)
+		}
+	})
+}
+
 func TestProvisionTellsOfTheMachine(t *testing.T) {
 	for query, want := range map[string]provisioning.Machine{
 		"":                                      {},

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"farmboot/http/answer"
 )
 
 // bodyLimit is how long a client may take to send the body that it announced. A
@@ -31,6 +33,7 @@ func timely(h http.Handler) http.Handler {
 func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
 	srv := &http.Server{
 		Handler:           timely(sparing(h)),
+		BaseContext:       func(net.Listener) context.Context { return answer.WithStop(context.Background(), ctx.Done()) },
 		ConnContext:       withConn,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,

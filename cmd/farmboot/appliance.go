@@ -78,17 +78,17 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 		Describe: a.describe,
 	}
 	a.registry = provisioning.NewRegistry(a.store, rulesOf(cfg, composerOf(cfg)), now)
-	a.wireAdmin(ctx)
+	a.wireAdmin()
 	return a, nil
 }
 
 // wireAdmin makes the admin plane: the API, and the pages for those who sign in.
-func (a *appliance) wireAdmin(ctx context.Context) {
+func (a *appliance) wireAdmin() {
 	vendor := oui.Open(oui.Folder).Maker
 	throttle := api.NewThrottle(a.now)
 	sessions := pages.NewSessions(a.registry.Authenticate, a.now)
-	a.api = a.newAPI(ctx, throttle, vendor, api.AnyOf(api.Bearer(a.registry), sessions.Authenticate))
-	a.local = a.newAPI(ctx, throttle, vendor, api.Local)
+	a.api = a.newAPI(throttle, vendor, api.AnyOf(api.Bearer(a.registry), sessions.Authenticate))
+	a.local = a.newAPI(throttle, vendor, api.Local)
 	a.board = pages.NewBoard(a.recorder.Subscribe, a.store.Events, a.log)
 	a.links = pages.NewSignInLinks(a.now)
 	a.admin = &pages.Admin{
@@ -109,9 +109,8 @@ func (a *appliance) wireAdmin(ctx context.Context) {
 	a.door = pages.Door{Answer: a.boot.Answer, AdminURL: func(local netip.Addr) string { return a.urls(local).Admin }}
 }
 
-// newAPI returns the API for those whom authenticate knows; its event streams end
-// with ctx.
-func (a *appliance) newAPI(ctx context.Context, throttle *api.Throttle, vendor func(provisioning.MAC) string, authenticate api.Authenticator) *api.API {
+// newAPI returns the API for those whom authenticate knows.
+func (a *appliance) newAPI(throttle *api.Throttle, vendor func(provisioning.MAC) string, authenticate api.Authenticator) *api.API {
 	return &api.API{
 		Answer:       a.boot.Answer,
 		Registry:     a.registry,
@@ -124,7 +123,6 @@ func (a *appliance) newAPI(ctx context.Context, throttle *api.Throttle, vendor f
 		Version:      versionString(),
 		Now:          a.now,
 		Log:          a.log,
-		Stopping:     ctx.Done(),
 	}
 }
 

@@ -56,22 +56,29 @@ func (a *Adapter) Handle(name string, fail Failure, h Handler) http.Handler {
 		start := a.now()
 		rec := &Recorder{ResponseWriter: w}
 		err := protect(h, rec, r)
-		if err != nil && rec.Status == 0 {
+		fault := err != nil && provisioning.ErrorCode(err) == provisioning.Internal
+		switch {
+		case fault && r.Context().Err() != nil: // it broke off what we did for it
+			fault, rec.Status = false, clientGone
+		case err != nil && rec.Status == 0:
 			fail(rec, r, err)
-		}
-		if rec.Status == 0 {
+		case rec.Status == 0:
 			rec.Status = http.StatusOK
 		}
 		a.requests.WithLabelValues(name, strconv.Itoa(rec.Status)).Inc()
 		a.sent.WithLabelValues(name).Add(float64(rec.Sent))
 		level := slog.LevelDebug
-		if err != nil && provisioning.ErrorCode(err) == provisioning.Internal {
+		if fault {
 			level = slog.LevelError
 		}
 		a.log.Log(r.Context(), level, "http request", "handler", name, "method", r.Method, "path", provisioning.HideSecret(r.URL.Path),
 			"peer", r.RemoteAddr, "status", rec.Status, "bytes", rec.Sent, "dur", a.now().Sub(start), "err", err)
 	})
 }
+
+// clientGone is how log and metrics call it that nobody waits for an answer any more;
+// nginx has made the number known.
+const clientGone = 499
 
 // protect runs h and turns a panic into an error. It lets [http.ErrAbortHandler]
 // pass, which is net/http's way to break a connection off.

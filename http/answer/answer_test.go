@@ -2,6 +2,7 @@ package answer_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -83,6 +84,23 @@ func TestSecretsStayOutOfTheLog(t *testing.T) {
 	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/iso/prod/1/zos-debug%20secret%3Dhush", nil))
 	if text := log.String(); !strings.Contains(text, "zos-debug secret=***") || strings.Contains(text, "hush") {
 		t.Errorf("log: %s", text)
+	}
+}
+
+// TestClientGone: a client that does not wait is no fault of ours.
+func TestClientGone(t *testing.T) {
+	a, log, reg := newAdapter()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	h := a.Handle("test", answer.Plain, func(_ http.ResponseWriter, r *http.Request) error { return r.Context().Err() })
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/x", nil))
+	if log.Len() > 0 || w.Body.Len() > 0 {
+		t.Errorf("log %s, body %s", log, w.Body)
+	}
+	want := "# HELP farmboot_http_requests_total HTTP requests answered, by handler and status.\n# TYPE farmboot_http_requests_total counter\nfarmboot_http_requests_total{handler=\"test\",status=\"499\"} 1\n"
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "farmboot_http_requests_total"); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -34,9 +34,6 @@ type API struct {
 	Version string // of the program, for people
 	Now     func() time.Time
 	Log     *slog.Logger
-	// Stopping is closed when the daemon is about to stop: event streams end then,
-	// for they would hold it up. Nil: never.
-	Stopping <-chan struct{}
 }
 
 // handler answers a request of by, or returns why not and has written nothing then.

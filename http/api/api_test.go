@@ -157,12 +157,12 @@ func serve(t testing.TB, file string, tok tokens) *site {
 		Answer: answer.NewAdapter(log, clock, metrics), Registry: registry, Subscribe: s.recorder.Subscribe,
 		Kernels: kernels, Composer: composer(), Authenticate: api.Bearer(registry), Throttle: api.NewThrottle(clock),
 		Vendor:  func(provisioning.MAC) string { return "QEMU" },
-		Version: "test", Now: clock, Log: log, Stopping: s.stop,
+		Version: "test", Now: clock, Log: log,
 	}
 	recording, stopRecording := context.WithCancel(t.Context())
 	recorded := make(chan error, 1)
 	go func() { recorded <- s.recorder.Run(recording) }()
-	s.handler = apphttp.Plane(s.API)
+	s.handler = stoppable(apphttp.Plane(s.API), s.stop)
 	server := httptest.NewServer(s.handler)
 	s.url = server.URL
 	t.Cleanup(func() {
@@ -375,4 +375,11 @@ func TestManyAtOnce(t *testing.T) {
 	if got := decode[[]provisioning.Node](t, s.do("GET", "/api/v1/nodes?mac=5254cc", "")); len(got) != 0 {
 		t.Errorf("%d nodes are left", len(got))
 	}
+}
+
+// stoppable serves h as a daemon does that stops when stop is closed.
+func stoppable(h http.Handler, stop <-chan struct{}) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(answer.WithStop(r.Context(), stop)))
+	})
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+
+	"farmboot/http/answer"
 )
 
 // writeJSON answers with v.
@@ -18,7 +20,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	defer patiently(w)()
+	defer answer.Patiently(w)()
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
 	return nil
@@ -85,7 +87,7 @@ func (a *array) end() error {
 }
 
 func (a *array) send() error {
-	defer patiently(a.w)()
+	defer answer.Patiently(a.w)()
 	a.begun = true
 	a.w.Header().Set("Content-Type", "application/json")
 	_, err := a.part.WriteTo(a.w)

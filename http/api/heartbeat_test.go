@@ -44,7 +44,6 @@ func TestQuietStreams(t *testing.T) {
 			quiet := *s.API
 			synctest.Test(t, func(t *testing.T) {
 				events, revoked := make(chan provisioning.Event), new(atomic.Bool)
-				quiet.Stopping = nil
 				quiet.Subscribe = func(provisioning.MAC) (<-chan provisioning.Event, func()) { return events, func() {} }
 				quiet.Authenticate = func(*http.Request) (provisioning.Actor, error) {
 					if revoked.Load() {

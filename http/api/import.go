@@ -30,7 +30,7 @@ func (a *API) importNodes(w http.ResponseWriter, r *http.Request, by provisionin
 	if media == "application/json" {
 		read = readJSON
 	}
-	rows, err := read(steadily(w, http.MaxBytesReader(w, r.Body, maxImport)))
+	rows, err := read(answer.Steadily(w, http.MaxBytesReader(w, r.Body, maxImport)))
 	if err != nil {
 		return cmp.Or(tooLarge(err), err)
 	}

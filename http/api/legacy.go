@@ -37,7 +37,7 @@ func legacyFailure(w http.ResponseWriter, _ *http.Request, err error) {
 // legacyKernel answers POST /api/kernel: a multipart form (RFC 7578) whose field
 // kernel is the file, with its name.
 func (a *API) legacyKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	r.Body = io.NopCloser(steadily(w, http.MaxBytesReader(w, r.Body, kernel.MaxSize+maxBody)))
+	r.Body = io.NopCloser(answer.Steadily(w, http.MaxBytesReader(w, r.Body, kernel.MaxSize+maxBody)))
 	parts, err := r.MultipartReader()
 	if err != nil {
 		return provisioning.Errorf(answer.UnsupportedMedia, "a form (multipart/form-data) is expected, with the file in its field kernel")

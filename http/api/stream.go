@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"farmboot/http/answer"
 	"farmboot/provisioning"
 )
 
@@ -72,7 +73,7 @@ func (s *stream) begin() {
 
 // send writes and flushes. A client that takes nothing for long has gone.
 func (s *stream) send(format string, args ...any) bool {
-	defer patiently(s.w)()
+	defer answer.Patiently(s.w)()
 	if _, err := fmt.Fprintf(s.w, format, args...); err != nil {
 		return false
 	}
@@ -148,7 +149,7 @@ func (s *stream) follow(live <-chan provisioning.Event) {
 			}
 		case <-s.r.Context().Done():
 			return
-		case <-s.api.Stopping:
+		case <-answer.Stopping(s.r):
 			return
 		}
 	}

@@ -277,6 +277,11 @@ func (b *adminBench) importFile(t testing.TB, text string) (*http.Response, stri
 // upload sends a form with a file behind its fields.
 func (b *adminBench) upload(t testing.TB, target, name, content string, fields ...string) (*http.Response, string) {
 	t.Helper()
+	req := b.uploadRequest(target, name, content, fields...)
+	return do(t, b.plane, req, "Content-Type", req.Header.Get("Content-Type"))
+}
+
+func (b *adminBench) uploadRequest(target, name, content string, fields ...string) *http.Request {
 	var body bytes.Buffer
 	m := multipart.NewWriter(&body)
 	for i := 0; i < len(fields); i += 2 {
@@ -287,7 +292,35 @@ func (b *adminBench) upload(t testing.TB, target, name, content string, fields .
 	_ = m.Close()
 	req := httptest.NewRequest("POST", "https://appliance.example"+target, &body)
 	req.AddCookie(b.cookie)
-	return do(t, b.plane, req, "Content-Type", m.FormDataContentType())
+	req.Header.Set("Content-Type", m.FormDataContentType())
+	return req
+}
+
+// patient is an answer on a connection that knows read deadlines.
+type patient struct {
+	*httptest.ResponseRecorder
+	set int // how many times one was set
+}
+
+// SetReadDeadline is what http.ResponseController looks for.
+func (p *patient) SetReadDeadline(time.Time) error {
+	p.set++
+	return nil
+}
+
+// TestUploadsMayTakeLong: as long as something comes, there is time for more.
+func TestUploadsMayTakeLong(t *testing.T) {
+	b := newAdminBench(t)
+	for target, content := range map[string]string{
+		"/admin/kernels":      "MZ" + strings.Repeat("x", 1<<20),
+		"/admin/nodes/import": "mac\n" + strings.Repeat("525400000001\n", 1<<16),
+	} {
+		w := &patient{ResponseRecorder: httptest.NewRecorder()}
+		b.plane.ServeHTTP(w, b.uploadRequest(target, "zos-long.efi", content))
+		if w.set < 10 {
+			t.Errorf("%s: the deadline was set %d times", target, w.set)
+		}
+	}
 }
 
 func TestKernelForms(t *testing.T) {

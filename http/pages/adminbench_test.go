@@ -31,7 +31,6 @@ type adminBench struct {
 	recorder *provisioning.Recorder
 	plane    http.Handler
 	now      *clock
-	stopping chan struct{}
 
 	token  string       // an admin's
 	cookie *http.Cookie // his session
@@ -51,7 +50,7 @@ var root = provisioning.Actor{Name: "test", Role: provisioning.RoleAdmin, From: 
 
 func newAdminBench(t testing.TB) *adminBench {
 	t.Helper()
-	b := &adminBench{bench: newBench(t), stopping: make(chan struct{}), now: &clock{at: time.Now().UTC().Truncate(time.Second)}}
+	b := &adminBench{bench: newBench(t), now: &clock{at: time.Now().UTC().Truncate(time.Second)}}
 	var err error
 	if b.store, err = sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "provisioning.db")); err != nil {
 		t.Fatal(err)
@@ -75,7 +74,7 @@ func newAdminBench(t testing.TB) *adminBench {
 	b.Vendor = func(provisioning.MAC) string { return "Acme & Sons <Networks>" }
 	b.plane = apphttp.Plane(&b.Admin, &b.Pages, images{}, &api.API{
 		Answer: b.Pages.Answer, Registry: b.Registry, Subscribe: b.recorder.Subscribe, Kernels: b.Pages.Kernels,
-		Composer: site(netip.Addr{}).Composer, Throttle: throttle, Now: b.now.Now, Log: log, Stopping: b.stopping,
+		Composer: site(netip.Addr{}).Composer, Throttle: throttle, Now: b.now.Now, Log: log,
 		Authenticate: b.Sessions.Authenticate,
 	})
 	b.run(t)
@@ -94,7 +93,6 @@ func (b *adminBench) run(t testing.TB) {
 	running.Go(func() { _ = b.recorder.Run(ctx) })
 	running.Go(func() { _ = b.Board.Run(ctx) })
 	t.Cleanup(func() {
-		close(b.stopping)
 		cancel()
 		running.Wait()
 		if err := b.store.Close(); err != nil {

@@ -66,7 +66,7 @@ func (a *Admin) uploadKernel(w http.ResponseWriter, r *http.Request, by provisio
 		return err
 	}
 	f := newForm(url.Values{})
-	name, err := a.receive(http.MaxBytesReader(w, r.Body, kernel.MaxSize+1<<20), r, by, f)
+	name, err := a.receive(answer.Steadily(w, http.MaxBytesReader(w, r.Body, kernel.MaxSize+1<<20)), r, by, f)
 	if err == nil && len(f.Errors) == 0 {
 		if mode := f.Text("runmode"); mode != "" {
 			err = a.point(r, by, mode, name)
@@ -84,8 +84,8 @@ func (a *Admin) uploadKernel(w http.ResponseWriter, r *http.Request, by provisio
 }
 
 // receive reads the parts of an upload in order; the last is the file.
-func (a *Admin) receive(body io.ReadCloser, r *http.Request, by provisioning.Actor, f form) (name string, err error) {
-	r.Body = body
+func (a *Admin) receive(body io.Reader, r *http.Request, by provisioning.Actor, f form) (name string, err error) {
+	r.Body = io.NopCloser(body)
 	parts, err := r.MultipartReader()
 	if err != nil {
 		return "", provisioning.Errorf(provisioning.Invalid, "this is not an upload: use the form on this page")
