@@ -41,7 +41,6 @@ type Config struct {
 type Server struct {
 	Config
 	metrics    *metrics
-	refusals   *refusals
 	complaints *rate.Limiter // bounds the log lines about faults of ours
 }
 
@@ -54,7 +53,7 @@ func NewServer(c Config) (*Server, error) {
 	if c.Learn == nil {
 		c.Learn = func(netip.Addr, provisioning.MAC) {}
 	}
-	return &Server{Config: c, metrics: m, refusals: newRefusals(), complaints: rate.NewLimiter(1, 10)}, nil
+	return &Server{Config: c, metrics: m, complaints: rate.NewLimiter(1, 10)}, nil
 }
 
 // workersPerConn packets of a socket are handled at once: while one waits for the
@@ -216,13 +215,8 @@ func (w *worker) assignment(ctx context.Context, mac provisioning.MAC) provision
 	return as
 }
 
-// refuse tells people, once, why a client that wants to boot gets no answer.
+// refuse tells why a client that wants to boot gets no answer.
 func (w *worker) refuse(mac provisioning.MAC, peer netip.AddrPort, why error) {
-	now := w.Now()
-	if !w.refusals.tell(mac, now) {
-		return
-	}
-	w.Log.Warn("not booting client", "mac", mac, "iface", w.conn.in.Interface, "reason", why)
 	w.event(provisioning.StageRefused, mac, peer, why.Error(), provisioning.Machine{})
 }
 
@@ -238,15 +232,14 @@ func (w *worker) sent(c Client, reply *dhcpv4.DHCPv4, peer netip.AddrPort) {
 		file = text(reply.Options.Get(dhcpv4.OptionBootfileName))
 	}
 	w.event(stage, c.MAC, peer, file, provisioning.Machine{})
-	w.Log.Info("answered", "stage", stage, "mac", c.MAC, "client", c.String(), "file", file, "iface", w.conn.in.Interface)
 }
 
-// event records what happened. The peer is the node, or the relay agent that
-// forwarded for it; a node that has no address yet has none here.
+// event records what happened. A node that has no address yet has none here, nor has
+// one for which a relay agent speaks: that address is not the node's.
 func (w *worker) event(stage provisioning.Stage, mac provisioning.MAC, peer netip.AddrPort, detail string, machine provisioning.Machine) {
 	e := provisioning.Event{At: w.Now(), MAC: mac, Stage: stage, Detail: detail, Machine: machine}
-	if a := peer.Addr(); !a.IsUnspecified() {
-		e.Peer = a
+	if _, relayed := relayAgent(&w.req); !relayed && !peer.Addr().IsUnspecified() {
+		e.Peer = peer.Addr()
 	}
 	w.Record(e)
 }

@@ -3,7 +3,6 @@ package http
 import (
 	"bytes"
 	"context"
-	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -39,21 +38,6 @@ type Boot struct {
 	RootPEM func() []byte
 	Metrics prometheus.Gatherer
 	Record  provisioning.Record
-	Log     *slog.Logger
-}
-
-// record reports a step of a node's boot: as an event, and as a line in the log.
-func (b *Boot) record(e provisioning.Event) {
-	e.At = b.Now()
-	b.Record(e)
-	attrs := []any{"stage", e.Stage, "peer", e.Peer, "detail", e.Detail}
-	if !e.MAC.IsZero() {
-		attrs = append(attrs, "mac", e.MAC)
-	}
-	if e.Size > 0 {
-		attrs = append(attrs, "bytes", e.Bytes, "size", e.Size, "dur", e.Duration)
-	}
-	b.Log.Info("sent", attrs...)
 }
 
 // Catalog composes what is fetched to boot from.
@@ -111,8 +95,8 @@ func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if ev.Stage != "" && r.Method == http.MethodGet {
-		ev.MAC, ev.Peer, ev.Machine = mac, answer.PeerOf(r), machineOf(r.URL.Query())
-		b.record(ev)
+		ev.At, ev.MAC, ev.Peer, ev.Machine = b.Now(), mac, answer.PeerOf(r), machineOf(r.URL.Query())
+		b.Record(ev)
 	}
 	// Whole, or nothing of it: half a script would be run.
 	h := w.Header()
@@ -254,7 +238,7 @@ func (b *Boot) kernel(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err != nil {
 		if r.Method == http.MethodGet {
-			b.record(provisioning.Event{Peer: answer.PeerOf(r), Stage: provisioning.StageRefused, Detail: answer.PublicMessage(err)})
+			b.Record(provisioning.Event{At: b.Now(), Peer: answer.PeerOf(r), Stage: provisioning.StageRefused, Detail: answer.PublicMessage(err)})
 		}
 		return err
 	}
@@ -297,9 +281,10 @@ func (b *Boot) recordTransfer(w http.ResponseWriter, r *http.Request, stage prov
 	if !ok || r.Method == http.MethodHead || rec.Sent == 0 || rec.Status >= 300 {
 		return
 	}
-	b.record(provisioning.Event{
-		Peer: answer.PeerOf(r), Stage: stage, Detail: what,
-		Bytes: rec.Sent, Size: size, Duration: b.Now().Sub(start),
+	now := b.Now()
+	b.Record(provisioning.Event{
+		At: now, Peer: answer.PeerOf(r), Stage: stage, Detail: what,
+		Bytes: rec.Sent, Size: size, Duration: now.Sub(start),
 	})
 }
 

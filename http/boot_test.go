@@ -59,7 +59,6 @@ func newBench(t *testing.T) *bench {
 		},
 		Catalog: programs{},
 		Kernels: kernel.Open(b.dir, filepath.Join(b.dir, "net")),
-		Log:     slog.New(slog.DiscardHandler),
 		RootPEM: func() []byte { return []byte("PEM") },
 		Record: func(e provisioning.Event) {
 			b.mu.Lock()

@@ -19,9 +19,11 @@ type Retention struct {
 	UnknownKept int           // at most so many of them; 0: 100,000
 }
 
-// Recorder takes events from listeners and stores them, in batches, on its own
-// time: a boot never waits for a disk. It also
+// Recorder is where a step of a boot is told, once: listeners hand it their events. It
+// writes a line of the log for each, and stores them in batches, on its own time: a
+// boot never waits for a disk. It also
 //   - finds out whose events are that show only an IP address,
+//   - holds back what is said again and again, and what strangers make up,
 //   - keeps the list of MAC addresses seen,
 //   - hands events, also those that other processes stored, to subscribers,
 //   - forgets what is old.
@@ -33,7 +35,7 @@ type Recorder struct {
 
 	queue       chan recorded
 	peers       *peers
-	repeats     *repeats
+	refusals    *refusals
 	subscribers subscribers
 
 	stored  prometheus.Counter
@@ -77,17 +79,17 @@ func NewRecorder(store Store, retention Retention, log *slog.Logger, metrics pro
 	}
 	r := &Recorder{
 		store: store, log: log, now: now, retention: retention,
-		queue:   make(chan recorded, recorderQueue),
-		peers:   newPeers(),
-		repeats: newRepeats(),
+		queue:    make(chan recorded, recorderQueue),
+		peers:    newPeers(),
+		refusals: newRefusals(),
 		stored: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "farmboot_events_stored_total", Help: "Boot events stored.",
 		}),
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "farmboot_events_dropped_total", Help: "Boot events not stored, by reason: queue (too many at once), repeat (the same refusal again), store (it could not be written).",
+			Name: "farmboot_events_dropped_total", Help: "Boot events not stored, by reason: queue (too many at once), repeat (the same refusal again), flood (too many refusals), store (it could not be written).",
 		}, []string{"reason"}),
 	}
-	for _, reason := range []string{"queue", "repeat", "store"} {
+	for _, reason := range []string{"queue", "repeat", "flood", "store"} {
 		r.dropped.WithLabelValues(reason)
 	}
 	metrics.MustRegister(r.stored, r.dropped)
@@ -106,19 +108,46 @@ func (r *Recorder) Record(e Event) {
 	if e.MAC.IsZero() {
 		e.MAC, _ = r.peers.mac(e.Peer, e.At)
 	}
-	e, ok := r.repeats.pass(e)
-	if !ok {
-		r.dropped.WithLabelValues("repeat").Inc()
+	e, dropped := r.refusals.pass(e)
+	if dropped != "" {
+		r.dropped.WithLabelValues(dropped).Inc()
 		return
 	}
+	r.tell(e)
 	if e.MAC.IsZero() {
 		r.peers.orphan(e.Peer, e.At)
 	}
 	r.put(recorded{event: e})
-	// A node that has no address yet speaks through a relay agent, or not at all.
-	if e.Stage != StageDiscover && e.Stage != StageOffer {
-		r.Learn(e.Peer, e.MAC)
+	r.Learn(e.Peer, e.MAC)
+}
+
+// tell writes an event to the log: a line for each step, what is refused louder, and
+// what says little by itself only for those who want to know everything.
+func (r *Recorder) tell(e Event) {
+	level := slog.LevelInfo
+	switch e.Stage {
+	case StageDiscover, StageLoading:
+		level = slog.LevelDebug
+	case StageRefused:
+		level = slog.LevelWarn
 	}
+	if !r.log.Enabled(context.Background(), level) {
+		return
+	}
+	attrs := []any{"stage", e.Stage}
+	if !e.MAC.IsZero() {
+		attrs = append(attrs, "mac", e.MAC)
+	}
+	if e.Peer.IsValid() {
+		attrs = append(attrs, "peer", e.Peer)
+	}
+	if e.Detail != "" {
+		attrs = append(attrs, "detail", e.Detail)
+	}
+	if e.Size > 0 {
+		attrs = append(attrs, "bytes", e.Bytes, "size", e.Size, "dur", e.Duration)
+	}
+	r.log.Log(context.Background(), level, "boot", attrs...)
 }
 
 // maxDetail is how long a text of an event may be, in bytes. Clients have their say

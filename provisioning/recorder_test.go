@@ -3,6 +3,7 @@ package provisioning_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -157,7 +158,7 @@ func TestRecorderFindsOutWhoseEventsAre(t *testing.T) {
 	script := provisioning.Event{At: c.t, MAC: mac, Peer: peer7, Stage: provisioning.StageScript}
 	kernel := provisioning.Event{At: c.t, Peer: netip.AddrFrom16(peer7.As16()), Stage: provisioning.StageKernel}
 	other := provisioning.Event{At: c.t, Peer: peer8, Stage: provisioning.StageKernel}
-	relayed := provisioning.Event{At: c.t, MAC: storetest.MAC(2), Peer: peer8, Stage: provisioning.StageDiscover}
+	relayed := provisioning.Event{At: c.t, MAC: storetest.MAC(2), Stage: provisioning.StageDiscover} // by an agent, whose address it is not
 	for _, e := range []provisioning.Event{nbp, script, kernel, relayed, other} {
 		r.Record(e)
 	}
@@ -165,7 +166,7 @@ func TestRecorderFindsOutWhoseEventsAre(t *testing.T) {
 		t.Errorf("%v is %v's, %v, want %v's", peer7, got, ok, mac)
 	}
 	if got, ok := r.MAC(peer8); ok {
-		t.Errorf("%v, a relay agent's, is taken for %v's", peer8, got)
+		t.Errorf("%v is taken for %v's", peer8, got)
 	}
 	r.Learn(peer8, storetest.MAC(3))
 	r.Learn(netip.IPv4Unspecified(), mac)
@@ -235,7 +236,7 @@ func TestRecorderHoldsBackRepeats(t *testing.T) {
 	others := []provisioning.Event{refusal, refusal, refusal}
 	others[0].MAC = storetest.MAC(2)
 	others[1].Detail = "something else"
-	others[2].At = storetest.Noon.Add(time.Minute)
+	others[2].At = storetest.Noon.Add(2 * time.Minute)
 	for _, e := range others {
 		r.Record(e)
 	}
@@ -244,6 +245,61 @@ func TestRecorderHoldsBackRepeats(t *testing.T) {
 	wantEvents(t, stored(t, s), append([]provisioning.Event{refusal}, others...)...)
 	if got := count(t, r, "farmboot_events_dropped_total", "repeat"); got != 9 {
 		t.Errorf("%v repeats counted, want 9", got)
+	}
+}
+
+// TestRefusalsAreBounded: whoever is refused chooses the words, and his name.
+func TestRefusalsAreBounded(t *testing.T) {
+	s, c := newStore(t), &clock{storetest.Noon}
+	r := run(t, s, c.now)
+	for i := range 1000 {
+		r.Record(provisioning.Event{At: c.t, Peer: peer7, Stage: provisioning.StageRefused, Detail: fmt.Sprintf("missing kernel x%d.efi", i)})
+	}
+	if got := count(t, r, "farmboot_events_dropped_total", "flood"); got != 1000-20 {
+		t.Errorf("one address: %v refusals are dropped, want all but 20", got)
+	}
+	for i := range 3000 {
+		r.Record(provisioning.Event{At: c.t, MAC: storetest.MAC(i + 1), Stage: provisioning.StageRefused, Detail: "unknown architecture"})
+	}
+	if got := count(t, r, "farmboot_events_dropped_total", "flood"); got != 1000+3000-1000 {
+		t.Errorf("many names: %v refusals are dropped, want all but 1000", got)
+	}
+	c.t = c.t.Add(time.Minute)
+	r.Record(provisioning.Event{At: c.t, Peer: peer7, Stage: provisioning.StageRefused, Detail: "missing kernel late.efi"})
+	r.stop()
+	if events := stored(t, s); len(events) != 1001 || events[1000].Detail != "missing kernel late.efi" {
+		t.Errorf("%d events are stored", len(events))
+	}
+}
+
+// TestEveryStepIsALineOfTheLog, once.
+func TestEveryStepIsALineOfTheLog(t *testing.T) {
+	var log strings.Builder
+	text := slog.NewTextHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}})
+	r := provisioning.NewRecorder(newStore(t), provisioning.Retention{}, slog.New(text), prometheus.NewRegistry(), time.Now)
+	mac := storetest.MAC(1)
+	for _, e := range []provisioning.Event{
+		{MAC: mac, Stage: provisioning.StageDiscover, Detail: "UEFI x64"},
+		{MAC: mac, Stage: provisioning.StageOffer, Detail: "ipxe.efi"},
+		{MAC: mac, Peer: peer7, Stage: provisioning.StageScript},
+		{Peer: peer7, Stage: provisioning.StageKernel, Detail: "prod.efi", Bytes: 10, Size: 10, Duration: time.Second},
+		{Peer: peer7, Stage: provisioning.StageRefused, Detail: "no such file"},
+		{Peer: peer7, Stage: provisioning.StageRefused, Detail: "no such file"},
+	} {
+		r.Record(e)
+	}
+	const want = `level=INFO msg=boot stage=offer mac=52:54:00:00:00:01 detail=ipxe.efi
+level=INFO msg=boot stage=script mac=52:54:00:00:00:01 peer=10.0.0.7
+level=INFO msg=boot stage=kernel mac=52:54:00:00:00:01 peer=10.0.0.7 detail=prod.efi bytes=10 size=10 dur=1s
+level=WARN msg=boot stage=refused mac=52:54:00:00:00:01 peer=10.0.0.7 detail="no such file"
+`
+	if diff := cmp.Diff(want, log.String()); diff != "" {
+		t.Errorf("log (-want +got):\n%s", diff)
 	}
 }
 
@@ -383,7 +439,7 @@ func TestRecorderOutlivesAFullDisk(t *testing.T) {
 	if got := count(t, r, "farmboot_events_dropped_total", "store"); got != 2 {
 		t.Errorf("%v events counted as lost, want 2", got)
 	}
-	if errs, infos := strings.Count(log.String(), "level=ERROR"), strings.Count(log.String(), "level=INFO"); errs != 1 || infos != 1 {
+	if errs, infos := strings.Count(log.String(), "level=ERROR"), strings.Count(log.String(), "are stored again"); errs != 1 || infos != 1 {
 		t.Errorf("the log has %d errors and %d all-clears, want one of each:\n%s", errs, infos, log.String())
 	}
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/pin/tftp/v3/netascii"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/time/rate"
 
 	"farmboot/provisioning"
 )
@@ -46,14 +45,13 @@ type Config struct {
 // Server answers read requests on any number of sockets.
 type Server struct {
 	Config
-	metrics  *metrics
-	limits   *limits
-	refusals *rate.Limiter // bounds the events about names that we do not have
+	metrics *metrics
+	limits  *limits
 }
 
 // NewServer makes a server and registers its metrics.
 func NewServer(c Config) (*Server, error) {
-	s := &Server{Config: c, limits: newLimits(), refusals: rate.NewLimiter(2, 100)}
+	s := &Server{Config: c, limits: newLimits()}
 	var err error
 	if s.metrics, err = newMetrics(c.Metrics, s.limits.count); err != nil {
 		return nil, fmt.Errorf("register tftp metrics: %w", err)
@@ -191,13 +189,10 @@ func (s *Server) refused(err error, req request, peer netip.AddrPort) string {
 		s.Log.Error("cannot serve file", "peer", peer, "file", clip(req.name), "err", err)
 		return resultError
 	}
-	if s.refusals.Allow() {
-		s.Log.Info("no such file", "peer", peer, "file", clip(req.name))
-		s.Record(provisioning.Event{
-			At: s.Now(), Peer: peer.Addr(), Stage: provisioning.StageRefused,
-			Detail: fmt.Sprintf("no file %q by TFTP", clip(req.name)),
-		})
-	}
+	s.Record(provisioning.Event{
+		At: s.Now(), Peer: peer.Addr(), Stage: provisioning.StageRefused,
+		Detail: fmt.Sprintf("no file %q by TFTP", clip(req.name)),
+	})
 	return resultNotFound
 }
 
@@ -221,7 +216,6 @@ func (s *Server) send(ctx context.Context, conn *net.UDPConn, file File, req req
 	}
 	switch {
 	case err == nil:
-		s.Log.Info("file sent", "stage", provisioning.StageNBP, "peer", peer, "file", file.Name, "bytes", sent, "dur", now.Sub(start))
 		report()
 		return resultCompleted
 	case errors.Is(err, errAborted): // clients ask for the size first, and end there

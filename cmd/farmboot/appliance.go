@@ -69,7 +69,6 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 		RootPEM: a.rootPEM,
 		Metrics: a.metrics,
 		Record:  a.recorder.Record,
-		Log:     log,
 	}
 	a.pages = &pages.Pages{
 		Answer:   a.boot.Answer,

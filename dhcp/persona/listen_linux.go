@@ -33,6 +33,8 @@ func listen(ctx context.Context, device string, port int, shared bool) (net.Pack
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var err error
 		e := raw.Control(func(fd uintptr) {
+			// Hundreds of machines may share the socket, and hear each other's offers.
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20)
 			err = unix.SetsockoptString(int(fd), unix.SOL_SOCKET, unix.SO_BINDTODEVICE, device)
 			if shared && err == nil {
 				err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
