@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"sync"
+	"time"
 )
 
 // FirstHost is the address of the first host that joins a LAN; the next ones
@@ -172,7 +174,8 @@ func (l *LAN) join(addr netip.Addr, loss float64) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := l.connect(n, loss); err != nil {
+	port, err := l.connect(n, loss)
+	if err != nil {
 		return nil, err
 	}
 	config := []string{
@@ -185,22 +188,51 @@ func (l *LAN) join(addr netip.Addr, loss float64) (*Host, error) {
 	if err := n.ip(config...); err != nil {
 		return nil, err
 	}
+	if err := l.awaitCable(port, n); err != nil {
+		return nil, err
+	}
 	return &Host{Namespace: n, lan: l, addr: addr}, nil
 }
 
-// connect joins n to the switch: by a veth pair, or by a cable that loses frames.
-func (l *LAN) connect(n *Namespace, loss float64) error {
-	port := l.port()
+// cableLimit is how long a new cable may take until it carries frames.
+const cableLimit = time.Minute
+
+// awaitCable waits until both ends of a cable carry frames. The kernel notices a new
+// one some time after it was plugged in, 100 ms on a busy machine, and till then the
+// switch forwards nothing of what it receives there: whole bursts were lost (measured).
+func (l *LAN) awaitCable(port string, n *Namespace) error {
+	for deadline := time.Now().Add(cableLimit); ; time.Sleep(time.Millisecond) {
+		here, err := l.sw.ipSays("link show dev " + port)
+		if err != nil {
+			return err
+		}
+		there, err := n.ipSays("link show dev " + Interface)
+		if err != nil {
+			return err
+		}
+		if strings.Contains(here, "state forwarding") && strings.Contains(there, "LOWER_UP") && !strings.Contains(there, "qdisc noop ") {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the cable to %s carries nothing after %v:\n%s%s", port, cableLimit, here, there)
+		}
+	}
+}
+
+// connect joins n to a port of the switch, whose name it returns: by a veth pair, or
+// by a cable that loses frames.
+func (l *LAN) connect(n *Namespace, loss float64) (port string, err error) {
+	port = l.port()
 	up := fmt.Sprintf("link set %s master %s up", port, bridge)
 	if loss == 0 {
-		return l.sw.ip(fmt.Sprintf("link add %s type veth peer name %s netns %s", port, Interface, n.path), up)
+		return port, l.sw.ip(fmt.Sprintf("link add %s type veth peer name %s netns %s", port, Interface, n.path), up)
 	}
 	c, err := plug(l.sw, port, n, Interface, loss)
 	if err != nil {
-		return err
+		return "", err
 	}
 	l.onClose(c.unplug)
-	return l.sw.ip(up)
+	return port, l.sw.ip(up)
 }
 
 // Addr returns the host's address on the LAN.

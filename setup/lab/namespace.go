@@ -81,16 +81,25 @@ func (n *Namespace) Close() {
 
 // ip runs ip(8) commands in the namespace, in order, up to the first that fails.
 func (n *Namespace) ip(commands ...string) error {
-	return n.Do(func() error {
+	_, err := n.ipSays(commands...)
+	return err
+}
+
+// ipSays is ip, and returns what the commands print, in all detail.
+func (n *Namespace) ipSays(commands ...string) (out string, err error) {
+	err = n.Do(func() error {
 		ip, err := Tool("ip")
 		if err != nil {
 			return err
 		}
-		cmd := exec.Command(ip, "-batch", "-")
+		cmd := exec.Command(ip, "-details", "-batch", "-")
 		cmd.Stdin = strings.NewReader(strings.Join(commands, "\n") + "\n")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("ip -batch (%s): %w: %s", strings.Join(commands, "; "), err, bytes.TrimSpace(out))
+		b, err := cmd.CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("ip -batch (%s): %w: %s", strings.Join(commands, "; "), err, bytes.TrimSpace(b))
 		}
+		out = string(b)
 		return nil
 	})
+	return out, err
 }
