@@ -145,12 +145,8 @@ func (a *appliance) describe(o pages.Order) (pages.Download, error) {
 	if err != nil {
 		return pages.Download{}, err
 	}
-	script, err := a.catalog.Script(order)
-	if err != nil {
-		return pages.Download{}, err
-	}
 	return pages.Download{
-		URL: order.URL(), Name: f.Name, Size: f.Content.Size(), SHA256: fmt.Sprintf("%x", f.Content.SHA256()), Script: string(script),
+		URL: order.URL(), Name: f.Name, Size: f.Content.Size(), SHA256: fmt.Sprintf("%x", f.Content.SHA256()), Script: string(f.Script),
 	}, nil
 }
 

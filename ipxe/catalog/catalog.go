@@ -3,13 +3,12 @@
 package catalog
 
 import (
-	"crypto/sha256"
-	"fmt"
 	"net/netip"
 	"path"
 
 	"farmboot/ipxe"
 	"farmboot/ipxe/binary"
+	"farmboot/ipxe/image"
 	"farmboot/ipxe/kernel"
 	"farmboot/ipxe/segment"
 	"farmboot/provisioning"
@@ -33,6 +32,7 @@ type File struct {
 	Name        string // what to call it on a disk
 	ContentType string
 	ETag        string // strong, quoted (RFC 9110 section 8.8.3)
+	Script      []byte // inside it; nil if there is none
 	Content     *segment.File
 }
 
@@ -43,47 +43,34 @@ const Script = "autoexec.ipxe"
 // address local; or the script beside it, [Script]. Refusals are
 // [provisioning.Error]s, with code NotFound for any other name.
 func (c *Catalog) Program(name string, local netip.Addr) (File, error) {
+	f := File{Name: name, ContentType: "application/octet-stream"}
+	recipe := image.Recipe{Layout: image.Inside, Files: []string{name}}
 	switch name {
-	case Script, binary.Undionly, binary.EFI, binary.SNPOnly, binary.ARM64, binary.RISCV64:
+	case Script:
+		f.ContentType = "text/plain; charset=utf-8"
+		recipe = image.Recipe{Layout: image.Alone}
+	case binary.Undionly:
+	case binary.EFI, binary.SNPOnly, binary.ARM64, binary.RISCV64:
+		f.ContentType = "application/efi" // UEFI 2.10 section 24.7.1 asks for it
+		if c.Autoexec {
+			recipe.Layout = image.Plain
+		}
 	default:
 		return File{}, provisioning.Errorf(provisioning.NotFound, "no network boot program %.60q", path.Base(name))
 	}
-	script, err := c.Site(local, "").Provision()
-	if err != nil {
+	return c.compose(f, recipe, func() ([]byte, error) { return c.Site(local, "").Provision() })
+}
+
+// compose makes f, which has its name and type, by a recipe with that script.
+func (c *Catalog) compose(f File, recipe image.Recipe, script func() ([]byte, error)) (_ File, err error) {
+	if recipe.HasScript() {
+		if f.Script, err = script(); err != nil {
+			return File{}, err
+		}
+	}
+	if f.Content, err = recipe.Compose(c.Template, f.Script); err != nil {
 		return File{}, err
 	}
-	if name == Script {
-		return newFile(name, "text/plain; charset=utf-8", segment.Of(script), [32]byte{}, script), nil
-	}
-	content, err := c.program(name, script)
-	if err != nil {
-		return File{}, err
-	}
-	contentType := "application/octet-stream"
-	if name != binary.Undionly {
-		contentType = "application/efi" // UEFI 2.10 section 24.7.1 asks for it
-	}
-	return newFile(name, contentType, content, c.Template.Digest(name), fmt.Appendf(script, "autoexec %t", c.Autoexec)), nil
+	f.ETag = recipe.ETag(c.Template, f.Script)
+	return f, nil
 }
-
-// program is the named program with the script inside, or, where it must stay as
-// it is, without: it then asks for the script beside it.
-func (c *Catalog) program(name string, script []byte) (*segment.File, error) {
-	if c.Autoexec && name != binary.Undionly {
-		return c.Template.Plain(name)
-	}
-	return c.Template.NBP(name, script)
-}
-
-// newFile labels content with an ETag that stands for all that it was made of,
-// which is much less to digest than the content.
-func newFile(name, contentType string, content *segment.File, template [32]byte, inside []byte) File {
-	h := sha256.New()
-	fmt.Fprintf(h, "%d %s\n%x\n", layout, name, template)
-	h.Write(inside)
-	return File{Name: name, ContentType: contentType, ETag: fmt.Sprintf("%q", fmt.Sprintf("%x", h.Sum(nil)[:16])), Content: content}
-}
-
-// layout is part of every ETag: it grows when composing the same things gives
-// other bytes than the release before.
-const layout = 1

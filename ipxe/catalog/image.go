@@ -53,47 +53,31 @@ func (o Order) URL() string {
 
 // Image composes what was ordered. Refusals are [provisioning.Error]s: those of
 // [ipxe.Composer.Cmdline], NotFound for a kernel that is not there, those of
-// [image.Composer.Compose].
+// [image.Kind.Recipe] and [image.Recipe.Compose].
 func (c *Catalog) Image(o Order) (File, error) {
-	script, err := c.Script(o)
+	if o.Scheme != "" && o.Scheme != "http" && o.Scheme != "https" {
+		return File{}, provisioning.Errorf(provisioning.Invalid, "bad scheme %.20q: accepted are http and https", o.Scheme)
+	}
+	recipe, err := o.Kind.Recipe(o.Options)
 	if err != nil {
 		return File{}, err
 	}
-	composer := image.Composer{Template: c.Template}
-	content, err := composer.Compose(o.Kind, script, o.Options)
-	if err != nil {
-		return File{}, err
-	}
-	return File{
-		Name:        o.Kind.FileName(o.Options, o.Target.RunMode, o.Target.Farmer),
-		ContentType: o.Kind.ContentType(),
-		ETag:        composer.ETag(o.Kind, script, o.Options),
-		Content:     content,
-	}, nil
+	f := File{Name: o.Kind.FileName(o.Options, o.Target.RunMode, o.Target.Farmer), ContentType: o.Kind.ContentType()}
+	return c.compose(f, recipe, func() ([]byte, error) { return c.script(o) })
 }
 
-// Script returns the script inside an image; nil for kinds that have none.
-// Refusals are those of [Catalog.Image].
-func (c *Catalog) Script(o Order) ([]byte, error) {
-	if o.Scheme != "" && o.Scheme != "http" && o.Scheme != "https" {
-		return nil, provisioning.Errorf(provisioning.Invalid, "bad scheme %.20q: accepted are http and https", o.Scheme)
-	}
-	if err := o.Options.Check(o.Kind); err != nil {
-		return nil, err
-	}
+// script renders the script inside an image.
+func (c *Catalog) script(o Order) ([]byte, error) {
 	site := c.Site(o.Local, o.Scheme)
-	switch {
-	case o.Kind.NeedsTarget():
-		script, err := site.Boot(o.Target)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := c.Kernels.Stat(o.Target.KernelPath()); err != nil {
-			return nil, err
-		}
-		return script, nil
-	case o.Kind.HasScript():
+	if !o.Kind.NeedsTarget() {
 		return site.Provision()
 	}
-	return nil, nil
+	script, err := site.Boot(o.Target)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.Kernels.Stat(o.Target.KernelPath()); err != nil {
+		return nil, err
+	}
+	return script, nil
 }

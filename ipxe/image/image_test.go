@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -27,14 +28,23 @@ var script = []byte("#!ipxe\necho hello\n")
 // templateDir is the folder with the distribution's binaries; make test prepares it.
 func templateDir() string { return cmp.Or(os.Getenv("FARMBOOT_TEMPLATE"), "/opt/ipxe-template") }
 
-// composer returns one with the real template, which trusts a root of ours.
-func composer(t testing.TB) image.Composer {
+// template returns the real one, which trusts a root of ours.
+func template(t testing.TB) *binary.Template {
 	t.Helper()
-	template := binary.Load(templateDir())
-	if problems := template.Problems(); len(problems) > 0 {
+	if problems := binary.Load(templateDir()).Problems(); len(problems) > 0 {
 		t.Fatalf("these tests need iPXE's binaries in %s: run setup/template.sh, or set FARMBOOT_TEMPLATE: %v", templateDir(), problems)
 	}
-	return image.Composer{Template: sharedTrust()}
+	return sharedTrust()
+}
+
+// recipe is that of a kind without options.
+func recipe(t testing.TB, k image.Kind) image.Recipe {
+	t.Helper()
+	r, err := k.Recipe(image.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // trust returns the real template with trust in a root of ours.
@@ -76,8 +86,8 @@ func TestKinds(t *testing.T) {
 			t.Errorf("ParseKind(%q) = %q, %v", k, parsed, err)
 		}
 		arm := image.Options{Arch: image.ARM64}
-		r := row{string(k), k.NeedsTarget(), k.HasScript(), k.FileName(image.Options{}, "prod", 0), k.FileName(image.Options{}, "prod", 5), k.ContentType(), k.FileName(arm, "prod", 0)}
-		if err := arm.Check(k); err != nil {
+		r := row{string(k), k.NeedsTarget(), recipe(t, k).HasScript(), k.FileName(image.Options{}, "prod", 0), k.FileName(image.Options{}, "prod", 5), k.ContentType(), k.FileName(arm, "prod", 0)}
+		if _, err := k.Recipe(arm); err != nil {
 			r.ARM64 = err.Error()
 			if provisioning.ErrorCode(err) != provisioning.Invalid {
 				t.Errorf("%s: code %s, want invalid", k, provisioning.ErrorCode(err))
@@ -99,7 +109,7 @@ func TestParseKindRefuses(t *testing.T) {
 }
 
 func TestUnknownArch(t *testing.T) {
-	_, err := composer(t).Compose(image.UEFI, script, image.Options{Arch: "mips"})
+	_, err := image.UEFI.Recipe(image.Options{Arch: "mips"})
 	if provisioning.ErrorCode(err) != provisioning.Invalid || !strings.Contains(err.Error(), "amd64, arm64, riscv64") {
 		t.Errorf("error = %v, want an Invalid one that says what is accepted", err)
 	}
@@ -108,19 +118,20 @@ func TestUnknownArch(t *testing.T) {
 // TestSameRequestSameBytes composes everything twice, with two templates as after a
 // restart, and checks that entity tags tell images apart exactly when their bytes do.
 func TestSameRequestSameBytes(t *testing.T) {
-	one, two := composer(t), image.Composer{Template: trust()}
+	one, two := template(t), trust()
 	tags := map[string][sha256.Size]byte{}
 	for _, k := range image.Kinds() {
 		for _, o := range []image.Options{{}, {Arch: image.ARM64}, {Arch: image.RISCV64}} {
-			if o.Check(k) != nil {
+			recipe, err := k.Recipe(o)
+			if err != nil {
 				continue
 			}
 			for _, s := range []string{"#!ipxe\n", "#!ipxe\necho hello\n", "#!ipxe\necho hallo\n"} {
-				a, err := one.Compose(k, []byte(s), o)
+				a, err := recipe.Compose(one, []byte(s))
 				if err != nil {
 					t.Fatalf("%s: %v", k, err)
 				}
-				b, err := two.Compose(k, []byte(s), o)
+				b, err := recipe.Compose(two, []byte(s))
 				if err != nil {
 					t.Fatalf("%s: %v", k, err)
 				}
@@ -128,8 +139,8 @@ func TestSameRequestSameBytes(t *testing.T) {
 				if sum != b.SHA256() {
 					t.Errorf("%s is not the same twice", k)
 				}
-				tag := one.ETag(k, []byte(s), o)
-				if tag != two.ETag(k, []byte(s), o) {
+				tag := recipe.ETag(one, []byte(s))
+				if tag != recipe.ETag(two, []byte(s)) {
 					t.Errorf("the entity tag of %s is not the same twice", k)
 				}
 				if other, ok := tags[tag]; ok && other != sum {
@@ -148,24 +159,65 @@ func TestSameRequestSameBytes(t *testing.T) {
 	}
 }
 
-func TestETagChangesWithTheTemplate(t *testing.T) {
-	trusting := composer(t)
-	plain := image.Composer{Template: binary.Load(templateDir())}
+func TestETagChangesWithTrust(t *testing.T) {
+	trusting, plain := template(t), binary.Load(templateDir())
 	for _, k := range image.Kinds() {
-		same := trusting.ETag(k, script, image.Options{}) == plain.ETag(k, script, image.Options{})
+		same := recipe(t, k).ETag(trusting, script) == recipe(t, k).ETag(plain, script)
 		if same != (k == image.Script) {
 			t.Errorf("%s: the same entity tag with and without our root: %v", k, same)
 		}
 	}
 }
 
+// TestRecipesNameTheirFiles takes each file of the template away in turn: recipes that
+// name it, and no others, then give something else, and another entity tag.
+func TestRecipesNameTheirFiles(t *testing.T) {
+	template(t) // is there
+	whole := binary.Load(templateDir())
+	all := []string{binary.Undionly, binary.Kernel, binary.EFI, binary.SNPOnly, binary.ARM64, binary.RISCV64, binary.ISO}
+	for _, gone := range all {
+		part := binary.Load(linked(t, slices.DeleteFunc(slices.Clone(all), func(name string) bool { return name == gone })...))
+		for _, k := range image.Kinds() {
+			for _, arch := range []image.Arch{image.AMD64, image.ARM64, image.RISCV64} {
+				recipe, err := k.Recipe(image.Options{Arch: arch})
+				if err != nil {
+					continue
+				}
+				want, err := recipe.Compose(whole, script)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := recipe.Compose(part, script)
+				other := err != nil || got.SHA256() != want.SHA256()
+				if named := slices.Contains(recipe.Files, gone); named != other {
+					t.Errorf("%s for %s, which names %s: %v; comes out otherwise without it: %v", k, arch, gone, named, other)
+				}
+				if tagged := recipe.ETag(part, script) != recipe.ETag(whole, script); tagged != other {
+					t.Errorf("%s for %s without %s: another entity tag: %v; another image: %v", k, arch, gone, tagged, other)
+				}
+			}
+		}
+	}
+}
+
+// linked returns a template folder with links to the real one's files of those names.
+func linked(t *testing.T, names ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range names {
+		if err := os.Symlink(filepath.Join(templateDir(), name), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 func TestUSBIsISO(t *testing.T) {
-	c := composer(t)
-	iso, err := c.Compose(image.ISO, script, image.Options{})
+	iso, err := recipe(t, image.ISO).Compose(template(t), script)
 	if err != nil {
 		t.Fatal(err)
 	}
-	usb, err := c.Compose(image.USB, script, image.Options{})
+	usb, err := recipe(t, image.USB).Compose(template(t), script)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,11 +227,11 @@ func TestUSBIsISO(t *testing.T) {
 }
 
 func TestRefusedScripts(t *testing.T) {
-	c := composer(t)
+	from := template(t)
 	for _, k := range image.Kinds() {
 		for _, s := range []string{"", "echo\n", "#!ipxe\n\x00"} {
-			_, err := c.Compose(k, []byte(s), image.Options{})
-			if k.HasScript() != (provisioning.ErrorCode(err) == provisioning.Invalid) {
+			_, err := recipe(t, k).Compose(from, []byte(s))
+			if recipe(t, k).HasScript() != (provisioning.ErrorCode(err) == provisioning.Invalid) {
 				t.Errorf("%s of script %q: error = %v", k, s, err)
 			}
 		}
@@ -187,13 +239,13 @@ func TestRefusedScripts(t *testing.T) {
 }
 
 func TestMissingTemplate(t *testing.T) {
-	c := image.Composer{Template: binary.Load(t.TempDir())}
+	from := binary.Load(t.TempDir())
 	for _, k := range image.Kinds() {
-		_, err := c.Compose(k, script, image.Options{})
+		_, err := recipe(t, k).Compose(from, script)
 		if want := k != image.Script; want != (provisioning.ErrorCode(err) == provisioning.Unavailable) {
 			t.Errorf("%s without a template: error = %v", k, err)
 		}
-		if tag := c.ETag(k, script, image.Options{}); len(tag) != 34 {
+		if tag := recipe(t, k).ETag(from, script); len(tag) != 34 {
 			t.Errorf("%s: entity tag %s", k, tag)
 		}
 	}
@@ -208,14 +260,15 @@ func drawScript(t *rapid.T) []byte {
 // TestHybridCarriesAnyScript finds the script, and UEFI's binaries, where BIOS and
 // UEFI look for them.
 func TestHybridCarriesAnyScript(t *testing.T) {
-	c, dir := composer(t), t.TempDir()
-	amd64, err := c.Template.Plain(binary.EFI)
+	from, dir := template(t), t.TempDir()
+	amd64, err := from.Plain(binary.EFI)
 	if err != nil {
 		t.Fatal(err)
 	}
+	hybrid := recipe(t, image.ISO)
 	rapid.Check(t, func(t *rapid.T) {
 		script := drawScript(t)
-		f, err := c.Compose(image.ISO, script, image.Options{})
+		f, err := hybrid.Compose(from, script)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -232,14 +285,15 @@ func TestHybridCarriesAnyScript(t *testing.T) {
 
 // TestDiskCarriesAnyScript does the same for disks, which keep room for more.
 func TestDiskCarriesAnyScript(t *testing.T) {
-	c, dir := composer(t), t.TempDir()
-	amd64, err := c.Template.Plain(binary.EFI)
+	from, dir := template(t), t.TempDir()
+	amd64, err := from.Plain(binary.EFI)
 	if err != nil {
 		t.Fatal(err)
 	}
+	uefiDisk := recipe(t, image.UEFIDisk)
 	rapid.Check(t, func(t *rapid.T) {
 		script := drawScript(t)
-		f, err := c.Compose(image.UEFIDisk, script, image.Options{})
+		f, err := uefiDisk.Compose(from, script)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -266,7 +320,7 @@ func checkPartition(t oracle.T, path string, script, amd64 []byte) {
 
 // TestHybridIsWhatXorrisoMakes asks xorriso what it thinks of the real boot blocks.
 func TestHybridIsWhatXorrisoMakes(t *testing.T) {
-	f, err := composer(t).Compose(image.ISO, script, image.Options{})
+	f, err := recipe(t, image.ISO).Compose(template(t), script)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,14 +335,9 @@ func TestHybridIsWhatXorrisoMakes(t *testing.T) {
 // TestMediaWithoutARM64: a template without the AArch64 binary makes media that boot
 // everything else; one with a broken binary is refused.
 func TestMediaWithoutARM64(t *testing.T) {
-	dir := t.TempDir()
-	for _, name := range []string{binary.EFI, binary.Kernel, binary.ISO} {
-		if err := os.Symlink(filepath.Join(templateDir(), name), filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	dir := linked(t, binary.EFI, binary.Kernel, binary.ISO)
 	for _, k := range []image.Kind{image.ISO, image.UEFIDisk} {
-		if _, err := (image.Composer{Template: binary.Load(dir)}).Compose(k, script, image.Options{}); err != nil {
+		if _, err := recipe(t, k).Compose(binary.Load(dir), script); err != nil {
 			t.Errorf("%s without the AArch64 binary: %v", k, err)
 		}
 	}
@@ -296,23 +345,24 @@ func TestMediaWithoutARM64(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, k := range []image.Kind{image.ISO, image.UEFIDisk} {
-		if _, err := (image.Composer{Template: binary.Load(dir)}).Compose(k, script, image.Options{}); provisioning.ErrorCode(err) != provisioning.Unavailable {
+		if _, err := recipe(t, k).Compose(binary.Load(dir), script); provisioning.ErrorCode(err) != provisioning.Unavailable {
 			t.Errorf("%s with a broken AArch64 binary: error = %v", k, err)
 		}
 	}
 }
 
 func BenchmarkCompose(b *testing.B) {
-	c := composer(b)
+	from := template(b)
 	script := append([]byte("#!ipxe\n"), bytes.Repeat([]byte("echo hello\n"), 200)...)
 	for _, k := range image.Kinds() {
+		recipe := recipe(b, k)
 		b.Run(string(k), func(b *testing.B) {
-			if _, err := c.Compose(k, script, image.Options{}); err != nil {
+			if _, err := recipe.Compose(from, script); err != nil {
 				b.Fatal(err)
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := c.Compose(k, script, image.Options{}); err != nil {
+				if _, err := recipe.Compose(from, script); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -321,9 +371,9 @@ func BenchmarkCompose(b *testing.B) {
 }
 
 func BenchmarkETag(b *testing.B) {
-	c := composer(b)
+	from, recipe := template(b), recipe(b, image.ISO)
 	b.ReportAllocs()
 	for b.Loop() {
-		c.ETag(image.ISO, script, image.Options{})
+		recipe.ETag(from, script)
 	}
 }

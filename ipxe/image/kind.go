@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"farmboot/ipxe/binary"
 	"farmboot/provisioning"
 )
 
@@ -34,19 +35,31 @@ const (
 	ProvisionUEFI Kind = "uefi-provision" // the same as EFI application
 )
 
-// traits are what sets kinds apart for those who ask for one.
+// traits are all that sets kinds apart.
 type traits struct {
-	target  bool   // has a run mode, and so on
-	generic bool   // has no script
-	name    string // of the file to download, without what comes from the target
-	ext     string
-	arches  []Arch
+	layout Layout
+	made   []made // in the order in which people are told of architectures
+	target bool   // has a run mode, and so on
+	name   string // of the file to download, without what comes from the target
+	ext    string
 }
 
+// made says of which files of the template an image for one architecture is made.
+type made struct {
+	arch  Arch
+	files []string
+}
+
+// forBoth is for kinds whose one image is for both architectures.
+func forBoth(files ...string) []made { return []made{{AMD64, files}, {ARM64, files}} }
+
 var (
-	onlyAMD64   = []Arch{AMD64}
-	mediaArches = []Arch{AMD64, ARM64} // both in one image
-	efiArches   = []Arch{AMD64, ARM64, RISCV64}
+	ofNothing = forBoth()
+	ofHybrid  = forBoth(binary.EFI, binary.ARM64, binary.Kernel, binary.ISO)
+	ofDisk    = forBoth(binary.EFI, binary.ARM64)
+	ofEFI     = []made{{AMD64, []string{binary.EFI}}, {ARM64, []string{binary.ARM64}}, {RISCV64, []string{binary.RISCV64}}}
+	ofSNPOnly = []made{{AMD64, []string{binary.SNPOnly}}}
+	ofKernel  = []made{{AMD64, []string{binary.Kernel}}}
 )
 
 // kinds is the table of all kinds, in the order in which people are told of them.
@@ -54,17 +67,18 @@ var kinds = []struct {
 	Kind
 	traits
 }{
-	{Script, traits{target: true, name: "ipxe", ext: ".ipxe", arches: mediaArches}},
-	{ISO, traits{target: true, name: "ipxe", ext: ".iso", arches: mediaArches}},
-	{USB, traits{target: true, name: "ipxe", ext: ".img", arches: mediaArches}},
-	{UEFI, traits{target: true, name: "ipxe", ext: ".efi", arches: efiArches}},
-	{UEFIDisk, traits{target: true, name: "uefiusb", ext: ".img", arches: mediaArches}},
-	{Kernel, traits{target: true, name: "ipxe", ext: ".lkrn", arches: onlyAMD64}},
-	{SNPOnly, traits{target: true, name: "ipxe-snp", ext: ".efi", arches: onlyAMD64}},
-	{GenericKernel, traits{generic: true, name: "ipxe-zero-os-generic", ext: ".lkrn", arches: onlyAMD64}},
-	{GenericUEFI, traits{generic: true, name: "ipxe-zero-os-generic", ext: ".efi", arches: efiArches}},
-	{ProvisionKrn, traits{name: "ipxe-zero-os-provision", ext: ".lkrn", arches: onlyAMD64}},
-	{ProvisionUEFI, traits{name: "ipxe-zero-os-provision", ext: ".efi", arches: efiArches}},
+	// kind, layout, made of, needs a target, file name
+	{Script, traits{Alone, ofNothing, true, "ipxe", ".ipxe"}},
+	{ISO, traits{Hybrid, ofHybrid, true, "ipxe", ".iso"}},
+	{USB, traits{Hybrid, ofHybrid, true, "ipxe", ".img"}},
+	{UEFI, traits{Inside, ofEFI, true, "ipxe", ".efi"}},
+	{UEFIDisk, traits{Disk, ofDisk, true, "uefiusb", ".img"}},
+	{Kernel, traits{Inside, ofKernel, true, "ipxe", ".lkrn"}},
+	{SNPOnly, traits{Inside, ofSNPOnly, true, "ipxe-snp", ".efi"}},
+	{GenericKernel, traits{Plain, ofKernel, false, "ipxe-zero-os-generic", ".lkrn"}},
+	{GenericUEFI, traits{Plain, ofEFI, false, "ipxe-zero-os-generic", ".efi"}},
+	{ProvisionKrn, traits{Inside, ofKernel, false, "ipxe-zero-os-provision", ".lkrn"}},
+	{ProvisionUEFI, traits{Inside, ofEFI, false, "ipxe-zero-os-provision", ".efi"}},
 }
 
 // Kinds returns all kinds, in the order in which people expect them.
@@ -100,12 +114,24 @@ func (k Kind) traits() traits {
 // may follow it.
 func (k Kind) NeedsTarget() bool { return k.traits().target }
 
-// HasScript tells whether there is a script in images of this kind at all.
-func (k Kind) HasScript() bool { return !k.traits().generic }
+// Recipe returns what an image of that kind is made of with these options. The error
+// is a [provisioning.Error] with code [provisioning.Invalid] that says which options
+// are accepted.
+func (k Kind) Recipe(o Options) (Recipe, error) {
+	t := k.traits()
+	var accepted []Arch
+	for _, m := range t.made {
+		if m.arch == o.arch() {
+			return Recipe{t.layout, m.files}, nil
+		}
+		accepted = append(accepted, m.arch)
+	}
+	return Recipe{}, provisioning.Errorf(provisioning.Invalid, "no %s image for arch %q: accepted are %s", k, o.Arch, join(accepted))
+}
 
 // ContentType returns the media type to serve images of this kind as.
 func (k Kind) ContentType() string {
-	if k == Script {
+	if k.traits().layout == Alone {
 		return "text/plain; charset=utf-8"
 	}
 	return "application/octet-stream"
@@ -149,16 +175,6 @@ func (o Options) arch() Arch {
 		return AMD64
 	}
 	return o.Arch
-}
-
-// Check returns an error if there is no image of that kind with these options: a
-// [provisioning.Error] with code [provisioning.Invalid] that says what is accepted.
-func (o Options) Check(k Kind) error {
-	accepted := k.traits().arches
-	if slices.Contains(accepted, o.arch()) {
-		return nil
-	}
-	return provisioning.Errorf(provisioning.Invalid, "no %s image for arch %q: accepted are %s", k, o.Arch, join(accepted))
 }
 
 // join lists names for people.

@@ -33,16 +33,16 @@ var fixedTime = time.Date(2025, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 // hybrid returns the image for CD, stick and disk. BIOS starts iPXE through
 // ISOLINUX; UEFI starts it from the EFI system partition inside.
-func (c Composer) hybrid(script []byte) (*segment.File, error) {
-	blocks, err := c.Template.BootBlocks()
+func hybrid(t *ipxebinary.Template, files []string, script []byte) (*segment.File, error) {
+	blocks, err := t.BootBlocks()
 	if err != nil {
 		return nil, err
 	}
-	kernel, err := c.Template.Plain(ipxebinary.Kernel)
+	kernel, err := t.Plain(ipxebinary.Kernel)
 	if err != nil {
 		return nil, err
 	}
-	partition, err := c.systemPartition(script, fat.Volume{ClusterSize: 2048})
+	partition, err := systemPartition(t, files, script, fat.Volume{ClusterSize: 2048})
 	if err != nil {
 		return nil, err
 	}
@@ -66,8 +66,8 @@ func (c Composer) hybrid(script []byte) (*segment.File, error) {
 // disk returns the image of a disk with an EFI system partition. FAT16 with small
 // clusters: some firmware takes no FAT12 from a hard disk, and FAT32 would need 34
 // MB.
-func (c Composer) disk(script []byte) (*segment.File, error) {
-	partition, err := c.systemPartition(script, fat.Volume{
+func disk(t *ipxebinary.Template, files []string, script []byte) (*segment.File, error) {
+	partition, err := systemPartition(t, files, script, fat.Volume{
 		Hidden:      gpt.Start,
 		ClusterSize: 512,
 		MinClusters: fat.MinFAT16,
@@ -85,20 +85,28 @@ func (c Composer) disk(script []byte) (*segment.File, error) {
 	}.Build()
 }
 
-// systemPartition fills a volume with iPXE for x86-64 and AArch64, where removable
-// media have their boot programs (UEFI 2.10, table 3.2), and the script, which both
-// run. A template without the AArch64 binary makes media without it.
-func (c Composer) systemPartition(script []byte, v fat.Volume) (*segment.File, error) {
-	amd64, err := c.Template.Plain(ipxebinary.EFI)
-	if err != nil {
-		return nil, err
-	}
-	v.Files = []fat.File{{Path: "EFI/BOOT/BOOTX64.EFI", Data: amd64}}
-	switch arm64, err := c.Template.Plain(ipxebinary.ARM64); {
-	case err == nil:
-		v.Files = append(v.Files, fat.File{Path: "EFI/BOOT/BOOTAA64.EFI", Data: arm64})
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, err
+// removable is where UEFI looks for its boot program on removable media (UEFI 2.10,
+// table 3.2).
+var removable = map[string]string{
+	ipxebinary.EFI:   "EFI/BOOT/BOOTX64.EFI",
+	ipxebinary.ARM64: "EFI/BOOT/BOOTAA64.EFI",
+}
+
+// systemPartition fills a volume with those of the files that UEFI boots from
+// removable media, and the script, which all of them run. A template without the
+// AArch64 binary makes media without it.
+func systemPartition(t *ipxebinary.Template, files []string, script []byte, v fat.Volume) (*segment.File, error) {
+	for _, name := range files {
+		path, ok := removable[name]
+		if !ok {
+			continue
+		}
+		switch program, err := t.Plain(name); {
+		case err == nil:
+			v.Files = append(v.Files, fat.File{Path: path, Data: program})
+		case name != ipxebinary.ARM64 || !errors.Is(err, fs.ErrNotExist):
+			return nil, err
+		}
 	}
 	v.Files = append(v.Files, fat.File{Path: autoexec, Data: segment.Of(script)})
 	id := identity(script)
