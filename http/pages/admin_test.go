@@ -423,7 +423,7 @@ func TestSessions(t *testing.T) {
 		}
 	})
 	t.Run("forged", func(t *testing.T) {
-		if in(&http.Cookie{Name: b.cookie.Name, Value: "A" + b.cookie.Value[1:]}) || in(&http.Cookie{Name: b.cookie.Name, Value: ""}) {
+		if in(&http.Cookie{Name: b.cookie.Name, Value: b.cookie.Value + "A"}) || in(&http.Cookie{Name: b.cookie.Name, Value: ""}) {
 			t.Error("a forged cookie lets in")
 		}
 	})
