@@ -44,6 +44,7 @@ type Boot struct {
 type Catalog interface {
 	Program(name string, local netip.Addr) (catalog.File, error)
 	Image(o catalog.Order) (catalog.File, error)
+	Describe(o catalog.Order) (catalog.Download, error)
 }
 
 // send sends f: whole, in ranges, or not at all if the client has it.

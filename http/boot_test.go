@@ -92,6 +92,14 @@ func (programs) Image(o catalog.Order) (catalog.File, error) {
 	}, nil
 }
 
+func (p programs) Describe(o catalog.Order) (catalog.Download, error) {
+	f, err := p.Image(o)
+	if err != nil {
+		return catalog.Download{}, err
+	}
+	return catalog.Download{Name: f.Name, SHA256: fmt.Sprintf("%x", f.Content.SHA256())}, nil
+}
+
 func (b *bench) write(name, content string) {
 	b.t.Helper()
 	path := filepath.Join(b.dir, name)

@@ -1,7 +1,6 @@
 package http
 
 import (
-	"encoding/hex"
 	"mime"
 	"net/http"
 	"strings"
@@ -39,13 +38,16 @@ func (b *Boot) image(w http.ResponseWriter, r *http.Request, kind image.Kind) er
 			return err
 		}
 	}
+	if wantSum {
+		d, err := b.Catalog.Describe(order)
+		if err != nil {
+			return err
+		}
+		return writeSum(w, d.SHA256, d.Name)
+	}
 	f, err := b.Catalog.Image(order)
 	if err != nil {
 		return err
-	}
-	if wantSum {
-		sum := f.Content.SHA256()
-		return writeSum(w, hex.EncodeToString(sum[:]), f.Name)
 	}
 	if kind != image.Script {
 		w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": f.Name}))

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -16,8 +15,6 @@ import (
 	"farmboot/http/api"
 	"farmboot/http/pages"
 	"farmboot/ipxe"
-	"farmboot/ipxe/catalog"
-	"farmboot/ipxe/image"
 	"farmboot/provisioning"
 	"farmboot/setup"
 	"farmboot/setup/oui"
@@ -74,7 +71,7 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 		Answer:   a.boot.Answer,
 		Site:     a.boot.Site,
 		Kernels:  a.kernels,
-		Describe: a.describe,
+		Describe: a.catalog.Describe,
 	}
 	a.registry = provisioning.NewRegistry(a.store, rulesOf(cfg, composerOf(cfg)), now)
 	a.wireAdmin()
@@ -132,22 +129,6 @@ func (a *appliance) rootPEM() []byte {
 		return nil
 	}
 	return a.authority.RootPEM()
-}
-
-// describe tells a page what a download would give, without giving it.
-func (a *appliance) describe(o pages.Order) (pages.Download, error) {
-	kind, err := image.ParseKind(o.Kind)
-	if err != nil {
-		return pages.Download{}, err
-	}
-	order := catalog.Order{Kind: kind, Target: o.Target, Scheme: o.Scheme, Options: image.Options{Arch: image.Arch(o.Arch)}, Local: o.Local}
-	f, err := a.catalog.Image(order)
-	if err != nil {
-		return pages.Download{}, err
-	}
-	return pages.Download{
-		URL: order.URL(), Name: f.Name, Size: f.Content.Size(), SHA256: fmt.Sprintf("%x", f.Content.SHA256()), Script: string(f.Script),
-	}, nil
 }
 
 // close stores what listeners recorded on their way to the end.

@@ -2,14 +2,13 @@ package pages_test
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,6 +22,8 @@ import (
 	"farmboot/http/answer"
 	"farmboot/http/pages"
 	"farmboot/ipxe"
+	"farmboot/ipxe/catalog"
+	"farmboot/ipxe/image"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
 )
@@ -60,24 +61,24 @@ var names = map[string][2]string{
 // imageOf is what the fake composer makes: the order, readable.
 func imageOf(path string) []byte { return []byte("image of " + strings.Repeat(path+"\n", 40000)) }
 
-func describe(o pages.Order) (pages.Download, error) {
-	if o.Arch != "amd64" && o.Kind != "uefi" {
-		return pages.Download{}, provisioning.Errorf(provisioning.Invalid, "no %s image for %s: accepted is x64", o.Kind, o.Arch)
+func describe(o catalog.Order) (catalog.Download, error) {
+	kind, arch := string(o.Kind), o.Options.Arch
+	if arch != "" && arch != image.AMD64 && o.Kind != image.UEFI {
+		return catalog.Download{}, provisioning.Errorf(provisioning.Invalid, "no %s image for %s: accepted is x64", kind, arch)
 	}
-	elems := []string{o.Kind, string(o.Target.RunMode), "", url.PathEscape(o.Target.Args), url.PathEscape(o.Target.Kernel)}
-	name := string(o.Target.RunMode)
-	if o.Target.Farmer != 0 {
-		elems[2] = o.Target.Farmer.String()
-		name += "-" + elems[2]
-	}
-	path := "/" + strings.TrimRight(strings.Join(elems, "/"), "/")
 	script, err := site(o.Local).Boot(o.Target)
 	if err != nil {
-		return pages.Download{}, err
+		return catalog.Download{}, err
 	}
-	sum := sha256.Sum256(imageOf(path))
-	affix := names[o.Kind]
-	return pages.Download{URL: path, Name: affix[0] + name + affix[1], Size: int64(len(imageOf(path))), SHA256: hex.EncodeToString(sum[:]), Script: string(script)}, nil
+	name := string(o.Target.RunMode)
+	if o.Target.Farmer != 0 {
+		name += "-" + o.Target.Farmer.String()
+	}
+	made := imageOf(o.URL())
+	return catalog.Download{
+		URL: o.URL(), Name: names[kind][0] + name + names[kind][1],
+		Size: int64(len(made)), SHA256: fmt.Sprintf("%x", sha256.Sum256(made)), Script: string(script),
+	}, nil
 }
 
 // images serves what describe promises.

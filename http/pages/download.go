@@ -7,6 +7,8 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/ipxe"
+	"farmboot/ipxe/catalog"
+	"farmboot/ipxe/image"
 )
 
 // downloadPage is / and /generate. All of its state is in the query string, so
@@ -33,8 +35,8 @@ func (p *Pages) download(w http.ResponseWriter, r *http.Request) error {
 		Link: "/?" + url.Values{"farmer": {f.Text("farmer")}, "runmode": {string(mode)}, "format": {kind}}.Encode(),
 	}
 	if len(f.Errors) == 0 {
-		got, err := p.order(Order{
-			Kind: kind, Arch: architectures[0].Value, Local: answer.LocalOf(r),
+		got, err := p.order(catalog.Order{
+			Kind: image.Kind(kind), Local: answer.LocalOf(r),
 			Target: ipxe.Target{RunMode: mode, Farmer: farmer},
 		}, site)
 		if err != nil {

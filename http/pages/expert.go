@@ -6,6 +6,8 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/ipxe"
+	"farmboot/ipxe/catalog"
+	"farmboot/ipxe/image"
 	"farmboot/ipxe/kernel"
 )
 
@@ -30,17 +32,17 @@ func (p *Pages) expert(w http.ResponseWriter, r *http.Request) error {
 	}
 	f := newForm(r.URL.Query())
 	kinds := slices.Concat(formats, files)
-	o := Order{
-		Kind: f.oneOf("format", kinds[0].Value, kinds),
+	o := catalog.Order{
+		Kind: image.Kind(f.oneOf("format", kinds[0].Value, kinds)),
 		Target: ipxe.Target{
 			RunMode: f.runMode("runmode", site.RunModes, first(site.RunModes.Keywords())),
 			Farmer:  f.farmer("farmer"),
 			Args:    f.Text("args"),
 			Kernel:  f.oneOf("kernel", "", kernels),
 		},
-		Arch:   f.oneOf("arch", architectures[0].Value, architectures),
-		Scheme: f.oneOf("scheme", "", schemes),
-		Local:  answer.LocalOf(r),
+		Options: image.Options{Arch: image.Arch(f.oneOf("arch", architectures[0].Value, architectures))},
+		Scheme:  f.oneOf("scheme", "", schemes),
+		Local:   answer.LocalOf(r),
 	}
 	if err := ipxe.CheckArgs(o.Target.Args); err != nil {
 		f.Errors["args"] = err.Error()
@@ -48,7 +50,7 @@ func (p *Pages) expert(w http.ResponseWriter, r *http.Request) error {
 	page := expertPage{
 		frame: frame{Section: "expert"}, form: f,
 		Networks: p.networks(site.RunModes, o.Target.RunMode), Kernels: checked(kernels, o.Target.Kernel),
-		Kinds: checked(kinds, o.Kind), Arches: checked(architectures, o.Arch), Schemes: checked(schemes, o.Scheme),
+		Kinds: checked(kinds, string(o.Kind)), Arches: checked(architectures, string(o.Options.Arch)), Schemes: checked(schemes, o.Scheme),
 	}
 	if len(f.Errors) == 0 {
 		report := site.Check(o.Target)

@@ -1,31 +1,11 @@
 package pages
 
 import (
-	"net/netip"
 	"net/url"
 	"strings"
 
-	"farmboot/ipxe"
 	"farmboot/provisioning"
 )
-
-// Order is what somebody wants to download.
-type Order struct {
-	Kind   string // kind of image: "usb", "iso", …
-	Target ipxe.Target
-	Arch   string     // "amd64" or another that the image's kind offers
-	Scheme string     // "http" or "https": how the image fetches its kernel; "": as the appliance prefers
-	Local  netip.Addr // our address that he reached us at; zero: not known
-}
-
-// Download is exactly what he gets.
-type Download struct {
-	URL    string // path and query below our base
-	Name   string // file name
-	Size   int64  // bytes
-	SHA256 string // hexadecimal digits
-	Script string // the boot script inside; "": not known
-}
 
 // form is what was typed, as it was typed, and what is wrong with it by field.
 type form struct {

@@ -8,6 +8,7 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/ipxe"
+	"farmboot/ipxe/catalog"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
 )
@@ -18,9 +19,8 @@ type Pages struct {
 	// Site is the appliance as a node sees it; see http.Boot.
 	Site    func(local netip.Addr) ipxe.Site
 	Kernels *kernel.Store
-	// Describe tells what an order gets. An [provisioning.Error] says what in the
-	// order cannot be had.
-	Describe func(Order) (Download, error)
+	// Describe tells what an order gets; see [catalog.Catalog.Describe].
+	Describe func(catalog.Order) (catalog.Download, error)
 }
 
 // Routes adds /, /generate, /expert, /images and /static/… to r.
@@ -56,8 +56,8 @@ func (p *Pages) hasKernel(t ipxe.Target) bool {
 
 // product is what an order gets, or why it cannot be had.
 type product struct {
-	Order    Order
-	Download *Download
+	Order    catalog.Order
+	Download *catalog.Download
 	Problem  string // why there is no download
 	NoKernel bool   // because there is nothing to boot yet
 	Base     string // URL by which nodes reach us
@@ -67,7 +67,7 @@ type product struct {
 func (p product) Medium() string { return medium(p.Order.Kind) }
 
 // order looks up what an order gets. The error is a fault of ours.
-func (p *Pages) order(o Order, site ipxe.Site) (product, error) {
+func (p *Pages) order(o catalog.Order, site ipxe.Site) (product, error) {
 	got := product{Order: o, Base: site.Base}
 	if !p.hasKernel(o.Target) {
 		got.NoKernel = true

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"farmboot/http/pages"
+	"farmboot/ipxe/catalog"
 )
 
 func TestPublicPages(t *testing.T) {
@@ -128,7 +128,7 @@ func TestNoKernels(t *testing.T) {
 func TestFaultIsNotShown(t *testing.T) {
 	b := newBench(t)
 	b.write(t, "net/prod.efi", "MZ")
-	b.Describe = func(pages.Order) (pages.Download, error) { return pages.Download{}, errors.New("secret path") }
+	b.Describe = func(catalog.Order) (catalog.Download, error) { return catalog.Download{}, errors.New("secret path") }
 	r, page := b.get(t, "/")
 	if r.StatusCode != 500 || strings.Contains(page, "secret") || !strings.Contains(page, "internal error") {
 		t.Errorf("status %d: %s", r.StatusCode, page)

@@ -1,6 +1,10 @@
 package pages
 
-import "fmt"
+import (
+	"fmt"
+
+	"farmboot/ipxe/image"
+)
 
 // The texts that Go code chooses from. All others are in the templates.
 
@@ -37,11 +41,11 @@ var schemes = []choice{
 
 // medium says what becomes of an image: a stick is written, a disc is burnt or
 // attached, a file is served.
-func medium(kind string) string {
-	switch kind {
-	case "usb", "uefimg":
+func medium(k image.Kind) string {
+	switch k {
+	case image.USB, image.UEFIDisk:
 		return "stick"
-	case "iso":
+	case image.ISO:
 		return "disc"
 	}
 	return "file"

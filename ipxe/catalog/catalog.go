@@ -15,7 +15,8 @@ import (
 )
 
 // Catalog composes files. It keeps none, for composing one is faster than finding
-// it on a disk. All fields are required; its methods are safe for concurrent use.
+// it on a disk. All exported fields are required; its methods are safe for concurrent
+// use.
 type Catalog struct {
 	Template *binary.Template
 	Kernels  *kernel.Store
@@ -25,6 +26,8 @@ type Catalog struct {
 	Site func(local netip.Addr, scheme string) ipxe.Site
 	// Autoexec hands out EFI programs as they are, with autoexec.ipxe beside them.
 	Autoexec bool
+
+	sums sums
 }
 
 // File is something to fetch.

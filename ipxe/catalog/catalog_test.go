@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"bytes"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -100,6 +101,39 @@ func TestImageForTheSecondLAN(t *testing.T) {
 	f, err := c.Image(o)
 	if err != nil || f.ETag == first.ETag || !bytes.Contains(f.Script, []byte("http://198.51.100.1/kernel/")) {
 		t.Errorf("%v\n%s", err, f.Script)
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	c := open(t, templateDir(t))
+	for _, kind := range image.Kinds() {
+		o := catalog.Order{Kind: kind, Target: prod}
+		f, err := c.Image(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := catalog.Download{
+			URL: o.URL(), Name: f.Name, Size: f.Content.Size(), SHA256: fmt.Sprintf("%x", f.Content.SHA256()), Script: string(f.Script),
+		}
+		for _, time := range []string{"first", "second"} {
+			if got, err := c.Describe(o); err != nil || got != want {
+				t.Errorf("%s, the %s time: %+v, %v, want %+v", kind, time, got, err, want)
+			}
+		}
+	}
+	if _, err := c.Describe(catalog.Order{Kind: image.ISO, Target: ipxe.Target{RunMode: "nope"}}); provisioning.ErrorCode(err) != provisioning.NotFound {
+		t.Errorf("unknown run mode: %v", err)
+	}
+}
+
+// BenchmarkDescribe measures what a view of the download page costs.
+func BenchmarkDescribe(b *testing.B) {
+	c := open(b, templateDir(b))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := c.Describe(catalog.Order{Kind: image.USB, Target: prod}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
