@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"strings"
 
+	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
 )
 
@@ -47,12 +48,12 @@ func ParseTarget(elems []string) (Target, error) {
 }
 
 // KernelPath returns where t's kernel is below /kernel/: the file it names, or
-// the default kernel of its run mode, net/<runmode>.efi.
+// the default kernel of its run mode.
 func (t Target) KernelPath() string {
 	if t.Kernel != "" {
 		return t.Kernel
 	}
-	return "net/" + string(t.RunMode) + ".efi"
+	return kernel.DefaultOf(t.RunMode)
 }
 
 // NodeTarget is the target of a registered node, or of the default node.

@@ -12,6 +12,9 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+
+	"farmboot/ipxe/kernel"
+	"farmboot/provisioning"
 )
 
 type serveCmd struct{}
@@ -114,15 +117,10 @@ func (a *appliance) warnings() {
 	if s, ok := a.store.(interface{ ReadOnly() error }); ok && s.ReadOnly() != nil {
 		a.log.Warn("nodes boot, but nothing can be changed or recorded until the database can be written and we are started anew", "err", s.ReadOnly())
 	}
-	var bare []string
-	for _, mode := range a.cfg.RunModes.Keywords() {
-		if _, err := a.kernels.Stat("net/" + mode + ".efi"); err != nil {
-			bare = append(bare, mode)
-		}
-	}
-	if len(bare) > 0 {
+	if bare := a.kernels.Kernelless(a.cfg.RunModes); len(bare) > 0 {
+		first := kernel.DefaultOf(provisioning.RunMode(bare[0]))
 		a.log.Warn("some run modes have no kernel: their nodes wait until there is one", "runmodes", strings.Join(bare, " "),
-			"expected", filepath.Join(a.cfg.Kernel.NetPath, bare[0]+".efi"))
+			"expected", filepath.Join(a.cfg.Kernel.NetPath, filepath.Base(first)))
 	}
 }
 

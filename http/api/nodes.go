@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"farmboot/http/answer"
 	"farmboot/ipxe"
@@ -284,10 +285,10 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by provisioning.Act
 		Farmer   provisioning.FarmerID `json:"farmer,omitempty"`
 		RunModes []runMode             `json:"runmodes"`
 	}{Version: a.Version, Time: a.Now().UTC().Format("2006-01-02T15:04:05Z"), Role: by.Role, Farmer: by.Farmer}
-	for _, m := range a.Composer.RunModes.Keywords() {
-		mode := provisioning.RunMode(m)
-		_, err := a.Kernels.Stat(ipxe.Target{RunMode: mode}.KernelPath())
-		s.RunModes = append(s.RunModes, runMode{m, a.Composer.RunModes[mode], err == nil})
+	modes := a.Composer.RunModes
+	kernelless := a.Kernels.Kernelless(modes)
+	for _, m := range modes.Keywords() {
+		s.RunModes = append(s.RunModes, runMode{m, modes[provisioning.RunMode(m)], !slices.Contains(kernelless, m)})
 	}
 	return writeJSON(w, http.StatusOK, s)
 }

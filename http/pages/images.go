@@ -3,7 +3,6 @@ package pages
 import (
 	"net/http"
 	"slices"
-	"strings"
 
 	"farmboot/http/answer"
 	"farmboot/ipxe/kernel"
@@ -26,9 +25,6 @@ type listedKernel struct {
 
 // Path is where nodes fetch it.
 func (k listedKernel) Path() string { return "/kernel/" + k.Name }
-
-// Default tells whether it is a default kernel that is a file of its own.
-func (k listedKernel) Default() bool { return strings.HasPrefix(k.Name, "net/") }
 
 func (p *Pages) images(w http.ResponseWriter, r *http.Request) error {
 	kernels, err := listKernels(p.Kernels)

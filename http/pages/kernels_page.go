@@ -9,7 +9,6 @@ import (
 	"net/url"
 
 	"farmboot/http/answer"
-	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
 )
@@ -52,8 +51,7 @@ func (a *Admin) showKernels(w http.ResponseWriter, r *http.Request, by provision
 				}
 			}
 		}
-		path := ipxe.Target{RunMode: provisioning.RunMode(m)}.KernelPath()
-		mode.Fixed = mode.Kernel == path
+		mode.Fixed = mode.Kernel == kernel.DefaultOf(provisioning.RunMode(m))
 		page.Modes = append(page.Modes, mode)
 	}
 	return render(w, status, "kernels", page)

@@ -3,6 +3,7 @@ package pages
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 
 	"github.com/gorilla/mux"
 
@@ -39,19 +40,14 @@ func (p *Pages) Routes(r *mux.Router) {
 // left out: the image works as soon as there is one.
 func (p *Pages) networks(modes provisioning.RunModes, selected provisioning.RunMode) []choice {
 	var cs []choice
+	kernelless := p.Kernels.Kernelless(modes)
 	for _, m := range modes.Keywords() {
 		mode := provisioning.RunMode(m)
 		cs = append(cs, choice{
-			Value: m, Title: modes[mode], Checked: mode == selected,
-			Missing: !p.hasKernel(ipxe.Target{RunMode: mode}),
+			Value: m, Title: modes[mode], Checked: mode == selected, Missing: slices.Contains(kernelless, m),
 		})
 	}
 	return cs
-}
-
-func (p *Pages) hasKernel(t ipxe.Target) bool {
-	_, err := p.Kernels.Stat(t.KernelPath())
-	return err == nil
 }
 
 // product is what an order gets, or why it cannot be had.
@@ -69,7 +65,7 @@ func (p product) Medium() string { return medium(p.Order.Kind) }
 // order looks up what an order gets. The error is a fault of ours.
 func (p *Pages) order(o catalog.Order, site ipxe.Site) (product, error) {
 	got := product{Order: o, Base: site.Base}
-	if !p.hasKernel(o.Target) {
+	if _, err := p.Kernels.Stat(o.Target.KernelPath()); err != nil {
 		got.NoKernel = true
 		return got, nil
 	}

@@ -122,7 +122,7 @@ func (s *Store) Remove(name string) error {
 	if err != nil {
 		return err
 	}
-	defaults, err := list(s.net, "net/")
+	defaults, err := list(s.net, netPrefix)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (s *Store) Remove(name string) error {
 
 // Point makes run mode m boot kernel name, by one atomic rename of a symbolic link.
 func (s *Store) Point(m provisioning.RunMode, name string) error {
-	return s.Link(defaultOf(m), name)
+	return s.Link(DefaultOf(m), name)
 }
 
 // Link makes link ("NAME", or "net/NAME" for a default kernel) a symbolic link to
@@ -154,7 +154,7 @@ func (s *Store) Link(link, target string) error {
 	if err != nil {
 		return provisioning.Errorf(provisioning.Invalid, "%w", err)
 	}
-	if strings.HasPrefix(target, "net/") {
+	if strings.HasPrefix(target, netPrefix) {
 		return provisioning.Errorf(provisioning.Invalid, "%s is itself a default kernel: name the kernel file", target)
 	}
 	if _, err := s.Stat(target); err != nil {

@@ -58,6 +58,9 @@ type Kernel struct {
 	RunModes []provisioning.RunMode
 }
 
+// Default tells whether it is the default kernel of a run mode.
+func (k Kernel) Default() bool { return strings.HasPrefix(k.Name, netPrefix) }
+
 const maxName = 200
 
 // CheckName returns nil if name can be the name of a kernel file: one path
@@ -78,7 +81,7 @@ func CheckName(name string) error {
 // path returns the file that rel, "NAME" or "net/NAME", stands for.
 func (s *Store) path(rel string) (string, error) {
 	dir, name := s.dir, rel
-	if rest, ok := strings.CutPrefix(rel, "net/"); ok {
+	if rest, ok := strings.CutPrefix(rel, netPrefix); ok {
 		dir, name = s.net, rest
 	}
 	if err := CheckName(name); err != nil {
@@ -115,8 +118,30 @@ func (s *Store) target(rel string) string {
 	return dest
 }
 
-// defaultOf is the default kernel of a run mode.
-func defaultOf(m provisioning.RunMode) string { return "net/" + string(m) + ".efi" }
+// DefaultOf is the kernel that nodes of a run mode boot if they name no other:
+// net/<runmode>.efi.
+func DefaultOf(m provisioning.RunMode) string { return netPrefix + string(m) + defaultExt }
+
+// modeOf returns the run mode whose default kernel that is.
+func modeOf(rel string) (m provisioning.RunMode, ok bool) {
+	mode, ok := strings.CutSuffix(strings.TrimPrefix(rel, netPrefix), defaultExt)
+	return provisioning.RunMode(mode), ok
+}
+
+// What the name of a default kernel has around its run mode.
+const (
+	netPrefix  = "net/"
+	defaultExt = ".efi"
+)
+
+// Kernelless returns those of the run modes, by keyword, whose default kernel is
+// missing.
+func (s *Store) Kernelless(modes provisioning.RunModes) []string {
+	return slices.DeleteFunc(modes.Keywords(), func(m string) bool {
+		_, err := s.Stat(DefaultOf(provisioning.RunMode(m)))
+		return err == nil
+	})
+}
 
 // Open opens a kernel to be read. Errors are those of [Store.Stat].
 func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
@@ -140,7 +165,7 @@ func missing(rel string, err error) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return provisioning.Errorf(provisioning.Unavailable, "kernel %s cannot be read: %w", rel, errors.Unwrap(err))
 	}
-	if mode, ok := strings.CutPrefix(rel, "net/"); ok {
+	if mode, ok := strings.CutPrefix(rel, netPrefix); ok {
 		return provisioning.Errorf(provisioning.NotFound, "missing kernel %s: no default kernel is set for this run mode (link %s in the kernel folder's net/ to a kernel)", rel, mode)
 	}
 	return provisioning.Errorf(provisioning.NotFound, "missing kernel %s: no such file in the kernel folder", rel)
@@ -208,13 +233,13 @@ func (s *Store) List() ([]Kernel, error) {
 
 // Defaults returns the default kernels, net/<runmode>.efi.
 func (s *Store) Defaults() ([]Kernel, error) {
-	kernels, err := list(s.net, "net/")
+	kernels, err := list(s.net, netPrefix)
 	if err != nil {
 		return nil, err
 	}
 	for i, k := range kernels {
-		if mode, ok := strings.CutSuffix(strings.TrimPrefix(k.Name, "net/"), ".efi"); ok {
-			kernels[i].RunModes = []provisioning.RunMode{provisioning.RunMode(mode)}
+		if mode, ok := modeOf(k.Name); ok {
+			kernels[i].RunModes = []provisioning.RunMode{mode}
 		}
 	}
 	return kernels, nil

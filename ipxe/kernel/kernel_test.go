@@ -170,6 +170,20 @@ func TestPoint(t *testing.T) {
 	}
 }
 
+func TestKernelless(t *testing.T) {
+	s, dir := newStore(t)
+	modes := provisioning.RunModes{"prod": "", "test": "", "qa": "", "own": ""}
+	if got := strings.Join(s.Kernelless(modes), " "); got != "prod test qa own" {
+		t.Errorf("of an empty folder: %s", got)
+	}
+	if err := errors.Join(s.Put("a.efi", efi("a"), Want{}), s.Point("own", "a.efi"), s.Point("test", "a.efi"), os.Symlink("gone", filepath.Join(dir, DefaultOf("qa")))); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(s.Kernelless(modes), " "); got != "prod qa" {
+		t.Errorf("without a kernel: %s", got)
+	}
+}
+
 // TestLink: a link beside the kernels may be linked to in its turn, never leads to
 // itself, and protects what it leads to.
 func TestLink(t *testing.T) {

@@ -45,7 +45,7 @@ func (r Registry) Link(ctx context.Context, by provisioning.Actor, link, target 
 
 // Point makes run mode m boot kernel name.
 func (r Registry) Point(ctx context.Context, by provisioning.Actor, m provisioning.RunMode, name string) error {
-	return r.Link(ctx, by, defaultOf(m), name)
+	return r.Link(ctx, by, DefaultOf(m), name)
 }
 
 // Remove is [Store.Remove]; it also refuses a kernel that a node is registered with.

@@ -147,14 +147,7 @@ func kernelless(c setup.Config) ([]string, error) {
 	if _, err := os.ReadDir(c.Kernel.NetPath); err != nil {
 		return nil, err
 	}
-	kernels := kernel.Open(c.Kernel.Path, c.Kernel.NetPath)
-	var without []string
-	for _, mode := range c.RunModes.Keywords() {
-		if _, err := kernels.Stat("net/" + mode + ".efi"); err != nil {
-			without = append(without, mode)
-		}
-	}
-	return without, nil
+	return kernel.Open(c.Kernel.Path, c.Kernel.NetPath).Kernelless(c.RunModes), nil
 }
 
 // state tries to write to the state folder, or to the folder that it would be made
