@@ -1,61 +1,43 @@
 package binary
 
-import (
-	"farmboot/ipxe/binary/bzimage"
-	"farmboot/ipxe/binary/nbp"
-	"farmboot/ipxe/segment"
-)
+import "farmboot/ipxe/segment"
 
-// kernelProgram is ipxe.lkrn.
-type kernelProgram struct{ *bzimage.Image }
-
-func parseKernel(file []byte) (program, error) {
-	image, err := bzimage.Parse(file)
-	if err != nil {
-		return nil, err
-	}
-	return kernelProgram{image}, nil
+// biosImage is what the two formats of BIOS programs have in common: bzImages and
+// network boot programs.
+type biosImage[T any] interface {
+	Bytes() []byte
+	WithCommandLine(text []byte) (*segment.File, error)
+	WithTail(offset int, tail []byte) (T, error)
 }
 
-func (p kernelProgram) WithScript(script []byte) (*segment.File, error) {
-	return p.WithCommandLine(biosCommandLine(script))
+// biosProgram is ipxe.lkrn, undionly.kpxe, or ipxe.pxe under that name.
+type biosProgram[T biosImage[T]] struct{ image T }
+
+// biosParser makes a parser of programs from one of images.
+func biosParser[T biosImage[T]](parse func([]byte) (T, error)) func([]byte) (program, error) {
+	return func(file []byte) (program, error) {
+		image, err := parse(file)
+		if err != nil {
+			return nil, err
+		}
+		return biosProgram[T]{image}, nil
+	}
 }
 
-func (p kernelProgram) Trust(root Fingerprint) (program, error) {
-	offset, tail, err := repack(p.Bytes(), root)
-	if err != nil {
-		return nil, err
-	}
-	image, err := p.WithTail(offset, tail)
-	if err != nil {
-		return nil, err
-	}
-	return kernelProgram{image}, nil
+func (p biosProgram[T]) Bytes() []byte { return p.image.Bytes() }
+
+func (p biosProgram[T]) WithScript(script []byte) (*segment.File, error) {
+	return p.image.WithCommandLine(biosCommandLine(script))
 }
 
-// nbpProgram is undionly.kpxe, or ipxe.pxe under that name.
-type nbpProgram struct{ *nbp.Image }
-
-func parseNBP(file []byte) (program, error) {
-	image, err := nbp.Parse(file)
+func (p biosProgram[T]) Trust(root Fingerprint) (program, error) {
+	offset, tail, err := repack(p.image.Bytes(), root)
 	if err != nil {
 		return nil, err
 	}
-	return nbpProgram{image}, nil
-}
-
-func (p nbpProgram) WithScript(script []byte) (*segment.File, error) {
-	return p.WithCommandLine(biosCommandLine(script))
-}
-
-func (p nbpProgram) Trust(root Fingerprint) (program, error) {
-	offset, tail, err := repack(p.Bytes(), root)
+	image, err := p.image.WithTail(offset, tail)
 	if err != nil {
 		return nil, err
 	}
-	image, err := p.WithTail(offset, tail)
-	if err != nil {
-		return nil, err
-	}
-	return nbpProgram{image}, nil
+	return biosProgram[T]{image}, nil
 }

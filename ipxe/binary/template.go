@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 
+	"farmboot/ipxe/binary/bzimage"
+	"farmboot/ipxe/binary/nbp"
 	"farmboot/ipxe/binary/pe"
 	"farmboot/ipxe/segment"
 	"farmboot/provisioning"
@@ -30,8 +32,8 @@ const (
 
 // parsers say which files hold programs, and how each is read.
 var parsers = map[string]func([]byte) (program, error){
-	Undionly: parseNBP,
-	Kernel:   parseKernel,
+	Undionly: biosParser(nbp.Parse),
+	Kernel:   biosParser(bzimage.Parse),
 	EFI:      parseEFI,
 	SNPOnly:  parseEFI,
 	ARM64:    parseEFI,
