@@ -91,7 +91,7 @@ func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	script, ev, err := b.orders(a, mac, r)
+	script, ev, err := b.scriptFor(a, mac, r)
 	if err != nil {
 		return err
 	}
@@ -143,8 +143,8 @@ func (b *Boot) awaitClaim(r *http.Request, mac provisioning.MAC) (provisioning.A
 	}
 }
 
-// orders renders what a node is told, and the event that this is, if it is one.
-func (b *Boot) orders(a provisioning.Assignment, mac provisioning.MAC, r *http.Request) ([]byte, provisioning.Event, error) {
+// scriptFor renders what a node is told, and the event that this is, if it is one.
+func (b *Boot) scriptFor(a provisioning.Assignment, mac provisioning.MAC, r *http.Request) ([]byte, provisioning.Event, error) {
 	site := b.Site(answer.LocalOf(r))
 	switch a.Policy {
 	case provisioning.Ignore:
@@ -165,7 +165,7 @@ func (b *Boot) orders(a provisioning.Assignment, mac provisioning.MAC, r *http.R
 		script, err = site.Refused(a.Node, reason)
 		return script, provisioning.Event{Stage: provisioning.StageRefused, Detail: reason}, err
 	}
-	return script, provisioning.Event{Stage: provisioning.StageScript, Detail: describe(a)}, err
+	return script, provisioning.Event{Stage: provisioning.StageScript, Detail: whatBoots(a)}, err
 }
 
 // machineOf reads what our provision script says of the machine, as far as it can
@@ -198,7 +198,8 @@ func (b *Boot) nodeScript(site ipxe.Site, a provisioning.Assignment) ([]byte, er
 	return site.Node(a)
 }
 
-func describe(a provisioning.Assignment) string {
+// whatBoots says in a few words what a node boots.
+func whatBoots(a provisioning.Assignment) string {
 	d := "runmode " + string(a.Node.RunMode)
 	if a.Node.Farmer != 0 {
 		d += ", farmer " + a.Node.Farmer.String()

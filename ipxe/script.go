@@ -26,8 +26,8 @@ var templateFiles embed.FS
 var templates = template.Must(template.New("").Option("missingkey=error").
 	Funcs(template.FuncMap{"say": say, "wrap": wrap}).ParseFS(templateFiles, "templates/*.ipxe"))
 
-// orders is what the templates show of a target.
-type orders struct {
+// view is what the templates show of a target.
+type view struct {
 	Base, NTP  string
 	MAC        provisioning.MAC
 	Name       string
@@ -45,30 +45,30 @@ type orders struct {
 // network on any card, fetches the kernel and starts it. The error is that of
 // [Composer.Cmdline].
 func (s Site) Boot(t Target) ([]byte, error) {
-	o, err := s.orders(t)
+	v, err := s.view(t)
 	if err != nil {
 		return nil, err
 	}
-	return render("boot.ipxe", o)
+	return render("boot.ipxe", v)
 }
 
 // Node renders the script of /provision/MAC for a node that boots: the network is
 // up already. The error is that of [Composer.Cmdline].
 func (s Site) Node(a provisioning.Assignment) ([]byte, error) {
-	o, err := s.orders(NodeTarget(a.Node))
+	v, err := s.view(NodeTarget(a.Node))
 	if err != nil {
 		return nil, err
 	}
-	o.MAC, o.Name, o.Registered = a.Node.MAC, a.Node.Name, a.Registered
-	return render("node.ipxe", o)
+	v.MAC, v.Name, v.Registered = a.Node.MAC, a.Node.Name, a.Registered
+	return render("node.ipxe", v)
 }
 
-func (s Site) orders(t Target) (orders, error) {
+func (s Site) view(t Target) (view, error) {
 	line, err := s.Cmdline(t)
 	if err != nil {
-		return orders{}, err
+		return view{}, err
 	}
-	return orders{
+	return view{
 		Base: s.Base, NTP: s.NTP,
 		RunMode: t.RunMode, Pretty: s.RunModes[t.RunMode], Farmer: t.Farmer, Args: provisioning.HideSecret(strings.TrimSpace(t.Args)),
 		Kernel: t.KernelPath(), KernelURL: s.Base + "/kernel/" + escapePath(t.KernelPath()), Cmdline: line,
@@ -80,7 +80,7 @@ func (s Site) orders(t Target) (orders, error) {
 // card and chains to /provision/<mac of that card>. It asks for its address under
 // the user class "farmboot" (RFC 3004), by which our proxyDHCP knows its own.
 func (s Site) Provision() ([]byte, error) {
-	return render("provision.ipxe", orders{Base: s.Base})
+	return render("provision.ipxe", view{Base: s.Base})
 }
 
 // Hold renders the script of a node that waits for its claim code to be used. It

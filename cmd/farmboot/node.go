@@ -90,7 +90,7 @@ func (c nodeAddCmd) Run(ctx context.Context, e *env) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.stdout, "registered %s\n", describe(n))
+	fmt.Fprintf(e.stdout, "registered %s\n", summary(n))
 	return inv.warn(e, n)
 }
 
@@ -128,12 +128,12 @@ func (c nodeSetCmd) Run(ctx context.Context, e *env) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.stdout, "changed %s\n", describe(n))
+	fmt.Fprintf(e.stdout, "changed %s\n", summary(n))
 	return inv.warn(e, n)
 }
 
-// describe tells of a node in a few words.
-func describe(n provisioning.Node) string {
+// summary tells of a node in a few words.
+func summary(n provisioning.Node) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: run mode %s", n.MAC, n.RunMode)
 	if n.Farmer != 0 {
@@ -277,7 +277,7 @@ func (c nodeClaimCmd) Run(ctx context.Context, e *env) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.stdout, "claimed %s\n", describe(n))
+	fmt.Fprintf(e.stdout, "claimed %s\n", summary(n))
 	return inv.warn(e, n)
 }
 

@@ -29,12 +29,12 @@ type nodePage struct {
 	Farmer   provisioning.FarmerID // whose node it is bound to be; 0: as the form says
 	Boots    []provisioning.Story  // the last first
 	Seen     *provisioning.Discovered
-	Gets     orders
+	Gets     nextBoot
 	History  []historyLine
 }
 
-// orders is what a node would get now.
-type orders struct {
+// nextBoot is what a node would get now.
+type nextBoot struct {
 	Policy provisioning.Policy
 	Code   string // its claim code
 	Report *ipxe.Report
@@ -84,7 +84,7 @@ func (a *Admin) showNode(w http.ResponseWriter, r *http.Request, by provisioning
 		d.Vendor = a.vendor(mac)
 		page.Seen = &d
 	}
-	if page.Gets, err = a.orders(r, mac); err != nil {
+	if page.Gets, err = a.nextBoot(r, mac); err != nil {
 		return err
 	}
 	changes, err := a.Registry.NodeHistory(r.Context(), by, mac, nodeLines)
@@ -140,13 +140,13 @@ func boots(events []provisioning.Event, a *Admin) []provisioning.Story {
 	return stories
 }
 
-// orders tells what a node would get now.
-func (a *Admin) orders(r *http.Request, mac provisioning.MAC) (orders, error) {
+// nextBoot tells what a node would get now.
+func (a *Admin) nextBoot(r *http.Request, mac provisioning.MAC) (nextBoot, error) {
 	as, err := a.Assignment(r.Context(), mac)
 	if err != nil {
-		return orders{}, err
+		return nextBoot{}, err
 	}
-	o := orders{Policy: as.Policy, Code: as.Code}
+	o := nextBoot{Policy: as.Policy, Code: as.Code}
 	if as.Policy != provisioning.Boot {
 		return o, nil
 	}
