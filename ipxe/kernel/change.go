@@ -55,7 +55,8 @@ func (s *Store) Put(name string, r io.Reader, want Want) (err error) {
 	h := sha256.New()
 	sink := &headWriter{w: io.MultiWriter(f, h)}
 	n, err := io.Copy(sink, io.LimitReader(r, MaxSize+1))
-	switch got := hex.EncodeToString(h.Sum(nil)); {
+	digest := hex.EncodeToString(h.Sum(nil))
+	switch {
 	case sink.err != nil:
 		return storage("store kernel "+name, sink.err)
 	case err != nil:
@@ -64,18 +65,23 @@ func (s *Store) Put(name string, r io.Reader, want Want) (err error) {
 		return provisioning.Errorf(provisioning.Invalid, "kernel %s is larger than %d bytes", name, MaxSize)
 	case want.Size > 0 && n != want.Size:
 		return provisioning.Errorf(provisioning.Invalid, "kernel %s has %d bytes, announced were %d", name, n, want.Size)
-	case want.SHA256 != "" && !strings.EqualFold(got, want.SHA256):
-		return provisioning.Errorf(provisioning.Invalid, "kernel %s has SHA-256 %s, announced was %.64s", name, got, want.SHA256)
+	case want.SHA256 != "" && !strings.EqualFold(digest, want.SHA256):
+		return provisioning.Errorf(provisioning.Invalid, "kernel %s has SHA-256 %s, announced was %.64s", name, digest, want.SHA256)
 	}
-	if err := CheckFormat(sink.head); err != nil {
+	if err := checkFormat(sink.head); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {
 		return storage("store kernel "+name, err)
 	}
+	fi, err := f.Stat()
+	if err != nil {
+		return storage("store kernel "+name, err)
+	}
 	if err := os.Rename(f.Name(), filepath.Join(s.dir, name)); err != nil {
 		return storage("store kernel "+name, err)
 	}
+	s.sumOf(name, fi).set(digest)
 	return syncDir(s.dir)
 }
 
@@ -96,10 +102,10 @@ func (h *headWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// CheckFormat returns nil if a file that starts with head can be a kernel: an EFI
+// checkFormat returns nil if a file that starts with head can be a kernel: an EFI
 // application ("MZ", UEFI 2.10 section 2.1.1), as Zero-OS and all Linux EFI-stub
 // kernels are, or a bzImage ("HdrS" at 0x202, Linux boot protocol).
-func CheckFormat(head []byte) error {
+func checkFormat(head []byte) error {
 	efi := len(head) >= 2 && string(head[:2]) == "MZ"
 	bzImage := len(head) >= 0x206 && string(head[0x202:0x206]) == "HdrS"
 	if efi || bzImage {

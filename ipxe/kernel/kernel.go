@@ -9,11 +9,8 @@ package kernel
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -33,15 +30,7 @@ type Store struct {
 	net string // [kernel] net-path
 
 	mu   sync.Mutex
-	sums map[string]*sum // by path
-}
-
-// sum is the digest of one version of a file.
-type sum struct {
-	version string
-	once    sync.Once
-	hex     string
-	err     error
+	sums map[string]*sum // by name, as [Store.Stat] takes it
 }
 
 // Open returns the store in those folders, which need not exist yet.
@@ -162,7 +151,8 @@ func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
 }
 
 func missing(rel string, err error) error {
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	// Links that lead in a circle lead to no file, as one does that leads nowhere.
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ELOOP) {
 		return provisioning.Errorf(provisioning.Unavailable, "kernel %s cannot be read: %w", rel, errors.Unwrap(err))
 	}
 	if mode, ok := strings.CutPrefix(rel, netPrefix); ok {
@@ -175,31 +165,6 @@ func missing(rel string, err error) error {
 // content may. Kernels are replaced by rename, so inode, size and time tell.
 func Version(fi fs.FileInfo) string {
 	return fmt.Sprintf("%x-%x-%x", fi.ModTime().UnixNano(), fi.Size(), inode(fi))
-}
-
-// SHA256 returns the digest of a kernel in hexadecimal digits. It is computed once
-// for each version of the file. Errors are those of [Store.Stat].
-func (s *Store) SHA256(rel string) (string, error) {
-	f, fi, err := s.Open(rel)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	version := Version(fi)
-	s.mu.Lock()
-	c := s.sums[rel]
-	if c == nil || c.version != version {
-		c = &sum{version: version}
-		s.sums[rel] = c
-	}
-	s.mu.Unlock()
-	c.once.Do(func() {
-		h := sha256.New()
-		if _, c.err = io.Copy(h, f); c.err == nil {
-			c.hex = hex.EncodeToString(h.Sum(nil))
-		}
-	})
-	return c.hex, c.err
 }
 
 // List returns the kernels by name, with the run modes that boot them. The default

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -87,6 +88,65 @@ func TestPipe(t *testing.T) {
 	wantCode(t, err, provisioning.NotFound)
 	_, err = s.SHA256("pipe.efi")
 	wantCode(t, err, provisioning.NotFound)
+}
+
+// TestLinksThatLeadNowhere: to no file, or round in a circle.
+func TestLinksThatLeadNowhere(t *testing.T) {
+	s, dir := newStore(t)
+	if err := errors.Join(os.MkdirAll(filepath.Join(dir, "net"), 0o755), os.Symlink("gone.efi", filepath.Join(dir, "dangling.efi")),
+		os.Symlink("b.efi", filepath.Join(dir, "a.efi")), os.Symlink("a.efi", filepath.Join(dir, "b.efi")), os.Symlink("../a.efi", filepath.Join(dir, "net", "prod.efi"))); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"dangling.efi", "a.efi", "net/prod.efi"} {
+		_, err := s.Stat(name)
+		wantCode(t, err, provisioning.NotFound)
+		_, _, err = s.Open(name)
+		wantCode(t, err, provisioning.NotFound)
+		_, err = s.SHA256(name)
+		wantCode(t, err, provisioning.NotFound)
+	}
+}
+
+// TestDigestIsTakenOnTheWay: what was digested while it was stored is not read again.
+// The file is changed so that nothing but reading it tells.
+func TestDigestIsTakenOnTheWay(t *testing.T) {
+	s, dir := newStore(t)
+	if err := s.Put("k.efi", efi("abc"), Want{}); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := s.Stat("k.efi")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "k.efi")
+	if err := errors.Join(os.WriteFile(path, []byte("MZxyz"), 0o644), os.Chtimes(path, time.Time{}, stored.ModTime())); err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("%x", sha256.Sum256([]byte("MZabc")))
+	if got, err := s.SHA256("k.efi"); err != nil || got != want {
+		t.Errorf("digest %s, %v, want that of what was stored, %s", got, err, want)
+	}
+}
+
+// TestUnreadable: a disk that cannot be read is no reason to say so for ever.
+func TestUnreadable(t *testing.T) {
+	s, dir := newStore(t)
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.Symlink("/proc/self/mem", filepath.Join(dir, "k.efi"))); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.SHA256("k.efi") // nothing is mapped at its beginning: EIO
+	wantCode(t, err, provisioning.Unavailable)
+
+	var c sum
+	if _, err := c.of(iotest.ErrReader(unix.EIO)); !errors.Is(err, unix.EIO) {
+		t.Errorf("error %v, want that of the reader", err)
+	}
+	want := fmt.Sprintf("%x", sha256.Sum256([]byte("MZ")))
+	for _, file := range []io.Reader{efi(""), iotest.ErrReader(unix.EIO)} {
+		if got, err := c.of(file); err != nil || got != want {
+			t.Errorf("after an error: digest %s, %v, want %s", got, err, want)
+		}
+	}
 }
 
 func TestPutIsWholeOrNothing(t *testing.T) {
