@@ -10,9 +10,9 @@ import (
 	"farmboot/provisioning"
 )
 
-// MaxCmdline is the longest kernel command line, in bytes, that we compose. The
+// maxCmdline is the longest kernel command line, in bytes, that we compose. The
 // x86 limit is 2,048 with the kernel's built-in line (COMMAND_LINE_SIZE).
-const MaxCmdline = 1900
+const maxCmdline = 1900
 
 // ours are the keys that a command line has once, and from us.
 var ours = []string{"runmode", "version", "farmer_id"}
@@ -48,8 +48,8 @@ func (c Composer) Cmdline(t Target) (string, error) {
 	if x := strings.TrimSpace(t.Args); x != "" {
 		b.WriteString(" " + x)
 	}
-	if b.Len() > MaxCmdline {
-		return "", provisioning.Errorf(provisioning.Invalid, "kernel command line is %d bytes long: at most %d are accepted", b.Len(), MaxCmdline)
+	if b.Len() > maxCmdline {
+		return "", provisioning.Errorf(provisioning.Invalid, "kernel command line is %d bytes long: at most %d are accepted", b.Len(), maxCmdline)
 	}
 	return b.String(), nil
 }

@@ -49,8 +49,8 @@ func TestCmdline(t *testing.T) {
 		{"like ours", Target{RunMode: "prod", Args: "my-runmode=dev"}, "nomodeset version=v3 panic=7200 runmode=prod my-runmode=dev", "", ""},
 		{"second version", Target{RunMode: "prod", Args: "x version=v4"}, "", provisioning.Invalid, "version="},
 		{"second farmer", Target{RunMode: "prod", Args: "farmer_id=9"}, "", provisioning.Invalid, "farmer_id="},
-		{"longest", Target{RunMode: "prod", Args: strings.Repeat("x", MaxCmdline-len("nomodeset version=v3 panic=7200 runmode=prod "))}, "long", "", ""},
-		{"too long", Target{RunMode: "prod", Args: strings.Repeat("x", MaxCmdline-len("nomodeset version=v3 panic=7200 runmode=prod ")+1)}, "", provisioning.Invalid, "1901 bytes"},
+		{"longest", Target{RunMode: "prod", Args: strings.Repeat("x", maxCmdline-len("nomodeset version=v3 panic=7200 runmode=prod "))}, "long", "", ""},
+		{"too long", Target{RunMode: "prod", Args: strings.Repeat("x", maxCmdline-len("nomodeset version=v3 panic=7200 runmode=prod ")+1)}, "", provisioning.Invalid, "1901 bytes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := c.Cmdline(tt.in)
@@ -63,7 +63,7 @@ func TestCmdline(t *testing.T) {
 			if err != nil || tt.want != "long" && got != tt.want {
 				t.Errorf("got %q, %v\nwant %q", got, err, tt.want)
 			}
-			if tt.want == "long" && len(got) != MaxCmdline {
+			if tt.want == "long" && len(got) != maxCmdline {
 				t.Errorf("longest line has %d bytes", len(got))
 			}
 		})
@@ -117,7 +117,7 @@ func FuzzCmdline(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if strings.ContainsAny(line, "\n\r\x00") || strings.Contains(line, "${") || len(line) > MaxCmdline {
+		if strings.ContainsAny(line, "\n\r\x00") || strings.Contains(line, "${") || len(line) > maxCmdline {
 			t.Fatalf("bad line %q", line)
 		}
 		words, err := Words(line)

@@ -143,9 +143,6 @@ type Builder struct {
 	err  error
 }
 
-// Size returns the number of bytes so far: the offset of what is added next.
-func (b *Builder) Size() int64 { return b.file.size }
-
 // Add appends p, which is shared, not copied: it must not be changed any more.
 func (b *Builder) Add(p []byte) {
 	if len(p) > 0 {

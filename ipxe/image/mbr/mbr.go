@@ -10,8 +10,8 @@ import (
 // SectorSize is the size of a logical block, in bytes.
 const SectorSize = 512
 
-// CodeSize is how many bytes of boot code there is room for.
-const CodeSize = 440
+// codeSize is how many bytes of boot code there is room for.
+const codeSize = 440
 
 // Partition types (OSType).
 const (
@@ -40,7 +40,7 @@ type record struct {
 
 // sector is the whole of it (UEFI 2.10, table 5.1).
 type sector struct {
-	BootCode            [CodeSize]byte
+	BootCode            [codeSize]byte
 	UniqueDiskSignature [4]byte
 	Unknown             [2]byte
 	PartitionRecord     [4]record
@@ -51,8 +51,8 @@ type sector struct {
 // partitions.
 func Encode(code []byte, diskSignature [4]byte, partitions ...Partition) ([]byte, error) {
 	s := sector{UniqueDiskSignature: diskSignature, Signature: 0xaa55}
-	if len(code) > CodeSize || len(partitions) > len(s.PartitionRecord) {
-		return nil, fmt.Errorf("master boot record with %d bytes of code and %d partitions: at most %d and %d fit", len(code), len(partitions), CodeSize, len(s.PartitionRecord))
+	if len(code) > codeSize || len(partitions) > len(s.PartitionRecord) {
+		return nil, fmt.Errorf("master boot record with %d bytes of code and %d partitions: at most %d and %d fit", len(code), len(partitions), codeSize, len(s.PartitionRecord))
 	}
 	copy(s.BootCode[:], code)
 	for i, p := range partitions {

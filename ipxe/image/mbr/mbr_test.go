@@ -10,6 +10,9 @@ import (
 	"farmboot/ipxe/image/mbr"
 )
 
+// codeSize is how many bytes of boot code there is room for (UEFI 2.10, table 5.1).
+const codeSize = 440
+
 func TestEncode(t *testing.T) {
 	sector, err := mbr.Encode([]byte("code"), [4]byte{1, 2, 3, 4},
 		mbr.Partition{Active: true, Type: mbr.TypeEmpty, Start: 0, Sectors: 6144},
@@ -27,13 +30,13 @@ func TestEncode(t *testing.T) {
 00 000200 ee feffff 01000000 ffffffff
 00 000000 00 000000 00000000 00000000
 55aa`
-	if d := cmp.Diff(strings.NewReplacer(" ", "", "\n", "").Replace(want), hex.EncodeToString(sector[mbr.CodeSize:])); d != "" {
+	if d := cmp.Diff(strings.NewReplacer(" ", "", "\n", "").Replace(want), hex.EncodeToString(sector[codeSize:])); d != "" {
 		t.Error(d)
 	}
 }
 
 func TestEncodeRefuses(t *testing.T) {
-	if _, err := mbr.Encode(make([]byte, mbr.CodeSize+1), [4]byte{}); err == nil {
+	if _, err := mbr.Encode(make([]byte, codeSize+1), [4]byte{}); err == nil {
 		t.Error("too much boot code gives no error")
 	}
 	if _, err := mbr.Encode(nil, [4]byte{}, make([]mbr.Partition, 5)...); err == nil {
