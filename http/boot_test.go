@@ -345,6 +345,8 @@ func TestImage(t *testing.T) {
 		{"GET", "/iso/prod/", 200, "Target:{RunMode:prod Farmer:0 Args: Kernel:}"},
 		{"GET", "/iso/prod/1234", 200, "Farmer:1234"},
 		{"GET", "/usb/prod/1/a%20b%2F../..%2F//x", 404, "elements"},
+		{"GET", "/usb/prod/1/a%2Fb%2F", 200, "Args:a/b/ Kernel:}"},
+		{"GET", "/usb/prod/1/a%2Fzos.efi%2F/", 200, "Args:a/zos.efi/ Kernel:}"},
 		{"GET", "/usb/prod/1/a%20b%2F..%2Fc/k.efi?arch=arm64&scheme=https", 200, "Args:a b/../c Kernel:k.efi} Options:{Arch:arm64} Scheme:https"},
 		{"GET", "/usb/prod/1//k.efi", 200, "Args: Kernel:k.efi"},
 		{"GET", "/ipxe/prod/1/a%0Areboot", 200, "a\nreboot"}, // the composer refuses it, nobody before

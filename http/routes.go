@@ -31,9 +31,10 @@ func Plane(parts ...Routes) http.Handler {
 // firmware does not follow.
 func trimSlash(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if len(r.URL.Path) > 1 && strings.HasSuffix(r.URL.Path, "/") {
+		// As the client wrote it: "%2F" at the end belongs to the last argument.
+		if p := r.URL.EscapedPath(); len(p) > 1 && strings.HasSuffix(p, "/") {
 			u := *r.URL
-			u.RawPath = strings.TrimSuffix(r.URL.EscapedPath(), "/")
+			u.RawPath = strings.TrimSuffix(p, "/")
 			u.Path = strings.TrimSuffix(r.URL.Path, "/")
 			trimmed := *r
 			trimmed.URL = &u

@@ -61,6 +61,9 @@ func (c Composer) Check(t Target) Report {
 		r.Findings = append(r.Findings, Finding{Fault, "", "[boot] kernel-args: " + err.Error()})
 		return r
 	}
+	if single, err := Words(strings.Join(strings.Fields(line), " ")); err != nil || !slices.Equal(single, words) {
+		r.Findings = append(r.Findings, Finding{Warning, "", "iPXE makes one space of several, in quotes too"})
+	}
 	seen := map[string]bool{}
 	for _, w := range words {
 		key, value, _ := strings.Cut(w, "=")

@@ -28,6 +28,8 @@ func TestCheck(t *testing.T) {
 		{"prod", "mitigations=off isolcpus=1-3", ""},
 		{"prod", "panic=soon", "warning panic=soon: not a number\nwarning panic: more than once"},
 		{"prod", "substrate=https://x", "warning substrate=https://x: WebSocket"},
+		{"prod", "k='a b'  c", ""},
+		{"prod", "k='a  b'", "warning : one space of several"},
 		{"prod", "a && b", "error : free-standing"},
 		{"nope", "", "error : unknown run mode"},
 	} {

@@ -34,7 +34,8 @@ func (c Composer) Cmdline(t Target) (string, error) {
 	if err := c.RunModes.Check(t.RunMode); err != nil {
 		return "", err
 	}
-	if err := CheckArgs(t.Args); err != nil {
+	x := strings.Trim(t.Args, " ")
+	if err := CheckArgs(x); err != nil {
 		return "", err
 	}
 	var b strings.Builder
@@ -45,7 +46,7 @@ func (c Composer) Cmdline(t Target) (string, error) {
 	if t.Farmer != 0 {
 		fmt.Fprintf(&b, " farmer_id=%s", t.Farmer)
 	}
-	if x := strings.TrimSpace(t.Args); x != "" {
+	if x != "" {
 		b.WriteString(" " + x)
 	}
 	if b.Len() > maxCmdline {
@@ -76,8 +77,11 @@ func CheckArgs(x string) error {
 	}
 	// iPXE splits its command lines at white space and knows no quotes.
 	for _, w := range strings.Fields(x) {
-		if w == "&&" || w == "||" {
+		switch {
+		case w == "&&" || w == "||":
 			return refuse("a free-standing %q would end the command in iPXE; write it without spaces around it or leave it out", w)
+		case w[0] == '#': // booted: it cut the line, in quotes too
+			return refuse("a word that begins with '#' is a comment for iPXE, in quotes too, and would hide the rest of the line; write it without a space before the '#'")
 		}
 	}
 	words, err := Words(x)

@@ -70,7 +70,7 @@ func (s Site) view(t Target) (view, error) {
 	}
 	return view{
 		Base: s.Base, NTP: s.NTP,
-		RunMode: t.RunMode, Pretty: s.RunModes[t.RunMode], Farmer: t.Farmer, Args: provisioning.HideSecret(strings.TrimSpace(t.Args)),
+		RunMode: t.RunMode, Pretty: s.RunModes[t.RunMode], Farmer: t.Farmer, Args: provisioning.HideSecret(strings.Trim(t.Args, " ")),
 		Kernel: t.KernelPath(), KernelURL: s.Base + "/kernel/" + escapePath(t.KernelPath()), Cmdline: line,
 	}, nil
 }
@@ -119,8 +119,8 @@ func escapePath(p string) string {
 }
 
 // say makes text that people typed safe to echo: one line of printable ASCII in
-// which iPXE finds nothing to expand, no second command, and no backslash at its end,
-// by which the next line would become part of it.
+// which iPXE finds nothing to expand, no second command, no comment, and no backslash
+// at its end, by which the next line would become part of it.
 func say(s string) string {
 	words := strings.Fields(strings.Map(func(r rune) rune {
 		switch {
@@ -132,7 +132,7 @@ func say(s string) string {
 		return r
 	}, s))
 	for i, w := range words {
-		if w == "&&" || w == "||" || strings.HasSuffix(w, `\`) {
+		if w == "&&" || w == "||" || strings.HasSuffix(w, `\`) || w[0] == '#' {
 			words[i] = "'" + w + "'"
 		}
 	}

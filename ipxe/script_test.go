@@ -34,7 +34,7 @@ func TestScriptsGolden(t *testing.T) {
 	site := testSite()
 	bare := site
 	bare.NTP, bare.Base = "", "https://boot.example.org:8443"
-	node := provisioning.Node{MAC: testMAC, Farmer: 1234, RunMode: "prod", Args: `zos-debug ssh-user="jane doe"`, Name: "rack 3, ${net0/mac} && reboot"}
+	node := provisioning.Node{MAC: testMAC, Farmer: 1234, RunMode: "prod", Args: `zos-debug ssh-user="jane doe"`, Name: "rack #3, ${net0/mac} && reboot"}
 	for name, render := range map[string]func() ([]byte, error){
 		"boot-prod": func() ([]byte, error) { return site.Boot(Target{RunMode: "prod"}) },
 		"boot-dev-farmer-kernel": func() ([]byte, error) {

@@ -51,9 +51,11 @@ type running struct {
 }
 
 // start serves files, and a few names that go wrong, on 127.0.0.1.
-func start(t *testing.T) *running { return startOn(t, "127.0.0.1") }
+func start(t *testing.T, prepare ...func(*tftp.Server)) *running {
+	return startOn(t, "127.0.0.1", prepare...)
+}
 
-func startOn(t *testing.T, address string) *running {
+func startOn(t *testing.T, address string, prepare ...func(*tftp.Server)) *running {
 	t.Helper()
 	t.Parallel() // most tests wait for time to pass
 	have := files()
@@ -89,6 +91,9 @@ func startOn(t *testing.T, address string) *running {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, p := range prepare {
+		p(r.Server)
 	}
 	conn, err := tftp.Listen(t.Context(), netip.MustParseAddr(address), 0)
 	if err != nil {

@@ -3,51 +3,69 @@ package tftp
 import (
 	"net/netip"
 	"sync"
+	"time"
 )
 
 const (
-	maxTransfers        = 1024 // at once; a client that finds no room asks again
-	maxTransfersPerPeer = 32   // per address: a machine has one or two, but a router may hide several
+	maxTransfers        = 2048 // at once; a client that finds no room asks again
+	maxTransfersPerPeer = 512  // per address: a machine has one or two, but a router may hide a farm
 )
 
 // limits knows which transfers are under way.
 type limits struct {
-	mu     sync.Mutex
-	active map[transferKey]struct{}
-	peers  map[netip.Addr]int
+	mu    sync.Mutex
+	total int
+	peers map[netip.Addr]int
+	begun map[transferKey]time.Time // when the client first acknowledged something; zero: not yet
 }
 
-// transferKey tells transfers apart: a client that repeats its request, because
-// our answer is late, does so from the same port.
+// repeatLimit is for how long after a transfer has begun the same request is a repeat
+// that came late: our answer was slow, and the client had asked again. After that it is
+// a machine that starts anew.
+const repeatLimit = 2 * time.Second
+
+// transferKey tells requests apart: a client that repeats one sends the same from the
+// same port.
 type transferKey struct {
-	peer netip.AddrPort
-	name string
+	peer    netip.AddrPort
+	request string // the whole packet
 }
 
 func newLimits() *limits {
-	return &limits{active: make(map[transferKey]struct{}), peers: make(map[netip.Addr]int)}
+	return &limits{begun: make(map[transferKey]time.Time), peers: make(map[netip.Addr]int)}
 }
 
 // begin admits a transfer, or says why not: it is a [metrics] result.
-func (l *limits) begin(k transferKey) (refused string) {
+func (l *limits) begin(k transferKey, now time.Time) (refused string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, ok := l.active[k]; ok {
+	if began, ok := l.begun[k]; ok && (began.IsZero() || now.Sub(began) < repeatLimit) {
 		return resultDuplicate
 	}
-	if len(l.active) >= maxTransfers || l.peers[k.peer.Addr()] >= maxTransfersPerPeer {
+	if l.total >= maxTransfers || l.peers[k.peer.Addr()] >= maxTransfersPerPeer {
 		return resultBusy
 	}
-	l.active[k] = struct{}{}
+	l.begun[k] = time.Time{}
+	l.total++
 	l.peers[k.peer.Addr()]++
 	return ""
 }
 
-// end takes note that it is over.
+// answered takes note that the client has our answer.
+func (l *limits) answered(k transferKey, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.begun[k].IsZero() {
+		l.begun[k] = now
+	}
+}
+
+// end takes note that a transfer is over.
 func (l *limits) end(k transferKey) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.active, k)
+	delete(l.begun, k)
+	l.total--
 	if l.peers[k.peer.Addr()]--; l.peers[k.peer.Addr()] == 0 {
 		delete(l.peers, k.peer.Addr())
 	}
@@ -57,5 +75,5 @@ func (l *limits) end(k transferKey) {
 func (l *limits) count() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.active)
+	return l.total
 }

@@ -40,7 +40,7 @@ func Negotiate(asked []Option, size int64, maxBlock int) (Terms, []Option) {
 		}
 		seen[o.Name] = true
 		switch {
-		case o.Name == "blksize" && n >= 8 && n <= 65464: // RFC 2348
+		case o.Name == "blksize" && n >= 8: // RFC 2348; over its 65464 too, for we clamp
 			terms.BlockSize = min(n, maxBlock)
 			accept(o.Name, int64(terms.BlockSize))
 		case o.Name == "tsize" && n >= 0: // RFC 2349: the client says 0, we the size

@@ -3,6 +3,7 @@ package tftp
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"strings"
 )
 
@@ -58,6 +59,10 @@ func parseRequest(b []byte) (request, bool) {
 	fields := bytes.SplitN(b[2:], []byte{0}, 2+2*maxOptions+1)
 	if len(fields) < 3 { // the NUL behind the mode makes a third
 		return request{}, false
+	}
+	// Firmware ends the name with a NUL of its own, now and then.
+	if len(fields) > 3 && len(fields[1]) == 0 {
+		fields = slices.Delete(fields, 1, 2)
 	}
 	r := request{write: op == opWrite, name: string(fields[0]), mode: strings.ToLower(string(fields[1]))}
 	fields = fields[2:]

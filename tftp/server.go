@@ -15,6 +15,7 @@ import (
 
 	"github.com/pin/tftp/v3/netascii"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"farmboot/provisioning"
 )
@@ -47,11 +48,14 @@ type Server struct {
 	Config
 	metrics *metrics
 	limits  *limits
+
+	stallLimit time.Duration
+	complaints *rate.Limiter // bounds the log lines about clients that find no room
 }
 
 // NewServer makes a server and registers its metrics.
 func NewServer(c Config) (*Server, error) {
-	s := &Server{Config: c, limits: newLimits()}
+	s := &Server{Config: c, limits: newLimits(), stallLimit: defaultStallLimit, complaints: rate.NewLimiter(rate.Every(time.Minute), 1)}
 	var err error
 	if s.metrics, err = newMetrics(c.Metrics, s.limits.count); err != nil {
 		return nil, fmt.Errorf("register tftp metrics: %w", err)
@@ -117,22 +121,26 @@ func (s *Server) accept(ctx context.Context, running *sync.WaitGroup, b []byte, 
 		s.count(resultMalformed)
 		return
 	}
-	key := transferKey{peer, req.name}
-	if refused := s.limits.begin(key); refused != "" {
+	key := transferKey{peer, string(b)}
+	if refused := s.limits.begin(key, s.Now()); refused != "" {
 		s.count(refused)
+		if refused == resultBusy && s.complaints.Allow() {
+			s.Log.Warn("too many transfers at once: some clients have to ask again", "peer", peer, "active", s.limits.count())
+		}
 		return
 	}
 	running.Go(func() {
 		defer s.limits.end(key)
-		s.count(s.answer(ctx, req, local, peer))
+		s.count(s.answer(ctx, req, local, peer, func() { s.limits.answered(key, s.Now()) }))
 	})
 }
 
 func (s *Server) count(result string) { s.metrics.requests.WithLabelValues(result).Inc() }
 
 // answer deals with one request, from a socket of its own (RFC 1350 section 4:
-// its port is the transfer's id), and says what became of it.
-func (s *Server) answer(ctx context.Context, req request, local netip.Addr, peer netip.AddrPort) (result string) {
+// its port is the transfer's id), and says what became of it. begun is called when the
+// client has our answer.
+func (s *Server) answer(ctx context.Context, req request, local netip.Addr, peer netip.AddrPort, begun func()) (result string) {
 	conn, err := net.DialUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)), net.UDPAddrFromAddrPort(peer))
 	if err != nil {
 		s.Log.Error("cannot open socket for transfer", "peer", peer, "err", err)
@@ -156,7 +164,7 @@ func (s *Server) answer(ctx context.Context, req request, local netip.Addr, peer
 		refuse(conn)
 		return s.refused(err, req, peer)
 	}
-	return s.send(ctx, conn, file, req, peer)
+	return s.send(ctx, conn, file, req, peer, begun)
 }
 
 // refuse tells the client the one thing that it is ever told.
@@ -200,9 +208,9 @@ func (s *Server) refused(err error, req request, peer netip.AddrPort) string {
 func clip(name string) string { return name[:min(len(name), 80)] }
 
 // send transfers the file and reports how that went.
-func (s *Server) send(ctx context.Context, conn *net.UDPConn, file File, req request, peer netip.AddrPort) string {
+func (s *Server) send(ctx context.Context, conn *net.UDPConn, file File, req request, peer netip.AddrPort, begun func()) string {
 	terms, agreed := Negotiate(req.options, file.Size, s.MaxBlockSize)
-	t := &transfer{conn: conn, data: file.Data, size: file.Size, terms: terms}
+	t := &transfer{conn: conn, data: file.Data, size: file.Size, terms: terms, limit: s.stallLimit, begun: begun}
 	start := s.Now()
 	err := t.run(ctx, agreed)
 	now := s.Now()

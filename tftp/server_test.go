@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -75,7 +76,7 @@ func TestRule_OAckKeepsTheClientsOrder(t *testing.T) {
 func TestRule_BlockSizeIsClamped(t *testing.T) {
 	r := start(t)
 	for asked, want := range map[string]string{
-		"512": "512", "1428": "1428", "1429": "1428", "1468": "1428", "65464": "1428", "8": "8",
+		"512": "512", "1428": "1428", "1429": "1428", "1468": "1428", "65464": "1428", "65465": "1428", "8": "8",
 	} {
 		c := newClient(t, r.address)
 		c.ask("ipxe.efi", "blksize", asked)
@@ -92,7 +93,7 @@ func TestRule_OptionsWeDoNotKnowAreLeftOut(t *testing.T) {
 	c := newClient(t, r.address)
 	c.ask("more", "multicast", "", "TSIZE", "0", "blksize", "7", "timeout", "256", "windowsize", "0", "rollover", "0", "tsize", "0")
 	c.want("\x00\x06tsize\x00513\x00")
-	for _, bad := range [][]string{{"blksize", "65465"}, {"blksize", "-1"}, {"blksize", "x"}, {"timeout", "0"}, {"tsize", "-5"}, {"blksize"}} {
+	for _, bad := range [][]string{{"blksize", "7"}, {"blksize", "-1"}, {"blksize", "x"}, {"timeout", "0"}, {"tsize", "-5"}, {"blksize"}} {
 		c := newClient(t, r.address)
 		c.ask("more", bad...)
 		if got := c.wantBlock(1); len(got) != 512 {
@@ -370,9 +371,67 @@ func TestServer_RepeatedRequestsAreOneTransfer(t *testing.T) {
 	wantRequests(t, r, "duplicate 4", "stopped 1")
 }
 
+// TestServer_TheSamePortAsksAnew: firmware asks for the size, breaks off, and asks for
+// the file from the same port; and a ROM that starts anew asks the same once more.
+func TestServer_TheSamePortAsksAnew(t *testing.T) {
+	var late atomic.Bool
+	r := start(t, func(s *tftp.Server) {
+		s.Now = func() time.Time {
+			if late.Load() {
+				return time.Now().Add(time.Minute)
+			}
+			return time.Now()
+		}
+	})
+	c := newClient(t, r.address)
+	c.ask("more", "tsize", "0")
+	c.want("\x00\x06tsize\x00513\x00")
+	first := c.transfer
+	c.ask("more", "blksize", "1428") // before the server knows that the other is over
+	c.want("\x00\x06blksize\x001428\x00")
+	c.write([]byte("\x00\x05\x00\x08no\x00"), first)
+	c.ack(0)
+	c.wantBlock(1)
+	late.Store(true)
+	c.ask("more", "blksize", "1428")
+	c.want("\x00\x06blksize\x001428\x00")
+	c.ack(0)
+	c.wantBlock(1)
+	c.ack(1)
+	r.stop()
+	wantRequests(t, r, "aborted 1", "completed 1", "stopped 1")
+}
+
+// TestServer_StalledClientsMakeRoom, however long they ask to be waited for.
+func TestServer_StalledClientsMakeRoom(t *testing.T) {
+	r := start(t, func(s *tftp.Server) { s.SetStallLimit(100 * time.Millisecond) })
+	c := newClient(t, r.address)
+	c.ask("ipxe.efi", "timeout", "255")
+	c.receive()
+	c.ack(0)
+	c.wantBlock(1)
+	c.ack(1)
+	c.wantBlock(2)
+	select {
+	case <-r.recorded:
+	case <-time.After(limit):
+		t.Fatal("nothing is reported")
+	}
+	r.stop()
+	wantRequests(t, r, "stalled 1")
+}
+
+// TestRule_NameMayEndInNUL of its own: the options behind it count.
+func TestRule_NameMayEndInNUL(t *testing.T) {
+	r := start(t)
+	c := newClient(t, r.address)
+	c.write([]byte("\x00\x01more\x00\x00octet\x00tsize\x000\x00blksize\x001428\x00"), r.address)
+	c.want("\x00\x06tsize\x00513\x00blksize\x001428\x00")
+}
+
 func TestServer_OnePeerCannotTakeAll(t *testing.T) {
 	r := start(t)
-	for range 32 {
+	for range 512 {
 		c := newClient(t, r.address)
 		c.ask("ipxe.efi", "timeout", "255")
 		c.receive()
@@ -394,7 +453,7 @@ func TestServer_OnePeerCannotTakeAll(t *testing.T) {
 		t.Fatal("no answer to another address")
 	}
 	r.stop()
-	wantRequests(t, r, "busy 1", "not_found 1", "stopped 32")
+	wantRequests(t, r, "busy 1", "not_found 1", "stopped 512")
 }
 
 func TestServer_StopsAlthoughClientsStall(t *testing.T) {

@@ -20,8 +20,13 @@ var (
 	errStopping = errors.New(stopping)
 )
 
-// attempts is how often a packet is sent before the client is given up.
-const attempts = 6
+const (
+	// attempts is how often a packet is sent before the client is given up.
+	attempts = 6
+	// defaultStallLimit is after what time it is given up, whatever time-out it has asked
+	// for: that can be 255 s, and six of those are more than half an hour.
+	defaultStallLimit = time.Minute
+)
 
 // transfer sends one file to one client, in lock step or in windows.
 type transfer struct {
@@ -29,10 +34,13 @@ type transfer struct {
 	data  io.ReaderAt
 	size  int64
 	terms Terms
+	limit time.Duration // how long it may answer nothing
 
 	packet []byte // the one being sent
 	reply  []byte // the one received
 	acked  int64  // blocks that the client has
+
+	begun func() // called when the client has acknowledged something for the first time
 }
 
 // run sends the acknowledgement of the options, if there are any, and then the
@@ -70,11 +78,15 @@ func (t *transfer) run(ctx context.Context, agreed []Option) error {
 // t.acked up to last, or, where nothing is new, block 0, the options.
 func (t *transfer) exchange(ctx context.Context, last int64, send func() error) error {
 	resent := false
-	for attempt := range attempts {
+	limit := time.Now().Add(t.limit)
+	for attempt := 0; attempt < attempts && time.Now().Before(limit); attempt++ {
 		if err := send(); err != nil {
 			return gone(err)
 		}
 		deadline := time.Now().Add(t.terms.Timeout << min(attempt, 2))
+		if limit.Before(deadline) {
+			deadline = limit
+		}
 		for again := false; !again; {
 			ack, err := t.readAck(ctx, deadline)
 			switch {
@@ -85,6 +97,7 @@ func (t *transfer) exchange(ctx context.Context, last int64, send func() error) 
 			default:
 				progress, ok := t.progress(ack, last)
 				if ok {
+					t.begun()
 					t.acked += progress
 					return nil
 				}
