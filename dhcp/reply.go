@@ -97,12 +97,17 @@ func (r Responder) Reply(c Client, req *dhcpv4.DHCPv4, in Ingress, as provisioni
 	if c.Program.BIOS {
 		m.Options[dhcpv4.OptionVendorSpecificInformation.Code()] = pxeVendorOptions(req)
 	}
-	if relay := req.Options.Get(dhcpv4.OptionRelayAgentInformation); relay != nil {
-		m.Options[dhcpv4.OptionRelayAgentInformation.Code()] = relay // RFC 3046 section 2.2: return it as it came
-	}
 	setBootFile(m, file)
 	if encodedLen(m) > maxReplyLen(req) {
 		return nil, ErrNoRoom
+	}
+	// RFC 3046 section 2.2: return it as it came. The agent takes it off again, so the
+	// client need not hold it.
+	if relay := req.Options.Get(dhcpv4.OptionRelayAgentInformation); relay != nil {
+		m.Options[dhcpv4.OptionRelayAgentInformation.Code()] = relay
+		if encodedLen(m) > maxPacket {
+			return nil, ErrNoRoom
+		}
 	}
 	return m, nil
 }
@@ -193,14 +198,17 @@ func pxeVendorOptions(req *dhcpv4.DHCPv4) []byte {
 	return append(v, end)
 }
 
-// maxReplyLen is the largest DHCP message that reaches the client, in bytes: what
-// it says it takes (option 57), at least RFC 2131's 576 and at most an Ethernet
-// frame's 1500, less IP and UDP headers. PXE ROMs drop fragments.
+const (
+	ipUDPHeaders = 20 + 8
+	maxPacket    = 1500 - ipUDPHeaders // what fits in an Ethernet frame: PXE ROMs drop fragments
+)
+
+// maxReplyLen is the largest DHCP message that the client takes, in bytes: what it says
+// (option 57), at least RFC 2131's 576, less IP and UDP headers, and at most a packet.
 func maxReplyLen(req *dhcpv4.DHCPv4) int {
-	const ipUDPHeaders = 20 + 8
 	limit := 576
 	if v := req.Options.Get(dhcpv4.OptionMaximumDHCPMessageSize); len(v) == 2 {
 		limit = max(limit, int(v[0])<<8|int(v[1]))
 	}
-	return min(limit, 1500) - ipUDPHeaders
+	return min(limit-ipUDPHeaders, maxPacket)
 }

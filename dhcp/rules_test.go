@@ -242,6 +242,22 @@ func TestRule_On4011BackToSourceAddressAndPort(t *testing.T) {
 			t.Errorf("request from %s is answered to %s", peer, got)
 		}
 	}
+	// One that has no address yet can be reached like one on port 67.
+	nowhere := netip.MustParseAddrPort("0.0.0.0:68")
+	if got := dhcp.Destination(bootRequest(7), nowhere, on4011); got != netip.MustParseAddrPort("255.255.255.255:68") {
+		t.Errorf("request from %s is answered to %s", nowhere, got)
+	}
+}
+
+// TestRule_LongOption82IsNotTheClientsToHold: the agent takes it off again.
+func TestRule_LongOption82IsNotTheClientsToHold(t *testing.T) {
+	relayed := dhcpv4.WithGatewayIP(net.IPv4(198, 51, 100, 1))
+	if _, err := ask(plain, discover(7, without(57), with(82, make([]byte, 700)...), relayed), onLAN); err != nil {
+		t.Errorf("700 bytes: %v", err)
+	}
+	if _, err := ask(plain, discover(7, without(57), with(82, make([]byte, 1400)...), relayed), onLAN); !errors.Is(err, dhcp.ErrNoRoom) {
+		t.Errorf("1400 bytes: %v, want no fragments", err)
+	}
 }
 
 func TestRule_RelayedGoesBackToGiaddrWithOption82(t *testing.T) {

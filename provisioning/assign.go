@@ -63,15 +63,38 @@ func (a *Assigner) Admit(ctx context.Context, mac MAC) (Assignment, error) {
 		as.Code = d.Code
 		return as, nil
 	}
-	err = a.store.UpdateLazily(ctx, func(tx Tx) error {
-		d, err := see(ctx, tx, mac, Machine{}, a.now())
-		as.Code = d.Code
-		return err
-	})
-	if err != nil {
-		as.Code = ""
-	}
+	as.Code = a.makeCode(ctx, mac)
 	return as, nil
+}
+
+// codeLimit is how long a node waits for its claim code to be stored. It asks again
+// soon, and has to be told something meanwhile.
+const codeLimit = 500 * time.Millisecond
+
+// makeCode stores a claim code for mac; "" if that cannot be done in time, while a long
+// import writes for instance.
+func (a *Assigner) makeCode(ctx context.Context, mac MAC) string {
+	ctx, cancel := context.WithTimeout(ctx, codeLimit)
+	defer cancel()
+	stored := make(chan string, 1)
+	go func() { // a database that is locked does not look at ctx
+		var code string
+		err := a.store.UpdateLazily(ctx, func(tx Tx) error {
+			d, err := see(ctx, tx, mac, Machine{}, a.now())
+			code = d.Code
+			return err
+		})
+		if err != nil {
+			code = ""
+		}
+		stored <- code
+	}()
+	select {
+	case code := <-stored:
+		return code
+	case <-ctx.Done():
+		return ""
+	}
 }
 
 // see stores that mac netbooted, and gives it a claim code if it has none.

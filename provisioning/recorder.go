@@ -36,6 +36,7 @@ type Recorder struct {
 	queue       chan recorded
 	peers       *peers
 	refusals    *refusals
+	lines       *lines
 	subscribers subscribers
 
 	stored  prometheus.Counter
@@ -82,6 +83,7 @@ func NewRecorder(store Store, retention Retention, log *slog.Logger, metrics pro
 		queue:    make(chan recorded, recorderQueue),
 		peers:    newPeers(),
 		refusals: newRefusals(),
+		lines:    newLines(),
 		stored: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "farmboot_events_stored_total", Help: "Boot events stored.",
 		}),
@@ -133,6 +135,13 @@ func (r *Recorder) tell(e Event) {
 	}
 	if !r.log.Enabled(context.Background(), level) {
 		return
+	}
+	left, ok := r.lines.pass(e.At)
+	if !ok {
+		return
+	}
+	if left > 0 {
+		r.log.Warn("too much at once: some steps are not in the log", "lines", left)
 	}
 	attrs := []any{"stage", e.Stage}
 	if !e.MAC.IsZero() {
@@ -208,15 +217,27 @@ func (r *Recorder) Run(ctx context.Context) error {
 	defer prune.Stop()
 
 	r.last, _ = r.store.LastEventID(ctx) // a store that fails now fails louder soon
-	r.prune(ctx)
+	soon := make(chan struct{}, 1)       // holds a value while there is more to forget
+	forget := func() {
+		if r.prune(ctx) {
+			select {
+			case soon <- struct{}{}:
+			default:
+			}
+		}
+	}
+	forget()
 	for {
 		select {
 		case first := <-r.queue:
 			r.write(ctx, r.collect(ctx, first))
 			// Whoever forges MAC addresses would fill the disk before pruneEvery.
 			if r.grown > r.retention.UnknownKept/2 {
-				r.prune(ctx)
+				r.grown = 0
+				forget()
 			}
+		case <-soon:
+			forget()
 		case _, ok := <-foreign:
 			if !ok {
 				foreign = nil
@@ -224,7 +245,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 			}
 			r.publishStored(ctx)
 		case <-prune.C:
-			r.prune(ctx)
+			forget()
 		case <-ctx.Done():
 			r.Flush(ctx)
 			return nil
@@ -364,9 +385,9 @@ func (r *Recorder) publishStored(ctx context.Context) {
 	}
 }
 
-// prune forgets what is old, in small steps, so that nobody waits for the lock.
-func (r *Recorder) prune(ctx context.Context) {
-	r.grown = 0
+// prune forgets some of what is old, and tells whether there is more: in small steps,
+// so that nobody waits for the lock, and between them events are stored.
+func (r *Recorder) prune(ctx context.Context) (more bool) {
 	p := Prune{EventsKept: r.retention.EventsKept, SeenKept: r.retention.UnknownKept}
 	if r.retention.Events > 0 {
 		p.EventsBefore = r.now().Add(-r.retention.Events)
@@ -374,16 +395,12 @@ func (r *Recorder) prune(ctx context.Context) {
 	if r.retention.Unknown > 0 {
 		p.SeenBefore = r.now().Add(-r.retention.Unknown)
 	}
-	for more := true; more && ctx.Err() == nil; {
-		err := r.store.UpdateLazily(ctx, func(tx Tx) (err error) {
-			more, err = tx.Prune(ctx, p)
-			return err
-		})
-		if err != nil {
-			if ctx.Err() == nil {
-				r.log.Warn("old boot events cannot be deleted", "err", err)
-			}
-			return
-		}
+	err := r.store.UpdateLazily(ctx, func(tx Tx) (err error) {
+		more, err = tx.Prune(ctx, p)
+		return err
+	})
+	if err != nil && ctx.Err() == nil {
+		r.log.Warn("old boot events cannot be deleted", "err", err)
 	}
+	return more && err == nil
 }

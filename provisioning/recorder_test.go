@@ -303,6 +303,25 @@ level=WARN msg=boot stage=refused mac=52:54:00:00:00:01 peer=10.0.0.7 detail="no
 	}
 }
 
+// TestAFloodDoesNotFillTheLog, which says how much it left out.
+func TestAFloodDoesNotFillTheLog(t *testing.T) {
+	var log strings.Builder
+	c := &clock{storetest.Noon}
+	r := provisioning.NewRecorder(newStore(t), provisioning.Retention{}, slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry(), c.now)
+	for i := range 10_000 {
+		r.Record(provisioning.Event{MAC: storetest.MAC(i + 1), Stage: provisioning.StageOffer, Detail: "ipxe.efi"})
+	}
+	if n := strings.Count(log.String(), "\n"); n != 3000 {
+		t.Errorf("%d lines", n)
+	}
+	log.Reset()
+	c.t = c.t.Add(time.Second)
+	r.Record(provisioning.Event{MAC: storetest.MAC(1), Stage: provisioning.StageOffer, Detail: "ipxe.efi"})
+	if text := log.String(); strings.Count(text, "\n") != 2 || !strings.Contains(text, "lines=7000") {
+		t.Errorf("log %s", text)
+	}
+}
+
 func TestRecorderCleansWhatClientsSay(t *testing.T) {
 	s := newStore(t)
 	r := run(t, s, time.Now)
