@@ -11,18 +11,22 @@ import (
 	"farmboot/http/answer"
 )
 
+// answerLimit is how long a client may take for a whole answer. A handler of long ones
+// gives it more as parts are taken.
+const answerLimit = 5 * time.Minute
+
 // bodyLimit is how long a client may take to send the body that it announced. A
 // handler of long bodies gives it more as parts arrive.
 const bodyLimit = time.Minute
 
-// timely serves h, and gives up on a body that does not come: net/http waits for it
-// before it answers, even where nobody reads it. There is no deadline for the rest,
-// which would end event streams and long downloads.
+// timely serves h, and gives up on an answer that nobody takes, and on a body that does
+// not come: net/http waits for that before it answers, even where nobody reads it.
 func timely(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w) // a connection that knows no deadlines goes without
+		_ = control.SetWriteDeadline(time.Now().Add(answerLimit))
 		if r.ContentLength != 0 {
-			// A connection that knows no deadlines goes without.
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyLimit))
+			_ = control.SetReadDeadline(time.Now().Add(bodyLimit))
 		}
 		h.ServeHTTP(w, r)
 	})
@@ -35,6 +39,7 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logge
 		Handler:           timely(sparing(h)),
 		BaseContext:       func(net.Listener) context.Context { return answer.WithStop(context.Background(), ctx.Done()) },
 		ConnContext:       withConn,
+		ConnState:         newCrowd().track,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
