@@ -209,7 +209,7 @@ func (w *worker) assignment(ctx context.Context, mac provisioning.MAC) provision
 	if err != nil {
 		as = w.Default(mac)
 		if w.complaints.Allow() {
-			w.Log.Error("cannot look up node, using the default policy", "mac", mac, "policy", as.Policy, "err", err)
+			w.Log.Error("cannot look up node, using the default policy", "mac", mac, "policy", as.Policy, "err", provisioning.Detail(err))
 		}
 	}
 	return as

@@ -3,6 +3,7 @@ package provisioning
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Code says what kind of refusal an [Error] is. One table in package http maps
@@ -25,19 +26,36 @@ const (
 type Error struct {
 	Code    Code
 	Message string
-	Err     error // the cause, for the log; may be nil
+	Err     error // the cause; may be nil
 }
 
-// Error returns the message alone: the cause is for the log.
+// Error returns the message alone.
 func (e *Error) Error() string { return e.Message }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Errorf makes an [Error] with that code. A %w verb sets the cause.
+// Errorf makes an [Error] with that code. A %w verb sets the cause, whose text becomes
+// part of the message: whoever asked may read it.
 func Errorf(code Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
 	return &Error{Code: code, Message: err.Error(), Err: errors.Unwrap(err)}
+}
+
+// Because makes an [Error] with that code and a cause that is not for everybody: host
+// names, paths, what a library says. [Detail] tells it to those who mend it.
+func Because(code Code, cause error, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Err: cause}
+}
+
+// Detail is what err says, and the cause that [Because] keeps back: for the log, and for
+// who runs the command line.
+func Detail(err error) string {
+	text := err.Error()
+	if e, ok := errors.AsType[*Error](err); ok && e.Err != nil && !strings.Contains(text, e.Err.Error()) {
+		text += ": " + Detail(e.Err)
+	}
+	return text
 }
 
 // ErrorCode returns the code of the outermost [Error] in err's tree, [Internal]

@@ -310,7 +310,7 @@ func (r *Recorder) write(ctx context.Context, batch []recorded) {
 func (r *Recorder) report(err error) {
 	switch failed := err != nil; {
 	case failed && !r.failing:
-		r.log.Error("boot events cannot be stored; nodes boot on", "err", err)
+		r.log.Error("boot events cannot be stored; nodes boot on", "err", Detail(err))
 		r.failing = true
 	case !failed && r.failing:
 		r.log.Info("boot events are stored again")
@@ -400,7 +400,7 @@ func (r *Recorder) prune(ctx context.Context) (more bool) {
 		return err
 	})
 	if err != nil && ctx.Err() == nil {
-		r.log.Warn("old boot events cannot be deleted", "err", err)
+		r.log.Warn("old boot events cannot be deleted", "err", Detail(err))
 	}
 	return more && err == nil
 }

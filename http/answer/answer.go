@@ -72,8 +72,16 @@ func (a *Adapter) Handle(name string, fail Failure, h Handler) http.Handler {
 			level = slog.LevelError
 		}
 		a.log.Log(r.Context(), level, "http request", "handler", name, "method", r.Method, "path", provisioning.HideSecret(r.URL.Path),
-			"peer", r.RemoteAddr, "status", rec.Status, "bytes", rec.Sent, "dur", a.now().Sub(start), "err", err)
+			"peer", r.RemoteAddr, "status", rec.Status, "bytes", rec.Sent, "dur", a.now().Sub(start), "err", detail(err))
 	})
+}
+
+// detail is [provisioning.Detail] of what may be no error.
+func detail(err error) string {
+	if err == nil {
+		return ""
+	}
+	return provisioning.Detail(err)
 }
 
 // clientGone is how log and metrics call it that nobody waits for an answer any more;

@@ -30,7 +30,7 @@ func explain(err error) error {
 		unreachable = true
 	}
 	if unreachable {
-		return provisioning.Errorf(provisioning.Unavailable, "the PostgreSQL database cannot be reached: %w", oneLine{err})
+		return provisioning.Because(provisioning.Unavailable, oneLine{err}, "the PostgreSQL database cannot be reached")
 	}
 	return err
 }
@@ -38,18 +38,18 @@ func explain(err error) error {
 func explainCode(code string, err error) error {
 	switch {
 	case code == "23505": // unique_violation
-		return provisioning.Errorf(provisioning.Conflict, "there is one already: %w", err)
+		return provisioning.Because(provisioning.Conflict, err, "there is one already")
 	case code == "23503": // foreign_key_violation
-		return provisioning.Errorf(provisioning.Conflict, "something still refers to it, or it refers to something that is not there: %w", err)
+		return provisioning.Because(provisioning.Conflict, err, "something still refers to it, or it refers to something that is not there")
 	case code == "25006": // read_only_sql_transaction
-		return provisioning.Errorf(provisioning.Unavailable, "the PostgreSQL database can only be read: %w", err)
+		return provisioning.Because(provisioning.Unavailable, err, "the PostgreSQL database can only be read")
 	case strings.HasPrefix(code, "08"), // connection exception
 		strings.HasPrefix(code, "28"), // invalid authorization
 		strings.HasPrefix(code, "53"), // insufficient resources, disk full among them
 		strings.HasPrefix(code, "57"), // operator intervention
 		strings.HasPrefix(code, "58"), // system error
 		code == "3D000":               // no such database
-		return provisioning.Errorf(provisioning.Unavailable, "the PostgreSQL database does not do its work: %w", err)
+		return provisioning.Because(provisioning.Unavailable, err, "the PostgreSQL database does not do its work")
 	}
 	return err
 }

@@ -16,14 +16,14 @@ func explain(err error) error {
 		return err
 	}
 	unavailable := func(why string) error {
-		return provisioning.Errorf(provisioning.Unavailable, "the database %s: %w", why, err)
+		return provisioning.Because(provisioning.Unavailable, err, "the database %s", why)
 	}
 	switch e.ExtendedCode {
 	// A duplicate primary key is not reported as a duplicate unique one.
 	case sqlite3.ErrConstraintPrimaryKey, sqlite3.ErrConstraintUnique, sqlite3.ErrConstraintRowID:
-		return provisioning.Errorf(provisioning.Conflict, "there is one already: %w", err)
+		return provisioning.Because(provisioning.Conflict, err, "there is one already")
 	case sqlite3.ErrConstraintForeignKey:
-		return provisioning.Errorf(provisioning.Conflict, "something still refers to it, or it refers to something that is not there: %w", err)
+		return provisioning.Because(provisioning.Conflict, err, "something still refers to it, or it refers to something that is not there")
 	}
 	switch e.Code {
 	case sqlite3.ErrFull:
