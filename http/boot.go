@@ -53,7 +53,7 @@ func send(w http.ResponseWriter, r *http.Request, f catalog.File) {
 	h.Set("Content-Type", f.ContentType)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Etag", f.ETag)
-	http.ServeContent(w, r, f.Name, time.Time{}, f.Content.Reader())
+	serveContent(w, r, time.Time{}, f.Content.Size(), f.Content.Reader())
 }
 
 // Routes adds every route of the boot plane to r.
@@ -92,12 +92,12 @@ func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	script, ev, err := b.scriptFor(a, mac, r)
-	if err != nil {
-		return err
-	}
 	if ev.Stage != "" && r.Method == http.MethodGet {
 		ev.At, ev.MAC, ev.Peer, ev.Machine = b.Now(), mac, answer.PeerOf(r), machineOf(r.URL.Query())
 		b.Record(ev)
+	}
+	if err != nil {
+		return err
 	}
 	// Whole, or nothing of it: half a script would be run.
 	h := w.Header()
@@ -252,7 +252,7 @@ func (b *Boot) kernel(w http.ResponseWriter, r *http.Request) error {
 	if rec, ok := w.(*answer.Recorder); ok {
 		rec.Progress = b.progress(r, name, fi.Size(), start)
 	}
-	http.ServeContent(w, r, fi.Name(), fi.ModTime(), f)
+	serveContent(w, r, fi.ModTime(), fi.Size(), f)
 	b.recordTransfer(w, r, provisioning.StageKernel, name, fi.Size(), start)
 	return nil
 }

@@ -282,6 +282,8 @@ func TestKernel(t *testing.T) {
 		{"GET", "/kernel/zos.efi/", nil, 200, "MZ zos kernel"},
 		{"GET", "/kernel/zos.efi", []string{"Range", "bytes=3-5"}, 206, "zos"},
 		{"GET", "/kernel/zos.efi", []string{"Range", "bytes=99-"}, 416, ""},
+		{"GET", "/kernel/zos.efi", []string{"Range", "bytes=-0"}, 416, ""},
+		{"GET", "/kernel/zos.efi", []string{"Range", "bytes=-0", "If-Range", `"another"`}, 200, "MZ zos kernel"},
 		{"GET", "/kernel/net/prod.efi", []string{"If-None-Match", etag}, 304, ""},
 		{"GET", "/kernel/net/prod.efi", []string{"Range", "bytes=0-1", "If-Range", etag}, 206, "MZ"},
 		{"GET", "/kernel/net/prod.efi", []string{"Range", "bytes=0-1", "If-Range", `"other"`}, 200, "MZ prod kernel"},

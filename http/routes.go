@@ -2,9 +2,11 @@ package http
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 )
@@ -51,6 +53,16 @@ func notFound(w http.ResponseWriter, _ *http.Request) {
 func methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Allow", "GET, HEAD")
 	http.Error(w, fmt.Sprintf("method %.20q is not accepted here: accepted are GET and HEAD", r.Method), http.StatusMethodNotAllowed)
+}
+
+// serveContent is [http.ServeContent] of a body whose type is known, but for the range of
+// the last 0 bytes: there is none (RFC 9110 section 14.1.2), as little as one behind the
+// end.
+func serveContent(w http.ResponseWriter, r *http.Request, modified time.Time, size int64, content io.ReadSeeker) {
+	if strings.TrimSpace(r.Header.Get("Range")) == "bytes=-0" {
+		r.Header.Set("Range", fmt.Sprintf("bytes=%d-", size))
+	}
+	http.ServeContent(w, r, "", modified, content)
 }
 
 // writeSum sends a digest as "sha256sum -c" reads it.

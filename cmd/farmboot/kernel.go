@@ -66,8 +66,13 @@ func (c kernelAddCmd) Run(ctx context.Context, e *env) (err error) {
 	if !isNew {
 		done = "replaced"
 	}
-	_, err = fmt.Fprintf(e.stdout, "%s kernel %s\n", done, name)
-	return err
+	if _, err := fmt.Fprintf(e.stdout, "%s kernel %s\n", done, name); err != nil {
+		return err
+	}
+	if format, err := inv.kernels().Format(name); err == nil && format == kernel.Unknown {
+		fmt.Fprintf(e.stderr, "farmboot: warning: %s is neither an EFI application nor a bzImage: nodes may not be able to boot it\n", name)
+	}
+	return nil
 }
 
 type kernelListCmd struct {

@@ -44,8 +44,9 @@ func (a *API) putKernel(w http.ResponseWriter, r *http.Request, by provisioning.
 	if err != nil {
 		return err
 	}
-	if _, err := contentType(r, "application/octet-stream", "application/efi"); err != nil {
-		return err
+	// Clients call a file what they like, but a form is not the file that is in it.
+	if h := r.Header.Get("Content-Type"); strings.HasPrefix(strings.ToLower(h), "multipart/") {
+		return provisioning.Errorf(answer.UnsupportedMedia, "body with Content-Type %.60q: accepted is the file itself, as curl --upload-file sends it", h)
 	}
 	want := kernel.Want{Size: max(r.ContentLength, 0)}
 	if want.SHA256, err = announcedSHA256(r.Header); err != nil {
@@ -125,6 +126,9 @@ func (a *API) pointRunMode(w http.ResponseWriter, r *http.Request, by provisioni
 	}
 	if err := decodeBody(w, r, &body); err != nil {
 		return err
+	}
+	if body.Kernel == "" {
+		return provisioning.Errorf(provisioning.Invalid, `field "kernel" is missing: accepted is the name of a kernel, as in {"kernel":"zos.efi"}`)
 	}
 	if err := a.kernels().Point(r.Context(), by, mode, body.Kernel); err != nil {
 		return err

@@ -73,8 +73,8 @@ func TestKernels(t *testing.T) {
 	}{
 		{"net/dev", `{"kernel":"absent.efi"}`, 404},
 		{"net/dev", `{"kernel":"../x"}`, 404},
-		{"net/dev", `{"kernel":""}`, 404},
-		{"net/dev", `{}`, 404},
+		{"net/dev", `{"kernel":""}`, 400},
+		{"net/dev", `{}`, 400},
 		{"net/proud", `{"kernel":"new.efi"}`, 404},
 		{"net/..%2Fdev", `{"kernel":"new.efi"}`, 404},
 	} {
@@ -128,9 +128,10 @@ func TestRefusedUploads(t *testing.T) {
 		{"bad digest", "x.efi", text, 400, []func(*http.Request){header("X-Content-SHA256", "0")}},
 		{"wrong Content-Digest", "x.efi", text, 400, []func(*http.Request){header("Content-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum("y"))+":")}},
 		{"bad Content-Digest", "x.efi", text, 400, []func(*http.Request){header("Content-Digest", "sha-256=:x:")}},
-		{"no kernel", "x.efi", "#!/bin/sh", 400, nil},
+		{"a web page", "x.efi", " <html>", 400, nil},
 		{"empty", "x.efi", "", 400, nil},
-		{"JSON", "x.efi", `{}`, 415, []func(*http.Request){header("Content-Type", "application/json")}},
+		{"a form", "x.efi", text, 415, []func(*http.Request){header("Content-Type", "multipart/form-data; boundary=x")}},
+		{"a digest's name", "x.efi.sha256", text, 400, nil},
 		{"hidden", ".x.efi", text, 400, nil},
 		{"elsewhere", "..%2Fx.efi", text, 400, nil},
 		{"a folder", "net", text, 409, nil},

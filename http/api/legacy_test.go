@@ -44,7 +44,7 @@ func TestLegacy(t *testing.T) {
 		call("POST", "/api/kernel", kernelForm(name, kernelText("x")), 400, form)
 	}
 	call("POST", "/api/kernel", "--"+boundary+"\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.efi\"\r\n\r\nMZ\r\n--"+boundary+"--\r\n", 400, form)
-	call("POST", "/api/kernel", kernelForm("x.efi", "no kernel"), 400, form)
+	call("POST", "/api/kernel", kernelForm("x.efi", "<html>"), 400, form)
 	call("POST", "/api/kernel", "kernel=x", 415, header("Content-Type", "application/x-www-form-urlencoded"))
 	call("GET", "/api/symlink/used.efi/old.efi", "", 409)           // a real file
 	call("GET", "/api/symlink/x.efi/absent.efi", "", 404)           // no such target

@@ -333,7 +333,7 @@ func TestKernelForms(t *testing.T) {
 	}{
 		{"as it is called", "zos.efi", "MZ one", nil, 303, ""},
 		{"named, and booted", "x", "MZ two", []string{"name", "zos2.efi", "runmode", "prod"}, 303, ""},
-		{"no kernel", "zos.txt", "hello", nil, 400, "not a kernel"},
+		{"no kernel", "zos.html", "<!doctype html>", nil, 400, "not a kernel"},
 		{"bad name", "zos.efi", "MZ", []string{"name", "../zos"}, 400, "bad kernel name"},
 		{"bad run mode", "zos3.efi", "MZ", []string{"runmode", "moon"}, 400, "unknown run mode"},
 		{"no file", "", "", nil, 400, "choose a file"},

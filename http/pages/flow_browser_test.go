@@ -137,9 +137,9 @@ func TestAdminsWay(t *testing.T) {
 	}
 
 	// Upload a kernel, wrong and right.
-	wrong, right := filepath.Join(t.TempDir(), "zos.txt"), filepath.Join(t.TempDir(), "zos.efi")
+	wrong, right := filepath.Join(t.TempDir(), "zos.html"), filepath.Join(t.TempDir(), "zos.efi")
 	kernel := "MZ" + strings.Repeat("kernel ", 300_000)
-	for file, content := range map[string]string{wrong: "hello", right: kernel} {
+	for file, content := range map[string]string{wrong: "<!doctype html>", right: kernel} {
 		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -29,8 +30,8 @@ type Want struct {
 // streamed to a temporary file, checked to be a kernel and to be what want says,
 // flushed to the disk and then renamed: a broken upload leaves nothing.
 func (s *Store) Put(name string, r io.Reader, want Want) (err error) {
-	if err := CheckName(name); err != nil {
-		return provisioning.Errorf(provisioning.Invalid, "%w", err)
+	if err := checkNewName(name); err != nil {
+		return err
 	}
 	if fi, err := os.Lstat(filepath.Join(s.dir, name)); err == nil && fi.IsDir() {
 		return provisioning.Errorf(provisioning.Conflict, "%s is a folder, not a kernel", name)
@@ -68,7 +69,7 @@ func (s *Store) Put(name string, r io.Reader, want Want) (err error) {
 	case want.SHA256 != "" && !strings.EqualFold(digest, want.SHA256):
 		return provisioning.Errorf(provisioning.Invalid, "kernel %s has SHA-256 %s, announced was %.64s", name, digest, want.SHA256)
 	}
-	if err := checkFormat(sink.head); err != nil {
+	if err := checkHead(sink.head); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {
@@ -94,7 +95,7 @@ type headWriter struct {
 }
 
 func (h *headWriter) Write(b []byte) (int, error) {
-	if room := 1024 - len(h.head); room > 0 {
+	if room := headSize - len(h.head); room > 0 {
 		h.head = append(h.head, b[:min(room, len(b))]...)
 	}
 	n, err := h.w.Write(b)
@@ -102,16 +103,33 @@ func (h *headWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// checkFormat returns nil if a file that starts with head can be a kernel: an EFI
-// application ("MZ", UEFI 2.10 section 2.1.1), as Zero-OS and all Linux EFI-stub
-// kernels are, or a bzImage ("HdrS" at 0x202, Linux boot protocol).
-func checkFormat(head []byte) error {
-	efi := len(head) >= 2 && string(head[:2]) == "MZ"
-	bzImage := len(head) >= 0x206 && string(head[0x202:0x206]) == "HdrS"
-	if efi || bzImage {
-		return nil
+// checkHead refuses what is certainly no kernel: nothing at all, and the web page that a
+// download gave instead of its file. What else iPXE can boot is iPXE's to say; see
+// [Format].
+func checkHead(head []byte) error {
+	if text := bytes.TrimSpace(head); len(head) == 0 || len(text) > 0 && text[0] == '<' {
+		what := "a web page"
+		if len(head) == 0 {
+			what = "empty"
+		}
+		return provisioning.Errorf(provisioning.Invalid, "not a kernel: the file is %s; accepted are EFI applications, such as Zero-OS, and bzImages", what)
 	}
-	return provisioning.Errorf(provisioning.Invalid, "not a kernel: accepted are EFI applications (which start with MZ) and bzImages")
+	return nil
+}
+
+// digestSuffix behind a kernel's URL stands for its SHA-256.
+const digestSuffix = ".sha256"
+
+// checkNewName refuses, with code [provisioning.Invalid], names that no kernel can be
+// given: those that [CheckName] refuses, and those that stand for another one's digest.
+func checkNewName(name string) error {
+	if err := CheckName(name); err != nil {
+		return provisioning.Errorf(provisioning.Invalid, "%w", err)
+	}
+	if strings.HasSuffix(name, digestSuffix) {
+		return provisioning.Errorf(provisioning.Invalid, "bad kernel name %.60q: %s at the end of a URL stands for a kernel's digest", name, digestSuffix)
+	}
+	return nil
 }
 
 // Remove deletes a kernel. It is refused with code [provisioning.Conflict] while a
@@ -156,9 +174,12 @@ func (s *Store) Point(m provisioning.RunMode, name string) error {
 // real file never, and no link is made to lead to itself (code
 // [provisioning.Conflict]).
 func (s *Store) Link(link, target string) error {
+	if err := checkNewName(strings.TrimPrefix(link, "net/")); err != nil {
+		return err
+	}
 	path, err := s.path(link)
 	if err != nil {
-		return provisioning.Errorf(provisioning.Invalid, "%w", err)
+		return err
 	}
 	if strings.HasPrefix(target, netPrefix) {
 		return provisioning.Errorf(provisioning.Invalid, "%s is itself a default kernel: name the kernel file", target)

@@ -13,6 +13,7 @@ type Info struct {
 	Size     int64                  `json:"size"` // bytes
 	Modified time.Time              `json:"modified"`
 	SHA256   string                 `json:"sha256"`           // hexadecimal digits
+	Format   Format                 `json:"format"`           // by its first bytes
 	Target   string                 `json:"target,omitempty"` // what a symbolic link says
 	RunModes []provisioning.RunMode `json:"runmodes"`         // that boot it
 }
@@ -53,9 +54,13 @@ func (s *Store) Info(name string) (Info, error) {
 
 func (s *Store) infoOf(k Kernel) (Info, error) {
 	sum, err := s.SHA256(k.Name)
+	if err != nil {
+		return Info{}, err
+	}
+	format, err := s.Format(k.Name)
 	modes := k.RunModes
 	if modes == nil {
 		modes = []provisioning.RunMode{} // an empty list, not null
 	}
-	return Info{k.Name, k.Size, k.ModTime.UTC(), sum, k.Target, modes}, err
+	return Info{k.Name, k.Size, k.ModTime.UTC(), sum, format, k.Target, modes}, err
 }

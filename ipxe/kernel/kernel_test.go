@@ -149,6 +149,22 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
+func TestFormat(t *testing.T) {
+	s, _ := newStore(t)
+	for want, content := range map[Format]string{
+		EFI: "MZ", BzImage: strings.Repeat("x", 0x202) + "HdrS", Unknown: "x",
+	} {
+		if err := s.Put("k", strings.NewReader(content), Want{}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Format("k"); err != nil || got != want {
+			t.Errorf("%.10q: %s, %v, want %s", content, got, err, want)
+		}
+	}
+	_, err := s.Format("absent")
+	wantCode(t, err, provisioning.NotFound)
+}
+
 func TestPutIsWholeOrNothing(t *testing.T) {
 	s, dir := newStore(t)
 	sum := sha256.Sum256([]byte("MZabc"))
@@ -164,6 +180,7 @@ func TestPutIsWholeOrNothing(t *testing.T) {
 		{"k.efi", strings.NewReader("<html>not a kernel"), Want{}, provisioning.Invalid},
 		{"k.efi", strings.NewReader(""), Want{}, provisioning.Invalid},
 		{"../k.efi", efi("abc"), Want{}, provisioning.Invalid},
+		{"k.efi.sha256", efi("abc"), Want{}, provisioning.Invalid},
 		{".k.efi", efi("abc"), Want{}, provisioning.Invalid},
 	} {
 		wantCode(t, s.Put(tt.name, tt.r, tt.want), tt.code)
