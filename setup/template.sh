@@ -22,6 +22,7 @@ umask 022
 
 required='undionly.kpxe ipxe.lkrn ipxe.efi snponly.efi ipxe.iso'
 optional='ipxe-arm64.efi ipxe-riscv64.efi' # without them only those nodes do not boot
+sums=SHA256SUMS                            # of all these; farmboot refuses a file that no longer matches
 installed=/usr/lib/ipxe
 # SHA-256 of the root certificate that iPXE trusts; ours takes its place in images.
 root=9faf717b7f8ca2f93c256c79f8ac5591895d66d1ff3bee6397a70d29c65eed1a
@@ -104,6 +105,8 @@ verify() { # FOLDER
 		why=$(wrong "$1/$name" "$name")
 		[ -z "$why" ] || say "$1/$name $why"
 	done
+	[ ! -e "$1/$sums" ] || (cd "$1" && sha256sum --check --quiet $sums 2>/dev/null) |
+		while read -r line; do say "$1/$line (by $sums)"; done
 }
 
 # --- getting the package ---
@@ -141,6 +144,7 @@ install_set() {
 	for name in $required $optional; do
 		[ ! -e "$from/$name" ] || cp -L "$from/$name" "$new/$name"
 	done
+	(cd "$new" && sha256sum -- * >.sums && mv .sums $sums)
 	chmod 755 "$new"
 	chmod 644 "$new"/*
 	bad=$(verify "$new")
@@ -152,13 +156,13 @@ $bad"; }
 	if [ ! -e "$dir/.current" ]; then
 		old=$(mktemp -d "$dir/.set-XXXXXX")
 		chmod 755 "$old"
-		for name in $required $optional; do
+		for name in $required $optional $sums; do
 			[ ! -e "$dir/$name" ] || cp -pL "$dir/$name" "$old/$name"
 		done
 		point "${old##*/}"
 	fi
 	# Links to files that only the new set has dangle until it is the current one.
-	for name in $required $optional; do
+	for name in $required $optional $sums; do
 		if [ -e "$dir/$name" ] || [ -e "$new/$name" ]; then link "$name"; fi
 	done
 	point "${new##*/}"

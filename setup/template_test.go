@@ -105,6 +105,11 @@ func TestTemplateScript(t *testing.T) {
 	if out, ok := script(t, "--check", dir); !ok {
 		t.Errorf("check: %s", out)
 	}
+	damage(t, filepath.Join(dir, "snponly.efi"))
+	if out, ok := script(t, "--check", dir); ok || !strings.Contains(out, "snponly.efi") {
+		t.Errorf("check of a damaged file: %s", out)
+	}
+	damage(t, filepath.Join(dir, "snponly.efi")) // back again
 	// One of its files goes: only apt could bring it back.
 	if err := os.Remove(filepath.Join(dir, "ipxe.lkrn")); err != nil {
 		t.Fatal(err)
@@ -204,5 +209,18 @@ func TestTemplateScriptKilled(t *testing.T) {
 	sets, err := filepath.Glob(filepath.Join(dir, ".set-*"))
 	if err != nil || len(sets) != 1 {
 		t.Errorf("what killed runs left was not removed: %v %v", sets, err)
+	}
+}
+
+// damage changes one byte in the middle of a file, or changes it back.
+func damage(t *testing.T, file string) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 0xff
+	if err := os.WriteFile(file, b, 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

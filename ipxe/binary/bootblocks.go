@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"os"
 
 	"farmboot/ipxe/image/iso9660"
 )
@@ -25,13 +24,12 @@ type BootBlocks struct {
 // Unavailable that says why there are none.
 func (t *Template) BootBlocks() (BootBlocks, error) { return t.blocks, t.broken }
 
-func loadBootBlocks(path string) (BootBlocks, error) {
-	f, err := os.Open(path)
+func loadBootBlocks(path string, read func(string) ([]byte, error)) (BootBlocks, error) {
+	iso, err := read(path)
 	if err != nil {
 		return BootBlocks{}, unusable(path, err)
 	}
-	defer f.Close()
-	b, err := readBootBlocks(f)
+	b, err := readBootBlocks(bytes.NewReader(iso))
 	if err != nil {
 		return BootBlocks{}, unusable(path, err)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -67,16 +66,23 @@ type file struct {
 // Load reads a template folder and verifies every file in it. What is missing or
 // broken does not keep the rest from working: see [Template.Problems].
 func Load(dir string) *Template {
+	sums, err := readChecksums(filepath.Join(dir, checksumsName))
+	read := func(path string) ([]byte, error) {
+		if err != nil {
+			return nil, err
+		}
+		return sums.read(path)
+	}
 	t := &Template{files: map[string]file{}}
 	for name, parse := range parsers {
-		t.files[name] = loadProgram(filepath.Join(dir, name), parse)
+		t.files[name] = loadProgram(filepath.Join(dir, name), read, parse)
 	}
-	t.blocks, t.broken = loadBootBlocks(filepath.Join(dir, ISO))
+	t.blocks, t.broken = loadBootBlocks(filepath.Join(dir, ISO), read)
 	return t
 }
 
-func loadProgram(path string, parse func([]byte) (program, error)) file {
-	data, err := os.ReadFile(path)
+func loadProgram(path string, read func(string) ([]byte, error), parse func([]byte) (program, error)) file {
+	data, err := read(path)
 	var p program
 	if err == nil {
 		p, err = parse(data)

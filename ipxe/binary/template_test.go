@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/sha256"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,6 +72,51 @@ func damaged(t testing.TB, name string, change func([]byte) []byte) string {
 		}
 	}
 	return dir
+}
+
+// TestChecksums: a file that is damaged where nothing else would notice is refused, the
+// rest works; a folder without a list is taken as it is.
+func TestChecksums(t *testing.T) {
+	flip := func(b []byte) []byte {
+		b[len(b)/2] ^= 0xff
+		return b
+	}
+	dir := damaged(t, binary.EFI, flip)
+	if problems := binary.Load(dir).Problems(); len(problems) > 0 {
+		t.Errorf("without a list: %v", problems)
+	}
+	var list strings.Builder
+	for _, name := range append(programs, binary.ISO) {
+		data, err := os.ReadFile(filepath.Join(templateDir(), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&list, "%x  %s\n", sha256.Sum256(data), name)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "SHA256SUMS"), []byte(list.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	problems := binary.Load(dir).Problems()
+	if err := problems[binary.EFI]; len(problems) != 1 || provisioning.ErrorCode(err) != provisioning.Unavailable || !strings.Contains(err.Error(), "SHA256SUMS") {
+		t.Errorf("with a list: %v", problems)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "SHA256SUMS"), []byte("nonsense\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if problems := binary.Load(dir).Problems(); len(problems) != len(programs)+1 {
+		t.Errorf("with a list that is none: %v", problems)
+	}
+}
+
+// TestWhatIsNoFile has no end, perhaps.
+func TestWhatIsNoFile(t *testing.T) {
+	dir := damaged(t, binary.RISCV64, func([]byte) []byte { return nil })
+	if err := os.Symlink("/dev/zero", filepath.Join(dir, binary.RISCV64)); err != nil {
+		t.Fatal(err)
+	}
+	if err := binary.Load(dir).Problems()[binary.RISCV64]; err == nil || !strings.Contains(err.Error(), "not a file") {
+		t.Errorf("/dev/zero: %v", err)
+	}
 }
 
 func TestPlainIsTheFileItself(t *testing.T) {
