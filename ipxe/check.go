@@ -57,7 +57,7 @@ func (c Composer) Check(t Target) Report {
 	}
 	r := Report{Cmdline: line, Findings: []Finding{}}
 	words, err := Words(line)
-	if err != nil { // the operator's own kernel-args: Cmdline checks only what others say
+	if err != nil { // kernel-args that CheckKernelArgs has not seen
 		r.Findings = append(r.Findings, Finding{Fault, "", "[boot] kernel-args: " + err.Error()})
 		return r
 	}

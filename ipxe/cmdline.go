@@ -14,13 +14,14 @@ import (
 // x86 limit is 2,048 with the kernel's built-in line (COMMAND_LINE_SIZE).
 const maxCmdline = 1900
 
-// ours are the keys that a command line has once, and from us.
+// ours are the keys that a command line has once, and from us: the version from
+// [boot] kernel-args, the others from the composer.
 var ours = []string{"runmode", "version", "farmer_id"}
 
 // Composer writes kernel command lines. It is the one place that does: for
 // scripts, images and registered nodes alike.
 type Composer struct {
-	KernelArgs string                // how every line starts: [boot] kernel-args
+	KernelArgs string                // how every line starts: [boot] kernel-args, as [CheckKernelArgs] accepts them
 	RunModes   provisioning.RunModes // the run modes there are
 }
 
@@ -60,7 +61,14 @@ func (c Composer) Cmdline(t Target) (string, error) {
 // take for a second command, what ends a line, and what one of Zero-OS' two
 // parsers would read differently from the other. The error is an
 // [provisioning.Error] with code [provisioning.Invalid].
-func CheckArgs(x string) error {
+func CheckArgs(x string) error { return checkArgs(x, "") }
+
+// CheckKernelArgs refuses what cannot be the start of every kernel command line, by
+// the rules of [CheckArgs]; but the version comes from here, once.
+func CheckKernelArgs(x string) error { return checkArgs(x, "version") }
+
+// checkArgs is CheckArgs, but that the key once may be set one time; "": none may.
+func checkArgs(x, once string) error {
 	refuse := func(format string, args ...any) error {
 		return provisioning.Errorf(provisioning.Invalid, "bad kernel arguments: "+format, args...)
 	}
@@ -88,20 +96,26 @@ func CheckArgs(x string) error {
 	if err != nil {
 		return refuse("%v", err)
 	}
-	if k := setAgain(words); k != "" {
+	if k := setAgain(words, once); k != "" {
 		return refuse("a second %q; the appliance sets it once", k+"=")
 	}
 	// A parser that knows no quotes finds words inside quoted ones too.
-	if k := setAgain(strings.Fields(strings.NewReplacer(`"`, " ", `'`, " ").Replace(x))); k != "" {
+	if k := setAgain(strings.Fields(strings.NewReplacer(`"`, " ", `'`, " ").Replace(x)), once); k != "" {
 		return refuse("a second %q, in quotes; the appliance sets it once", k+"=")
 	}
 	return nil
 }
 
-// setAgain returns the key of ours that one of the words sets, "" if none does.
-func setAgain(words []string) string {
+// setAgain returns the key of ours that one of the words sets, "" if none does. The
+// first one that sets the key once does not count.
+func setAgain(words []string, once string) string {
 	for _, w := range words {
-		if key, _, assigned := strings.Cut(w, "="); assigned && slices.Contains(ours, key) {
+		key, _, assigned := strings.Cut(w, "=")
+		switch {
+		case !assigned || !slices.Contains(ours, key):
+		case key == once:
+			once = ""
+		default:
 			return key
 		}
 	}

@@ -73,6 +73,34 @@ func TestCmdline(t *testing.T) {
 	}
 }
 
+func TestCheckKernelArgs(t *testing.T) {
+	for x, says := range map[string]string{
+		"":                                "",
+		"nomodeset version=v3 panic=7200": "",
+		`quiet x="a#b"`:                   "",
+		"version=v3 version=v3":           "version=",
+		`version=v3 x="version=v4"`:       "version=",
+		"runmode=dev":                     "runmode=",
+		"quiet farmer_id=5":               "farmer_id=",
+		`x="a`:                            "unbalanced",
+		"x=it's":                          "unbalanced",
+		`quiet \`:                         "unbalanced",
+		"quiet # loud":                    "#",
+		"a && reboot":                     "&&",
+		"a=${net0/mac}":                   "${",
+		"a\nb":                            "U+000A",
+	} {
+		err := CheckKernelArgs(x)
+		if says == "" {
+			if err != nil {
+				t.Errorf("%s: %v", x, err)
+			}
+		} else if provisioning.ErrorCode(err) != provisioning.Invalid || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want a refusal that says %s", x, err, says)
+		}
+	}
+}
+
 func TestParseTarget(t *testing.T) {
 	for _, tt := range []struct {
 		path string

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"farmboot/ipxe"
 	"farmboot/provisioning"
 )
 
@@ -168,9 +169,9 @@ func Parse(doc []byte, dir string) (Config, Mistakes) {
 	}
 	c := unresolved()
 	mistakes := c.set(found)
+	c.resolve(dir)
 	mistakes = append(mistakes, c.contradictions(found)...)
 	mistakes.sort()
-	c.resolve(dir)
 	return c, mistakes
 }
 
@@ -189,6 +190,18 @@ func (c *Config) resolve(dir string) {
 		under(c.State, &c.Provisioning.Database)
 	}
 }
+
+// Composer returns what writes the kernel command lines of this configuration.
+func (c Config) Composer() ipxe.Composer {
+	return ipxe.Composer{KernelArgs: c.Boot.KernelArgs, RunModes: c.RunModes}
+}
+
+// maxSocket is how many bytes the path of a Unix socket may have (unix(7), sun_path,
+// less the zero byte at its end).
+const maxSocket = 107
+
+// Socket returns the path of the admin socket.
+func (c Config) Socket() string { return filepath.Join(c.State, "farmboot.sock") }
 
 // Postgres tells whether the database is a PostgreSQL URL, not a SQLite file.
 func (p Provisioning) Postgres() bool {

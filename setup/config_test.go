@@ -144,12 +144,13 @@ func TestValues(t *testing.T) {
 		{"debug", []string{"true", "false"}, []string{`"true"`, "1"}},
 		{"state", []string{`"/var/lib/farmboot"`, `"."`}, []string{`""`, `"a\u0000b"`, "1"}},
 		{"network.interface", []string{`""`, `"eth0"`, `[]`, `["a","b.100"]`}, []string{`["a","a"]`, `"eth0 eth1"`, `"eth0/x"`, `"a234567890123456"`, "1", "[1]", `[""]`}},
+		{"provisioning.database", []string{`"p.db"`, `"a:b"`, `"postgres://x/y"`, `"postgresql://x/y"`}, []string{`"mysql://x/y"`, `"sqlite://p.db"`, `""`, "1"}},
 		{"dhcp.port", []string{"1", "65535"}, []string{"0", "65536", "-1", "67.0", `"67"`}},
 		{"tftp.max-block-size", []string{"512", "65464"}, []string{"511", "65465"}},
 		{"provisioning.unknown", []string{`"boot"`, `"hold"`, `"exit"`, `"ignore"`}, []string{`"deny"`, `""`, "true"}},
 		{"provisioning.farmer", []string{"0", "4294967295"}, []string{"-1", "4294967296", `"5"`}},
-		{"provisioning.args", []string{`""`, `'a="b c" &&c'`}, []string{`"a\nb"`, `"${ip}"`, `"a || b"`, "[]"}},
-		{"boot.kernel-args", []string{`""`, `"quiet"`}, []string{`"a\u007f"`, `"a && b"`}},
+		{"provisioning.args", []string{`""`, `'a="b c" &&c'`}, []string{`"a\nb"`, `"${ip}"`, `"a || b"`, "[]", `"a # b"`, `"runmode=x"`, `'x="'`, `"version=v3"`}},
+		{"boot.kernel-args", []string{`""`, `"quiet"`, `"version=v3"`}, []string{`"a\u007f"`, `"a && b"`, `"it's"`, `'a\'`, `'a\ '`, `"a # b"`, `"runmode=x"`, `"farmer_id=1"`, `"version=1 version=2"`}},
 		{"boot.ntp", []string{`""`, `"192.0.2.1"`, `"2001:db8::1"`, `"ntp.lan."`}, []string{`"a b"`, `"-x"`, `"http://x"`, `"a;b"`, `"1.2.3"`, "0"}},
 		{"runmodes.lab-2", []string{`"Lab"`}, []string{`""`, `" "`, "1"}},
 		{"runmodes.Lab", nil, []string{`"Lab"`}},
@@ -163,9 +164,33 @@ func TestValues(t *testing.T) {
 			}
 		}
 		for _, v := range tt.bad {
-			if _, m := Parse([]byte(tt.name+" = "+v), "/"); len(m) != 1 || m[0].Line != 1 || m[0].Column != 1 || !strings.Contains(m[0].Message, tt.name) || !strings.Contains(m[0].Message, "accepted") && !strings.Contains(m[0].Message, "listed twice") {
+			if _, m := Parse([]byte(tt.name+" = "+v), "/"); len(m) != 1 || m[0].Line != 1 || m[0].Column != 1 || !strings.Contains(m[0].Message, tt.name) || !strings.Contains(m[0].Message, "accepted") && !strings.Contains(m[0].Message, "bad kernel arguments: ") && !strings.Contains(m[0].Message, "listed twice") {
 				t.Errorf("%s = %s: want one mistake at 1:1 that names the key and what is accepted, found %q", tt.name, v, m)
 			}
+		}
+	}
+}
+
+func TestParseOneMistake(t *testing.T) {
+	// A state folder just as long as the admin socket in it allows.
+	longest := "/" + strings.Repeat("x", 107-len("/farmboot.sock")-1)
+	for _, tt := range []struct{ doc, want string }{ // want: ":line:column: message"; "": none
+		{"state = '" + longest + "'", ""},
+		{"state = '" + longest + "x'", ":1:1: state: the path of the admin socket in it, " + longest + "x/farmboot.sock, has 108 bytes: at most 107 are accepted"},
+		{"\ufeffdebug = true", ""},
+		{"\ufeffdebug = 1", ":1:1: debug: accepted is true or false; found 1"},
+		{"debug = ü", ":1:9: unexpected character U+00FC 'ü' at start of value"},
+		{"debug = true\ndhcp.port = 1 ” ä", ":2:15: expected newline but got U+201D '”'"},
+		{`state = "\ä"`, ":1:10: invalid escape character U+00E4 'ä'"},
+		{"\xe4 = 1", ":1:1: invalid character at start of key: U+00E4 'ä' (the file is not UTF-8 text)"},
+		{"http.port = 80.0", ":1:1: http.port: accepted is a port, a whole number from 1 to 65535; found 80.0"},
+		{"http.port = 1e21", ":1:1: http.port: accepted is a port, a whole number from 1 to 65535; found 1e+21"},
+		{"provisioning.args = '" + strings.Repeat("x", 1900) + "'", ":1:1: provisioning.args: kernel command line is 1945 bytes long: at most 1900 are accepted (boot.kernel-args, run mode, farmer and provisioning.args together)"},
+		{"boot.kernel-args = '" + strings.Repeat("x", 1900) + "'", ":1:1: boot.kernel-args: kernel command line is 1913 bytes long: at most 1900 are accepted (boot.kernel-args, run mode, farmer and provisioning.args together)"},
+	} {
+		_, mistakes := Parse([]byte(tt.doc), "/")
+		if got := mistakes.Error(); got != tt.want {
+			t.Errorf("%.60s:\n got %s\nwant %s", tt.doc, got, tt.want)
 		}
 	}
 }

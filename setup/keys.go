@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"farmboot/ipxe"
 	"farmboot/provisioning"
 	"farmboot/provisioning/typo"
 )
@@ -37,12 +38,12 @@ func (c *Config) keys() []key {
 		{"kernel.net-path", path(&c.Kernel.NetPath)},
 		{"ipxe.template", path(&c.IPXE.Template)},
 		{"ipxe.autoexec", boolean(&c.IPXE.Autoexec)},
-		{"provisioning.database", path(&c.Provisioning.Database)},
+		{"provisioning.database", database(&c.Provisioning.Database)},
 		{"provisioning.unknown", policy(&c.Provisioning.Unknown)},
 		{"provisioning.runmode", text(&c.Provisioning.RunMode)},
 		{"provisioning.farmer", farmer(&c.Provisioning.Farmer)},
-		{"provisioning.args", arguments(&c.Provisioning.Args)},
-		{"boot.kernel-args", arguments(&c.Boot.KernelArgs)},
+		{"provisioning.args", arguments(&c.Provisioning.Args, ipxe.CheckArgs)},
+		{"boot.kernel-args", arguments(&c.Boot.KernelArgs, ipxe.CheckKernelArgs)},
 		{"boot.ntp", optional(&c.Boot.NTP, host)},
 	}
 }
@@ -117,8 +118,18 @@ func (c *Config) contradictions(found []setting) (mistakes Mistakes) {
 	case c.HTTP.TLSCert == "" && c.HTTP.TLSKey != "":
 		contradict("a private key needs its certificate: set http.tls-cert too", nil, "http.tls-key")
 	}
-	if err := c.RunModes.Check(c.Provisioning.RunMode); err != nil {
+	p := c.Provisioning
+	key, other := "provisioning.args", "boot.kernel-args"
+	if p.Args == "" {
+		key, other = other, key
+	}
+	if err := c.RunModes.Check(p.RunMode); err != nil {
 		contradict("%v", []any{err}, "provisioning.runmode")
+	} else if _, err := c.Composer().Cmdline(ipxe.Target{RunMode: p.RunMode, Farmer: p.Farmer, Args: p.Args}); err != nil {
+		contradict("%v (boot.kernel-args, run mode, farmer and provisioning.args together)", []any{err}, key, other)
+	}
+	if socket := c.Socket(); len(socket) > maxSocket {
+		contradict("the path of the admin socket in it, %s, has %d bytes: at most %d are accepted", []any{socket, len(socket), maxSocket}, "state")
 	}
 	listeners := []struct {
 		key, protocol string

@@ -1,7 +1,9 @@
 package setup
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -28,6 +30,7 @@ func (s setting) mistake(message string) Mistake {
 // the library decodes the document, which finds every error of notation, and its
 // parser then tells where each key stands.
 func settings(doc []byte) ([]setting, *Mistake) {
+	doc = bytes.TrimPrefix(doc, []byte("\ufeff")) // a byte order mark, which some editors write
 	var values map[string]any
 	if err := toml.Unmarshal(doc, &values); err != nil {
 		return nil, notation(doc, err)
@@ -55,11 +58,38 @@ func notation(doc []byte, err error) *Mistake {
 	m := &Mistake{Message: strings.TrimPrefix(err.Error(), "toml: ")}
 	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
 		m.Line, m.Column = e.Position()
+		m.Message = wholeCharacter(m.Message, after(doc, m.Line, m.Column))
 	}
 	if !utf8.Valid(doc) {
 		m.Message += " (the file is not UTF-8 text)"
 	}
 	return m
+}
+
+var aByte = regexp.MustCompile(`U\+00([89A-F][0-9A-F])( '.')?`)
+
+// wholeCharacter puts the character that is meant into a message of the library,
+// which has only its first byte; rest is the document from the error on.
+func wholeCharacter(message string, rest []byte) string {
+	found := aByte.FindStringSubmatch(message)
+	if found == nil {
+		return message
+	}
+	b, _ := strconv.ParseUint(found[1], 16, 8) // two hexadecimal digits
+	r, _ := utf8.DecodeRune(rest[max(bytes.IndexByte(rest, byte(b)), 0):])
+	if r == utf8.RuneError {
+		return message
+	}
+	return strings.Replace(message, found[0], fmt.Sprintf("%#U", r), 1)
+}
+
+// after returns the document from a place on; lines and columns, in bytes, count
+// from 1.
+func after(doc []byte, line, column int) []byte {
+	for range line - 1 {
+		_, doc, _ = bytes.Cut(doc, []byte("\n"))
+	}
+	return doc[min(max(column-1, 0), len(doc)):]
 }
 
 // reader walks the syntax tree of a document.

@@ -43,7 +43,17 @@ func text[S ~string](dst *S) func(any) error {
 	}
 }
 
-// path accepts a path, or a URL where one is in place of a path.
+// database accepts the path of a SQLite file, or the URL of a PostgreSQL database.
+func database(dst *string) func(any) error {
+	return func(v any) error {
+		if s, _ := v.(string); strings.Contains(s, "://") && !(Provisioning{Database: s}).Postgres() {
+			return refuse("the path of a SQLite file, or a postgres:// URL", v)
+		}
+		return path(dst)(v)
+	}
+}
+
+// path accepts a path.
 func path(dst *string) func(any) error {
 	return func(v any) error {
 		if v == "" {
@@ -101,19 +111,18 @@ func policy(dst *provisioning.Policy) func(any) error {
 	}
 }
 
-// arguments accepts kernel arguments that a line of an iPXE script can hold as
-// they are: iPXE expands ${…}, and takes && and || for the end of a command.
-func arguments(dst *string) func(any) error {
+// arguments accepts kernel arguments that check accepts.
+func arguments(dst *string, check func(string) error) func(any) error {
 	return func(v any) error {
 		var s string
 		if err := text(&s)(v); err != nil {
 			return err
 		}
-		words := strings.Fields(s)
-		if strings.Contains(s, "${") || slices.Contains(words, "&&") || slices.Contains(words, "||") {
-			return refuse("kernel arguments without ${ and without a free-standing && or ||, which iPXE would act on", v)
+		s = strings.Trim(s, " ") // first: the space behind a \ matters
+		if err := check(s); err != nil {
+			return err
 		}
-		*dst = strings.TrimSpace(s)
+		*dst = s
 		return nil
 	}
 }
@@ -242,6 +251,10 @@ func show(v any) string {
 		s = "[" + strings.Join(parts, ", ") + "]"
 	case map[string]any, nil:
 		s = "a table"
+	case float64:
+		if s = strings.ToLower(strconv.FormatFloat(v, 'g', -1, 64)); !strings.ContainsAny(s, ".en") { // 1e+21, inf, nan
+			s += ".0"
+		}
 	default:
 		s = fmt.Sprint(v)
 	}

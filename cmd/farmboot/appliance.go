@@ -73,7 +73,7 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 		Kernels:  a.kernels,
 		Describe: a.catalog.Describe,
 	}
-	a.registry = provisioning.NewRegistry(a.store, rulesOf(cfg, composerOf(cfg)), now)
+	a.registry = provisioning.NewRegistry(a.store, rulesOf(cfg, cfg.Composer()), now)
 	a.wireAdmin()
 	return a, nil
 }
@@ -112,7 +112,7 @@ func (a *appliance) newAPI(throttle *api.Throttle, vendor func(provisioning.MAC)
 		Registry:     a.registry,
 		Subscribe:    a.recorder.Subscribe,
 		Kernels:      a.kernels,
-		Composer:     composerOf(a.cfg),
+		Composer:     a.cfg.Composer(),
 		Authenticate: authenticate,
 		Throttle:     throttle,
 		Vendor:       vendor,

@@ -33,7 +33,7 @@ func (e *env) inventory(ctx context.Context) (*inventory, error) {
 	if err != nil {
 		return nil, err
 	}
-	composer := composerOf(cfg)
+	composer := cfg.Composer()
 	return &inventory{
 		cfg:      cfg,
 		store:    store,
@@ -50,10 +50,6 @@ func openStore(ctx context.Context, cfg setup.Config) (provisioning.Store, error
 		return postgres.Open(ctx, cfg.Provisioning.Database)
 	}
 	return sqlite.Open(ctx, cfg.Provisioning.Database)
-}
-
-func composerOf(cfg setup.Config) ipxe.Composer {
-	return ipxe.Composer{KernelArgs: cfg.Boot.KernelArgs, RunModes: cfg.RunModes}
 }
 
 func rulesOf(cfg setup.Config, composer ipxe.Composer) provisioning.Rules {

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"syscall"
 
 	"farmboot/dhcp"
@@ -92,7 +91,7 @@ func listenTCP(ctx context.Context, key string, port uint16) (net.Listener, erro
 // password. One that a killed daemon left is replaced; one that a daemon answers
 // on is not.
 func (a *appliance) listenSocket(ctx context.Context, s *sockets) error {
-	path := filepath.Join(a.cfg.State, "farmboot.sock")
+	path := a.cfg.Socket()
 	var d net.Dialer
 	if c, err := d.DialContext(ctx, "unix", path); err == nil {
 		return errors.Join(provisioning.Errorf(provisioning.Conflict, "another farmboot runs with state folder %s already: stop it first, or give this one another", a.cfg.State), c.Close())

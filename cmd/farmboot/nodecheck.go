@@ -86,7 +86,7 @@ func (c nodeCheckCmd) target(ctx context.Context, e *env) (_ ipxe.Target, _ ipxe
 	if c.Farmer != "" {
 		target.Farmer, err = provisioning.ParseFarmerID(c.Farmer)
 	}
-	return target, composerOf(cfg), err
+	return target, cfg.Composer(), err
 }
 
 func printCheck(e *env, r ipxe.Report) error {

@@ -70,7 +70,7 @@ func openWorkshop(cfg setup.Config, log *slog.Logger, now func() time.Time) (*wo
 // zero address stands for the first LAN. scheme is "http", "https", or "" for what
 // the configuration says.
 func (w *workshop) site(local netip.Addr, scheme string) ipxe.Site {
-	return ipxe.Site{Composer: composerOf(w.cfg), Base: baseURL(w.urls(local), scheme), NTP: w.cfg.Boot.NTP}
+	return ipxe.Site{Composer: w.cfg.Composer(), Base: baseURL(w.urls(local), scheme), NTP: w.cfg.Boot.NTP}
 }
 
 // urls are the URLs of the LAN where we have that address, else of the first one.
