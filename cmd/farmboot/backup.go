@@ -7,7 +7,7 @@ import (
 
 // backupCmd is "farmboot backup".
 type backupCmd struct {
-	File string `arg:"" help:"File to write, which must not exist yet." type:"path"`
+	File fileName `arg:"" help:"File to write, which must not exist yet."`
 }
 
 func (backupCmd) Help() string {
@@ -21,14 +21,17 @@ Example:
 }
 
 func (c backupCmd) Run(ctx context.Context, e *env) (err error) {
+	if c.File == "-" {
+		return usageError{"backup: a database cannot be written to standard output: give the name of a file"}
+	}
 	inv, err := e.inventory(ctx)
 	if err != nil {
 		return err
 	}
 	defer closing(inv, &err)
-	if err := inv.store.Backup(ctx, c.File); err != nil {
+	if err := inv.store.Backup(ctx, string(c.File)); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(e.stdout, "backed up to %s\n", c.File)
+	_, err = fmt.Fprintf(e.stdout, "backed up to %s\n", printable(string(c.File)))
 	return err
 }

@@ -5,15 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
+
+	"farmboot/setup"
 )
 
 // cli is the command line. Each command is a struct with its flags and a Run
 // method, in a file of its own.
 type cli struct {
-	Config string `help:"Configuration file; by default ./appliance.toml, else /etc/farmboot/appliance.toml, if there is one." placeholder:"FILE" type:"path"`
+	Config fileName `help:"Configuration file; by default ./appliance.toml, else /etc/farmboot/appliance.toml, if there is one." placeholder:"FILE"`
 
 	Serve      serveCmd      `cmd:"" help:"Run the appliance."`
 	Image      imageCmd      `cmd:"" help:"Write a boot image to a file."`
@@ -35,7 +41,7 @@ type env struct {
 	stdout, stderr io.Writer
 	now            func() time.Time
 
-	configFile string // --config
+	configFile fileName // --config
 }
 
 // Exit statuses.
@@ -74,21 +80,55 @@ func run(ctx context.Context, args []string, e *env) int {
 	case exited >= 0:
 		return exited
 	case err != nil:
-		fmt.Fprintf(e.stderr, "farmboot: %v (see %s)\n", err, helpFor(err))
+		fmt.Fprintf(e.stderr, "farmboot: %s (see %s)\n", oneLine(err), helpFor(err))
 		return exitUsage
 	}
 	e.configFile = c.Config
-	err = parsed.Run()
-	var usage usageError
-	switch {
-	case errors.As(err, &usage):
-		fmt.Fprintf(e.stderr, "farmboot: %v\n", err)
-		return exitUsage
-	case err != nil:
-		fmt.Fprintf(e.stderr, "farmboot: %v\n", err)
+	if err = parsed.Run(); err == nil {
+		return exitOK
+	}
+	if mistakes, ok := errors.AsType[setup.Mistakes](err); ok { // of "config check", where each is an error
+		for _, m := range mistakes {
+			fmt.Fprintf(e.stderr, "farmboot: %s\n", oneLine(m))
+		}
 		return exitRefused
 	}
-	return exitOK
+	fmt.Fprintf(e.stderr, "farmboot: %s\n", oneLine(err))
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	return exitRefused
+}
+
+// oneLine writes an error, or several that were joined, as one line.
+func oneLine(err error) string {
+	var lines, texts []string
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range joined.Unwrap() {
+			lines, texts = append(lines, oneLine(err)), append(texts, err.Error())
+		}
+	}
+	if len(texts) > 0 && strings.Join(texts, "\n") == err.Error() {
+		return strings.Join(lines, "; ")
+	}
+	return printable(err.Error())
+}
+
+// printable shows control characters, which people may have typed, as Go writes
+// them: \n for one, so that nothing adds a line or moves the cursor.
+func printable(s string) string {
+	var b strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		if unicode.IsControl(r) || r == utf8.RuneError && n == 1 {
+			quoted := strconv.Quote(s[:n])
+			b.WriteString(quoted[1 : len(quoted)-1])
+		} else {
+			b.WriteString(s[:n])
+		}
+		s = s[n:]
+	}
+	return b.String()
 }
 
 var errExit = errors.New("exit")

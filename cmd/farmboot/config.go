@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 
-	"farmboot/ipxe"
-	"farmboot/provisioning"
 	"farmboot/setup"
 )
 
@@ -13,7 +13,7 @@ type configCmd struct {
 }
 
 type configCheckCmd struct {
-	File string `arg:"" optional:"" help:"File to check; by default what --config says." type:"path"`
+	File fileName `arg:"" optional:"" help:"File to check; by default what --config says."`
 }
 
 // Help is shown by "farmboot config check --help".
@@ -25,34 +25,26 @@ func (configCheckCmd) Help() string {
 }
 
 // Run prints "FILE: ok", or returns all mistakes.
-// Run prints "FILE: ok", or returns all mistakes.
 func (c configCheckCmd) Run(e *env) error {
-	if c.File != "" {
-		e.configFile = c.File
-	}
-	cfg, err := e.config()
+	file := cmp.Or(c.File, e.configFile)
+	cfg, err := setup.Load(string(file))
 	if err != nil {
 		return err
 	}
-	file := cfg.File
-	if file == "" {
-		file = "no configuration file, all defaults"
-	}
-	_, err = fmt.Fprintf(e.stdout, "%s: ok\n", file)
+	_, err = fmt.Fprintf(e.stdout, "%s: ok\n", printable(cmp.Or(cfg.File, "no configuration file, all defaults")))
 	return err
 }
 
-// config reads the configuration and makes sure that what it says of unregistered
-// nodes composes to a kernel command line.
+// config reads the configuration. Of several mistakes in it the error has the first,
+// for an error is one line; "config check" tells all of them.
 func (e *env) config() (setup.Config, error) {
-	cfg, err := setup.Load(e.configFile)
-	if err != nil {
-		return setup.Config{}, err
+	cfg, err := setup.Load(string(e.configFile))
+	if mistakes, ok := errors.AsType[setup.Mistakes](err); ok && len(mistakes) > 1 {
+		check := "farmboot config check"
+		if e.configFile != "" {
+			check += " " + string(e.configFile)
+		}
+		return cfg, fmt.Errorf("%w (and %d more: see %s)", mistakes[0], len(mistakes)-1, check)
 	}
-	composer := ipxe.Composer{KernelArgs: cfg.Boot.KernelArgs, RunModes: cfg.RunModes}
-	p := cfg.Provisioning
-	if _, err := composer.Cmdline(ipxe.NodeTarget(provisioning.Node{RunMode: p.RunMode, Farmer: p.Farmer, Args: p.Args})); err != nil {
-		return setup.Config{}, fmt.Errorf("%s: [provisioning] runmode, farmer and args with [boot] kernel-args: %w", cfg.File, err)
-	}
-	return cfg, nil
+	return cfg, err
 }

@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -26,11 +23,11 @@ type imageCmd struct {
 	Farmer  string `arg:"" optional:"" help:"Farmer id."`
 	Args    string `arg:"" optional:"" help:"Extra kernel arguments, as one word of the shell."`
 
-	Output string `short:"o" required:"" placeholder:"FILE" help:"File to write; - for standard output."`
-	Force  bool   `short:"f" help:"Replace FILE if it exists."`
-	Kernel string `placeholder:"NAME" help:"Kernel file; by default the run mode's."`
-	Arch   string `placeholder:"ARCH" help:"amd64 or arm64, for EFI programs."`
-	Scheme string `placeholder:"SCHEME" help:"How the image fetches: http or https; by default what base-host says."`
+	Output fileName `short:"o" required:"" placeholder:"FILE" help:"File to write; - for standard output."`
+	Force  bool     `short:"f" help:"Replace FILE if it exists."`
+	Kernel string   `placeholder:"NAME" help:"Kernel file; by default the run mode's."`
+	Arch   string   `placeholder:"ARCH" help:"amd64 or arm64, for EFI programs."`
+	Scheme string   `placeholder:"SCHEME" help:"How the image fetches: http or https; by default what base-host says."`
 }
 
 // Help is shown by "farmboot image --help".
@@ -80,10 +77,18 @@ func (c imageCmd) Run(_ context.Context, e *env) error {
 		_, err := f.Content.WriteTo(e.stdout)
 		return err
 	}
-	if err := writeFile(c.Output, f.Content, c.Force, progressOf(e.stderr, f.Content.Size())); err != nil {
+	if err := c.mayWrite(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(e.stderr, "wrote %s: %d bytes, SHA-256 %x\n", c.Output, f.Content.Size(), f.Content.SHA256())
+	progress := progressOf(e.stderr, f.Content.Size())
+	err = writeFile(string(c.Output), 0o644, c.Force, func(w io.Writer) error {
+		_, err := f.Content.WriteTo(progress(w))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stderr, "wrote %s: %d bytes, SHA-256 %x\n", printable(string(c.Output)), f.Content.Size(), f.Content.SHA256())
 	return err
 }
 
@@ -112,42 +117,18 @@ func (c imageCmd) order() (catalog.Order, error) {
 	return o, nil
 }
 
-// writeFile writes content to a file, whole or not at all. A file that exists is
-// replaced only by force; anything but a file, a device above all, never.
-func writeFile(path string, content io.WriterTo, force bool, progress func(io.Writer) io.Writer) (err error) {
-	switch fi, err := os.Lstat(path); {
-	case errors.Is(err, fs.ErrNotExist):
+// mayWrite refuses a file that exists, unless it is to be replaced; anything but a
+// file, a device above all, is never written to.
+func (c imageCmd) mayWrite() error {
+	switch fi, err := os.Lstat(string(c.Output)); {
 	case err != nil:
-		return err
+		return nil // it is not there, or writing it will say better what is wrong
 	case !fi.Mode().IsRegular():
-		return provisioning.Errorf(provisioning.Conflict, "%s is not an ordinary file: write the image to one, and that to the stick with dd", path)
-	case !force:
-		return provisioning.Errorf(provisioning.Conflict, "%s exists: give --force to replace it", path)
+		return provisioning.Errorf(provisioning.Conflict, "%s is not an ordinary file: write the image to one, and that to the stick with dd", c.Output)
+	case !c.Force:
+		return provisioning.Errorf(provisioning.Conflict, "%s exists: give --force to replace it", c.Output)
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, tmp.Close(), os.Remove(tmp.Name()))
-		}
-	}()
-	if _, err := content.WriteTo(progress(tmp)); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := errors.Join(tmp.Chmod(0o644), tmp.Sync()); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if force {
-		err = os.Rename(tmp.Name(), path)
-	} else if err = os.Link(tmp.Name(), path); err == nil { // unlike a rename this never replaces
-		err = os.Remove(tmp.Name())
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return tmp.Close()
+	return nil
 }
 
 // progressOf shows on a terminal how far writing is; elsewhere it shows nothing.

@@ -26,9 +26,9 @@ func (i *inventory) kernels() kernel.Registry {
 }
 
 type kernelAddCmd struct {
-	File   string `arg:"" help:"The kernel, an EFI application or a bzImage; - for standard input."`
-	Name   string `help:"Name to store it under; by default that of the file." placeholder:"K"`
-	SHA256 string `name:"sha256" help:"Store it only if this is its SHA-256, in hexadecimal digits." placeholder:"SUM"`
+	File   fileName `arg:"" help:"The kernel, an EFI application or a bzImage; - for standard input."`
+	Name   string   `help:"Name to store it under; by default that of the file." placeholder:"K"`
+	SHA256 string   `name:"sha256" help:"Store it only if this is its SHA-256, in hexadecimal digits." placeholder:"SUM"`
 }
 
 func (kernelAddCmd) Help() string {
@@ -44,12 +44,12 @@ Examples:
 func (c kernelAddCmd) Run(ctx context.Context, e *env) (err error) {
 	from, name, want := e.stdin, c.Name, kernel.Want{SHA256: c.SHA256}
 	if c.File != "-" {
-		f, err := os.Open(c.File)
+		f, err := os.Open(string(c.File))
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		from, name = f, cmp.Or(c.Name, filepath.Base(c.File))
+		from, name = f, cmp.Or(c.Name, filepath.Base(string(c.File)))
 	} else if name == "" {
 		return usageError{"standard input has no name: give the kernel one with --name"}
 	}

@@ -12,11 +12,11 @@ import (
 )
 
 type nodeImportCmd struct {
-	File   string `arg:"" help:"CSV file with a header line, - for standard input, or a legacy bootstrap.sqlite3."`
-	Update bool   `help:"Change nodes that are registered already; without it they are refused."`
-	Skip   bool   `help:"Leave out lines that are refused, and import the others."`
-	DryRun bool   `help:"Only tell what would be done."`
-	JSON   bool   `help:"Report as JSON, as the API shows it."`
+	File   fileName `arg:"" help:"CSV file with a header line, - for standard input, or a legacy bootstrap.sqlite3."`
+	Update bool     `help:"Change nodes that are registered already; without it they are refused."`
+	Skip   bool     `help:"Leave out lines that are refused, and import the others."`
+	DryRun bool     `help:"Only tell what would be done."`
+	JSON   bool     `help:"Report as JSON, as the API shows it."`
 }
 
 func (nodeImportCmd) Help() string {
@@ -63,14 +63,14 @@ func (c nodeImportCmd) read(ctx context.Context, e *env) ([]provisioning.Row, er
 	if c.File == "-" {
 		return provisioning.ReadCSV(e.stdin)
 	}
-	f, err := os.Open(c.File)
+	f, err := os.Open(string(c.File))
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", err)
 	}
 	defer f.Close()
 	in := bufio.NewReader(f)
 	if head, _ := in.Peek(16); sqlite.IsSQLite(head) {
-		return sqlite.ReadLegacy(ctx, c.File)
+		return sqlite.ReadLegacy(ctx, string(c.File))
 	}
 	return provisioning.ReadCSV(in)
 }
@@ -96,7 +96,7 @@ func printImport(w io.Writer, r provisioning.ImportReport) error {
 }
 
 type nodeExportCmd struct {
-	File string `arg:"" optional:"" default:"-" help:"File to write, which must not exist yet; - for standard output."`
+	File fileName `arg:"" optional:"" default:"-" help:"File to write, which must not exist yet; - for standard output."`
 }
 
 func (nodeExportCmd) Help() string {
@@ -116,10 +116,5 @@ func (c nodeExportCmd) Run(ctx context.Context, e *env) (err error) {
 	if c.File == "-" {
 		return provisioning.WriteCSV(e.stdout, nodes)
 	}
-	f, err := os.OpenFile(c.File, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o640)
-	if err != nil {
-		return fmt.Errorf("export: %w", err)
-	}
-	defer closing(f, &err)
-	return provisioning.WriteCSV(f, nodes)
+	return writeFile(string(c.File), 0o640, false, func(w io.Writer) error { return provisioning.WriteCSV(w, nodes) })
 }

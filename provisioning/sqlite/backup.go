@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -27,7 +28,7 @@ func (s *Store) Backup(ctx context.Context, file string) error {
 		if errors.Is(err, os.ErrExist) {
 			return provisioning.Errorf(provisioning.Conflict, "%s exists already: a backup never replaces a file", file)
 		}
-		return provisioning.Errorf(provisioning.Unavailable, "write backup: %w", err)
+		return unwritten(file, err)
 	}
 	return syncFolder(file)
 }
@@ -57,9 +58,13 @@ func keepCopy(ctx context.Context, db *sql.DB, file string) error {
 
 // vacuumInto writes a consistent copy beside the file, and to the disk.
 func vacuumInto(ctx context.Context, db *sql.DB, file string) (temporary string, err error) {
-	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*.tmp") // mode 0600
+	// Its own name may be as long as names can be, so the temporary one is another.
+	f, err := os.CreateTemp(filepath.Dir(file), ".farmboot-*.tmp") // mode 0600
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", provisioning.Errorf(provisioning.Unavailable, "write %s: there is no folder %s", file, filepath.Dir(file))
+	}
 	if err != nil {
-		return "", provisioning.Errorf(provisioning.Unavailable, "write backup: %w", err)
+		return "", unwritten(file, err)
 	}
 	// SQLite writes into an empty file, but not over one that holds something.
 	_, err = db.ExecContext(ctx, `VACUUM INTO ?`, f.Name())
@@ -67,9 +72,20 @@ func vacuumInto(ctx context.Context, db *sql.DB, file string) (temporary string,
 		err = f.Sync()
 	}
 	if err = errors.Join(explain(err), f.Close()); err != nil {
-		return "", errors.Join(provisioning.Errorf(provisioning.Unavailable, "write backup: %w", err), os.Remove(f.Name()))
+		return "", errors.Join(unwritten(file, err), os.Remove(f.Name()))
 	}
 	return f.Name(), nil
+}
+
+// unwritten says why a file cannot be written, without the name of the temporary one.
+func unwritten(file string, err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		err = e.Err
+	}
+	return provisioning.Errorf(provisioning.Unavailable, "write %s: %w", file, err)
 }
 
 // syncFolder makes the name of a file in it durable.
