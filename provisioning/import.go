@@ -75,7 +75,7 @@ func (r *Registry) Import(ctx context.Context, by Actor, rows []Row, opt ImportO
 		return nil
 	})
 	report.Written = err == nil
-	if refused := report.Counts[Refused]; err == error(errNotWritten) && refused > 0 {
+	if refused := report.Counts[Refused]; err == error(errNotWritten) && refused > 0 && !opt.SkipRefused {
 		return report, Errorf(Invalid, "%d of %d lines refused, nothing was imported", refused, len(rows))
 	}
 	if err != nil && err != error(errNotWritten) {

@@ -33,7 +33,8 @@ func (r *Registry) AddToken(ctx context.Context, by Actor, role Role, farmer Far
 		return Token{}, "", Errorf(Invalid, "a token with role %s is not one farmer's: leave out the farmer, or choose role %s", RoleAdmin, RoleFarmer)
 	}
 	id, secret, hash := newSecret()
-	t := Token{ID: id, Role: role, Farmer: farmer, Created: r.now(), Hash: hash}
+	// Stores keep milliseconds of UTC: what is returned is what lists will show.
+	t := Token{ID: id, Role: role, Farmer: farmer, Created: r.now().UTC().Truncate(time.Millisecond), Hash: hash}
 	err := r.store.Update(ctx, func(tx Tx) error {
 		if farmer != 0 {
 			if err := r.ensureFarmer(ctx, tx, by, farmer); err != nil {

@@ -174,6 +174,9 @@ func (nodeListCmd) Help() string {
 }
 
 func (c nodeListCmd) query() (q provisioning.NodeQuery, err error) {
+	if c.Limit < 0 {
+		return q, usageError{fmt.Sprintf("node list: bad limit %d: accepted is a whole number, 0 for all nodes", c.Limit)}
+	}
 	q = provisioning.NodeQuery{RunMode: provisioning.RunMode(c.Runmode), Text: c.Text, Limit: c.Limit}
 	if c.Farmer != "" {
 		if q.Farmer, err = provisioning.ParseFarmerID(c.Farmer); err != nil {
@@ -201,6 +204,11 @@ func (c nodeListCmd) Run(ctx context.Context, e *env) (err error) {
 		return err
 	}
 	defer closing(inv, &err)
+	if c.Runmode != "" {
+		if err := inv.cfg.RunModes.Check(query.RunMode); err != nil {
+			return err
+		}
+	}
 	nodes, err := inv.registry.Nodes(ctx, operator(), query)
 	if err != nil {
 		return err
