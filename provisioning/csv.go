@@ -1,6 +1,7 @@
 package provisioning
 
 import (
+	"bufio"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -20,10 +21,18 @@ const MaxRows = 1_000_000
 // ReadCSV reads nodes from CSV (RFC 4180) with a header line. The columns are mac,
 // farmer, runmode, args, kernel, name and nbp, in any order; only mac must be there. A
 // column that is missing, or a run mode that is empty, leaves a registered node's
-// as it is; an empty farmer is none. A line that cannot be read becomes a [Row]
-// with Err; the error is that of the whole file, an [Error] with code [Invalid].
+// as it is; an empty farmer is none. Lines whose fields are all empty are skipped. A
+// line that cannot be read becomes a [Row] with Err; the error is that of the whole
+// file, an [Error] with code [Invalid].
 func ReadCSV(from io.Reader) ([]Row, error) {
-	in := csv.NewReader(from)
+	text := bufio.NewReader(from)
+	if mark, _ := text.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
+		_, _ = text.Discard(len(mark)) // it is in the buffer
+	}
+	if err := checkSeparator(text); err != nil {
+		return nil, err
+	}
+	in := csv.NewReader(text)
 	in.FieldsPerRecord = -1 // said better below
 	header, err := in.Read()
 	if errors.Is(err, io.EOF) {
@@ -44,6 +53,9 @@ func ReadCSV(from io.Reader) ([]Row, error) {
 		if err != nil { // quotes do not match: no telling where the next line begins
 			return nil, Errorf(Invalid, "read CSV: %w", err)
 		}
+		if empty(record) { // spreadsheets append such lines
+			continue
+		}
 		if len(rows) == MaxRows {
 			return nil, Errorf(Invalid, "the CSV file has more than %d lines: import it in parts", MaxRows)
 		}
@@ -52,10 +64,29 @@ func ReadCSV(from io.Reader) ([]Row, error) {
 	}
 }
 
+// byteOrderMark is what spreadsheets put in front of UTF-8 text.
+const byteOrderMark = "\ufeff"
+
+// checkSeparator refuses a first line that has no commas, but what spreadsheets of
+// some countries write in their place. It takes nothing from the text.
+func checkSeparator(text *bufio.Reader) error {
+	head, _ := text.Peek(text.Size()) // or all that there is
+	line, _, _ := strings.Cut(string(head), "\n")
+	if i := strings.IndexAny(line, ";\t"); i >= 0 && !strings.Contains(line, ",") {
+		return Errorf(Invalid, "the columns of the first line are separated by %s instead of commas, as in mac,farmer", map[byte]string{';': ";", '\t': "tabs"}[line[i]])
+	}
+	return nil
+}
+
+// empty tells whether nothing is in a line.
+func empty(record []string) bool {
+	return !slices.ContainsFunc(record, func(field string) bool { return strings.TrimSpace(field) != "" })
+}
+
 // checkHeader normalises the names of columns, and refuses those that do not exist.
 func checkHeader(header []string) error {
 	for i, name := range header {
-		name = strings.ToLower(strings.TrimSpace(strings.TrimPrefix(name, "\ufeff"))) // spreadsheets put a byte order mark there
+		name = strings.ToLower(strings.TrimSpace(name))
 		if !slices.Contains(columns, name) {
 			return Errorf(Invalid, "unknown column %q in the first line: accepted are %s", clip(name, 40), strings.Join(columns, ","))
 		}

@@ -13,6 +13,7 @@ import (
 func TestReadCSVRefusesFiles(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty":             "",
+		"only a mark":       "\ufeff",
 		"no mac":            "farmer,runmode\n",
 		"unknown column":    "mac,colour\n",
 		"column twice":      "mac,MAC\n",
@@ -25,9 +26,26 @@ func TestReadCSVRefusesFiles(t *testing.T) {
 }
 
 func TestReadCSVOfSpreadsheets(t *testing.T) {
-	rows, err := provisioning.ReadCSV(strings.NewReader("\ufeffMAC , Farmer\r\n525400000001, 7 \r\n"))
-	if err != nil || len(rows) != 1 || rows[0].Err != nil || *rows[0].Patch.Farmer != 7 || rows[0].Line != 2 {
-		t.Errorf("rows %+v, %v", rows, err)
+	for _, text := range []string{
+		"\ufeffMAC , Farmer\r\n525400000001, 7 \r\n",
+		"\ufeff\"MAC\",\"Farmer\"\r\n\"525400000001\",\"7\"\r\n",
+		"mac,farmer\n525400000001,7\n,\n , \n,,,,\n\"\"\n",
+	} {
+		rows, err := provisioning.ReadCSV(strings.NewReader(text))
+		if err != nil || len(rows) != 1 || rows[0].Err != nil || *rows[0].Patch.Farmer != 7 || rows[0].Line != 2 {
+			t.Errorf("%q: rows %+v, %v", text, rows, err)
+		}
+	}
+	for text, says := range map[string]string{
+		"mac;farmer\n525400000001;7\n":   "separated by ; instead",
+		"\"mac\";\"farmer\"\n":           "separated by ; instead",
+		"mac\tfarmer\n525400000001\t7\n": "separated by tabs",
+		"\ufeffmac;farmer\n":             "separated by ; instead",
+		"525400000001\n":                 "unknown column",
+	} {
+		if _, err := provisioning.ReadCSV(strings.NewReader(text)); provisioning.ErrorCode(err) != provisioning.Invalid || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, want %s", text, err, says)
+		}
 	}
 }
 
@@ -37,6 +55,7 @@ func FuzzReadCSV(f *testing.F) {
 	f.Add("mac,farmer,runmode,args,kernel,name\n52:54:00:00:00:01,1234,prod,zos-debug,,one\n")
 	f.Add("name,mac\n\"a \"\"b\"\"\",525400000002\nx\n")
 	f.Add("\ufeffmac\r\n5254.0000.0003\r\n")
+	f.Add("\ufeff\"mac\",name\r\n5254.0000.0003,\r\n,\r\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		rows, err := provisioning.ReadCSV(strings.NewReader(text))
 		if err != nil {
