@@ -28,6 +28,14 @@ type Finding struct {
 	Message  string   `json:"message"`        // one line for people
 }
 
+// String writes the finding in one line.
+func (f Finding) String() string {
+	if f.Word == "" {
+		return f.Message
+	}
+	return f.Word + ": " + f.Message
+}
+
 // Reading is one word of a kernel command line, as Zero-OS reads it.
 type Reading struct {
 	Key     string `json:"key"`
@@ -230,6 +238,17 @@ func webSocket(v string, _ Target) *Finding {
 		}
 	}
 	return nil
+}
+
+// Warnings returns what is probably a mistake in a registered node's kernel command
+// line, one line each.
+func (c Composer) Warnings(n provisioning.Node) (warnings []string) {
+	for _, f := range c.Check(NodeTarget(n)).Findings {
+		if f.Severity == Warning {
+			warnings = append(warnings, f.String())
+		}
+	}
+	return warnings
 }
 
 // CheckNode is [Composer.Check] of a registered node, as an error: nil, or an

@@ -26,10 +26,11 @@ const (
 
 // ImportedRow tells what became of a line, or would have, had no line been refused.
 type ImportedRow struct {
-	Line    int     `json:"line"`
-	MAC     MAC     `json:"mac,omitzero"`
-	Outcome Outcome `json:"outcome"`
-	Message string  `json:"message,omitempty"` // why it is refused
+	Line     int      `json:"line"`
+	MAC      MAC      `json:"mac,omitzero"`
+	Outcome  Outcome  `json:"outcome"`
+	Message  string   `json:"message,omitempty"`  // why it is refused
+	Warnings []string `json:"warnings,omitempty"` // what is probably a mistake, though it is not refused
 }
 
 // ImportReport tells what became of an import.
@@ -58,13 +59,15 @@ func (r *Registry) Import(ctx context.Context, by Actor, rows []Row, opt ImportO
 		report = ImportReport{Counts: map[Outcome]int{}, Rows: []ImportedRow{}}
 		firstLine := map[MAC]int{}
 		for _, row := range rows {
-			outcome, err := r.importRow(ctx, tx, by, row, opt, firstLine)
+			n, outcome, err := r.importRow(ctx, tx, by, row, opt, firstLine)
 			if err != nil && !refusal(err) {
 				return err
 			}
 			line := ImportedRow{Line: row.Line, MAC: row.MAC, Outcome: outcome}
 			if err != nil {
 				line.Outcome, line.Message = Refused, err.Error()
+			} else if r.rules.Warnings != nil {
+				line.Warnings = r.rules.Warnings(n)
 			}
 			report.Counts[line.Outcome]++
 			report.Rows = append(report.Rows, line)
@@ -84,29 +87,30 @@ func (r *Registry) Import(ctx context.Context, by Actor, rows []Row, opt ImportO
 	return report, nil
 }
 
-// importRow adds or changes one node. Its error may be a refusal of this line only.
-func (r *Registry) importRow(ctx context.Context, tx Tx, by Actor, row Row, opt ImportOptions, firstLine map[MAC]int) (Outcome, error) {
+// importRow adds or changes one node, and returns it as stored. Its error may be a
+// refusal of this line only.
+func (r *Registry) importRow(ctx context.Context, tx Tx, by Actor, row Row, opt ImportOptions, firstLine map[MAC]int) (Node, Outcome, error) {
 	if row.Err != nil {
-		return Refused, row.Err
+		return Node{}, Refused, row.Err
 	}
 	if first, ok := firstLine[row.MAC]; ok {
-		return Refused, Errorf(Conflict, "node %s is in line %d already", row.MAC, first)
+		return Node{}, Refused, Errorf(Conflict, "node %s is in line %d already", row.MAC, first)
 	}
 	firstLine[row.MAC] = row.Line
 	old, err := tx.Node(ctx, row.MAC)
 	switch {
 	case ErrorCode(err) == NotFound:
-		_, err := r.addNew(ctx, tx, by, row.Patch.Apply(Node{MAC: row.MAC}))
-		return Added, err
+		n, err := r.addNew(ctx, tx, by, row.Patch.Apply(Node{MAC: row.MAC}))
+		return n, Added, err
 	case err != nil:
-		return Refused, err
+		return Node{}, Refused, err
 	case !opt.Update:
-		return Refused, Errorf(Conflict, "node %s is registered already", row.MAC)
+		return Node{}, Refused, Errorf(Conflict, "node %s is registered already", row.MAC)
 	case row.Patch.Apply(old) == old && by.owns(old.Farmer):
-		return Unchanged, nil
+		return old, Unchanged, nil
 	}
-	_, err = r.set(ctx, tx, by, row.MAC, row.Patch)
-	return Updated, err
+	n, err := r.set(ctx, tx, by, row.MAC, row.Patch)
+	return n, Updated, err
 }
 
 // refusal tells whether err is about what was asked, not about the store.

@@ -18,6 +18,9 @@ type Rules struct {
 	// CheckNode tells why a node could not boot as it is registered: its kernel
 	// command line would be refused.
 	CheckNode func(Node) error
+	// Warnings tells what is probably a mistake about a node that may be stored all
+	// the same, one line each; nil: nobody can tell.
+	Warnings func(Node) []string
 	// KernelExists returns nil if there is a kernel file of that name.
 	KernelExists func(name string) error
 }

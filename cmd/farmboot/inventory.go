@@ -58,6 +58,7 @@ func rulesOf(cfg setup.Config, composer ipxe.Composer) provisioning.Rules {
 		RunModes:  cfg.RunModes,
 		RunMode:   cfg.Provisioning.RunMode,
 		CheckNode: composer.CheckNode,
+		Warnings:  composer.Warnings,
 		KernelExists: func(name string) error {
 			if err := kernel.CheckName(name); err != nil {
 				return err

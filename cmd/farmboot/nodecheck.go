@@ -11,21 +11,12 @@ import (
 // warn tells, on stderr, what is probably a mistake about a node that was stored
 // all the same.
 func (i *inventory) warn(e *env, n provisioning.Node) error {
-	for _, f := range i.composer.Check(ipxe.NodeTarget(n)).Findings {
-		if f.Severity == ipxe.Warning {
-			if _, err := fmt.Fprintf(e.stderr, "farmboot: warning: %s\n", finding(f)); err != nil {
-				return err
-			}
+	for _, warning := range i.composer.Warnings(n) {
+		if _, err := fmt.Fprintf(e.stderr, "farmboot: warning: %s\n", warning); err != nil {
+			return err
 		}
 	}
 	return nil
-}
-
-func finding(f ipxe.Finding) string {
-	if f.Word == "" {
-		return f.Message
-	}
-	return f.Word + ": " + f.Message
 }
 
 type nodeCheckCmd struct {
@@ -57,7 +48,7 @@ func (c nodeCheckCmd) Run(ctx context.Context, e *env) error {
 	}
 	for _, f := range report.Findings {
 		if f.Severity == ipxe.Fault {
-			return provisioning.Errorf(provisioning.Invalid, "%s", finding(f))
+			return provisioning.Errorf(provisioning.Invalid, "%s", f)
 		}
 	}
 	return nil
@@ -104,7 +95,7 @@ func printCheck(e *env, r ipxe.Report) error {
 	}
 	for _, f := range r.Findings {
 		if f.Severity != ipxe.Fault { // those are the command's error
-			fmt.Fprintf(e.stdout, "%s: %s\n", f.Severity, finding(f))
+			fmt.Fprintf(e.stdout, "%s: %s\n", f.Severity, f)
 		}
 	}
 	return nil

@@ -83,6 +83,11 @@ func printImport(w io.Writer, r provisioning.ImportReport) error {
 		} else {
 			_, err = fmt.Fprintf(w, "line %d: %s %s\n", row.Line, row.MAC, row.Outcome)
 		}
+		for _, warning := range row.Warnings {
+			if err == nil {
+				_, err = fmt.Fprintf(w, "line %d: warning: %s\n", row.Line, warning)
+			}
+		}
 		if err != nil {
 			return err
 		}

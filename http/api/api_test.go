@@ -109,6 +109,7 @@ func rules(kernels *kernel.Store) provisioning.Rules {
 	return provisioning.Rules{
 		RunModes: runModes, RunMode: "prod",
 		CheckNode:    composer().CheckNode,
+		Warnings:     composer().Warnings,
 		KernelExists: func(name string) error { _, err := kernels.Stat(name); return err },
 	}
 }

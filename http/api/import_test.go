@@ -29,6 +29,10 @@ func (i imported) String() string {
 	fmt.Fprintf(&b, "written %v", report.Written)
 	for _, row := range report.Rows {
 		fmt.Fprintf(&b, "; %d %s", row.Line, row.Outcome)
+		for _, warning := range row.Warnings {
+			word, _, _ := strings.Cut(warning, ":")
+			fmt.Fprintf(&b, " (%s)", word)
+		}
 	}
 	return b.String()
 }
@@ -48,6 +52,7 @@ func TestImport(t *testing.T) {
 	}{
 		{"CSV", "?dry-run=1", "mac,farmer\n5254000000b1,5\n\n52-54-00-00-00-B2,\n", true, 200, "written false; 2 added; 4 added", false},
 		{"JSON", "?dry-run", `[{"mac":"5254000000b1"},{"mac":"5254.0000.00b2","farmer":7}]`, false, 200, "written false; 1 added; 2 added", false},
+		{"warnings", "?dry-run", `[{"mac":"5254000000b1","args":"zos-debg farm_id=7"},{"mac":"5254000000b2","args":"zos-debug"}]`, false, 200, "written false; 1 added (zos-debg) (farm_id); 2 added", false},
 		{"one bad line", "", "mac,farmer\n5254000000b1,5\nx,5\n5254000000b2,x\n5254000000b1,5\n", true, 400, "written false; 2 added; 3 refused; 4 refused; 5 refused", false},
 		{"one bad line, dry", "?dry-run=true", "mac\n5254000000b1\nx\n", true, 200, "written false; 2 added; 3 refused", false},
 		{"bad nodes", "", `[{"mac":"5254000000b1"},{"mac":1},{"mac":"5254000000b2","x":1},[],{}]`, false, 400, "written false; 1 added; 2 refused; 3 refused; 4 refused; 5 refused", false},

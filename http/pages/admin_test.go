@@ -258,6 +258,13 @@ func TestNodesByForms(t *testing.T) {
 	if !strings.Contains(page, "1 added, 0 updated") || len(all()) != 3 {
 		t.Errorf("a check only: %s", page)
 	}
+	// What is probably a mistake is told, by a check and by the import itself.
+	for _, action := range []string{"check", "import"} {
+		r, page = b.send(t, "/admin/nodes/import", url.Values{"list": {"mac,args\n525400000099,zos-debg\n"}, "action": {action}})
+		if r.StatusCode != http.StatusOK || !strings.Contains(page, "did you mean &#34;zos-debug&#34;?") || (len(all()) == 4) != (action == "import") {
+			t.Errorf("%s with a warning: %d %s", action, r.StatusCode, page)
+		}
+	}
 	r, page = b.send(t, "/admin/nodes/selected", url.Values{"all": {"1"}, "action": {"remove"}})
 	follow(r, page, "are removed")
 	if n := all(); len(n) != 0 {

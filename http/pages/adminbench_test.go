@@ -59,6 +59,7 @@ func newAdminBench(t testing.TB) *adminBench {
 	b.Registry = provisioning.NewRegistry(b.store, provisioning.Rules{
 		RunModes: modes, RunMode: "prod",
 		CheckNode:    site(netip.Addr{}).CheckNode,
+		Warnings:     site(netip.Addr{}).Warnings,
 		KernelExists: func(name string) error { _, err := b.Pages.Kernels.Stat(name); return err },
 	}, b.now.Now)
 	b.recorder = provisioning.NewRecorder(b.store, provisioning.Retention{}, log, prometheus.NewRegistry(), b.now.Now)

@@ -24,6 +24,7 @@ type importPage struct {
 	Farmer   provisioning.FarmerID // whose nodes they become; 0: as the form says
 	Report   *provisioning.ImportReport
 	Refused  []provisioning.ImportedRow // the first of them
+	Warned   []provisioning.ImportedRow // the first lines that are probably mistaken
 }
 
 // Leave is what an empty choice means for the nodes of a list.
@@ -32,8 +33,8 @@ func (importPage) Leave() string { return theDefault }
 // TakesAway tells whether an import takes things away that it does not name.
 func (importPage) TakesAway() bool { return false }
 
-// refusedShown is how many refused lines are shown.
-const refusedShown = 200
+// rowsShown is how many refused lines are shown, and how many with warnings.
+const rowsShown = 200
 
 func (a *Admin) importPage(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
 	return a.showImport(w, r, by, http.StatusOK, importPage{form: newForm(url.Values{})})
@@ -72,14 +73,20 @@ func (a *Admin) importNodes(w http.ResponseWriter, r *http.Request, by provision
 		f.Errors["list"] = message
 		return a.showImport(w, r, by, http.StatusBadRequest, page)
 	}
-	if report.Written {
-		return done(w, r, "/admin/nodes", "nodes-imported")
-	}
 	page.Report = &report
 	for _, row := range report.Rows {
-		if row.Outcome == provisioning.Refused && len(page.Refused) < refusedShown {
+		if row.Outcome == provisioning.Refused && len(page.Refused) < rowsShown {
 			page.Refused = append(page.Refused, row)
 		}
+		if len(row.Warnings) > 0 && len(page.Warned) < rowsShown {
+			page.Warned = append(page.Warned, row)
+		}
+	}
+	if report.Written && len(page.Warned) == 0 {
+		return done(w, r, "/admin/nodes", "nodes-imported")
+	}
+	if report.Written {
+		page.form = newForm(url.Values{}) // it is done; only its warnings are left
 	}
 	status := http.StatusOK
 	if len(page.Refused) > 0 {
