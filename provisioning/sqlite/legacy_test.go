@@ -13,12 +13,17 @@ import (
 )
 
 func TestReadLegacy(t *testing.T) {
-	for _, column := range []string{"branch", "release"} {
-		t.Run(column, func(t *testing.T) {
+	for _, table := range []string{
+		"provision (client TEXT PRIMARY KEY, branch TEXT, zerotier TEXT, kargs TEXT)",
+		"provision (client TEXT PRIMARY KEY, release TEXT, zerotier TEXT, kargs TEXT)",
+		"PROVISION (CLIENT TEXT PRIMARY KEY, Branch TEXT, ZEROTIER TEXT, KARGS TEXT)",
+		"provision (client TEXT PRIMARY KEY, branch TEXT, zerotier TEXT, kargs TEXT) WITHOUT ROWID",
+	} {
+		t.Run(table, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "bootstrap.sqlite3")
-			exec(t, file, fmt.Sprintf(`CREATE TABLE provision (client TEXT PRIMARY KEY, %s TEXT, zerotier TEXT, kargs TEXT)`, column),
-				`INSERT INTO provision VALUES ('52:54:00:00:00:01', 'prod', '77', 'zos-debug'), ('525400000002', 'master', '', NULL),
-					('nonsense', 'prod', '', ''), ('525400000003', 'prod', '8056c2e21c000001', ''), ('525400000004', '', '', '')`)
+			exec(t, file, `CREATE TABLE `+table,
+				`INSERT INTO provision VALUES ('52:54:00:00:00:01', 'prod', '77', 'zos-debug'), ('52:54:00:00:00:02', 'master', '', NULL),
+					('52:54:00:00:00:nonsense', 'prod', '', ''), ('52:54:00:00:01:03', 'prod', '8056c2e21c000001', ''), ('52:54:ff:00:00:04', '', '', '')`)
 			rows, err := ReadLegacy(t.Context(), file)
 			if err != nil {
 				t.Fatal(err)
@@ -35,7 +40,7 @@ func TestReadLegacy(t *testing.T) {
 			want := []string{
 				`1: 52:54:00:00:00:01 77 prod "zos-debug"`,
 				`2: 52:54:00:00:00:02 0 master ""`,
-				`3: bad MAC address "nonsense": not twelve hexadecimal digits; accepted are 52:54:00:00:00:b1, 52-54-00-00-00-b1, 5254.0000.00b1 and 5254000000b1`,
+				`3: bad MAC address "52:54:00:00:00:nonsense": not twelve hexadecimal digits; accepted are 52:54:00:00:00:b1, 52-54-00-00-00-b1, 5254.0000.00b1 and 5254000000b1`,
 				`4: zerotier "8056c2e21c000001" is not a farmer id (1 to 4294967295)`,
 				`5: no run mode`,
 			}
@@ -43,6 +48,31 @@ func TestReadLegacy(t *testing.T) {
 				t.Errorf("rows (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestReadLegacyNamesTheFile: it is the file that is at fault, not our database.
+func TestReadLegacyNamesTheFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "bootstrap.sqlite3")
+	exec(t, file, `CREATE TABLE provision (client, branch, zerotier, kargs)`, `INSERT INTO provision VALUES ('525400000001', 'prod', '', '')`)
+	good, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{
+		"half":        good[:len(good)/2],
+		"header":      good[:100],
+		"overwritten": append(good[:100:100], make([]byte, len(good)-100)...),
+		"text":        []byte(strings.Repeat("x", 600)),
+		"empty":       nil,
+	} {
+		if err := os.WriteFile(file, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := ReadLegacy(t.Context(), file)
+		if provisioning.ErrorCode(err) != provisioning.Invalid || !strings.HasPrefix(err.Error(), file+" is ") || strings.Contains(err.Error(), "backup") {
+			t.Errorf("%s: %v, %v", name, rows, err)
+		}
 	}
 }
 
