@@ -89,14 +89,19 @@ func listenTCP(ctx context.Context, key string, port uint16) (net.Listener, erro
 
 // listenSocket opens the admin socket, for which file permissions are the
 // password. One that a killed daemon left is replaced; one that a daemon answers
-// on is not.
+// on is not. On a disk that can only be read there is none: nodes boot all the same.
 func (a *appliance) listenSocket(ctx context.Context, s *sockets) error {
 	path := a.cfg.Socket()
 	var d net.Dialer
 	if c, err := d.DialContext(ctx, "unix", path); err == nil {
 		return errors.Join(provisioning.Errorf(provisioning.Conflict, "another farmboot runs with state folder %s already: stop it first, or give this one another", a.cfg.State), c.Close())
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	err := os.Remove(path)
+	if errors.Is(err, syscall.EROFS) { // even if there is nothing to remove
+		a.log.Warn("no admin socket: the state folder can only be read", "err", err)
+		return nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	ln, err := listenUnix(ctx, path)

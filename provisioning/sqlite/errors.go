@@ -2,11 +2,28 @@ package sqlite
 
 import (
 	"errors"
+	"path/filepath"
 
 	"github.com/mattn/go-sqlite3"
+	"golang.org/x/sys/unix"
 
 	"farmboot/provisioning"
 )
+
+// explainOpening is [explain] for a file that is opened. SQLite opens files beside it
+// too, and does not tell why it cannot: so the system is asked what forbids that.
+func explainOpening(file string, err error) error {
+	e, ok := errors.AsType[sqlite3.Error](err)
+	if !ok || e.Code != sqlite3.ErrCantOpen && e.Code != sqlite3.ErrReadonly {
+		return explain(err)
+	}
+	for _, p := range []struct{ what, path string }{{"the file", file}, {"its folder", filepath.Dir(file)}} {
+		if err := unix.Faccessat(unix.AT_FDCWD, p.path, unix.W_OK, unix.AT_EACCESS); err != nil {
+			return provisioning.Errorf(provisioning.Unavailable, "%s cannot be written: %w", p.what, err)
+		}
+	}
+	return explain(err)
+}
 
 // explain turns an error of SQLite into a [provisioning.Error] where it means
 // something to people.

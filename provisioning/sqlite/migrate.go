@@ -66,10 +66,16 @@ func migrate(ctx context.Context, file string, list []sqlstore.Migration) error 
 // kernel arguments may hold secrets. The write-ahead log beside it gets the same mode.
 func private(file string) error {
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
-	if err != nil {
-		return nil // it is there, or SQLite will say better why it cannot be made
+	if errors.Is(err, fs.ErrExist) {
+		return nil
 	}
-	return f.Close()
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		return provisioning.Errorf(provisioning.Unavailable, "make the database: %w", err)
+	}
+	return nil
 }
 
 // apply runs one migration, unless another process has just done so.
@@ -107,7 +113,7 @@ func ourVersion(ctx context.Context, db *sql.DB, file string) (int, error) {
 		FROM pragma_user_version, pragma_application_id`).Scan(&version, &application, &tables, &legacy)
 	switch {
 	case err != nil:
-		return 0, fmt.Errorf("open database %s: %w", file, explain(err))
+		return 0, fmt.Errorf("open database %s: %w", file, explainOpening(file, err))
 	case application == applicationID || tables == 0:
 		return version, nil
 	case legacy:

@@ -133,7 +133,7 @@ func cannotWrite(ctx context.Context, file string, err error) (settings string, 
 
 func openReadOnly(file, settings string, why error) *Store {
 	s := &Store{file: file, copySettings: settings, writing: make(chan struct{}, 1)}
-	s.readOnly = provisioning.Errorf(provisioning.Unavailable, "the database %s can only be read: %w", file, why)
+	s.readOnly = provisioning.Errorf(provisioning.Unavailable, "the database can only be read: %w", why)
 	_ = s.openReaders(settings) // cannotWrite opened it just so
 	return s
 }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -114,8 +115,11 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.ReadOnly() == nil {
-		t.Error("nothing says that the store is read only")
+	if err := s.ReadOnly(); err == nil || !strings.Contains(err.Error(), file+": the file cannot be written: read-only file system") {
+		t.Errorf("read only: %v, want the system's reason", err)
+	}
+	if _, err := Open(t.Context(), filepath.Join(folder, "new.db")); provisioning.ErrorCode(err) != provisioning.Unavailable || !strings.Contains(err.Error(), "new.db: read-only file system") {
+		t.Errorf("a new file: %v, want the system's reason", err)
 	}
 	wantTrouble(t, s)
 	backup := filepath.Join(t.TempDir(), "copy.db")
