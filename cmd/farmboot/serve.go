@@ -10,11 +10,13 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
+	"farmboot/setup"
 )
 
 type serveCmd struct{}
@@ -33,22 +35,43 @@ func (serveCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	log := newLog(e, cfg.Debug)
-	a, err := assemble(ctx, cfg, log, e.now)
+	a, services, err := start(ctx, cfg, log, e.now)
+	if err != nil && ctx.Err() != nil {
+		log.Info("stopped while starting", "err", err)
+		return nil // as it was asked to
+	}
 	if err != nil {
 		return err
-	}
-	services, err := a.listen(ctx)
-	if err != nil {
-		return errors.Join(err, a.close())
 	}
 	a.warnings()
 	log.Info("ready", "version", versionString(), "config", cfg.File, "state", cfg.State, "url", a.lans[0].urls.Base, "admin", a.lans[0].urls.Admin+"/admin")
 	a.welcome(ctx)
 	notifySystemd("READY=1")
-	err = runAll(ctx, services)
-	notifySystemd("STOPPING=1")
+	err = runAll(ctx, append(services, service{"stop", a.announceStop}))
 	log.Info("stopped")
 	return errors.Join(err, a.close())
+}
+
+// start wires the parts together and opens every socket.
+func start(ctx context.Context, cfg setup.Config, log *slog.Logger, now func() time.Time) (*appliance, []service, error) {
+	a, err := assemble(ctx, cfg, log, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	services, err := a.listen(ctx)
+	if err != nil {
+		return nil, nil, errors.Join(err, a.close())
+	}
+	return a, services, nil
+}
+
+// announceStop waits for the end of ctx, when the other services begin to stop, and
+// says so: transfers under way may take them a while.
+func (a *appliance) announceStop(ctx context.Context) error {
+	<-ctx.Done()
+	a.log.Info("stopping")
+	notifySystemd("STOPPING=1")
+	return nil
 }
 
 // welcome prints what an admin needs who comes for the first time: by what he knows

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for what must happen.
+const patience = time.Minute
+
+// daemonConfig writes a configuration for a daemon on loopback, with ports of its own.
+func daemonConfig(t *testing.T, state string) (file string, port int) {
+	t.Helper()
+	tcp := func() int {
+		ln, err := net.Listen("tcp", ":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		return ln.Addr().(*net.TCPAddr).Port
+	}
+	port = tcp()
+	file = filepath.Join(t.TempDir(), "a.toml")
+	text := fmt.Sprintf("state = %q\nnetwork.interface = \"lo\"\ndhcp.enabled = false\ntftp.enabled = false\nhttp.port = %d\nhttp.tls-port = %d\n", state, port, tcp())
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file, port
+}
+
+// TestServeCancelledStart: to be stopped while starting is not a failure.
+func TestServeCancelledStart(t *testing.T) {
+	file, _ := daemonConfig(t, t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stdout, stderr bytes.Buffer
+	status := run(ctx, []string{"--config", file, "serve"}, &env{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, now: time.Now})
+	if status != exitOK || !strings.Contains(stderr.String(), "stopped while starting") || strings.Contains(stderr.String(), "farmboot: ") {
+		t.Errorf("exit %d, %s", status, stderr.String())
+	}
+}
+
+// TestStopIsAnnounced: systemd hears of a stop when it begins, not when all has ended.
+func TestStopIsAnnounced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer systemd.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	ctx, cancel := context.WithCancel(t.Context())
+	a := &appliance{log: slog.New(slog.DiscardHandler)}
+	slow := func(ctx context.Context) error {
+		cancel()
+		<-ctx.Done()
+		if err := systemd.SetReadDeadline(time.Now().Add(patience)); err != nil {
+			return err
+		}
+		b := make([]byte, 64)
+		n, err := systemd.Read(b)
+		if err == nil && string(b[:n]) != "STOPPING=1" {
+			err = fmt.Errorf("systemd was told %q", b[:n])
+		}
+		return err
+	}
+	if err := runAll(ctx, []service{{"slow", slow}, {"stop", a.announceStop}}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestServeReadOnlyState: a disk that turned read-only keeps no node from booting.
+func TestServeReadOnlyState(t *testing.T) {
+	state := t.TempDir()
+	file, port := daemonConfig(t, state)
+	// The mount is seen in this process' namespace only. The state is what a daemon
+	// had that was killed.
+	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", "-euc", `
+		mount -t tmpfs none "$1"
+		farmboot --config "$2" node add 52:54:00:00:00:01 --name kept >&2
+		farmboot --config "$2" image krn-provision -o - > "$1/image"
+		mount -o remount,ro "$1"
+		exec farmboot --config "$2" serve`, "sh", state, file)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	defer deadline.Stop()
+	var log strings.Builder
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		log.WriteString(lines.Text() + "\n")
+		if strings.Contains(lines.Text(), "msg=ready") {
+			script := get(t, fmt.Sprintf("http://127.0.0.1:%d/provision/52:54:00:00:00:01", port))
+			if !strings.Contains(script, "kept") {
+				t.Errorf("the node's script: %s", script)
+			}
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v", err)
+	}
+	if n := strings.Count(log.String(), "no admin socket"); n != 1 || !strings.Contains(log.String(), "read-only file system") {
+		t.Errorf("%d lines say that there is no admin socket", n)
+	}
+	if _, end, found := strings.Cut(log.String(), "msg=stopping"); !found || !strings.Contains(end, "msg=stopped") {
+		t.Error("no clean stop")
+	}
+	if t.Failed() {
+		t.Log(log.String())
+	}
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
