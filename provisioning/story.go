@@ -57,6 +57,15 @@ func Tell(events []Event, now time.Time) Story {
 	return s
 }
 
+// Seen returns the story for a machine that is known to have booted: when none of its
+// events is kept, the story says that, not that there was no boot.
+func (s Story) Seen() Story {
+	if s.State != StateUnseen {
+		return s
+	}
+	return Story{State: StateUnseen, Verdict: "No step of its boots is recorded: they are stored a moment after they happen, and not for ever."}
+}
+
 // steps turns events into steps; several alike in a row become one, and so do the
 // pairs of DISCOVER and OFFER of firmware that keeps asking.
 func steps(boot []Event) []Step {

@@ -92,7 +92,9 @@ func (i *inventory) view(ctx context.Context, mac provisioning.MAC, now time.Tim
 	if err != nil {
 		return nodeView{}, err
 	}
-	v.LastBoot = provisioning.Tell(events, now)
+	if v.LastBoot = provisioning.Tell(events, now); v.Seen != nil {
+		v.LastBoot = v.LastBoot.Seen()
+	}
 	v.History, err = i.registry.NodeHistory(ctx, operator(), mac, 20)
 	return v, err
 }
@@ -121,7 +123,11 @@ func (v nodeView) print(w io.Writer) error {
 	}
 	if s := v.Seen; s != nil {
 		t.row("Machine\t%s", dash(strings.Join(nonEmpty(s.Vendor, s.Arch, s.Firmware, s.UUID), ", ")))
-		t.row("Seen\t%d boots, first %s, last %s", s.Boots, localTime(s.FirstSeen), localTime(s.LastSeen))
+		boots := "boots"
+		if s.Boots == 1 {
+			boots = "boot"
+		}
+		t.row("Seen\t%d %s, first %s, last %s", s.Boots, boots, localTime(s.FirstSeen), localTime(s.LastSeen))
 	}
 	if err := t.flush(); err != nil {
 		return err
