@@ -15,9 +15,6 @@ import (
 // them.
 var columns = []string{"mac", "farmer", "runmode", "args", "kernel", "name", "nbp"}
 
-// MaxRows bounds an import: what a whole grid has, some 400 MB of rows in memory.
-const MaxRows = 1_000_000
-
 // ReadCSV reads nodes from CSV (RFC 4180) with a header line. The columns are mac,
 // farmer, runmode, args, kernel, name and nbp, in any order; only mac must be there. A
 // column that is missing, or a run mode that is empty, leaves a registered node's

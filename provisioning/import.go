@@ -3,6 +3,7 @@ package provisioning
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // Row is one line of an import.
@@ -47,45 +48,88 @@ type ImportOptions struct {
 	DryRun      bool // write nothing, only report
 }
 
-// errNotWritten makes the transaction of an import undo what it tried.
-var errNotWritten = Errorf(Invalid, "nothing was imported")
+const (
+	// MaxRows bounds an import: what a whole grid has, some 400 MB of rows in memory.
+	MaxRows = 1_000_000
+	// farmerRows bounds that of a farmer.
+	farmerRows = 10_000
+	// longImport is from how many lines on there is one import at a time: each has all
+	// its lines in memory.
+	longImport = 1000
+)
 
 // Import registers many nodes, all or nothing, and reports line by line. The error
 // is [Invalid] if a line was refused, and then nothing was imported, unless the
-// options say otherwise.
+// options say otherwise; [Conflict] while another long import goes on.
+//
+// It is rehearsed first, for nobody else can write while it is written, and events of
+// boots are lost when that takes long: a dry run, and one that will be refused, hold
+// nobody up.
 func (r *Registry) Import(ctx context.Context, by Actor, rows []Row, opt ImportOptions) (ImportReport, error) {
-	var report ImportReport
-	err := r.store.Update(ctx, func(tx Tx) error {
-		report = ImportReport{Counts: map[Outcome]int{}, Rows: []ImportedRow{}}
-		firstLine := map[MAC]int{}
-		for _, row := range rows {
-			n, outcome, err := r.importRow(ctx, tx, by, row, opt, firstLine)
-			if err != nil && !refusal(err) {
-				return err
-			}
-			line := ImportedRow{Line: row.Line, MAC: row.MAC, Outcome: outcome}
-			if err != nil {
-				line.Outcome, line.Message = Refused, err.Error()
-			} else if r.rules.Warnings != nil {
-				line.Warnings = r.rules.Warnings(n)
-			}
-			report.Counts[line.Outcome]++
-			report.Rows = append(report.Rows, line)
+	if by.Role != RoleAdmin && len(rows) > farmerRows {
+		return ImportReport{}, Errorf(Invalid, "%d lines: a farmer may import at most %d at a time", len(rows), farmerRows)
+	}
+	if len(rows) >= longImport {
+		if !r.importing.TryLock() {
+			return ImportReport{}, Errorf(Conflict, "another import is going on: try again when it is over")
 		}
-		if opt.DryRun || report.Counts[Refused] > 0 && !opt.SkipRefused {
-			return errNotWritten
-		}
-		return nil
+		defer r.importing.Unlock()
+	}
+	report, err := r.importRows(ctx, rehearsal{r.store}, by, rows, opt)
+	if err != nil || opt.DryRun {
+		return report, err
+	}
+	err = r.store.Update(ctx, func(tx Tx) (err error) {
+		report, err = r.importRows(ctx, tx, by, rows, opt)
+		return err
 	})
 	report.Written = err == nil
-	if refused := report.Counts[Refused]; err == error(errNotWritten) && refused > 0 && !opt.SkipRefused {
-		return report, Errorf(Invalid, "%d of %d lines refused, nothing was imported", refused, len(rows))
+	return report, err
+}
+
+// importRows imports rows, or stops at what is not about a line. The error is [Invalid]
+// if a line was refused and the options do not say to skip it.
+func (r *Registry) importRows(ctx context.Context, tx Tx, by Actor, rows []Row, opt ImportOptions) (ImportReport, error) {
+	report := ImportReport{Counts: map[Outcome]int{}, Rows: []ImportedRow{}}
+	firstLine := map[MAC]int{}
+	for _, row := range rows {
+		n, outcome, err := r.importRow(ctx, tx, by, row, opt, firstLine)
+		if err != nil && !refusal(err) {
+			return ImportReport{}, err
+		}
+		line := ImportedRow{Line: row.Line, MAC: row.MAC, Outcome: outcome}
+		if err != nil {
+			line.Outcome, line.Message = Refused, err.Error()
+		} else if r.rules.Warnings != nil {
+			line.Warnings = r.rules.Warnings(n)
+		}
+		report.Counts[line.Outcome]++
+		report.Rows = append(report.Rows, line)
 	}
-	if err != nil && err != error(errNotWritten) {
-		return ImportReport{}, err
+	if refused := report.Counts[Refused]; refused > 0 && !opt.SkipRefused {
+		return report, Errorf(Invalid, "%d of %d lines refused, nothing was imported", refused, len(rows))
 	}
 	return report, nil
 }
+
+// rehearsal is a transaction that reads what is stored, and writes nothing. An import
+// does not read what it wrote: a line that says something of the same node as another is
+// refused.
+type rehearsal struct{ Reader }
+
+var _ Tx = rehearsal{}
+
+func (rehearsal) PutNode(context.Context, Node) error                           { return nil }
+func (rehearsal) DeleteNode(context.Context, MAC) error                         { return nil }
+func (rehearsal) PutFarmer(context.Context, Farmer) error                       { return nil }
+func (rehearsal) DeleteFarmer(context.Context, FarmerID) error                  { return nil }
+func (rehearsal) PutToken(context.Context, Token) error                         { return nil }
+func (rehearsal) DeleteToken(context.Context, string) error                     { return nil }
+func (rehearsal) PutSeen(context.Context, Discovered) error                     { return nil }
+func (rehearsal) AddChange(context.Context, Change) error                       { return nil }
+func (rehearsal) AddEvents(context.Context, []Event) error                      { return nil }
+func (rehearsal) AttributeEvents(context.Context, MAC, string, time.Time) error { return nil }
+func (rehearsal) Prune(context.Context, Prune) (bool, error)                    { return false, nil }
 
 // importRow adds or changes one node, and returns it as stored. Its error may be a
 // refusal of this line only.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"iter"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -34,6 +35,8 @@ type Registry struct {
 	rules   Rules
 	now     func() time.Time
 	guesses guesses
+
+	importing sync.Mutex // held by a long import
 }
 
 // NewRegistry returns the registry of what is in store.

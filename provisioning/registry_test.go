@@ -2,6 +2,7 @@ package provisioning_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -462,6 +463,60 @@ func TestImportIsAllOrNothing(t *testing.T) {
 	}
 	if _, err := s.Farmer(ctx, 77); provisioning.ErrorCode(err) != provisioning.NotFound {
 		t.Errorf("the farmer of a refused line was registered, %v", err)
+	}
+}
+
+// writes tells when somebody writes, and has him wait.
+type writes struct {
+	provisioning.Store
+	began, goOn chan struct{}
+}
+
+func (w *writes) Update(ctx context.Context, fn func(provisioning.Tx) error) error {
+	w.began <- struct{}{}
+	<-w.goOn
+	return w.Store.Update(ctx, fn)
+}
+
+// TestImportHoldsNobodyUp that need not wait: a dry run, and what will be refused, only
+// read; and there is one long import at a time.
+func TestImportHoldsNobodyUp(t *testing.T) {
+	s := &writes{newStore(t), make(chan struct{}), make(chan struct{})}
+	r := provisioning.NewRegistry(s, provisioning.Rules{
+		RunModes: provisioning.RunModes{"prod": ""}, RunMode: "prod",
+		CheckNode: func(provisioning.Node) error { return nil },
+	}, time.Now)
+	ctx := t.Context()
+	rows := make([]provisioning.Row, 10_001)
+	for i := range rows {
+		rows[i] = provisioning.Row{Line: i + 1, MAC: storetest.MAC(i)}
+	}
+	report, err := r.Import(ctx, admin, rows, provisioning.ImportOptions{DryRun: true}) // hangs if it writes
+	wantCode(t, "dry run", err, "")
+	if report.Counts[provisioning.Added] != len(rows) || report.Written {
+		t.Errorf("dry run: %v", report)
+	}
+	_, err = r.Import(ctx, admin, append(rows[:10:10], provisioning.Row{Err: errors.New("bad")}), provisioning.ImportOptions{})
+	if err == nil {
+		t.Error("a bad line is taken")
+	}
+	_, err = r.Import(ctx, five, rows, provisioning.ImportOptions{})
+	wantCode(t, "a farmer's", err, provisioning.Invalid)
+
+	done := make(chan error, 1)
+	go func() {
+		_, err := r.Import(ctx, admin, rows, provisioning.ImportOptions{})
+		done <- err
+	}()
+	<-s.began
+	_, err = r.Import(ctx, admin, rows, provisioning.ImportOptions{DryRun: true})
+	wantCode(t, "a second one meanwhile", err, provisioning.Conflict)
+	_, err = r.Import(ctx, admin, rows[:10], provisioning.ImportOptions{DryRun: true})
+	wantCode(t, "a short one meanwhile", err, "")
+	close(s.goOn)
+	wantCode(t, "the long one", <-done, "")
+	if n, err := s.Nodes(ctx, provisioning.NodeQuery{}); err != nil || len(n) != len(rows) {
+		t.Errorf("%d nodes, %v", len(n), err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"farmboot/provisioning"
 	"farmboot/setup"
 )
 
@@ -111,7 +112,7 @@ func oneLine(err error) string {
 	if len(texts) > 0 && strings.Join(texts, "\n") == err.Error() {
 		return strings.Join(lines, "; ")
 	}
-	return printable(err.Error())
+	return printable(provisioning.Detail(err))
 }
 
 // printable shows control characters, which people may have typed, as Go writes
