@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	apphttp "farmboot/http"
+	"farmboot/http/access"
 	"farmboot/http/answer"
 	"farmboot/http/api"
 	"farmboot/http/pages"
@@ -33,7 +34,7 @@ type appliance struct {
 	boot     *apphttp.Boot
 	pages    *pages.Pages
 	board    *pages.Board
-	links    *pages.SignInLinks
+	links    *access.SignInLinks
 	admin    *pages.Admin // of the TLS plane
 	door     pages.Door   // of the plain plane: leads to admin
 	api      *api.API     // of the TLS plane: tokens
@@ -81,32 +82,28 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 // wireAdmin makes the admin plane: the API, and the pages for those who sign in.
 func (a *appliance) wireAdmin() {
 	vendor := oui.Open(oui.Folder).Maker
-	throttle := api.NewThrottle(a.now)
-	sessions := pages.NewSessions(a.registry.Authenticate, a.now)
-	a.api = a.newAPI(throttle, vendor, api.AnyOf(api.Bearer(a.registry), sessions.Authenticate))
-	a.local = a.newAPI(throttle, vendor, api.Local)
+	throttle := access.NewThrottle(a.now)
+	a.links = access.NewSignInLinks(a.now)
+	sessions := access.NewSessions(a.registry, a.links, throttle, a.now)
+	a.api = a.newAPI(throttle, vendor, access.AnyOf(access.Bearer(a.registry), sessions.Authenticate))
+	a.local = a.newAPI(throttle, vendor, access.Local)
 	a.board = pages.NewBoard(a.recorder.Subscribe, a.store.Events, a.log)
-	a.links = pages.NewSignInLinks(a.now)
 	a.admin = &pages.Admin{
 		Answer:     a.boot.Answer,
 		Registry:   a.registry,
 		Board:      a.board,
 		Sessions:   sessions,
-		Links:      a.links,
 		Kernels:    a.kernels,
 		Site:       a.boot.Site,
 		Assignment: a.assigner.Assignment,
-		Guard: func(next pages.Authenticate) pages.Authenticate {
-			return pages.Authenticate(throttle.Guard(api.Authenticator(next)))
-		},
-		Vendor: vendor,
-		Now:    a.now,
+		Vendor:     vendor,
+		Now:        a.now,
 	}
 	a.door = pages.Door{Answer: a.boot.Answer, AdminURL: func(local netip.Addr) string { return a.urls(local).Admin }}
 }
 
 // newAPI returns the API for those whom authenticate knows.
-func (a *appliance) newAPI(throttle *api.Throttle, vendor func(provisioning.MAC) string, authenticate api.Authenticator) *api.API {
+func (a *appliance) newAPI(throttle *access.Throttle, vendor func(provisioning.MAC) string, authenticate access.Authenticator) *api.API {
 	return &api.API{
 		Answer:       a.boot.Answer,
 		Registry:     a.registry,

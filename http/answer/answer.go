@@ -212,3 +212,12 @@ func Var(r *http.Request, name string) (string, error) {
 	}
 	return s, nil
 }
+
+// MAC returns the MAC address in the route's path, its variable mac.
+func MAC(r *http.Request) (provisioning.MAC, error) {
+	s, err := Var(r, "mac")
+	if err != nil {
+		return provisioning.MAC{}, err
+	}
+	return provisioning.ParseMAC(s)
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"farmboot/http/access"
 	"farmboot/http/answer"
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
@@ -24,11 +25,11 @@ type API struct {
 	Subscribe func(provisioning.MAC) (events <-chan provisioning.Event, cancel func())
 	Kernels   *kernel.Store
 	Composer  ipxe.Composer
-	// Authenticate tells who asks: [Bearer], [Local], or several by [AnyOf].
-	Authenticate Authenticator
+	// Authenticate tells who asks.
+	Authenticate access.Authenticator
 	// Throttle slows peers down that try bad credentials. The planes and the pages'
 	// sign-in may share one.
-	Throttle *Throttle
+	Throttle *access.Throttle
 	// Vendor names the maker of a network card; nil: unknown.
 	Vendor  func(provisioning.MAC) string
 	Version string // of the program, for people
@@ -160,6 +161,26 @@ func (a *API) guarded(rt route) answer.Handler {
 		}
 		return rt.handle(w, r, by)
 	}
+}
+
+// authenticate tells who asks for rt.
+func (a *API) authenticate(r *http.Request, rt route) (provisioning.Actor, error) {
+	authenticate := a.Authenticate
+	if rt.legacy {
+		authenticate = access.AnyOf(access.LegacyCookie(a.Registry), authenticate)
+	}
+	return a.Throttle.Guard(authenticate)(r)
+}
+
+// sameOrigin refuses what a page of another site sends.
+func sameOrigin(r *http.Request, rt route) error {
+	if rt.legacy {
+		// A GET that changes something: to be looked at as the write that it is.
+		write := *r
+		write.Method = http.MethodPost
+		r = &write
+	}
+	return access.SameOrigin(r)
 }
 
 // notAllowed refuses the methods that a path does not have (RFC 9110 section

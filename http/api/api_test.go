@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	apphttp "farmboot/http"
+	"farmboot/http/access"
 	"farmboot/http/answer"
 	"farmboot/http/api"
 	"farmboot/ipxe"
@@ -156,7 +157,7 @@ func serve(t testing.TB, file string, tok tokens) *site {
 	registry := provisioning.NewRegistry(store, rules(kernels), clock)
 	s.API = &api.API{
 		Answer: answer.NewAdapter(log, clock, metrics), Registry: registry, Subscribe: s.recorder.Subscribe,
-		Kernels: kernels, Composer: composer(), Authenticate: api.Bearer(registry), Throttle: api.NewThrottle(clock),
+		Kernels: kernels, Composer: composer(), Authenticate: access.Bearer(registry), Throttle: access.NewThrottle(clock),
 		Vendor:  func(provisioning.MAC) string { return "QEMU" },
 		Version: "test", Now: clock, Log: log,
 	}

@@ -10,8 +10,7 @@ import (
 	"time"
 
 	apphttp "farmboot/http"
-	"farmboot/http/answer"
-	"farmboot/http/api"
+	"farmboot/http/access"
 	"farmboot/provisioning"
 )
 
@@ -98,7 +97,7 @@ func TestCrossOrigin(t *testing.T) {
 func TestTooManyTries(t *testing.T) {
 	s := newSite(t)
 	now := clock()
-	s.Throttle = api.NewThrottle(func() time.Time { return now })
+	s.Throttle = access.NewThrottle(func() time.Time { return now })
 	try := func(peer, token string) int {
 		r := httptest.NewRequestWithContext(t.Context(), "GET", "/api/v1/nodes", nil)
 		r.RemoteAddr = peer
@@ -144,7 +143,7 @@ func TestTooManyTries(t *testing.T) {
 func TestUnixSocket(t *testing.T) {
 	s := newSite(t)
 	local := *s.API
-	local.Authenticate = api.Local
+	local.Authenticate = access.Local
 	path := filepath.Join(t.TempDir(), "s")
 	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
 	if err != nil {
@@ -178,36 +177,6 @@ func TestUnixSocket(t *testing.T) {
 	everything := decode[[]provisioning.Change](t, s.do("GET", "/api/v1/history?limit=1", "").want(t, http.StatusOK))
 	if len(everything) != 1 || everything[0].ID != changes[0].ID {
 		t.Errorf("history of all %+v", everything)
-	}
-}
-
-// TestAnyOf: the first that knows the credentials decides.
-func TestAnyOf(t *testing.T) {
-	none := func(*http.Request) (provisioning.Actor, error) { return provisioning.Actor{}, answer.ErrNoCredentials }
-	wrong := func(*http.Request) (provisioning.Actor, error) {
-		return provisioning.Actor{}, provisioning.Errorf(provisioning.Unauthorized, "wrong")
-	}
-	signedOut := func(*http.Request) (provisioning.Actor, error) {
-		return provisioning.Actor{}, &provisioning.Error{Code: provisioning.Unauthorized, Message: "sign in again", Err: answer.ErrNoCredentials}
-	}
-	for _, test := range []struct {
-		list []api.Authenticator
-		want string
-	}{
-		{nil, answer.ErrNoCredentials.Error()},
-		{[]api.Authenticator{signedOut}, answer.ErrNoCredentials.Error()},
-		{[]api.Authenticator{none, none}, answer.ErrNoCredentials.Error()},
-		{[]api.Authenticator{none, api.Local}, ""},
-		{[]api.Authenticator{wrong, api.Local}, "wrong"},
-		{[]api.Authenticator{api.Local, wrong}, ""},
-	} {
-		got := ""
-		if _, err := api.AnyOf(test.list...)(nil); err != nil {
-			got = err.Error()
-		}
-		if got != test.want {
-			t.Errorf("%d authenticators: %q, want %q", len(test.list), got, test.want)
-		}
 	}
 }
 

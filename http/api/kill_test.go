@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	apphttp "farmboot/http"
+	"farmboot/http/access"
 	"farmboot/http/answer"
 	"farmboot/http/api"
 	"farmboot/ipxe/kernel"
@@ -61,7 +62,7 @@ func daemon(dir string) error {
 	fmt.Println("http://" + ln.Addr().String())
 	return apphttp.Serve(context.Background(), ln, apphttp.Plane(&api.API{
 		Answer: answer.NewAdapter(log, clock, metrics), Registry: provisioning.NewRegistry(store, rules(kernels), clock),
-		Kernels: kernels, Composer: composer(), Authenticate: api.Local, Throttle: api.NewThrottle(clock), Now: clock, Log: log,
+		Kernels: kernels, Composer: composer(), Authenticate: access.Local, Throttle: access.NewThrottle(clock), Now: clock, Log: log,
 	}), log)
 }
 

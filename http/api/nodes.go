@@ -108,7 +108,7 @@ func (a *API) addNode(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 
 // getNode answers GET /api/v1/nodes/{mac}.
 func (a *API) getNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := pathMAC(r)
+	mac, err := answer.MAC(r)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (a *API) getNode(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 // setNode answers PUT /api/v1/nodes/{mac}: fields that the body does not have stay
 // as they are. It registers no node, so that a mistyped address is a mistake.
 func (a *API) setNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := pathMAC(r)
+	mac, err := answer.MAC(r)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (a *API) setNode(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 
 // removeNode answers DELETE /api/v1/nodes/{mac}.
 func (a *API) removeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := pathMAC(r)
+	mac, err := answer.MAC(r)
 	if err != nil {
 		return err
 	}
@@ -186,7 +186,7 @@ const storyEvents = 500
 
 // nodeStory answers GET /api/v1/nodes/{mac}/story: how its last boot went.
 func (a *API) nodeStory(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := pathMAC(r)
+	mac, err := answer.MAC(r)
 	if err != nil {
 		return err
 	}
@@ -199,7 +199,7 @@ func (a *API) nodeStory(w http.ResponseWriter, r *http.Request, by provisioning.
 
 // nodeHistory answers GET /api/v1/nodes/{mac}/history: who changed it, newest first.
 func (a *API) nodeHistory(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := pathMAC(r)
+	mac, err := answer.MAC(r)
 	if err != nil {
 		return err
 	}

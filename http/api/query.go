@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"farmboot/http/answer"
 	"farmboot/provisioning"
 )
 
@@ -78,13 +77,4 @@ func farmerOf(q url.Values) (provisioning.FarmerID, error) {
 		return 0, nil
 	}
 	return provisioning.ParseFarmerID(q.Get("farmer"))
-}
-
-// pathMAC reads the {mac} of the path.
-func pathMAC(r *http.Request) (provisioning.MAC, error) {
-	s, err := answer.Var(r, "mac")
-	if err != nil {
-		return provisioning.MAC{}, err
-	}
-	return provisioning.ParseMAC(s)
 }

@@ -9,14 +9,12 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"farmboot/http/access"
 	"farmboot/http/answer"
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
 )
-
-// Authenticate tells who sent a request.
-type Authenticate func(*http.Request) (provisioning.Actor, error)
 
 // Admin is the part for people who have signed in. It belongs on the TLS listener
 // only; [Door] stands in its place on the other. All fields are required but those
@@ -25,16 +23,12 @@ type Admin struct {
 	Answer   *answer.Adapter
 	Registry *provisioning.Registry
 	Board    *Board
-	Sessions *Sessions
-	Links    *SignInLinks
+	Sessions *access.Sessions
 	Kernels  *kernel.Store
 	// Site is the appliance as a node sees it; see http.Boot.
 	Site func(local netip.Addr) ipxe.Site
 	// Assignment tells what a MAC address would get now; it changes nothing.
 	Assignment func(context.Context, provisioning.MAC) (provisioning.Assignment, error)
-	// Guard refuses those who have tried too many bad tokens, and counts those who
-	// try one.
-	Guard func(Authenticate) Authenticate
 	// Vendor names the maker of a network card; nil: nobody can.
 	Vendor func(provisioning.MAC) string
 	Now    func() time.Time
@@ -55,8 +49,8 @@ func (a *Admin) Routes(r *mux.Router) {
 	get := func(path, name string, h adminHandler) { open(http.MethodGet, path, name, a.signedIn(h)) }
 	post := func(path, name string, h adminHandler) { open(http.MethodPost, path, name, a.signedIn(h)) }
 
-	open(http.MethodGet, SignInPath, "page sign in", a.signInPage)
-	open(http.MethodPost, SignInPath, "sign in", a.signIn)
+	open(http.MethodGet, access.SignInPath, "page sign in", a.signInPage)
+	open(http.MethodPost, access.SignInPath, "sign in", a.signIn)
 	open(http.MethodPost, "/admin/signout", "sign out", a.signOut)
 
 	get("/admin", "page board", a.board)
@@ -87,10 +81,9 @@ func (a *Admin) Routes(r *mux.Router) {
 
 // sameOrigin refuses forms that a page of another site sends.
 func sameOrigin(next answer.Handler) answer.Handler {
-	protection := http.NewCrossOriginProtection()
 	return func(w http.ResponseWriter, r *http.Request) error {
-		if err := protection.Check(r); err != nil {
-			return provisioning.Errorf(provisioning.Forbidden, "refused: this came from a page of another site")
+		if err := access.SameOrigin(r); err != nil {
+			return err
 		}
 		return next(w, r)
 	}
@@ -104,12 +97,12 @@ const maxForm = 8 << 20
 func (a *Admin) signedIn(next adminHandler) answer.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		by, err := a.Sessions.Authenticate(r)
-		if err == ErrNoSession {
+		if err == access.ErrNoSession {
 			back := "/admin"
 			if r.Method == http.MethodGet {
 				back = r.URL.RequestURI()
 			}
-			seeOther(w, r, SignInPath+"?"+url.Values{"to": {back}}.Encode())
+			seeOther(w, r, access.SignInPath+"?"+url.Values{"to": {back}}.Encode())
 			return nil
 		}
 		if err != nil {

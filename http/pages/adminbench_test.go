@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	apphttp "farmboot/http"
+	"farmboot/http/access"
 	"farmboot/http/api"
 	"farmboot/http/pages"
 	"farmboot/provisioning"
@@ -29,6 +30,7 @@ type adminBench struct {
 	pages.Admin
 	store    *sqlite.Store
 	recorder *provisioning.Recorder
+	links    *access.SignInLinks
 	plane    http.Handler
 	now      *clock
 
@@ -64,14 +66,11 @@ func newAdminBench(t testing.TB) *adminBench {
 	}, b.now.Now)
 	b.recorder = provisioning.NewRecorder(b.store, provisioning.Retention{}, log, prometheus.NewRegistry(), b.now.Now)
 	b.Board = pages.NewBoard(b.recorder.Subscribe, b.store.Events, log)
-	b.Sessions = pages.NewSessions(b.Registry.Authenticate, b.now.Now)
-	b.Links = pages.NewSignInLinks(b.now.Now)
+	throttle := access.NewThrottle(b.now.Now)
+	b.links = access.NewSignInLinks(b.now.Now)
+	b.Sessions = access.NewSessions(b.Registry, b.links, throttle, b.now.Now)
 	b.Admin.Answer, b.Admin.Kernels, b.Admin.Site, b.Admin.Now = b.Pages.Answer, b.Pages.Kernels, site, b.now.Now
 	b.Assignment = provisioning.NewAssigner(b.store, provisioning.Unknown{Policy: provisioning.Boot, RunMode: "prod"}, b.now.Now).Assignment
-	throttle := api.NewThrottle(b.now.Now)
-	b.Guard = func(next pages.Authenticate) pages.Authenticate {
-		return pages.Authenticate(throttle.Guard(api.Authenticator(next)))
-	}
 	b.Vendor = func(provisioning.MAC) string { return "Acme & Sons <Networks>" }
 	b.plane = apphttp.Plane(&b.Admin, &b.Pages, images{}, &api.API{
 		Answer: b.Pages.Answer, Registry: b.Registry, Subscribe: b.recorder.Subscribe, Kernels: b.Pages.Kernels,

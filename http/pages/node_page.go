@@ -5,8 +5,6 @@ import (
 	"net/url"
 	"slices"
 
-	"github.com/gorilla/mux"
-
 	"farmboot/http/answer"
 	"farmboot/ipxe"
 	"farmboot/provisioning"
@@ -50,7 +48,7 @@ func (a *Admin) node(w http.ResponseWriter, r *http.Request, by provisioning.Act
 // showNode shows a node's page, with a form that has mistakes or (its zero value)
 // with what is stored.
 func (a *Admin) showNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, f form, problem string) error {
-	mac, err := pathMAC(r)
+	mac, err := answer.MAC(r)
 	if err != nil {
 		return err
 	}
@@ -110,15 +108,6 @@ func (a *Admin) vendor(mac provisioning.MAC) string {
 	return a.Vendor(mac)
 }
 
-// pathMAC is the MAC address in the path.
-func pathMAC(r *http.Request) (provisioning.MAC, error) {
-	s, err := url.PathUnescape(mux.Vars(r)["mac"])
-	if err != nil {
-		return provisioning.MAC{}, provisioning.Errorf(provisioning.Invalid, "bad percent-encoding in the address of this page")
-	}
-	return provisioning.ParseMAC(s)
-}
-
 // nodeValues is a node as its form shows it.
 func nodeValues(n provisioning.Node) url.Values {
 	v := url.Values{"runmode": {string(n.RunMode)}, "args": {n.Args}, "kernel": {n.Kernel}, "kernel-before": {n.Kernel}, "name": {n.Name}, "nbp": {string(n.NBP)}}
@@ -168,7 +157,7 @@ func (a *Admin) nextBoot(r *http.Request, mac provisioning.MAC) (nextBoot, error
 
 // changeNode changes a node, or registers one that was only seen.
 func (a *Admin) changeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := pathMAC(r)
+	mac, err := answer.MAC(r)
 	if err != nil {
 		return err
 	}
@@ -203,7 +192,7 @@ func (a *Admin) changeNode(w http.ResponseWriter, r *http.Request, by provisioni
 }
 
 func (a *Admin) removeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := pathMAC(r)
+	mac, err := answer.MAC(r)
 	if err != nil {
 		return err
 	}

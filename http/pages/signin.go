@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"farmboot/http/access"
 	"farmboot/http/answer"
 	"farmboot/provisioning"
 )
@@ -31,11 +32,14 @@ func (a *Admin) signIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	page := signInPage{frame: frame{Section: "admin"}, form: f, Back: back(f.Get("to"))}
-	var opened session
-	_, err = a.Guard(func(r *http.Request) (by provisioning.Actor, err error) {
-		opened, by, err = a.open(r, f)
-		return by, err
-	})(r)
+	switch code, token := f.Text("code"), f.Text("token"); {
+	case code != "":
+		err = a.Sessions.SignInByLink(w, r, code)
+	case token != "":
+		err = a.Sessions.SignIn(w, r, token)
+	default:
+		err = provisioning.Errorf(provisioning.Invalid, "paste your token here")
+	}
 	if err != nil {
 		message, ok := notice(err)
 		if !ok {
@@ -44,37 +48,19 @@ func (a *Admin) signIn(w http.ResponseWriter, r *http.Request) error {
 		f.Errors["token"] = message
 		return render(w, answer.StatusOf(provisioning.ErrorCode(err)), "signin", page)
 	}
-	a.Sessions.begin(w, opened)
 	seeOther(w, r, page.Back)
 	return nil
 }
 
-// open checks what somebody signs in with: a link's code, or a token.
-func (a *Admin) open(r *http.Request, f form) (session, provisioning.Actor, error) {
-	if code := f.Text("code"); code != "" {
-		by := provisioning.Actor{Name: "sign-in link", Role: provisioning.RoleAdmin}
-		return session{actor: by}, by, a.Links.use(code)
-	}
-	secret := f.Text("token")
-	if secret == "" {
-		return session{}, provisioning.Actor{}, provisioning.Errorf(provisioning.Invalid, "paste your token here")
-	}
-	by, err := a.Sessions.authenticate(r.Context(), secret, answer.PeerOf(r).String())
-	if provisioning.ErrorCode(err) == provisioning.Unauthorized {
-		err = provisioning.Errorf(provisioning.Unauthorized, "this is not a valid token: it was mistyped, or has been revoked")
-	}
-	return session{secret: secret}, by, err
-}
-
 func (a *Admin) signOut(w http.ResponseWriter, r *http.Request) error {
-	a.Sessions.signOut(w, r)
-	seeOther(w, r, SignInPath)
+	a.Sessions.SignOut(w, r)
+	seeOther(w, r, access.SignInPath)
 	return nil
 }
 
 // back is where to go after signing in: a page of ours, or the board.
 func back(to string) string {
-	if to == "/admin" || strings.HasPrefix(to, "/admin/") && !strings.HasPrefix(to, SignInPath) || strings.HasPrefix(to, "/admin?") {
+	if to == "/admin" || strings.HasPrefix(to, "/admin/") && !strings.HasPrefix(to, access.SignInPath) || strings.HasPrefix(to, "/admin?") {
 		return to
 	}
 	return "/admin"

@@ -1,8 +1,7 @@
-package pages
+package access
 
 import (
 	"cmp"
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"net/http"
@@ -34,9 +33,10 @@ const (
 // Sessions are who is signed in to the admin pages. They are kept in memory: a
 // restart signs everybody out. Safe for concurrent use.
 type Sessions struct {
-	// authenticate is asked at every request, so that a session ends with its token.
-	authenticate func(ctx context.Context, secret, from string) (provisioning.Actor, error)
-	now          func() time.Time
+	registry *provisioning.Registry // is asked at every request, so that a session ends with its token
+	links    *SignInLinks
+	throttle *Throttle
+	now      func() time.Time
 
 	mu   sync.Mutex
 	open map[[sha256.Size]byte]*session // by the digest of the cookie: no memory dump is a way in
@@ -48,14 +48,14 @@ type session struct {
 	began, had time.Time
 }
 
-// NewSessions returns Sessions without any. authenticate is
-// [provisioning.Registry.Authenticate].
-func NewSessions(authenticate func(ctx context.Context, secret, from string) (provisioning.Actor, error), now func() time.Time) *Sessions {
-	return &Sessions{authenticate: authenticate, now: now, open: map[[sha256.Size]byte]*session{}}
+// NewSessions returns Sessions without any. They begin with a token that registry
+// knows or with one of links; throttle slows down whoever tries many.
+func NewSessions(registry *provisioning.Registry, links *SignInLinks, throttle *Throttle, now func() time.Time) *Sessions {
+	return &Sessions{registry: registry, links: links, throttle: throttle, now: now, open: map[[sha256.Size]byte]*session{}}
 }
 
-// Authenticate tells who is signed in, by the session cookie of r. The error is
-// [ErrNoSession] when there is none, or when it or its token has ended.
+// Authenticate is an [Authenticator] that knows the cookie of a session. The error
+// is [ErrNoSession] when there is none, or when it or its token has ended.
 func (s *Sessions) Authenticate(r *http.Request) (provisioning.Actor, error) {
 	c, err := r.Cookie(cookieName)
 	if err != nil {
@@ -72,12 +72,40 @@ func (s *Sessions) Authenticate(r *http.Request) (provisioning.Actor, error) {
 		by.From = from
 		return by, nil
 	}
-	by, err := s.authenticate(r.Context(), found.secret, from)
+	by, err := s.registry.Authenticate(r.Context(), found.secret, from)
 	if provisioning.ErrorCode(err) == provisioning.Unauthorized {
 		s.end(key)
 		return provisioning.Actor{}, ErrNoSession
 	}
 	return by, err
+}
+
+// SignIn begins a session for whoever has that token. The error is
+// [provisioning.Unauthorized] if it is no good, [answer.TooMany] after too many.
+func (s *Sessions) SignIn(w http.ResponseWriter, r *http.Request, token string) error {
+	by, err := s.throttle.Guard(func(r *http.Request) (provisioning.Actor, error) {
+		by, err := s.registry.Authenticate(r.Context(), token, answer.PeerOf(r).String())
+		if provisioning.ErrorCode(err) == provisioning.Unauthorized {
+			err = provisioning.Errorf(provisioning.Unauthorized, "this is not a valid token: it was mistyped, or has been revoked")
+		}
+		return by, err
+	})(r)
+	if err == nil {
+		s.begin(w, session{secret: token, actor: by})
+	}
+	return err
+}
+
+// SignInByLink begins a session for an admin who has the code of a sign-in link,
+// which is no good from then on. Its errors are those of SignIn.
+func (s *Sessions) SignInByLink(w http.ResponseWriter, r *http.Request, code string) error {
+	by, err := s.throttle.Guard(func(*http.Request) (provisioning.Actor, error) {
+		return provisioning.Actor{Name: "sign-in link", Role: provisioning.RoleAdmin}, s.links.use(code)
+	})(r)
+	if err == nil {
+		s.begin(w, session{actor: by})
+	}
+	return err
 }
 
 // touch finds a session that has not expired, and notes that it is in use.
@@ -145,8 +173,8 @@ func (s *Sessions) end(key [sha256.Size]byte) {
 	delete(s.open, key)
 }
 
-// signOut ends the session of r.
-func (s *Sessions) signOut(w http.ResponseWriter, r *http.Request) {
+// SignOut ends the session of r.
+func (s *Sessions) SignOut(w http.ResponseWriter, r *http.Request) {
 	if c, err := r.Cookie(cookieName); err == nil {
 		s.end(sha256.Sum256([]byte(c.Value)))
 	}

@@ -1,4 +1,4 @@
-package api
+package access
 
 import (
 	"errors"
@@ -42,9 +42,9 @@ func Bearer(registry *provisioning.Registry) Authenticator {
 	}
 }
 
-// cookieToken knows tokens in the cookie "token", as clients of the legacy calls
+// LegacyCookie knows tokens in the cookie "token", as clients of the legacy calls
 // send them.
-func cookieToken(registry *provisioning.Registry) Authenticator {
+func LegacyCookie(registry *provisioning.Registry) Authenticator {
 	return func(r *http.Request) (provisioning.Actor, error) {
 		c, err := r.Cookie("token")
 		if err != nil || c.Value == "" {
@@ -58,28 +58,4 @@ func cookieToken(registry *provisioning.Registry) Authenticator {
 // mode says who may connect.
 func Local(*http.Request) (provisioning.Actor, error) {
 	return provisioning.Actor{Name: "local", Role: provisioning.RoleAdmin, From: "socket"}, nil
-}
-
-// authenticate tells who asks for rt; see [Throttle.Guard].
-func (a *API) authenticate(r *http.Request, rt route) (provisioning.Actor, error) {
-	authenticate := a.Authenticate
-	if rt.legacy {
-		authenticate = AnyOf(cookieToken(a.Registry), authenticate)
-	}
-	return a.Throttle.Guard(authenticate)(r)
-}
-
-// sameOrigin refuses to change anything for a page of another site, whose visitor's
-// browser sends our cookies along. Programs that are no browsers are not concerned.
-func sameOrigin(r *http.Request, rt route) error {
-	if rt.legacy {
-		// A GET that changes something: to be looked at as the write that it is.
-		write := *r
-		write.Method = http.MethodPost
-		r = &write
-	}
-	if err := http.NewCrossOriginProtection().Check(r); err != nil {
-		return provisioning.Errorf(provisioning.Forbidden, "refused: a browser sent this for a page of another site")
-	}
-	return nil
 }

@@ -1,0 +1,8 @@
+// Package access guards the doors of the admin plane: it tells the API and the
+// pages who asks, slows down whoever tries credentials, and refuses what pages of
+// other sites send.
+//
+// Credentials are a token, a session that began with one or with a sign-in link, or
+// a connection to the Unix socket. What somebody may do is no concern of this
+// package.
+package access

@@ -1,0 +1,172 @@
+package access_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"farmboot/http/access"
+	"farmboot/provisioning"
+	"farmboot/provisioning/sqlite"
+)
+
+var root = provisioning.Actor{Name: "root", Role: provisioning.RoleAdmin, From: "cli"}
+
+// door is where people sign in.
+type door struct {
+	*access.Sessions
+	registry *provisioning.Registry
+	links    *access.SignInLinks
+	now      time.Time
+}
+
+func newDoor(t *testing.T) *door {
+	t.Helper()
+	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "provisioning.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	d := &door{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+	clock := func() time.Time { return d.now }
+	d.registry = provisioning.NewRegistry(store, provisioning.Rules{}, clock)
+	d.links = access.NewSignInLinks(clock)
+	d.Sessions = access.NewSessions(d.registry, d.links, access.NewThrottle(clock), clock)
+	return d
+}
+
+// token makes one, and returns its id and secret.
+func (d *door) token(t *testing.T, role provisioning.Role, farmer provisioning.FarmerID) (id, secret string) {
+	t.Helper()
+	token, secret, err := d.registry.AddToken(t.Context(), root, role, farmer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token.ID, secret
+}
+
+// signIn returns the cookie of a new session.
+func (d *door) signIn(t *testing.T, secret string) *http.Cookie {
+	t.Helper()
+	w := httptest.NewRecorder()
+	if err := d.SignIn(w, httptest.NewRequest("POST", "/", nil), secret); err != nil {
+		t.Fatal(err)
+	}
+	return w.Result().Cookies()[0]
+}
+
+func (d *door) link(t *testing.T) *http.Cookie {
+	t.Helper()
+	_, code, _ := strings.Cut(d.links.New(), "code=")
+	w := httptest.NewRecorder()
+	if err := d.SignInByLink(w, httptest.NewRequest("POST", "/", nil), code); err != nil {
+		t.Fatal(err)
+	}
+	return w.Result().Cookies()[0]
+}
+
+// who tells whom a cookie lets in; nobody if it does not.
+func (d *door) who(t *testing.T, c *http.Cookie) provisioning.Actor {
+	t.Helper()
+	r := httptest.NewRequest("GET", "/", nil)
+	r.AddCookie(c)
+	by, err := d.Authenticate(r)
+	if err != nil && err != access.ErrNoSession {
+		t.Errorf("error %v", err)
+	}
+	return by
+}
+
+func (d *door) wantIn(t *testing.T, what string, c *http.Cookie, want bool) {
+	t.Helper()
+	if got := d.who(t, c).Role != ""; got != want {
+		t.Errorf("%s: in is %t, want %t", what, got, want)
+	}
+}
+
+func TestWhoIsSignedIn(t *testing.T) {
+	d := newDoor(t)
+	id, secret := d.token(t, provisioning.RoleFarmer, 5)
+	if got, want := d.who(t, d.signIn(t, secret)), (provisioning.Actor{Name: "token " + id, Role: provisioning.RoleFarmer, Farmer: 5, From: "192.0.2.1"}); got != want {
+		t.Errorf("by token %+v, want %+v", got, want)
+	}
+	if got, want := d.who(t, d.link(t)), (provisioning.Actor{Name: "sign-in link", Role: provisioning.RoleAdmin, From: "192.0.2.1"}); got != want {
+		t.Errorf("by link %+v, want %+v", got, want)
+	}
+}
+
+func TestForgedCookies(t *testing.T) {
+	d := newDoor(t)
+	_, secret := d.token(t, provisioning.RoleAdmin, 0)
+	c := d.signIn(t, secret)
+	d.wantIn(t, "the real one", c, true)
+	for _, value := range []string{"0" + c.Value[1:], c.Value + "0", "", secret} {
+		d.wantIn(t, "forged "+value, &http.Cookie{Name: c.Name, Value: value}, false)
+	}
+}
+
+func TestSignOut(t *testing.T) {
+	d := newDoor(t)
+	_, secret := d.token(t, provisioning.RoleAdmin, 0)
+	mine, another := d.signIn(t, secret), d.signIn(t, secret)
+	r, w := httptest.NewRequest("POST", "/", nil), httptest.NewRecorder()
+	r.AddCookie(mine)
+	d.SignOut(w, r)
+	d.wantIn(t, "signed out", mine, false)
+	d.wantIn(t, "another session", another, true)
+	if c := w.Result().Cookies()[0]; c.Name != mine.Name || c.Value != "" || c.MaxAge >= 0 {
+		t.Errorf("the browser keeps %v", c)
+	}
+}
+
+// TestSessionEndsWithItsToken, at once.
+func TestSessionEndsWithItsToken(t *testing.T) {
+	d := newDoor(t)
+	id, secret := d.token(t, provisioning.RoleAdmin, 0)
+	_, other := d.token(t, provisioning.RoleAdmin, 0)
+	c, others, link := d.signIn(t, secret), d.signIn(t, other), d.link(t)
+	if err := d.registry.RemoveToken(t.Context(), root, id); err != nil {
+		t.Fatal(err)
+	}
+	d.wantIn(t, "its token is revoked", c, false)
+	d.wantIn(t, "another token", others, true)
+	d.wantIn(t, "a link", link, true)
+}
+
+func TestSessionsExpire(t *testing.T) {
+	d := newDoor(t)
+	_, secret := d.token(t, provisioning.RoleAdmin, 0)
+	for name, c := range map[string]*http.Cookie{"token": d.signIn(t, secret), "link": d.link(t)} {
+		began := d.now
+		for range 15 { // 7 days less 3 hours
+			d.now = d.now.Add(11 * time.Hour)
+			d.wantIn(t, name+" in use", c, true)
+		}
+		d.now = d.now.Add(4 * time.Hour)
+		d.wantIn(t, name+" after a week", c, false)
+		d.now = began
+	}
+	idle := d.signIn(t, secret)
+	d.now = d.now.Add(13 * time.Hour)
+	d.wantIn(t, "idle", idle, false)
+}
+
+func TestSessionsAreBounded(t *testing.T) {
+	d := newDoor(t)
+	_, secret := d.token(t, provisioning.RoleAdmin, 0)
+	first := d.signIn(t, secret)
+	d.now = d.now.Add(time.Hour)
+	second := d.signIn(t, secret)
+	for range 999 {
+		d.signIn(t, secret)
+	}
+	d.wantIn(t, "the one of a thousand and one that was idle for longest", first, false)
+	d.wantIn(t, "another", second, true)
+}
