@@ -38,10 +38,10 @@ type Token struct {
 	Hash     SecretsHash `json:"-"`
 }
 
-// SecretsHash is the SHA-256 of a token's secret. A plain hash is enough here,
-// and a slow password hash would only slow every request: the secret is 256 bits
-// from a random generator, so there is nothing to guess that is likelier than
-// anything else.
+// SecretsHash is the SHA-256 of a token's secret or a session's cookie. A plain
+// hash is enough here, and a slow password hash would only slow every request: the
+// secret is 256 bits from a random generator, so there is nothing to guess that is
+// likelier than anything else.
 type SecretsHash [sha256.Size]byte
 
 // secretPrefix starts every secret, so that people and secret scanners know one
@@ -69,6 +69,16 @@ func secretID(secret string) string {
 		return ""
 	}
 	return id
+}
+
+// Session is that somebody is signed in to the pages. It is kept under the hash of
+// the cookie that he has, so neither the database nor a backup of it is a way in.
+type Session struct {
+	Hash     SecretsHash
+	Token    string // id of the token that it began with, and ends with; "": a sign-in link
+	Who      string // the actor's name
+	Began    time.Time
+	LastUsed time.Time // to the minute
 }
 
 // Matches tells, in constant time, whether h is the hash of secret.

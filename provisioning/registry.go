@@ -31,17 +31,21 @@ type Rules struct {
 // Everything it refuses is an [Error]; a [RoleFarmer] actor sees and edits the
 // nodes of his farmer only.
 type Registry struct {
-	store   Store
-	rules   Rules
-	now     func() time.Time
-	guesses guesses
+	store    Store
+	rules    Rules
+	now      func() time.Time
+	guesses  guesses
+	unstored unstored
 
 	importing sync.Mutex // held by a long import
 }
 
 // NewRegistry returns the registry of what is in store.
 func NewRegistry(store Store, rules Rules, now func() time.Time) *Registry {
-	return &Registry{store: store, rules: rules, now: now}
+	return &Registry{
+		store: store, rules: rules, now: now,
+		unstored: unstored{sessions: newLRU[SecretsHash, Session](sessionsKept)},
+	}
 }
 
 // NodePatch is a change to a node: what is nil stays.

@@ -77,14 +77,29 @@ const usedEvery = time.Minute
 // wrong secret is [Unauthorized]. A store that cannot be written does not keep
 // anybody out.
 func (r *Registry) Authenticate(ctx context.Context, secret, from string) (Actor, error) {
+	t, err := r.tokenOf(ctx, secret)
+	if err != nil {
+		return Actor{}, err
+	}
+	r.usedToken(ctx, t)
+	return t.actor(from), nil
+}
+
+// tokenOf returns the token with that secret.
+func (r *Registry) tokenOf(ctx context.Context, secret string) (Token, error) {
 	t, err := r.store.Token(ctx, secretID(secret))
 	if err != nil && ErrorCode(err) != NotFound {
-		return Actor{}, err
+		return Token{}, err
 	}
 	// Without a token this compares with the hash of nothing, which nothing has.
 	if !t.Hash.Matches(secret) || err != nil {
-		return Actor{}, errToken()
+		return Token{}, errToken()
 	}
+	return t, nil
+}
+
+// usedToken notes that a token is in use, as far as the store can be written.
+func (r *Registry) usedToken(ctx context.Context, t Token) {
 	if now := r.now(); now.Sub(t.LastUsed) >= usedEvery {
 		_ = r.store.UpdateLazily(ctx, func(tx Tx) error {
 			current, err := tx.Token(ctx, t.ID) // it may just have been revoked
@@ -95,5 +110,9 @@ func (r *Registry) Authenticate(ctx context.Context, secret, from string) (Actor
 			return tx.PutToken(ctx, current)
 		})
 	}
-	return Actor{Name: "token " + t.ID, Role: t.Role, Farmer: t.Farmer, From: from}, nil
+}
+
+// actor is who has the token.
+func (t Token) actor(from string) Actor {
+	return Actor{Name: "token " + t.ID, Role: t.Role, Farmer: t.Farmer, From: from}
 }

@@ -47,6 +47,7 @@ type Reader interface {
 	Farmers(ctx context.Context) ([]Farmer, error) // by id
 	Token(ctx context.Context, id string) (Token, error)
 	Tokens(ctx context.Context) ([]Token, error) // oldest first
+	Session(ctx context.Context, hash SecretsHash) (Session, error)
 	Seen(ctx context.Context, mac MAC) (Discovered, error)
 	SeenByCode(ctx context.Context, code string) (Discovered, error)
 	Unregistered(ctx context.Context, limit int) ([]Discovered, error) // last seen first
@@ -64,7 +65,14 @@ type Tx interface {
 	PutFarmer(ctx context.Context, f Farmer) error
 	DeleteFarmer(ctx context.Context, id FarmerID) error // Conflict while nodes refer to it
 	PutToken(ctx context.Context, t Token) error
-	DeleteToken(ctx context.Context, id string) error
+	DeleteToken(ctx context.Context, id string) error // and the sessions that began with it
+	PutSession(ctx context.Context, s Session) error
+	DeleteSession(ctx context.Context, hash SecretsHash) error
+
+	// PruneSessions deletes sessions that were last used before usedBefore or began
+	// before beganBefore, and all but so many, those that were used last.
+	PruneSessions(ctx context.Context, usedBefore, beganBefore time.Time, kept int) error
+
 	PutSeen(ctx context.Context, d Discovered) error // Conflict if another MAC has the claim code
 	AddChange(ctx context.Context, c Change) error
 	AddEvents(ctx context.Context, events []Event) error

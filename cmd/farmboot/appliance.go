@@ -84,7 +84,7 @@ func (a *appliance) wireAdmin() {
 	vendor := oui.Open(oui.Folder).Maker
 	throttle := access.NewThrottle(a.now)
 	a.links = access.NewSignInLinks(a.now)
-	sessions := access.NewSessions(a.registry, a.links, throttle, a.now)
+	sessions := access.NewSessions(a.registry, a.links, throttle)
 	a.api = a.newAPI(throttle, vendor, access.AnyOf(access.Bearer(a.registry), sessions.Authenticate))
 	a.local = a.newAPI(throttle, vendor, access.Local)
 	a.board = pages.NewBoard(a.recorder.Subscribe, a.store.Events, a.log)

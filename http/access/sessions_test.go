@@ -1,9 +1,14 @@
 package access_test
 
 import (
+	"bytes"
+	"context"
+	"crypto/sha256"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +23,7 @@ var root = provisioning.Actor{Name: "root", Role: provisioning.RoleAdmin, From: 
 // door is where people sign in.
 type door struct {
 	*access.Sessions
+	store    *sqlite.Store
 	registry *provisioning.Registry
 	links    *access.SignInLinks
 	now      time.Time
@@ -34,12 +40,17 @@ func newDoor(t *testing.T) *door {
 			t.Error(err)
 		}
 	})
-	d := &door{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+	d := &door{store: store, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+	d.restart(d.store)
+	return d
+}
+
+// restart is what a restart of the appliance leaves: what is in the store.
+func (d *door) restart(store provisioning.Store) {
 	clock := func() time.Time { return d.now }
 	d.registry = provisioning.NewRegistry(store, provisioning.Rules{}, clock)
 	d.links = access.NewSignInLinks(clock)
-	d.Sessions = access.NewSessions(d.registry, d.links, access.NewThrottle(clock), clock)
-	return d
+	d.Sessions = access.NewSessions(d.registry, d.links, access.NewThrottle(clock))
 }
 
 // token makes one, and returns its id and secret.
@@ -118,12 +129,117 @@ func TestSignOut(t *testing.T) {
 	mine, another := d.signIn(t, secret), d.signIn(t, secret)
 	r, w := httptest.NewRequest("POST", "/", nil), httptest.NewRecorder()
 	r.AddCookie(mine)
-	d.SignOut(w, r)
+	if err := d.SignOut(w, r); err != nil {
+		t.Fatal(err)
+	}
 	d.wantIn(t, "signed out", mine, false)
 	d.wantIn(t, "another session", another, true)
 	if c := w.Result().Cookies()[0]; c.Name != mine.Name || c.Value != "" || c.MaxAge >= 0 {
 		t.Errorf("the browser keeps %v", c)
 	}
+}
+
+func TestSessionsSurviveARestart(t *testing.T) {
+	d := newDoor(t)
+	_, secret := d.token(t, provisioning.RoleFarmer, 5)
+	token, link := d.signIn(t, secret), d.link(t)
+	before := []provisioning.Actor{d.who(t, token), d.who(t, link)}
+	d.restart(d.store)
+	if after := []provisioning.Actor{d.who(t, token), d.who(t, link)}; !slices.Equal(after, before) {
+		t.Errorf("after it %+v, before %+v", after, before)
+	}
+}
+
+// TestNoSecretIsStored: who reads the database, or a backup, cannot sign in with it.
+func TestNoSecretIsStored(t *testing.T) {
+	d := newDoor(t)
+	_, secret := d.token(t, provisioning.RoleAdmin, 0)
+	c := d.signIn(t, secret)
+	backup := filepath.Join(t.TempDir(), "backup")
+	if err := d.store.Backup(t.Context(), backup); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(backup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if hash := sha256.Sum256([]byte(c.Value)); !bytes.Contains(text, hash[:]) || bytes.Contains(text, []byte(c.Value)) || bytes.Contains(text, []byte(secret)) {
+		t.Error("the database has not the cookie's hash, or has a secret itself")
+	}
+}
+
+// counting is a store that counts writes, and may have a full disk.
+type counting struct {
+	provisioning.Store
+	writes int
+	full   bool
+}
+
+func (c *counting) Update(ctx context.Context, fn func(provisioning.Tx) error) error {
+	c.writes++
+	if c.full {
+		return provisioning.Errorf(provisioning.Unavailable, "the disk is full")
+	}
+	return c.Store.Update(ctx, fn)
+}
+
+func (c *counting) UpdateLazily(ctx context.Context, fn func(provisioning.Tx) error) error {
+	return c.Update(ctx, fn)
+}
+
+// TestFewWrites: requests of a minute cost the disk no more than one.
+func TestFewWrites(t *testing.T) {
+	d := newDoor(t)
+	_, secret := d.token(t, provisioning.RoleAdmin, 0)
+	store := &counting{Store: d.store}
+	d.restart(store)
+	token, link := d.signIn(t, secret), d.link(t)
+	d.who(t, token)
+	for range 59 {
+		store.writes = 0
+		d.now = d.now.Add(time.Second)
+		d.who(t, token)
+		d.who(t, link)
+		if store.writes != 0 {
+			t.Fatalf("%d writes for two requests, some seconds after the last", store.writes)
+		}
+	}
+	d.now = d.now.Add(time.Second)
+	d.who(t, token)
+	d.who(t, link)
+	if store.writes != 3 { // two sessions and a token
+		t.Errorf("%d writes for two requests, a minute after the last", store.writes)
+	}
+}
+
+// TestFullDisk: whoever is signed in stays so, and whoever wants to see what is
+// wrong can sign in.
+func TestFullDisk(t *testing.T) {
+	d := newDoor(t)
+	id, secret := d.token(t, provisioning.RoleAdmin, 0)
+	store := &counting{Store: d.store}
+	d.restart(store)
+	before := d.signIn(t, secret)
+	store.full = true
+	d.now = d.now.Add(11 * time.Hour)
+	d.wantIn(t, "before", before, true)
+	token, link := d.signIn(t, secret), d.link(t)
+	for range 2 {
+		d.now = d.now.Add(11 * time.Hour)
+		d.wantIn(t, "with a token", token, true)
+		d.wantIn(t, "with a link", link, true)
+	}
+	r := httptest.NewRequest("POST", "/", nil)
+	r.AddCookie(link)
+	if err := d.SignOut(httptest.NewRecorder(), r); err != nil {
+		t.Error(err)
+	}
+	d.wantIn(t, "signed out", link, false)
+	store.full = false
+	if err := d.registry.RemoveToken(t.Context(), root, id); err != nil {
+		t.Fatal(err)
+	}
+	d.wantIn(t, "its token is revoked", token, false)
 }
 
 // TestSessionEndsWithItsToken, at once.

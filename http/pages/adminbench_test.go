@@ -68,7 +68,7 @@ func newAdminBench(t testing.TB) *adminBench {
 	b.Board = pages.NewBoard(b.recorder.Subscribe, b.store.Events, log)
 	throttle := access.NewThrottle(b.now.Now)
 	b.links = access.NewSignInLinks(b.now.Now)
-	b.Sessions = access.NewSessions(b.Registry, b.links, throttle, b.now.Now)
+	b.Sessions = access.NewSessions(b.Registry, b.links, throttle)
 	b.Admin.Answer, b.Admin.Kernels, b.Admin.Site, b.Admin.Now = b.Pages.Answer, b.Pages.Kernels, site, b.now.Now
 	b.Assignment = provisioning.NewAssigner(b.store, provisioning.Unknown{Policy: provisioning.Boot, RunMode: "prod"}, b.now.Now).Assignment
 	b.Vendor = func(provisioning.MAC) string { return "Acme & Sons <Networks>" }

@@ -53,7 +53,9 @@ func (a *Admin) signIn(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *Admin) signOut(w http.ResponseWriter, r *http.Request) error {
-	a.Sessions.SignOut(w, r)
+	if err := a.Sessions.SignOut(w, r); err != nil {
+		return err
+	}
 	seeOther(w, r, access.SignInPath)
 	return nil
 }

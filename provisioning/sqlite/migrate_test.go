@@ -22,7 +22,8 @@ var oldData = map[int]string{
 	1: `INSERT INTO farmers VALUES (5, 'Five'); INSERT INTO nodes VALUES (x'525400000001', 5, 'prod', 'a', 'k', 'n', 'snponly', 1, 2)`,
 	2: `INSERT INTO events (at, mac, peer, stage, detail, bytes, size, duration) VALUES (1, x'525400000001', '10.0.0.7', 'offer', '', 0, 0, 0);
 		INSERT INTO seen VALUES (x'525400000002', '', '', '', 1, 2, 3, 'AAAAAA')`,
-	3: `INSERT INTO tokens VALUES ('T', 'farmer', 5, 1, 0, zeroblob(32)); INSERT INTO changes (at, actor, origin, action, subject, before, after) VALUES (1, 'root', 'cli', 'node add', 'x', '', '')`,
+	3: `INSERT INTO tokens VALUES ('T', 'farmer', 5, 1, 0, zeroblob(32)); INSERT INTO sessions VALUES (zeroblob(32), 'T', 'token T', 1, 2);
+		INSERT INTO changes (at, actor, origin, action, subject, before, after) VALUES (1, 'root', 'cli', 'node add', 'x', '', '')`,
 }
 
 // contents counts the rows of every table.
@@ -34,7 +35,7 @@ func contents(t *testing.T, file string) map[string]int {
 	}
 	defer db.Close()
 	counts := map[string]int{}
-	for _, table := range []string{"farmers", "nodes", "events", "seen", "tokens", "changes"} {
+	for _, table := range []string{"farmers", "nodes", "events", "seen", "tokens", "sessions", "changes"} {
 		var n int
 		if err := db.QueryRow(`SELECT count(*) FROM ` + table).Scan(&n); err == nil {
 			counts[table] = n

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"farmboot/provisioning"
 )
@@ -13,14 +14,14 @@ func scanToken(t *provisioning.Token) []any {
 	return []any{&t.ID, &t.Role, &t.Farmer, millis{&t.Created}, millis{&t.LastUsed}, hash{&t.Hash}}
 }
 
-// hash reads a token's hash.
+// hash reads the hash of a secret.
 type hash struct{ h *provisioning.SecretsHash }
 
 // Scan reads the 32 bytes.
 func (h hash) Scan(src any) error {
 	b, ok := src.([]byte)
 	if !ok || len(b) != len(h.h) {
-		return fmt.Errorf("scan hash of a token's secret from %T", src)
+		return fmt.Errorf("scan hash of a secret from %T", src)
 	}
 	copy(h.h[:], b)
 	return nil
@@ -50,6 +51,39 @@ func (t Tx) PutToken(ctx context.Context, tok provisioning.Token) error {
 // DeleteToken implements [provisioning.Tx].
 func (t Tx) DeleteToken(ctx context.Context, id string) error {
 	return t.exec(ctx, `DELETE FROM tokens WHERE id = $1`, id)
+}
+
+func scanSession(s *provisioning.Session) []any {
+	return []any{hash{&s.Hash}, &s.Token, &s.Who, millis{&s.Began}, millis{&s.LastUsed}}
+}
+
+// Session implements [provisioning.Reader].
+func (r Reader) Session(ctx context.Context, h provisioning.SecretsHash) (provisioning.Session, error) {
+	var s provisioning.Session
+	err := r.one(ctx, provisioning.Errorf(provisioning.NotFound, "no such session"),
+		scanSession(&s), `SELECT hash, coalesce(token, ''), who, began, last_used FROM sessions WHERE hash = $1`, h[:])
+	return s, err
+}
+
+// PutSession implements [provisioning.Tx].
+func (t Tx) PutSession(ctx context.Context, s provisioning.Session) error {
+	return t.exec(ctx, `INSERT INTO sessions (hash, token, who, began, last_used) VALUES ($1, nullif($2, ''), $3, $4, $5)
+		ON CONFLICT (hash) DO UPDATE SET last_used = excluded.last_used`,
+		s.Hash[:], s.Token, s.Who, ms(s.Began), ms(s.LastUsed))
+}
+
+// DeleteSession implements [provisioning.Tx].
+func (t Tx) DeleteSession(ctx context.Context, h provisioning.SecretsHash) error {
+	return t.exec(ctx, `DELETE FROM sessions WHERE hash = $1`, h[:])
+}
+
+// PruneSessions implements [provisioning.Tx].
+func (t Tx) PruneSessions(ctx context.Context, usedBefore, beganBefore time.Time, kept int) error {
+	err := t.exec(ctx, `DELETE FROM sessions WHERE last_used < $1 OR began < $2`, ms(usedBefore), ms(beganBefore))
+	if err != nil {
+		return err
+	}
+	return t.exec(ctx, `DELETE FROM sessions WHERE hash NOT IN (SELECT hash FROM sessions ORDER BY last_used DESC, began DESC, hash LIMIT $1)`, kept)
 }
 
 func scanChange(c *provisioning.Change) []any {

@@ -39,6 +39,8 @@ func Run(t *testing.T, open Open) {
 		{"node queries", nodeQueries},
 		{"farmers", farmers},
 		{"tokens", tokens},
+		{"sessions", sessions},
+		{"sessions are pruned", prunedSessions},
 		{"events", events},
 		{"events of an address get their node", attribution},
 		{"seen", seen},
@@ -239,6 +241,76 @@ func tokens(t *testing.T, open Open) {
 	update(t, s, func(tx provisioning.Tx) error { return tx.DeleteToken(ctx, "ONE") })
 	_, err = s.Token(ctx, "ONE")
 	wantCode(t, err, provisioning.NotFound)
+}
+
+func sessions(t *testing.T, open Open) {
+	s, ctx := open(t, "a"), t.Context()
+	byLink := provisioning.Session{Hash: provisioning.SecretsHash{1}, Who: "sign-in link", Began: Noon, LastUsed: Noon}
+	byToken := provisioning.Session{Hash: provisioning.SecretsHash{2}, Token: "ONE", Who: "token ONE", Began: Noon, LastUsed: Noon.Add(time.Hour)}
+	left := func(want ...provisioning.Session) {
+		t.Helper()
+		var got []provisioning.Session
+		for _, hash := range []provisioning.SecretsHash{byLink.Hash, byToken.Hash} {
+			if s, err := s.Session(ctx, hash); provisioning.ErrorCode(err) != provisioning.NotFound {
+				wantCode(t, err, "")
+				got = append(got, s)
+			}
+		}
+		wantEqual(t, "sessions", got, want)
+	}
+	left()
+	err := s.Update(ctx, func(tx provisioning.Tx) error { return tx.PutSession(ctx, byToken) })
+	wantCode(t, err, provisioning.Conflict) // no such token
+	update(t, s, func(tx provisioning.Tx) error {
+		return errors.Join(tx.PutToken(ctx, provisioning.Token{ID: "ONE", Role: provisioning.RoleAdmin, Created: Noon}),
+			tx.PutSession(ctx, byLink), tx.PutSession(ctx, byToken))
+	})
+	left(byLink, byToken)
+	byLink.LastUsed = Noon.Add(time.Minute)
+	update(t, s, func(tx provisioning.Tx) error {
+		return errors.Join(tx.PutSession(ctx, byLink), tx.DeleteSession(ctx, provisioning.SecretsHash{9}))
+	})
+	left(byLink, byToken)
+	update(t, s, func(tx provisioning.Tx) error { return tx.DeleteToken(ctx, "ONE") })
+	left(byLink) // the other went with its token
+	update(t, s, func(tx provisioning.Tx) error { return tx.DeleteSession(ctx, byLink.Hash) })
+	left()
+}
+
+func prunedSessions(t *testing.T, open Open) {
+	s, ctx := open(t, "a"), t.Context()
+	const all = 10
+	update(t, s, func(tx provisioning.Tx) error {
+		for i := range all { // the longer ago one began, the later it was used
+			at := time.Duration(i) * time.Hour
+			err := tx.PutSession(ctx, provisioning.Session{Hash: provisioning.SecretsHash{byte(i)}, Began: Noon.Add(-at), LastUsed: Noon.Add(at)})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, prune := range []struct {
+		name        string
+		used, began time.Time
+		kept        int
+		want        []int
+	}{
+		{"nothing", Noon, Noon.Add(-9 * time.Hour), all, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}},
+		{"idle", Noon.Add(2 * time.Hour), time.Time{}, all, []int{2, 3, 4, 5, 6, 7, 8, 9}},
+		{"old", time.Time{}, Noon.Add(-7 * time.Hour), all, []int{2, 3, 4, 5, 6, 7}},
+		{"too many", time.Time{}, time.Time{}, 2, []int{6, 7}},
+		{"all", time.Time{}, time.Time{}, 0, nil},
+	} {
+		update(t, s, func(tx provisioning.Tx) error { return tx.PruneSessions(ctx, prune.used, prune.began, prune.kept) })
+		var got []int
+		for i := range all {
+			if _, err := s.Session(ctx, provisioning.SecretsHash{byte(i)}); err == nil {
+				got = append(got, i)
+			}
+		}
+		wantEqual(t, prune.name, got, prune.want)
+	}
 }
 
 // addEvents stores n events, a second apart, of MAC(1) and MAC(2) in turn.

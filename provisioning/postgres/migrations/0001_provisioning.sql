@@ -1,5 +1,5 @@
--- Farmers, their nodes, what nodes did while booting, who may use the API, and who
--- changed what. All times are Unix milliseconds.
+-- Farmers, their nodes, what nodes did while booting, who may use the API, who is
+-- signed in to the pages, and who changed what. All times are Unix milliseconds.
 CREATE TABLE farmers (
     id   BIGINT PRIMARY KEY CHECK (id BETWEEN 1 AND 4294967295),
     name TEXT NOT NULL
@@ -54,6 +54,14 @@ CREATE TABLE tokens (
     created   BIGINT NOT NULL,
     last_used BIGINT NOT NULL, -- 0: never
     hash      BYTEA NOT NULL CHECK (length(hash) = 32)
+);
+
+CREATE TABLE sessions (
+    hash      BYTEA PRIMARY KEY CHECK (length(hash) = 32), -- SHA-256 of the cookie
+    token     TEXT REFERENCES tokens (id) ON DELETE CASCADE, -- NULL: it began with a sign-in link
+    who       TEXT NOT NULL,
+    began     BIGINT NOT NULL,
+    last_used BIGINT NOT NULL
 );
 
 CREATE TABLE changes (

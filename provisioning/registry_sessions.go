@@ -1,0 +1,155 @@
+package provisioning
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"sync"
+	"time"
+)
+
+const (
+	// sessionIdle is how long a session outlives its last use: a working day.
+	sessionIdle = 12 * time.Hour
+	// sessionMax is how long it lasts at the most.
+	sessionMax = 7 * 24 * time.Hour
+	// sessionsKept is how many there may be; beyond it the one that was idle for
+	// longest ends.
+	sessionsKept = 1000
+)
+
+// errSession is all that somebody learns whose session is no good.
+func errSession() error {
+	return Errorf(Unauthorized, "not signed in, or signed out meanwhile: sign in again")
+}
+
+// SignIn begins a session for whoever has the secret of a token, and returns the
+// secret that it goes by from then on, for a cookie. It ends with the token. A wrong
+// secret is [Unauthorized]. A store that cannot be written does not keep anybody
+// out, but then the session ends with the process.
+func (r *Registry) SignIn(ctx context.Context, secret string) (cookie string, err error) {
+	t, err := r.tokenOf(ctx, secret)
+	if err != nil {
+		return "", err
+	}
+	return r.begin(ctx, Session{Token: t.ID, Who: t.actor("").Name})
+}
+
+// SignInAdmin begins a session for an admin who has shown without a token that he is
+// one; who is what the history calls him. It returns what SignIn does.
+func (r *Registry) SignInAdmin(ctx context.Context, who string) (cookie string, err error) {
+	return r.begin(ctx, Session{Who: who})
+}
+
+func (r *Registry) begin(ctx context.Context, s Session) (cookie string, err error) {
+	cookie = rand.Text() + rand.Text()
+	s.Hash, s.Began = sha256.Sum256([]byte(cookie)), r.now()
+	s.LastUsed = s.Began
+	err = r.store.Update(ctx, func(tx Tx) error {
+		if err := tx.PruneSessions(ctx, s.Began.Add(-sessionIdle), s.Began.Add(-sessionMax), sessionsKept-1); err != nil {
+			return err
+		}
+		return tx.PutSession(ctx, s)
+	})
+	if ErrorCode(err) == Unavailable {
+		r.unstored.put(s)
+		err = nil
+	}
+	return cookie, err
+}
+
+// Session returns who has that cookie; from is the address it came from. It is
+// [Unauthorized] if there is no such session, or if it or its token has ended.
+func (r *Registry) Session(ctx context.Context, cookie, from string) (Actor, error) {
+	s, err := r.findSession(ctx, sha256.Sum256([]byte(cookie)))
+	if err != nil {
+		return Actor{}, err
+	}
+	by := Actor{Name: s.Who, Role: RoleAdmin, From: from}
+	if s.Token != "" {
+		t, err := r.store.Token(ctx, s.Token)
+		if ErrorCode(err) == NotFound {
+			return Actor{}, errSession()
+		}
+		if err != nil {
+			return Actor{}, err
+		}
+		r.usedToken(ctx, t)
+		by = t.actor(from)
+	}
+	r.usedSession(ctx, s)
+	return by, nil
+}
+
+// findSession returns a session that has not expired.
+func (r *Registry) findSession(ctx context.Context, hash SecretsHash) (Session, error) {
+	s, err := r.store.Session(ctx, hash)
+	if ErrorCode(err) == NotFound {
+		var ok bool
+		if s, ok = r.unstored.get(hash); !ok {
+			return Session{}, errSession()
+		}
+	} else if err != nil {
+		return Session{}, err
+	}
+	if now := r.now(); now.Sub(s.LastUsed) > sessionIdle || now.Sub(s.Began) > sessionMax {
+		return Session{}, errSession()
+	}
+	return s, nil
+}
+
+// usedSession notes that a session is in use, as far as the store can be written.
+func (r *Registry) usedSession(ctx context.Context, s Session) {
+	now := r.now()
+	if now.Sub(s.LastUsed) < usedEvery {
+		return
+	}
+	s.LastUsed = now
+	if _, ok := r.unstored.get(s.Hash); ok {
+		r.unstored.put(s)
+		return
+	}
+	_ = r.store.UpdateLazily(ctx, func(tx Tx) error {
+		if _, err := tx.Session(ctx, s.Hash); err != nil { // it may just have ended
+			return err
+		}
+		return tx.PutSession(ctx, s)
+	})
+}
+
+// SignOut ends the session that has that cookie, if there is one.
+func (r *Registry) SignOut(ctx context.Context, cookie string) error {
+	hash := SecretsHash(sha256.Sum256([]byte(cookie)))
+	if r.unstored.delete(hash) {
+		return nil
+	}
+	return r.store.Update(ctx, func(tx Tx) error { return tx.DeleteSession(ctx, hash) })
+}
+
+// unstored are sessions that began while the store could not be written: an admin
+// who wants to see what is wrong gets in.
+type unstored struct {
+	mu       sync.Mutex
+	sessions *lru[SecretsHash, Session]
+}
+
+func (u *unstored) put(s Session) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.sessions.put(s.Hash, s)
+}
+
+func (u *unstored) get(hash SecretsHash) (Session, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.sessions.get(hash)
+}
+
+// delete tells whether it was there.
+func (u *unstored) delete(hash SecretsHash) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	_, ok := u.sessions.get(hash)
+	u.sessions.delete(hash)
+	return ok
+}
