@@ -257,16 +257,40 @@ func checkName(name string) error {
 
 // RemoveNode unregisters a node. What happened to it stays in the history.
 func (r *Registry) RemoveNode(ctx context.Context, by Actor, mac MAC) error {
-	return r.store.Update(ctx, func(tx Tx) error {
-		old, err := r.nodeFor(ctx, tx, by, mac)
-		if err != nil {
-			return err
+	return r.store.Update(ctx, func(tx Tx) error { return r.remove(ctx, tx, by, mac) })
+}
+
+// RemoveNodes unregisters nodes, all or none: none if one of them is not registered
+// or belongs to another farmer. One that is named twice is removed once.
+func (r *Registry) RemoveNodes(ctx context.Context, by Actor, macs []MAC) error {
+	err := r.store.Update(ctx, func(tx Tx) error {
+		removed := make(map[MAC]bool, len(macs))
+		for _, mac := range macs {
+			if removed[mac] {
+				continue
+			}
+			if err := r.remove(ctx, tx, by, mac); err != nil {
+				return err
+			}
+			removed[mac] = true
 		}
-		if err := tx.DeleteNode(ctx, mac); err != nil {
-			return err
-		}
-		return r.changed(ctx, tx, by, "node rm", mac.String(), old, nil)
+		return nil
 	})
+	if refusal(err) && len(macs) > 1 {
+		return Errorf(ErrorCode(err), "nothing was removed: %w", err)
+	}
+	return err
+}
+
+func (r *Registry) remove(ctx context.Context, tx Tx, by Actor, mac MAC) error {
+	old, err := r.nodeFor(ctx, tx, by, mac)
+	if err != nil {
+		return err
+	}
+	if err := tx.DeleteNode(ctx, mac); err != nil {
+		return err
+	}
+	return r.changed(ctx, tx, by, "node rm", mac.String(), old, nil)
 }
 
 // NodeEvents returns the newest events of one MAC address, at most limit of them,

@@ -144,6 +144,55 @@ func TestAddAndSet(t *testing.T) {
 	wantCode(t, "removed node", err, provisioning.NotFound)
 }
 
+func TestRemoveNodes(t *testing.T) {
+	r, s, _ := newRegistry(t)
+	ctx := t.Context()
+	for i := range 4 {
+		give(t, r, i, provisioning.FarmerID(5+i%2))
+	}
+	macs := func(ns ...int) (list []provisioning.MAC) {
+		for _, n := range ns {
+			list = append(list, storetest.MAC(n))
+		}
+		return list
+	}
+	for _, test := range []struct {
+		name string
+		by   provisioning.Actor
+		macs []provisioning.MAC
+		code provisioning.Code
+		says string
+		left int
+	}{
+		{"one is missing", admin, macs(0, 1, 9), provisioning.NotFound, "nothing was removed: no node 52:54:00:00:00:09 is registered", 4},
+		{"one is another's", five, macs(0, 1), provisioning.Forbidden, "nothing was removed: node 52:54:00:00:00:01 belongs to another farmer", 4},
+		{"a missing one alone", admin, macs(9), provisioning.NotFound, "no node 52:54:00:00:00:09 is registered", 4},
+		{"none", admin, nil, "", "", 4},
+		{"his own", five, macs(0, 2), "", "", 2},
+		{"one twice", admin, macs(1, 3, 1), "", "", 0},
+	} {
+		err := r.RemoveNodes(ctx, test.by, test.macs)
+		wantCode(t, test.name, err, test.code)
+		if err != nil && err.Error() != test.says {
+			t.Errorf("%s: %v, want %s", test.name, err, test.says)
+		}
+		left, err := s.Nodes(ctx, provisioning.NodeQuery{})
+		if err != nil || len(left) != test.left {
+			t.Errorf("%s: %d nodes left, %v, want %d", test.name, len(left), err, test.left)
+		}
+	}
+	history, err := r.History(ctx, admin, 4)
+	wantCode(t, "history", err, "")
+	var lines []string
+	for _, c := range history {
+		lines = append(lines, c.Actor+" "+c.Action+" "+c.Subject)
+	}
+	want := []string{"root node rm 52:54:00:00:00:03", "root node rm 52:54:00:00:00:01", "token FIVE node rm 52:54:00:00:00:02", "token FIVE node rm 52:54:00:00:00:00"}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Errorf("history (-want +got):\n%s", diff)
+	}
+}
+
 func TestRefusedNodes(t *testing.T) {
 	r, _, _ := newRegistry(t)
 	for name, n := range map[string]provisioning.Node{

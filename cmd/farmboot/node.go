@@ -228,7 +228,9 @@ type nodeRmCmd struct {
 }
 
 func (nodeRmCmd) Help() string {
-	return `Examples:
+	return `Removes all of them, or none if one is not registered.
+
+Examples:
 
   farmboot node rm 52:54:00:00:00:b1
   farmboot node rm 5254000000b1 5254000000b2`
@@ -248,10 +250,10 @@ func (c nodeRmCmd) Run(ctx context.Context, e *env) (err error) {
 		return err
 	}
 	defer closing(inv, &err)
+	if err := inv.registry.RemoveNodes(ctx, operator(), macs); err != nil {
+		return err
+	}
 	for _, mac := range macs {
-		if err := inv.registry.RemoveNode(ctx, operator(), mac); err != nil {
-			return err
-		}
 		fmt.Fprintf(e.stdout, "removed %s\n", mac)
 	}
 	return nil

@@ -141,6 +141,7 @@ func TestWrongInput(t *testing.T) {
 		{"selected: bad farmer", "/admin/nodes/selected", url.Values{"mac": {mac}, "farmer": {"-1"}}, "p-farmer", "from 1 to 4294967295"},
 		{"selected: bad args", "/admin/nodes/selected", url.Values{"mac": {mac}, "args": {"${x}"}}, "p-args", "expanded by iPXE"},
 		{"selected: bad kernel", "/admin/nodes/selected", url.Values{"mac": {mac}, "kernel": {"none.efi"}}, "", "missing kernel"},
+		{"selected: remove one that is gone", "/admin/nodes/selected", url.Values{"mac": {mac, "52:54:00:00:00:09"}, "action": {"remove"}}, "", "nothing was removed"},
 		{"selected: remove none", "/admin/nodes/selected", url.Values{"action": {"remove"}}, "", "no node is selected"},
 		{"import: nothing", "/admin/nodes/import", url.Values{"list": {" "}}, "list", "paste a list"},
 		{"import: bad column", "/admin/nodes/import", url.Values{"list": {"mac,colour\n"}}, "list", "unknown column"},

@@ -134,18 +134,12 @@ func (a *Admin) readPatch(r *http.Request, f form) provisioning.NodePatch {
 // is to change.
 const takeAway = "-"
 
-// removeAll removes nodes, one by one: each is gone or stays, and the first that
-// stays ends it.
+// removeAll removes nodes.
 func (a *Admin) removeAll(r *http.Request, by provisioning.Actor, macs []provisioning.MAC) error {
 	if len(macs) == 0 {
 		return provisioning.Errorf(provisioning.Invalid, "%s", errNoneSelected)
 	}
-	for _, mac := range macs {
-		if err := a.Registry.RemoveNode(r.Context(), by, mac); err != nil && provisioning.ErrorCode(err) != provisioning.NotFound {
-			return err
-		}
-	}
-	return nil
+	return a.Registry.RemoveNodes(r.Context(), by, macs)
 }
 
 // isList tells whether text is a list of MAC addresses rather than CSV.
