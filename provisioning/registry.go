@@ -94,16 +94,35 @@ func (r *Registry) nodeFor(ctx context.Context, from Reader, by Actor, mac MAC) 
 
 // Nodes lists nodes; a farmer's own, whatever else q selects.
 func (r *Registry) Nodes(ctx context.Context, by Actor, q NodeQuery) ([]Node, error) {
-	if by.Role != RoleAdmin {
-		if q.Farmer != 0 && !by.owns(q.Farmer) {
-			return nil, Errorf(Forbidden, "the nodes of farmer %s belong to another farmer", q.Farmer)
-		}
-		if by.Farmer == 0 {
-			return nil, by.admin("list all nodes")
-		}
-		q.Farmer = by.Farmer
+	q, err := by.ownNodes(q)
+	if err != nil {
+		return nil, err
 	}
 	return r.store.Nodes(ctx, q)
+}
+
+// CountNodes tells how many Nodes would list without q's Skip and Limit.
+func (r *Registry) CountNodes(ctx context.Context, by Actor, q NodeQuery) (int, error) {
+	q, err := by.ownNodes(q)
+	if err != nil {
+		return 0, err
+	}
+	return r.store.CountNodes(ctx, q)
+}
+
+// ownNodes narrows q down to the nodes that a may see.
+func (a Actor) ownNodes(q NodeQuery) (NodeQuery, error) {
+	if a.Role == RoleAdmin {
+		return q, nil
+	}
+	if q.Farmer != 0 && !a.owns(q.Farmer) {
+		return q, Errorf(Forbidden, "the nodes of farmer %s belong to another farmer", q.Farmer)
+	}
+	if a.Farmer == 0 {
+		return q, a.admin("list all nodes")
+	}
+	q.Farmer = a.Farmer
+	return q, nil
 }
 
 // pageSize is how many nodes AllNodes reads at a time.
@@ -132,7 +151,7 @@ func (r *Registry) AllNodes(ctx context.Context, by Actor, q NodeQuery) iter.Seq
 			if left -= len(page); len(page) < q.Limit || left == 0 {
 				return
 			}
-			q.After = page[len(page)-1].MAC
+			q.After, q.Skip = page[len(page)-1].MAC, 0
 		}
 	}
 }

@@ -14,6 +14,15 @@ func (r *Registry) Farmers(ctx context.Context, by Actor) ([]Farmer, error) {
 	return r.store.Farmers(ctx)
 }
 
+// CountNodesByFarmer tells how many nodes each farmer has who has any; 0 stands for
+// nobody.
+func (r *Registry) CountNodesByFarmer(ctx context.Context, by Actor) (map[FarmerID]int, error) {
+	if err := by.admin("count the nodes of all farmers"); err != nil {
+		return nil, err
+	}
+	return r.store.CountNodesByFarmer(ctx)
+}
+
 // AddFarmer registers a farmer. One that is registered already is a [Conflict],
 // unless he was only mentioned by a node, without a name: then he gets his name.
 func (r *Registry) AddFarmer(ctx context.Context, by Actor, f Farmer) error {

@@ -395,6 +395,21 @@ func TestRoles(t *testing.T) {
 		{"revoke a token", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
 			return r.RemoveToken(ctx, a, "X")
 		}, missing, no, no, no},
+		{"count nodes", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			n, err := r.CountNodes(ctx, a, provisioning.NodeQuery{Limit: 1})
+			if want := map[provisioning.Role]int{provisioning.RoleAdmin: 2, provisioning.RoleFarmer: 1}[a.Role]; n != want {
+				return fmt.Errorf("%d nodes, want %d: %w", n, want, err)
+			}
+			return err
+		}, ok, ok, ok, no},
+		{"count 5's nodes", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.CountNodes(ctx, a, provisioning.NodeQuery{Farmer: 5})
+			return err
+		}, ok, ok, no, no},
+		{"count nodes by farmer", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.CountNodesByFarmer(ctx, a)
+			return err
+		}, ok, no, no, no},
 		{"list discovered", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
 			_, err := r.Discovered(ctx, a, 0)
 			return err
@@ -468,6 +483,11 @@ func TestAllNodes(t *testing.T) {
 		}
 		if seen != want {
 			t.Errorf("limit %d: %d nodes, want %d", limit, seen, want)
+		}
+	}
+	for n, err := range r.AllNodes(ctx, admin, provisioning.NodeQuery{Skip: many - 1}) {
+		if err != nil || n.MAC != storetest.MAC(many-1) {
+			t.Errorf("behind all others is %v, %v", n.MAC, err)
 		}
 	}
 	for _, err := range r.AllNodes(ctx, nobody, provisioning.NodeQuery{}) {

@@ -42,7 +42,9 @@ type Store interface {
 // [Error] with code [NotFound] when there is none.
 type Reader interface {
 	Node(ctx context.Context, mac MAC) (Node, error)
-	Nodes(ctx context.Context, q NodeQuery) ([]Node, error) // by MAC address
+	Nodes(ctx context.Context, q NodeQuery) ([]Node, error)           // by MAC address
+	CountNodes(ctx context.Context, q NodeQuery) (int, error)         // whatever its Skip and Limit
+	CountNodesByFarmer(ctx context.Context) (map[FarmerID]int, error) // 0: nobody's
 	Farmer(ctx context.Context, id FarmerID) (Farmer, error)
 	Farmers(ctx context.Context) ([]Farmer, error) // by id
 	Token(ctx context.Context, id string) (Token, error)
@@ -91,8 +93,12 @@ type NodeQuery struct {
 	Farmer  FarmerID
 	RunMode RunMode
 	Text    string   // part of the name, the arguments or the kernel, whatever the case
+	Who     string   // part of the name or of the MAC address, whatever the case, or the farmer's id
 	MACs    MACRange // in this range
+	Among   []MAC    // one of these; nil: any
+	Except  []MAC    // none of these
 	After   MAC      // the page that follows this MAC address
+	Skip    int      // not the first so many
 	Limit   int      // at most so many; 0: all
 }
 

@@ -2,12 +2,15 @@ package pages_test
 
 import (
 	"bytes"
+	"fmt"
 	"html"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +89,129 @@ func TestFarmerSeesHisOwnOnly(t *testing.T) {
 	nodes, err := b.Registry.Nodes(t.Context(), root, provisioning.NodeQuery{})
 	if err != nil || len(nodes) != 2 || nodes[1].RunMode != "prod" {
 		t.Errorf("he changed %+v, %v", nodes, err)
+	}
+}
+
+var (
+	rowMAC = regexp.MustCompile(`(?:data-mac|name="mac" value)="([0-9a-f:]+)"`)
+	counts = regexp.MustCompile(`<b class="num">([0-9]+)</b>`)
+	shown  = regexp.MustCompile(`<span class="num">([0-9]+ to [0-9]+ of [0-9]+)</span>`)
+)
+
+// TestLongLists looks at pages of a farm of which 30 nodes booted, the last ones
+// first, one of them stalled, two more are not registered, and the rest did nothing.
+func TestLongLists(t *testing.T) {
+	b := newAdminBench(t)
+	const nodes = 450
+	for i := range nodes {
+		b.add(t, provisioning.Node{MAC: macOf(i), Name: fmt.Sprintf("rack-%d", i), Farmer: provisioning.FarmerID(6 + i%3), RunMode: "prod"})
+	}
+	now := b.now.Now()
+	for i := range 32 { // 3, 13, 23, …, 293, then two that are not registered
+		mac, events := macOf(i*10+3), 8
+		if i == 5 {
+			events = 4 // and nothing since
+		}
+		if i >= 30 {
+			mac = macOf(1000 + i)
+		}
+		b.play(t, bootOf(mac, now.Add(time.Duration(i-100)*time.Hour), events)...)
+	}
+	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.RoleFarmer, 6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	his := b.signIn(t, token) // of the nodes 0, 3, 6, …; of those that booted, 3, 33, 63, …
+	booted := func(keep func(i int) bool) (list []int) {
+		for i := 31; i >= 0; i-- {
+			if n := i*10 + 3; i >= 30 && keep(1000+i) {
+				list = append(list, 1000+i)
+			} else if i < 30 && keep(n) {
+				list = append(list, n)
+			}
+		}
+		return list
+	}
+	quiet := func(keep func(i int) bool) (list []int) {
+		for i := range nodes {
+			if (i%10 != 3 || i > 300) && keep(i) {
+				list = append(list, i)
+			}
+		}
+		return list
+	}
+	any := func(int) bool { return true }
+	farmers := func(i int) bool { return i < 1000 && i%3 == 0 }
+	all, hisAll := append(booted(any), quiet(any)...), append(booted(farmers), quiet(farmers)...)
+	list := func(from, to int) (list []int) {
+		for i := from; i < to; i++ {
+			list = append(list, i)
+		}
+		return list
+	}
+	both := func(keep func(i int) bool) []int { return append(booted(keep), quiet(keep)...) }
+	for _, test := range []struct {
+		as     *http.Cookie
+		target string
+		counts string // all, booting, need a look, started, quiet
+		pager  string
+		want   []int
+	}{
+		{b.cookie, "/admin", "452 0 1 31 420", "1 to 200 of 452", all[:200]},
+		{b.cookie, "/admin?page=2", "452 0 1 31 420", "201 to 400 of 452", all[200:400]},
+		{b.cookie, "/admin?page=3", "452 0 1 31 420", "401 to 452 of 452", all[400:]},
+		{b.cookie, "/admin?page=9", "452 0 1 31 420", "401 to 452 of 452", all[400:]},
+		{b.cookie, "/admin?state=attention", "452 0 1 31 420", "", []int{53}},
+		{b.cookie, "/admin?state=quiet&page=3", "452 0 1 31 420", "401 to 420 of 420", quiet(any)[400:]},
+		{b.cookie, "/admin?q=RACK-2", "452 0 1 31 420", "", both(func(i int) bool { return i < 1000 && strings.HasPrefix(strconv.Itoa(i), "2") })},
+		{b.cookie, "/admin?q=00:03:", "452 0 1 31 420", "", []int{}},
+		{b.cookie, "/admin?q=:00:04:", "452 0 1 31 420", "", []int{1031, 1030}},
+		{b.cookie, "/admin?q=00:01:0", "452 0 1 31 420", "", both(func(i int) bool { return i/16 == 16 })},
+		{b.cookie, "/admin?q=8&state=started", "452 0 1 31 420", "", booted(func(i int) bool {
+			return i < 1000 && i != 53 && (i%3 == 2 || strings.Contains(strconv.Itoa(i), "8") || strings.Contains(macOf(i).String(), "8"))
+		})},
+		{b.cookie, "/admin/board/rows?mac=" + macOf(1).String() + "&mac=" + macOf(3).String() + "&mac=" + macOf(1031).String(), "452 0 1 31 420", "", []int{1031, 3, 1}},
+		{b.cookie, "/admin/board/rows?state=started&mac=" + macOf(1).String() + "&mac=" + macOf(53).String() + "&mac=x", "452 0 1 31 420", "", []int{}},
+		{his, "/admin", "150 0 0 10 140", "", hisAll},
+		{his, "/admin?q=rack-44", "150 0 0 10 140", "", []int{441, 444, 447}},
+		{his, "/admin?q=:00:04:", "150 0 0 10 140", "", []int{}},
+		{his, "/admin/board/rows?mac=" + macOf(1).String() + "&mac=" + macOf(3).String() + "&mac=" + macOf(1031).String(), "150 0 0 10 140", "", []int{3}},
+		{b.cookie, "/admin/nodes", "", "1 to 200 of 450", list(0, 200)},
+		{b.cookie, "/admin/nodes?page=3", "", "401 to 450 of 450", list(400, 450)},
+		{b.cookie, "/admin/nodes?q=52:54:00:00:01&page=1", "", "", list(256, 450)},
+		{b.cookie, "/admin/nodes?q=rack-44", "", "", append([]int{44}, list(440, 450)...)},
+		{b.cookie, "/admin/nodes?q=rack-1&farmer=9", "", "", []int{}},
+		{his, "/admin/nodes?q=rack-44", "", "", []int{441, 444, 447}},
+	} {
+		_, page := b.lookAs(t, test.as, test.target)
+		macs := []string{}
+		for _, m := range rowMAC.FindAllStringSubmatch(page, -1) {
+			macs = append(macs, m[1])
+		}
+		want := []string{}
+		for _, n := range test.want {
+			want = append(want, macOf(n).String())
+		}
+		if diff := cmp.Diff(want, macs); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.target, diff)
+		}
+		var numbers []string
+		for _, m := range counts.FindAllStringSubmatch(page, -1) {
+			numbers = append(numbers, m[1])
+		}
+		if got := strings.Join(numbers, " "); got != test.counts {
+			t.Errorf("%s counts %q, want %q", test.target, got, test.counts)
+		}
+		pager := ""
+		if m := shown.FindStringSubmatch(page); m != nil {
+			pager = m[1]
+		}
+		if pager != test.pager {
+			t.Errorf("%s shows %q, want %q", test.target, pager, test.pager)
+		}
+	}
+	if _, page := b.look(t, "/admin/farmers"); strings.Count(page, ">150</a>") != 3 {
+		t.Errorf("farmers: %s", page)
 	}
 }
 

@@ -2,6 +2,7 @@ package pages
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -195,91 +196,145 @@ func rowOf(n provisioning.Node, registered bool, events []provisioning.Event, no
 	return row
 }
 
-// entry is a node that the board can show.
-type entry struct {
-	node       provisioning.Node
-	registered bool
-	state      provisioning.State
+// selection is what the board shows to somebody: nodes that did something, the last
+// first, and behind them those that did nothing yet, by MAC address. Those may be a
+// hundred thousand, so they stay in the store until a page shows some of them.
+type selection struct {
+	Count  boardCount // of all that he may see
+	deeds  []provisioning.MAC
+	quiet  provisioning.NodeQuery // selects the others
+	quiets int                    // how many those are
 }
 
-// entries lists all nodes that by may see, the one that did something last first.
-func (a *Admin) entries(r *http.Request, by provisioning.Actor, now time.Time) ([]entry, error) {
-	nodes, err := a.Registry.Nodes(r.Context(), by, provisioning.NodeQuery{})
+// size is how many nodes it has.
+func (s selection) size() int { return len(s.deeds) + s.quiets }
+
+// boardOf finds what by may see, and of that what the filter shows: a group and a text.
+func (a *Admin) boardOf(ctx context.Context, by provisioning.Actor, f form, now time.Time) (s selection, err error) {
+	remembered := macsOf(a.Board.Latest())
+	s.deeds, s.quiet.Except = slices.Clone(remembered), remembered
+	all, err := a.Registry.CountNodes(ctx, by, provisioning.NodeQuery{})
 	if err != nil {
-		return nil, err
+		return s, err
 	}
-	quiet := make(map[provisioning.MAC]*provisioning.Node, len(nodes))
-	for i := range nodes {
-		quiet[nodes[i].MAC] = &nodes[i]
+	registered, err := a.Registry.CountNodes(ctx, by, provisioning.NodeQuery{Among: remembered})
+	if err != nil {
+		return s, err
 	}
-	list := make([]entry, 0, len(nodes))
-	for _, d := range a.Board.Latest() {
-		n, registered := quiet[d.MAC]
-		switch {
-		case registered:
-			list = append(list, entry{*n, true, a.Board.State(d.MAC, now)})
-			delete(quiet, d.MAC)
-		case by.Role == provisioning.RoleAdmin:
-			list = append(list, entry{provisioning.Node{MAC: d.MAC}, false, a.Board.State(d.MAC, now)})
+	s.quiets = all - registered
+	if by.Role != provisioning.RoleAdmin {
+		own, err := a.found(ctx, by, provisioning.NodeQuery{Among: remembered})
+		if err != nil {
+			return s, err
 		}
+		s.deeds = slices.DeleteFunc(s.deeds, func(mac provisioning.MAC) bool { _, ok := own[mac]; return !ok })
 	}
-	for _, n := range nodes { // those that did nothing yet, by MAC address
-		if _, ok := quiet[n.MAC]; ok {
-			list = append(list, entry{n, true, provisioning.StateUnseen})
-		}
+	group := f.Text("state")
+	s.Count.add("quiet", s.quiets)
+	s.deeds = slices.DeleteFunc(s.deeds, func(mac provisioning.MAC) bool {
+		is := groupOf(a.Board.State(mac, now))
+		s.Count.add(is, 1)
+		return group != "" && is != group
+	})
+	if group != "" && group != "quiet" {
+		s.quiets = 0
 	}
-	return list, nil
+	return s, a.who(ctx, by, &s, f.Text("q"))
 }
 
-// rows tells of those nodes.
-func (a *Admin) rows(list []entry, now time.Time) []boardRow {
-	rows := make([]boardRow, len(list))
-	for i, e := range list {
-		rows[i] = rowOf(e.node, e.registered, a.Board.Events(e.node.MAC), now)
+// who keeps those of s that a text finds: part of a name or of a MAC address, or a
+// farmer's id.
+func (a *Admin) who(ctx context.Context, by provisioning.Actor, s *selection, text string) error {
+	if text == "" {
+		return nil
 	}
-	return rows
-}
-
-// count counts the groups.
-func count(list []entry) boardCount {
-	c := boardCount{All: len(list)}
-	for _, e := range list {
-		switch groupOf(e.state) {
-		case "booting":
-			c.Booting++
-		case "attention":
-			c.Attention++
-		case "started":
-			c.Started++
-		default:
-			c.Quiet++
-		}
-	}
-	return c
-}
-
-// shows tells whether the filter, a group and a text, shows a node.
-func shows(f form, e entry) bool {
-	if group := f.Text("state"); group != "" && groupOf(e.state) != group {
-		return false
-	}
-	text := strings.ToLower(f.Text("q"))
-	return text == "" || strings.Contains(strings.ToLower(e.node.Name), text) ||
-		strings.Contains(e.node.MAC.String(), text) || e.node.Farmer != 0 && e.node.Farmer.String() == text
-}
-
-func (a *Admin) board(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	now := a.Now()
-	list, err := a.entries(r, by, now)
+	named, err := a.found(ctx, by, provisioning.NodeQuery{Among: s.deeds, Who: text})
 	if err != nil {
 		return err
 	}
-	f := newForm(r.URL.Query())
-	page := boardPage{frame: adminFrame(r, by, "board"), form: f, boardView: boardView{Count: count(list)}}
-	page.Filters = boardFilters(page.Count, f)
-	list = slices.DeleteFunc(list, func(e entry) bool { return !shows(f, e) })
-	page.Pager, list = paged(r.URL, list, boardSize)
-	page.Rows = a.rows(list, now)
+	s.deeds = slices.DeleteFunc(s.deeds, func(mac provisioning.MAC) bool {
+		_, ok := named[mac]
+		return !ok && !strings.Contains(mac.String(), strings.ToLower(text)) // it may not be registered
+	})
+	if s.quiets > 0 {
+		s.quiet.Who = text
+		s.quiets, err = a.Registry.CountNodes(ctx, by, s.quiet)
+	}
+	return err
+}
+
+func macsOf(deeds []Deed) []provisioning.MAC {
+	macs := make([]provisioning.MAC, len(deeds))
+	for i, d := range deeds {
+		macs[i] = d.MAC
+	}
+	return macs
+}
+
+// found is what a query selects.
+func (a *Admin) found(ctx context.Context, by provisioning.Actor, q provisioning.NodeQuery) (map[provisioning.MAC]provisioning.Node, error) {
+	nodes, err := a.Registry.Nodes(ctx, by, q)
+	found := make(map[provisioning.MAC]provisioning.Node, len(nodes))
+	for _, n := range nodes {
+		found[n.MAC] = n
+	}
+	return found, err
+}
+
+// rows tells of the nodes of s from one place to another.
+func (a *Admin) rows(ctx context.Context, by provisioning.Actor, s selection, from, to int, now time.Time) ([]boardRow, error) {
+	deeds := s.deeds[min(from, len(s.deeds)):min(to, len(s.deeds))]
+	nodes, err := a.found(ctx, by, provisioning.NodeQuery{Among: deeds})
+	if err != nil {
+		return nil, err
+	}
+	var rows []boardRow
+	for _, mac := range deeds {
+		n, registered := nodes[mac]
+		if !registered && by.Role != provisioning.RoleAdmin {
+			continue // given to another farmer just now
+		}
+		n.MAC = mac
+		rows = append(rows, rowOf(n, registered, a.Board.Events(mac), now))
+	}
+	if to <= len(s.deeds) || s.quiets == 0 {
+		return rows, nil
+	}
+	s.quiet.Skip, s.quiet.Limit = max(from-len(s.deeds), 0), to-max(from, len(s.deeds))
+	quiet, err := a.Registry.Nodes(ctx, by, s.quiet)
+	for _, n := range quiet {
+		rows = append(rows, rowOf(n, true, nil, now))
+	}
+	return rows, err
+}
+
+// add counts nodes of a group.
+func (c *boardCount) add(group string, n int) {
+	c.All += n
+	switch group {
+	case "booting":
+		c.Booting += n
+	case "attention":
+		c.Attention += n
+	case "started":
+		c.Started += n
+	default:
+		c.Quiet += n
+	}
+}
+
+func (a *Admin) board(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	now, f := a.Now(), newForm(r.URL.Query())
+	s, err := a.boardOf(r.Context(), by, f, now)
+	if err != nil {
+		return err
+	}
+	page := boardPage{frame: adminFrame(r, by, "board"), form: f, boardView: boardView{Count: s.Count}, Filters: boardFilters(s.Count, f)}
+	var from int
+	page.Pager, from = pageOf(r.URL, s.size(), boardSize)
+	if page.Rows, err = a.rows(r.Context(), by, s, from, page.Pager.To, now); err != nil {
+		return err
+	}
 	return render(w, http.StatusOK, "board", page)
 }
 
@@ -308,19 +363,22 @@ func boardFilters(c boardCount, f form) []boardFilter {
 // boardRows is the part of the board that changed: the rows of the nodes that are
 // asked for, as far as the filter shows them.
 func (a *Admin) boardRows(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	now := a.Now()
-	list, err := a.entries(r, by, now)
+	now, f := a.Now(), newForm(r.URL.Query())
+	s, err := a.boardOf(r.Context(), by, f, now)
 	if err != nil {
 		return err
 	}
-	f := newForm(r.URL.Query())
-	wanted := map[string]bool{}
-	for _, mac := range f.Values["mac"] {
-		wanted[mac] = true
+	wanted := []provisioning.MAC{}
+	for _, text := range f.Values["mac"] {
+		if mac, err := provisioning.ParseMAC(text); err == nil {
+			wanted = append(wanted, mac)
+		}
 	}
-	page := boardPage{boardView: boardView{Count: count(list)}, form: f}
-	page.Filters = boardFilters(page.Count, f)
-	list = slices.DeleteFunc(list, func(e entry) bool { return !wanted[e.node.MAC.String()] || !shows(f, e) })
-	page.Rows = a.rows(list[:min(len(list), boardSize)], now)
+	s.deeds = slices.DeleteFunc(s.deeds, func(mac provisioning.MAC) bool { return !slices.Contains(wanted, mac) })
+	s.quiet.Among = wanted
+	page := boardPage{form: f, boardView: boardView{Count: s.Count}, Filters: boardFilters(s.Count, f)}
+	if page.Rows, err = a.rows(r.Context(), by, s, 0, boardSize, now); err != nil {
+		return err
+	}
 	return renderPart(w, "board", "board-live", page)
 }

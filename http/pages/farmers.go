@@ -36,16 +36,12 @@ func (a *Admin) showFarmers(w http.ResponseWriter, r *http.Request, by provision
 	if err != nil {
 		return err
 	}
-	nodes, err := a.Registry.Nodes(r.Context(), by, provisioning.NodeQuery{})
+	owned, err := a.Registry.CountNodesByFarmer(r.Context(), by)
 	if err != nil {
 		return err
 	}
-	owned := map[provisioning.FarmerID]int64{}
-	for _, n := range nodes {
-		owned[n.Farmer]++
-	}
 	for _, f := range farmers {
-		page.Farmers = append(page.Farmers, listedFarmer{f, owned[f.ID]})
+		page.Farmers = append(page.Farmers, listedFarmer{f, int64(owned[f.ID])})
 	}
 	return render(w, status, "farmers", page)
 }

@@ -54,11 +54,16 @@ func (a *Admin) nodes(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 func (a *Admin) showNodes(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, page nodesPage) error {
 	page.frame = adminFrame(r, by, "nodes")
 	page.Filter = newForm(r.URL.Query())
-	found, err := a.filtered(r.Context(), by, page.Filter)
+	q, all, err := a.filter(r.Context(), by, page.Filter)
 	if err != nil {
 		return err
 	}
-	page.Pager, page.Nodes = paged(r.URL, found, nodesSize)
+	page.Pager, q.Skip = pageOf(r.URL, all, nodesSize)
+	if q.Limit = nodesSize; all > 0 {
+		if page.Nodes, err = a.Registry.Nodes(r.Context(), by, q); err != nil {
+			return err
+		}
+	}
 	if page.Networks, page.Kernels, err = a.nodeChoices(r); err != nil {
 		return err
 	}
@@ -72,24 +77,32 @@ func (a *Admin) showNodes(w http.ResponseWriter, r *http.Request, by provisionin
 	return render(w, status, "nodes", page)
 }
 
-// filtered lists the nodes that a filter shows. Mistakes in it are its errors, and
-// then it shows nothing.
-func (a *Admin) filtered(ctx context.Context, by provisioning.Actor, f form) ([]provisioning.Node, error) {
-	q := provisioning.NodeQuery{RunMode: provisioning.RunMode(f.Text("runmode")), Farmer: f.farmer("farmer")}
+// filter returns what a filter selects, and how many nodes those are. Mistakes in it
+// are its errors, and then it shows none.
+func (a *Admin) filter(ctx context.Context, by provisioning.Actor, f form) (q provisioning.NodeQuery, all int, err error) {
+	q = provisioning.NodeQuery{RunMode: provisioning.RunMode(f.Text("runmode")), Farmer: f.farmer("farmer"), Text: f.Text("q")}
 	if by.Role == provisioning.RoleFarmer {
 		q.Farmer = by.Farmer
 	}
-	// Twelve digits, or the beginning of them, are a MAC address; all else is text.
-	q.Text = f.Text("q")
-	if macs, err := provisioning.ParseMACPrefix(q.Text); q.Text != "" && err == nil {
-		found, err := a.Registry.Nodes(ctx, by, q)
-		if err != nil || len(found) > 0 {
-			return found, err
-		}
-		q.Text, q.MACs = "", macs
-	}
 	if len(f.Errors) > 0 {
-		return nil, nil
+		return q, 0, nil
+	}
+	if all, err = a.Registry.CountNodes(ctx, by, q); err != nil || all > 0 || q.Text == "" {
+		return q, all, err
+	}
+	// What is no text of a node may be twelve digits, or the beginning of them.
+	if macs, bad := provisioning.ParseMACPrefix(q.Text); bad == nil {
+		q.Text, q.MACs = "", macs
+		all, err = a.Registry.CountNodes(ctx, by, q)
+	}
+	return q, all, err
+}
+
+// filtered lists the nodes that a filter shows, all of them.
+func (a *Admin) filtered(ctx context.Context, by provisioning.Actor, f form) ([]provisioning.Node, error) {
+	q, all, err := a.filter(ctx, by, f)
+	if err != nil || all == 0 {
+		return nil, err
 	}
 	return a.Registry.Nodes(ctx, by, q)
 }

@@ -13,22 +13,29 @@ type pager struct {
 
 // paged cuts out of a list the page that u's query asks for.
 func paged[T any](u *url.URL, list []T, size int) (pager, []T) {
+	p, skipped := pageOf(u, len(list), size)
+	return p, list[skipped:p.To]
+}
+
+// pageOf finds the page that u's query asks for, in a list of so many, and how many
+// of them stand before it.
+func pageOf(u *url.URL, all, size int) (p pager, skipped int) {
 	n, err := strconv.Atoi(u.Query().Get("page"))
-	if last := max((len(list)-1)/size, 0) + 1; err != nil || n < 1 {
+	if last := max((all-1)/size, 0) + 1; err != nil || n < 1 {
 		n = 1
 	} else {
 		n = min(n, last)
 	}
-	from := (n - 1) * size
-	to := min(from+size, len(list))
-	p := pager{From: min(from+1, to), To: to, All: len(list)}
+	skipped = (n - 1) * size
+	to := min(skipped+size, all)
+	p = pager{From: min(skipped+1, to), To: to, All: all}
 	if n > 1 {
 		p.Previous = pageURL(u, n-1)
 	}
-	if to < len(list) {
+	if to < all {
 		p.Next = pageURL(u, n+1)
 	}
-	return p, list[from:to]
+	return p, skipped
 }
 
 func pageURL(u *url.URL, n int) string {

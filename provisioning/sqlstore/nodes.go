@@ -22,7 +22,40 @@ func (r Reader) Node(ctx context.Context, mac provisioning.MAC) (provisioning.No
 
 // Nodes implements [provisioning.Reader].
 func (r Reader) Nodes(ctx context.Context, q provisioning.NodeQuery) ([]provisioning.Node, error) {
-	var w where
+	w := nodesWhere(q)
+	query := `SELECT ` + nodeColumns + ` FROM nodes` + w.String() + ` ORDER BY mac` + w.page(q.Skip, q.Limit)
+	return all(ctx, r, scanNode, query, w.args...)
+}
+
+// CountNodes implements [provisioning.Reader]. It reads a list of one row: counting
+// may take long, and queries for one row are for what a boot waits for.
+func (r Reader) CountNodes(ctx context.Context, q provisioning.NodeQuery) (int, error) {
+	w := nodesWhere(q)
+	counts, err := all(ctx, r, func(n *int) []any { return []any{n} }, `SELECT count(*) FROM nodes`+w.String(), w.args...)
+	if err != nil {
+		return 0, err
+	}
+	return counts[0], nil
+}
+
+// CountNodesByFarmer implements [provisioning.Reader].
+func (r Reader) CountNodesByFarmer(ctx context.Context) (map[provisioning.FarmerID]int, error) {
+	type count struct {
+		farmer provisioning.FarmerID
+		nodes  int
+	}
+	counts, err := all(ctx, r, func(c *count) []any { return []any{&c.farmer, &c.nodes} },
+		`SELECT coalesce(farmer, 0), count(*) FROM nodes GROUP BY farmer`)
+	byFarmer := make(map[provisioning.FarmerID]int, len(counts))
+	for _, c := range counts {
+		byFarmer[c.farmer] = c.nodes
+	}
+	return byFarmer, err
+}
+
+// nodesWhere is what q selects, but for its page.
+func nodesWhere(q provisioning.NodeQuery) *where {
+	w := new(where)
 	if q.Farmer != 0 {
 		w.and("farmer = ?", int64(q.Farmer))
 	}
@@ -40,8 +73,36 @@ func (r Reader) Nodes(ctx context.Context, q provisioning.NodeQuery) ([]provisio
 		p := like(q.Text)
 		w.and(`(lower(name) LIKE ? ESCAPE '\' OR lower(args) LIKE ? ESCAPE '\' OR lower(kernel) LIKE ? ESCAPE '\')`, p, p, p)
 	}
-	query := `SELECT ` + nodeColumns + ` FROM nodes` + w.String() + ` ORDER BY mac` + w.limit(q.Limit)
-	return all(ctx, r, scanNode, query, w.args...)
+	if q.Who != "" {
+		condition, args := `lower(name) LIKE ? ESCAPE '\' OR mac_text LIKE ? ESCAPE '\'`, []any{like(q.Who), like(q.Who)}
+		if id, err := provisioning.ParseFarmerID(q.Who); err == nil {
+			condition, args = condition+` OR farmer = ?`, append(args, int64(id))
+		}
+		w.and("("+condition+")", args...)
+	}
+	if q.Among != nil {
+		w.and("mac IN "+listed, 6*len(q.Among), joined(q.Among))
+	}
+	if len(q.Except) > 0 {
+		w.and("mac NOT IN "+listed, 6*len(q.Except), joined(q.Except))
+	}
+	return w
+}
+
+// listed is a list of MAC addresses as a subquery. Its parameters are how many bytes
+// they have and what joined returns: one for each would be too many, for there may be
+// tens of thousands. That coalesce never meets NULL; it tells PostgreSQL what type its
+// parameter has.
+const listed = `(WITH RECURSIVE cut (n) AS (SELECT 1 UNION ALL SELECT n + 6 FROM cut WHERE n + 6 < ?)
+	SELECT substr(coalesce(?, (SELECT mac FROM nodes LIMIT 0)), n, 6) FROM cut)`
+
+// joined is the bytes of MAC addresses, one after the other.
+func joined(macs []provisioning.MAC) []byte {
+	b := make([]byte, 0, 6*len(macs))
+	for _, mac := range macs {
+		b = append(b, mac[:]...)
+	}
+	return b
 }
 
 // PutNode implements [provisioning.Tx].

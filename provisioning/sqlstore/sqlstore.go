@@ -12,6 +12,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math"
 	"strings"
 	"time"
 
@@ -114,6 +115,17 @@ func (w *where) limit(n int) string {
 		return ""
 	}
 	return w.number(" LIMIT ?", n)
+}
+
+// page is the clause for at most n rows, 0: all, behind the first so many.
+func (w *where) page(skip, n int) string {
+	if skip <= 0 {
+		return w.limit(n)
+	}
+	if n <= 0 {
+		n = math.MaxInt32 // SQLite knows no OFFSET without a LIMIT
+	}
+	return w.number(" LIMIT ? OFFSET ?", n, skip)
 }
 
 // like makes a pattern for LIKE … ESCAPE '\' that finds text anywhere.

@@ -129,13 +129,13 @@ func nodes(t *testing.T, open Open) {
 func nodeQueries(t *testing.T, open Open) {
 	s, ctx := open(t, "a"), t.Context()
 	update(t, s, func(tx provisioning.Tx) error {
-		if err := tx.PutFarmer(ctx, provisioning.Farmer{ID: 5, Name: "Five"}); err != nil {
+		if err := tx.PutFarmer(ctx, provisioning.Farmer{ID: 77, Name: "Seventy-seven"}); err != nil {
 			return err
 		}
 		for i := range 10 {
 			n := provisioning.Node{MAC: MAC(i), RunMode: "prod", Name: fmt.Sprintf("Node_%d%%", i)}
 			if i%2 == 0 {
-				n.Farmer = 5
+				n.Farmer = 77
 			}
 			if i == 7 {
 				n.RunMode, n.Args, n.Kernel = "dev", "Console=ttyS0", "K.efi"
@@ -153,13 +153,17 @@ func nodeQueries(t *testing.T, open Open) {
 		}
 		return r
 	}
+	var many []provisioning.MAC // all but the first, and 30,000 that are not there
+	for i := range 30_009 {
+		many = append(many, MAC(i+1))
+	}
 	for _, test := range []struct {
 		name  string
 		query provisioning.NodeQuery
 		want  []int
 	}{
 		{"all", provisioning.NodeQuery{}, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}},
-		{"farmer", provisioning.NodeQuery{Farmer: 5}, []int{0, 2, 4, 6, 8}},
+		{"farmer", provisioning.NodeQuery{Farmer: 77}, []int{0, 2, 4, 6, 8}},
 		{"nobody's", provisioning.NodeQuery{Farmer: 6}, nil},
 		{"run mode", provisioning.NodeQuery{RunMode: "dev"}, []int{7}},
 		{"text in a name, whatever the case", provisioning.NodeQuery{Text: "nODE_3"}, []int{3}},
@@ -167,13 +171,29 @@ func nodeQueries(t *testing.T, open Open) {
 		{"text in a kernel", provisioning.NodeQuery{Text: "k.EFI"}, []int{7}},
 		{"a percent sign is no wildcard", provisioning.NodeQuery{Text: "4%"}, []int{4}},
 		{"an underscore is no wildcard", provisioning.NodeQuery{Text: "_4_"}, nil},
+		{"who, by name", provisioning.NodeQuery{Who: "DE_3%"}, []int{3}},
+		{"who, not by arguments", provisioning.NodeQuery{Who: "console"}, nil},
+		{"who, by part of the MAC address", provisioning.NodeQuery{Who: "0:07"}, []int{7}},
+		{"who, by the whole of it", provisioning.NodeQuery{Who: MAC(3).String()}, []int{3}},
+		{"who, not by digits of two bytes", provisioning.NodeQuery{Who: "0007"}, nil},
+		{"who, by farmer", provisioning.NodeQuery{Who: "77"}, []int{0, 2, 4, 6, 8}},
+		{"who, not by the start of a farmer's id", provisioning.NodeQuery{Who: "7"}, []int{7}},
+		{"among", provisioning.NodeQuery{Among: []provisioning.MAC{MAC(7), MAC(99), MAC(2), MAC(7)}}, []int{2, 7}},
+		{"among many", provisioning.NodeQuery{Among: many, Farmer: 77}, []int{2, 4, 6, 8}},
+		{"among none", provisioning.NodeQuery{Among: []provisioning.MAC{}}, nil},
+		{"except", provisioning.NodeQuery{Except: []provisioning.MAC{MAC(7), MAC(99), MAC(0)}}, []int{1, 2, 3, 4, 5, 6, 8, 9}},
+		{"except many", provisioning.NodeQuery{Except: many}, []int{0}},
+		{"except none", provisioning.NodeQuery{Except: []provisioning.MAC{}, RunMode: "dev"}, []int{7}},
+		{"behind the first", provisioning.NodeQuery{Skip: 8}, []int{8, 9}},
+		{"page behind the first", provisioning.NodeQuery{Skip: 3, Limit: 2}, []int{3, 4}},
+		{"behind the last", provisioning.NodeQuery{Skip: 10, Limit: 2}, nil},
 		{"prefix", provisioning.NodeQuery{MACs: prefix("52:54:00:00:00:0")}, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}},
 		{"whole address as a prefix", provisioning.NodeQuery{MACs: prefix("525400000003")}, []int{3}},
 		{"other prefix", provisioning.NodeQuery{MACs: prefix("53")}, nil},
 		{"first page", provisioning.NodeQuery{Limit: 3}, []int{0, 1, 2}},
 		{"second page", provisioning.NodeQuery{Limit: 3, After: MAC(2)}, []int{3, 4, 5}},
-		{"page of a farmer", provisioning.NodeQuery{Farmer: 5, Limit: 2, After: MAC(2)}, []int{4, 6}},
-		{"everything at once", provisioning.NodeQuery{Farmer: 5, RunMode: "prod", Text: "node", MACs: prefix("52"), After: MAC(5), Limit: 9}, []int{6, 8}},
+		{"page of a farmer", provisioning.NodeQuery{Farmer: 77, Limit: 2, After: MAC(2)}, []int{4, 6}},
+		{"everything at once", provisioning.NodeQuery{Farmer: 77, RunMode: "prod", Text: "node", MACs: prefix("52"), After: MAC(5), Limit: 9}, []int{6, 8}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			found, err := s.Nodes(ctx, test.query)
@@ -183,8 +203,17 @@ func nodeQueries(t *testing.T, open Open) {
 				got = append(got, int(n.MAC[5]))
 			}
 			wantEqual(t, "nodes", got, test.want)
+			test.query.Skip, test.query.Limit = 0, 0
+			whole, err := s.Nodes(ctx, test.query)
+			wantCode(t, err, "")
+			count, err := s.CountNodes(ctx, test.query)
+			wantCode(t, err, "")
+			wantEqual(t, "count without its page", count, len(whole))
 		})
 	}
+	byFarmer, err := s.CountNodesByFarmer(ctx)
+	wantCode(t, err, "")
+	wantEqual(t, "nodes by farmer", byFarmer, map[provisioning.FarmerID]int{0: 5, 77: 5})
 }
 
 func farmers(t *testing.T, open Open) {

@@ -14,7 +14,11 @@ CREATE TABLE nodes (
     name    TEXT NOT NULL,
     nbp     TEXT NOT NULL, -- network boot program; empty: the default
     created BIGINT NOT NULL,
-    updated BIGINT NOT NULL
+    updated BIGINT NOT NULL,
+    -- as people write it, to find a part of it
+    mac_text TEXT NOT NULL GENERATED ALWAYS AS (
+        substr(encode(mac, 'hex'), 1, 2) || ':' || substr(encode(mac, 'hex'), 3, 2) || ':' || substr(encode(mac, 'hex'), 5, 2) || ':' ||
+        substr(encode(mac, 'hex'), 7, 2) || ':' || substr(encode(mac, 'hex'), 9, 2) || ':' || substr(encode(mac, 'hex'), 11, 2)) STORED
 );
 
 CREATE INDEX nodes_by_farmer ON nodes (farmer, mac);

@@ -15,7 +15,11 @@ CREATE TABLE nodes (
     name    TEXT NOT NULL,
     nbp     TEXT NOT NULL, -- network boot program; empty: the default
     created INTEGER NOT NULL, -- all times: Unix milliseconds
-    updated INTEGER NOT NULL
+    updated INTEGER NOT NULL,
+    -- as people write it, to find a part of it
+    mac_text TEXT NOT NULL GENERATED ALWAYS AS (lower(
+        substr(hex(mac), 1, 2) || ':' || substr(hex(mac), 3, 2) || ':' || substr(hex(mac), 5, 2) || ':' ||
+        substr(hex(mac), 7, 2) || ':' || substr(hex(mac), 9, 2) || ':' || substr(hex(mac), 11, 2))) STORED
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX nodes_by_farmer ON nodes (farmer, mac);
