@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"farmboot/provisioning/human"
 )
 
 // State is how a boot stands.
@@ -141,8 +143,11 @@ func soFar(e Event) string {
 	if e.Size <= 0 || e.Duration <= 0 {
 		return ""
 	}
-	rate := float64(e.Bytes) / e.Duration.Seconds()
-	return fmt.Sprintf(" (%s of %s so far, %s/s)", size(e.Bytes), size(e.Size), size(int64(rate)))
+	text := human.Bytes(e.Bytes) + " of " + human.Bytes(e.Size) + " so far"
+	if rate := human.Rate(e.Bytes, e.Duration); rate != "" {
+		text += ", " + rate
+	}
+	return " (" + text + ")"
 }
 
 // transferred tells how much went out, and how fast.
@@ -150,47 +155,17 @@ func transferred(e Event) string {
 	var parts []string
 	switch {
 	case e.Size > 0 && e.Bytes < e.Size:
-		parts = append(parts, fmt.Sprintf("only %s of %s", size(e.Bytes), size(e.Size)))
+		parts = append(parts, fmt.Sprintf("only %s of %s", human.Bytes(e.Bytes), human.Bytes(e.Size)))
 	case e.Bytes > 0:
-		parts = append(parts, size(e.Bytes))
+		parts = append(parts, human.Bytes(e.Bytes))
 	}
 	if e.Duration > 0 {
-		parts = append(parts, fmt.Sprintf("in %s", roughly(e.Duration)))
+		parts = append(parts, "in "+human.Duration(e.Duration))
 	}
 	if len(parts) == 0 {
 		return ""
 	}
 	return " (" + strings.Join(parts, " ") + ")"
-}
-
-// size writes a number of bytes as people say it.
-func size(n int64) string {
-	switch {
-	case n >= 10_000_000:
-		return fmt.Sprintf("%.0f MB", float64(n)/1e6)
-	case n >= 1_000_000:
-		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
-	case n >= 10_000:
-		return fmt.Sprintf("%.0f kB", float64(n)/1e3)
-	default:
-		return fmt.Sprintf("%d bytes", n)
-	}
-}
-
-// roughly writes a duration as people say it.
-func roughly(d time.Duration) string {
-	switch {
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < 10*time.Second:
-		return d.Round(100 * time.Millisecond).String()
-	case d < time.Hour:
-		return d.Round(time.Second).String()
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%.0f hours", d.Hours())
-	default:
-		return fmt.Sprintf("%.0f days", d.Hours()/24)
-	}
 }
 
 // clock writes the time since a boot began.

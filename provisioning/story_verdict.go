@@ -3,6 +3,8 @@ package provisioning
 import (
 	"fmt"
 	"time"
+
+	"farmboot/provisioning/human"
 )
 
 // rung is what it means that a boot ended at a stage.
@@ -116,7 +118,7 @@ var ladder = map[string]rung{
 // judge says how the boot stands, by its last event that tells.
 func (s *Story) judge(boot []Event, p phase, now time.Time) {
 	last := boot[len(boot)-1]
-	ago := roughly(max(now.Sub(last.At), 0))
+	ago := human.Duration(max(now.Sub(last.At), 0))
 	switch {
 	case last.Stage == StageRefused:
 		s.State, s.Verdict = StateRefused, fmt.Sprintf("Refused, %s ago: %s.", ago, last.Detail)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/human"
 )
 
 // boardSize is how many nodes a page of the board has, and how many rows may be
@@ -71,7 +72,7 @@ func (r boardRow) Took() string {
 	if r.Group == "booting" {
 		end = r.At
 	}
-	return durationText(max(end.Sub(r.Story.Began), 0))
+	return human.Duration(max(end.Sub(r.Story.Began), 0))
 }
 
 // transfer is how a kernel went out.
@@ -85,11 +86,11 @@ func (t transfer) Text() string {
 	if t.Bytes == 0 {
 		return ""
 	}
-	s := bytesText(t.Bytes)
+	s := human.Bytes(t.Bytes)
 	if t.Bytes < t.Size {
-		s += " of " + bytesText(t.Size)
+		s += " of " + human.Bytes(t.Size)
 	}
-	if r := rateText(t.Bytes, t.Duration); r != "" {
+	if r := human.Rate(t.Bytes, t.Duration); r != "" {
 		s += ", " + r
 	}
 	return s

@@ -1,23 +1,9 @@
 package pages
 
 import (
-	"fmt"
 	"strconv"
 	"time"
 )
-
-// bytesText is a size for people, in the units that file managers show: "3.1 MB".
-func bytesText(n int64) string {
-	switch {
-	case n < 1000:
-		return strconv.FormatInt(n, 10) + " bytes"
-	case n < 1000_000:
-		return fmt.Sprintf("%.0f kB", float64(n)/1e3)
-	case n < 1000_000_000:
-		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
-	}
-	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
-}
 
 // digits is a number with its thousands set apart.
 func digits(n int64) string {
@@ -26,31 +12,6 @@ func digits(n int64) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
-}
-
-// rateText is how fast so many bytes went in that time; empty if it cannot be told.
-func rateText(n int64, d time.Duration) string {
-	if n <= 0 || d <= 0 {
-		return ""
-	}
-	return bytesText(int64(float64(n)/d.Seconds())) + "/s"
-}
-
-// durationText is a duration to the precision that people care for.
-func durationText(d time.Duration) string {
-	switch {
-	case d < time.Second:
-		return strconv.FormatInt(d.Milliseconds(), 10) + " ms"
-	case d < 10*time.Second:
-		return fmt.Sprintf("%.1f s", d.Seconds())
-	case d < time.Minute:
-		return fmt.Sprintf("%.0f s", d.Seconds())
-	case d < time.Hour:
-		return fmt.Sprintf("%d min %02d s", int(d.Minutes()), int(d.Seconds())%60)
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%d h %02d min", int(d.Hours()), int(d.Minutes())%60)
-	}
-	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
 // groups cuts a digest into pieces of eight digits, which people can compare.

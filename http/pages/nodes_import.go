@@ -10,6 +10,7 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/provisioning"
+	"farmboot/provisioning/human"
 )
 
 // maxImport is the longest list that is read, in bytes: some 100,000 nodes.
@@ -126,7 +127,7 @@ func (a *Admin) readRows(r *http.Request, f form) []provisioning.Row {
 // readImport reads the form, with the text of its file in place of the list if
 // there is one.
 func readImport(w http.ResponseWriter, r *http.Request) (form, error) {
-	broken := provisioning.Errorf(provisioning.Invalid, "this form cannot be read: it is longer than %s, or broke off", bytesText(maxImport))
+	broken := provisioning.Errorf(provisioning.Invalid, "this form cannot be read: it is longer than %s, or broke off", human.Bytes(maxImport))
 	r.Body = io.NopCloser(answer.Steadily(w, http.MaxBytesReader(w, r.Body, maxImport)))
 	parts, err := r.MultipartReader()
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/provisioning"
+	"farmboot/provisioning/human"
 )
 
 //go:embed templates
@@ -27,8 +28,8 @@ func mustParse(files fs.FS, err error) map[string]*template.Template {
 		panic(err)
 	}
 	shared := template.Must(template.New("").Option("missingkey=error").Funcs(template.FuncMap{
-		"asset": assetURL, "bytes": bytesText, "groups": groups, "time": timeOf, "duration": durationText,
-		"digits": digits, "rate": rateText, "words": wordsFor, "pick": pick, "blank": blank,
+		"asset": assetURL, "bytes": human.Bytes, "groups": groups, "time": timeOf, "duration": human.Duration,
+		"digits": digits, "rate": human.Rate, "words": wordsFor, "pick": pick, "blank": blank,
 	}).ParseFS(files, "layout.html", "part-*.html"))
 	names, err := fs.Glob(files, "*.html")
 	if err != nil {
