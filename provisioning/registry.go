@@ -312,10 +312,25 @@ func (r *Registry) remove(ctx context.Context, tx Tx, by Actor, mac MAC) error {
 	return r.changed(ctx, tx, by, "node rm", mac.String(), old, nil)
 }
 
-// NodeEvents returns the newest events of one MAC address, at most limit of them,
-// oldest first. A farmer gets those of his nodes.
-func (r *Registry) NodeEvents(ctx context.Context, by Actor, mac MAC, limit int) ([]Event, error) {
-	return r.Events(ctx, by, EventQuery{MAC: mac, Limit: limit, Last: true})
+// storyEvents is how many events of a node are read for the story of its last boot: a
+// boot has a dozen, and a node that keeps asking some hundreds.
+const storyEvents = 500
+
+// NodeEvents returns the newest events of one MAC address, oldest first: as many as
+// the story of its last boot may need, and so of some before. A farmer gets those of
+// his nodes.
+func (r *Registry) NodeEvents(ctx context.Context, by Actor, mac MAC) ([]Event, error) {
+	return r.Events(ctx, by, EventQuery{MAC: mac, Limit: storyEvents, Last: true})
+}
+
+// Story tells how the last boot of one MAC address went. A farmer is told of his
+// nodes.
+func (r *Registry) Story(ctx context.Context, by Actor, mac MAC) (Story, error) {
+	events, err := r.NodeEvents(ctx, by, mac)
+	if err != nil {
+		return Story{}, err
+	}
+	return Tell(events, r.now()), nil
 }
 
 // Events returns events. A farmer gets those of his nodes.

@@ -144,6 +144,28 @@ func TestAddAndSet(t *testing.T) {
 	wantCode(t, "removed node", err, provisioning.NotFound)
 }
 
+// TestStoryOfTheLastBoot is that of the newest events, whatever there was before, and
+// of the time that it is asked for.
+func TestStoryOfTheLastBoot(t *testing.T) {
+	r, s, c := newRegistry(t)
+	ctx, began := t.Context(), c.t
+	err := s.UpdateLazily(ctx, func(tx provisioning.Tx) error {
+		var events []provisioning.Event
+		for i := range 1000 {
+			events = append(events, provisioning.Event{At: began.Add(time.Duration(i-1000) * time.Hour), MAC: storetest.MAC(1), Stage: provisioning.StageDiscover})
+		}
+		return tx.AddEvents(ctx, append(events, provisioning.Event{At: began, MAC: storetest.MAC(1), Stage: provisioning.StageDiscover}))
+	})
+	wantCode(t, "put", err, "")
+	for after, want := range map[time.Duration]provisioning.State{time.Second: provisioning.StateBooting, time.Hour: provisioning.StateStalled} {
+		c.t = began.Add(after)
+		story, err := r.Story(ctx, admin, storetest.MAC(1))
+		if err != nil || story.State != want || !story.Began.Equal(began) || len(story.Steps) != 1 {
+			t.Errorf("after %s: %+v, %v, want %s since %s", after, story, err, want, began)
+		}
+	}
+}
+
 func TestRemoveNodes(t *testing.T) {
 	r, s, _ := newRegistry(t)
 	ctx := t.Context()
@@ -351,7 +373,7 @@ func TestRoles(t *testing.T) {
 			return err
 		}, ok, ok, no, no},
 		{"events of 5's node", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
-			_, err := r.NodeEvents(ctx, a, mine, 1)
+			_, err := r.NodeEvents(ctx, a, mine)
 			return err
 		}, ok, ok, no, no},
 		{"events", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
@@ -363,6 +385,10 @@ func TestRoles(t *testing.T) {
 			}
 			return err
 		}, ok, ok, ok, no},
+		{"story of 5's node", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
+			_, err := r.Story(ctx, a, mine)
+			return err
+		}, ok, ok, no, no},
 		{"history of 5's node", func(ctx context.Context, r *provisioning.Registry, a provisioning.Actor) error {
 			_, err := r.NodeHistory(ctx, a, mine, 1)
 			return err
@@ -616,7 +642,7 @@ func TestClaim(t *testing.T) {
 	}
 	_, err = r.ClaimByCode(ctx, six, held.Code, provisioning.NodePatch{})
 	wantCode(t, "claimed twice", err, provisioning.Conflict)
-	events, err := r.NodeEvents(ctx, five, storetest.MAC(1), 10)
+	events, err := r.NodeEvents(ctx, five, storetest.MAC(1))
 	want := []provisioning.Event{{At: c.t, MAC: storetest.MAC(1), Stage: provisioning.StageClaim, Detail: "claimed by token FIVE for farmer 5"}}
 	if diff := cmp.Diff(want, events, cmpopts.IgnoreFields(provisioning.Event{}, "ID", "Peer")); diff != "" || err != nil {
 		t.Errorf("events, %v (-want +got):\n%s", err, diff)

@@ -39,10 +39,6 @@ type nodeView struct {
 	History    []provisioning.Change    `json:"history,omitempty"`
 }
 
-// storyEvents is how many events are read for the story of a last boot: a boot has
-// a dozen, and a node that keeps asking some hundreds.
-const storyEvents = 500
-
 func (c nodeShowCmd) Run(ctx context.Context, e *env) (err error) {
 	mac, err := provisioning.ParseMAC(c.MAC)
 	if err != nil {
@@ -53,7 +49,7 @@ func (c nodeShowCmd) Run(ctx context.Context, e *env) (err error) {
 		return err
 	}
 	defer closing(inv, &err)
-	v, err := inv.view(ctx, mac, e.now())
+	v, err := inv.view(ctx, mac)
 	if err != nil {
 		return err
 	}
@@ -69,7 +65,7 @@ func (c nodeShowCmd) Run(ctx context.Context, e *env) (err error) {
 }
 
 // view collects what there is to say about mac.
-func (i *inventory) view(ctx context.Context, mac provisioning.MAC, now time.Time) (nodeView, error) {
+func (i *inventory) view(ctx context.Context, mac provisioning.MAC) (nodeView, error) {
 	a, err := i.assigner.Assignment(ctx, mac)
 	if err != nil {
 		return nodeView{}, err
@@ -88,11 +84,10 @@ func (i *inventory) view(ctx context.Context, mac provisioning.MAC, now time.Tim
 	case provisioning.ErrorCode(err) != provisioning.NotFound:
 		return nodeView{}, err
 	}
-	events, err := i.registry.NodeEvents(ctx, operator(), mac, storyEvents)
-	if err != nil {
+	if v.LastBoot, err = i.registry.Story(ctx, operator(), mac); err != nil {
 		return nodeView{}, err
 	}
-	if v.LastBoot = provisioning.Tell(events, now); v.Seen != nil {
+	if v.Seen != nil {
 		v.LastBoot = v.LastBoot.Seen()
 	}
 	v.History, err = i.registry.NodeHistory(ctx, operator(), mac, 20)

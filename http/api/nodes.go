@@ -180,21 +180,17 @@ func (a *API) claimNode(w http.ResponseWriter, r *http.Request, by provisioning.
 	return created(w, nodePath(n.MAC), n)
 }
 
-// storyEvents are more than one boot has: its NBPs, scripts and kernels, each with
-// repeats.
-const storyEvents = 500
-
 // nodeStory answers GET /api/v1/nodes/{mac}/story: how its last boot went.
 func (a *API) nodeStory(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
 	mac, err := answer.MAC(r)
 	if err != nil {
 		return err
 	}
-	events, err := a.Registry.NodeEvents(r.Context(), by, mac, storyEvents)
+	story, err := a.Registry.Story(r.Context(), by, mac)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, provisioning.Tell(events, a.Now()))
+	return writeJSON(w, http.StatusOK, story)
 }
 
 // nodeHistory answers GET /api/v1/nodes/{mac}/history: who changed it, newest first.

@@ -11,9 +11,8 @@ import (
 )
 
 const (
-	nodeEvents = 500 // how many events of a node its page tells of
-	nodeBoots  = 10  // … and how many boots
-	nodeLines  = 50  // … and how many lines of its history
+	nodeBoots = 10 // how many boots of a node its page tells of
+	nodeLines = 50 // … and how many lines of its history
 )
 
 // nodePage is /admin/nodes/MAC.
@@ -60,7 +59,7 @@ func (a *Admin) showNode(w http.ResponseWriter, r *http.Request, by provisioning
 	if err != nil {
 		return err
 	}
-	events, err := a.Registry.NodeEvents(r.Context(), by, mac, nodeEvents)
+	events, err := a.Registry.NodeEvents(r.Context(), by, mac)
 	if err != nil {
 		return err
 	}
