@@ -13,7 +13,8 @@ type backupCmd struct {
 func (backupCmd) Help() string {
 	return `The copy is consistent, also while the daemon runs. To restore it, stop the daemon,
 put the copy in the place of provisioning.db (remove provisioning.db-wal and
-provisioning.db-shm, if they are there), and start the daemon.
+provisioning.db-shm, if they are there), give it to the owner of its folder, and
+start the daemon.
 
 Example:
 

@@ -12,6 +12,7 @@ import (
 	"farmboot/ipxe/binary"
 	"farmboot/ipxe/catalog"
 	"farmboot/ipxe/kernel"
+	"farmboot/provisioning/owner"
 	"farmboot/setup"
 	"farmboot/setup/ca"
 )
@@ -46,7 +47,7 @@ func openWorkshop(cfg setup.Config, log *slog.Logger, now func() time.Time) (*wo
 	if _, err := os.Stat(cfg.IPXE.Template); err != nil {
 		return nil, fmt.Errorf("no iPXE template folder %s: make it with setup/template.sh %[1]s, or name another in [ipxe] template", cfg.IPXE.Template)
 	}
-	if err := os.MkdirAll(cfg.State, 0o750); err != nil {
+	if err := owner.MkdirAll(cfg.State, 0o750); err != nil {
 		return nil, fmt.Errorf("make the state folder: %w", err)
 	}
 	w.authority, err = ca.Open(ca.Options{

@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/owner"
 )
 
 // MaxSize is the largest kernel that is accepted, in bytes.
@@ -36,7 +37,7 @@ func (s *Store) Put(name string, r io.Reader, want Want) (err error) {
 	if fi, err := os.Lstat(filepath.Join(s.dir, name)); err == nil && fi.IsDir() {
 		return provisioning.Errorf(provisioning.Conflict, "%s is a folder, not a kernel", name)
 	}
-	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+	if err := owner.MkdirAll(s.dir, 0o755); err != nil {
 		return storage("make the kernel folder", err)
 	}
 	// CheckName refuses names that start with a dot, so no half file is ever served.
@@ -50,7 +51,7 @@ func (s *Store) Put(name string, r io.Reader, want Want) (err error) {
 		}
 	}()
 	defer f.Close()
-	if err := lock(f); err != nil { // see Sweep
+	if err := errors.Join(lock(f), owner.Inherit(f.Name())); err != nil { // the lock is for Sweep
 		return storage("store kernel "+name, err)
 	}
 	h := sha256.New()
@@ -188,7 +189,7 @@ func (s *Store) Link(link, target string) error {
 		return err
 	}
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := owner.MkdirAll(dir, 0o755); err != nil {
 		return storage("make the folder of default kernels", err)
 	}
 	if fi, err := os.Lstat(path); err == nil && fi.Mode()&fs.ModeSymlink == 0 {
@@ -205,7 +206,11 @@ func (s *Store) Link(link, target string) error {
 	if err := os.Symlink(dest, tmp); err != nil {
 		return storage("link "+link, err)
 	}
-	if err := os.Rename(tmp, path); err != nil {
+	err = owner.Inherit(tmp)
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
 		_ = os.Remove(tmp)
 		return storage("link "+link, err)
 	}

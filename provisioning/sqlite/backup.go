@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/owner"
 )
 
 // Backup implements [provisioning.Store]. The copy is a SQLite file as good as
@@ -50,7 +51,11 @@ func keepCopy(ctx context.Context, db *sql.DB, file string) error {
 	if err != nil {
 		return fmt.Errorf("copy the database before migrating it: %w", err)
 	}
-	if err := os.Rename(temporary, file); err != nil {
+	err = owner.Inherit(temporary)
+	if err == nil {
+		err = os.Rename(temporary, file)
+	}
+	if err != nil {
 		return errors.Join(fmt.Errorf("copy the database before migrating it: %w", err), os.Remove(temporary))
 	}
 	return syncFolder(file)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/owner"
 	"farmboot/provisioning/sqlstore"
 )
 
@@ -37,7 +38,7 @@ func schema() []sqlstore.Migration {
 // migrate brings the file to the newest of the migrations, one transaction each.
 // The version is SQLite's user_version, in the file's header.
 func migrate(ctx context.Context, file string, list []sqlstore.Migration) error {
-	if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
+	if err := owner.MkdirAll(filepath.Dir(file), 0o750); err != nil {
 		return provisioning.Errorf(provisioning.Unavailable, "make the database's folder: %w", err)
 	}
 	if err := private(file); err != nil {
@@ -63,14 +64,15 @@ func migrate(ctx context.Context, file string, list []sqlstore.Migration) error 
 }
 
 // private makes a file that is not there yet, which SQLite would let everybody read:
-// kernel arguments may hold secrets. The write-ahead log beside it gets the same mode.
+// kernel arguments may hold secrets. The write-ahead log beside it gets the same mode,
+// and from root the same owner.
 func private(file string) error {
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o640)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
 	if err == nil {
-		err = f.Close()
+		err = errors.Join(f.Close(), owner.Inherit(file))
 	}
 	if err != nil {
 		return provisioning.Errorf(provisioning.Unavailable, "make the database: %w", err)

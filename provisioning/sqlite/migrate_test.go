@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -89,6 +90,31 @@ func TestMigrateFromEveryOlderSchema(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCopyBelongsToTheFoldersOwner: the next one may be the daemon's to replace.
+func TestCopyBelongsToTheFoldersOwner(t *testing.T) {
+	const daemon = 4242
+	dir := t.TempDir()
+	if err := os.Chown(dir, daemon, daemon); err != nil {
+		t.Fatalf("give a folder away (these tests run as root): %v", err)
+	}
+	file := filepath.Join(dir, "p.db")
+	if err := migrate(t.Context(), file, schema()[:1]); err != nil {
+		t.Fatal(err)
+	}
+	if err := migrate(t.Context(), file, schema()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{file, file + ".schema1"} {
+		fi, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if uid := fi.Sys().(*syscall.Stat_t).Uid; uid != daemon {
+			t.Errorf("%s belongs to %d", name, uid)
+		}
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"farmboot/provisioning/owner"
 )
 
 // A file of ours holds a private key and the certificates that belong to it, in
@@ -92,7 +94,7 @@ func replace(name string, text []byte) (err error) {
 		return err
 	}
 	_, err = bytes.NewReader(text).WriteTo(f)
-	if err := errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close(), owner.Inherit(tmp)); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp, name); err != nil {

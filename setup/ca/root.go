@@ -14,6 +14,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"farmboot/provisioning/owner"
 )
 
 // keyBits is the size of our RSA keys. Measured on 2 cores: making one of 2,048
@@ -46,7 +48,7 @@ func OpenRoot(dir string) (*Root, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return r, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := owner.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make folder for the certificate authority: %w", err)
 	}
 	unlock, err := lock(dir)

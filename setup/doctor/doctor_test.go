@@ -211,6 +211,17 @@ func TestChecks(t *testing.T) {
 		{"no default kernel", func(f *Facts) { f.Kernelless = []string{"prod", "qa"} }, []string{"problem kernels unregistered nodes", "warning kernels run mode qa has no kernel"}},
 		{"no kernel for held nodes", func(f *Facts) { f.Kernelless = []string{"prod"}; f.Config.Provisioning.Unknown = "hold" }, []string{"warning kernels run mode prod"}},
 		{"state read-only", func(f *Facts) { f.StateErr = syscall.EROFS }, []string{"problem state read-only file system"}},
+		{
+			"root left files in the daemon's folder",
+			func(f *Facts) {
+				f.Unreadable = []string{"/var/lib/farmboot/ca/root.pem"}
+				f.Unwritable = []string{"/var/lib/farmboot/kernel", "/var/lib/farmboot/kernel/net"}
+			},
+			[]string{
+				"problem state cannot read /var/lib/farmboot/ca/root.pem chown -R --reference=/var/lib/farmboot /var/lib/farmboot/",
+				"warning state cannot write /var/lib/farmboot/kernel, /var/lib/farmboot/kernel/net chown",
+			},
+		},
 		{"disk full", func(f *Facts) { f.StateFree = 3 << 20 }, []string{"problem state only 3 MB are free"}},
 		{"disk nearly full", func(f *Facts) { f.StateFree = 300 << 20 }, []string{"warning state only 300 MB are free"}},
 		{"base-host unknown", base("https://boot.lan", nil, errors.New("no such host")), []string{"problem base-host boot.lan, does not resolve: no such host"}},

@@ -34,6 +34,11 @@ type Facts struct {
 	StateErr  error  // why state cannot be written to
 	StateFree uint64 // bytes
 
+	// What the owner of the state folder, as whom the daemon runs, cannot use in it:
+	// root made it, or somebody copied it there.
+	Unreadable []string // files, and folders that he cannot look into
+	Unwritable []string // folders, and the database
+
 	BaseHost    []netip.Addr // what its name resolves to
 	BaseHostErr error
 

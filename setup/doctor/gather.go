@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,6 +52,7 @@ func Gather(ctx context.Context, c setup.Config, now time.Time) Facts {
 	}
 	f.Kernelless, f.KernelErr = kernelless(c)
 	f.StateFree, f.StateErr = state(c.State)
+	f.Unreadable, f.Unwritable = closed(c.State, filepath.Base(c.Provisioning.Database))
 	if c.BaseHost != nil {
 		f.BaseHost, f.BaseHostErr = resolve(ctx, c.BaseHost.Hostname())
 	}
@@ -165,6 +168,55 @@ func state(dir string) (free uint64, err error) {
 		}
 		return s.Bavail * uint64(s.Bsize), unix.Access(dir, unix.W_OK|unix.X_OK)
 	}
+}
+
+// closed looks for what the owner of the state folder, as whom the daemon runs, cannot
+// use there. What we may not see ourselves is left out.
+func closed(state, database string) (unreadable, unwritable []string) {
+	dir, err := filepath.EvalSymlinks(state) // with systemd's DynamicUser it is a link
+	if err != nil {
+		return nil, nil
+	}
+	var owner unix.Stat_t
+	if err := unix.Stat(dir, &owner); err != nil || owner.Uid == 0 {
+		return nil, nil
+	}
+	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		var is unix.Stat_t
+		if err != nil || unix.Lstat(path, &is) != nil {
+			return nil
+		}
+		const read, write, look = 4, 2, 1
+		need := uint32(read)
+		switch {
+		case d.IsDir():
+			need |= write | look
+		case !d.Type().IsRegular():
+			return nil
+		case slices.Contains([]string{database, database + "-wal", database + "-shm"}, d.Name()):
+			need |= write
+		}
+		switch lacks := need &^ allowed(is, owner.Uid, owner.Gid); {
+		case lacks&(read|look) != 0:
+			unreadable = append(unreadable, path)
+		case lacks != 0:
+			unwritable = append(unwritable, path)
+		}
+		return nil
+	})
+	return unreadable, unwritable
+}
+
+// allowed is what a user may do with a file: the three bits of its mode that are about
+// him (path_resolution(7)).
+func allowed(file unix.Stat_t, uid, gid uint32) uint32 {
+	switch {
+	case file.Uid == uid:
+		return file.Mode >> 6 & 7
+	case file.Gid == gid:
+		return file.Mode >> 3 & 7
+	}
+	return file.Mode & 7
 }
 
 func resolve(ctx context.Context, name string) ([]netip.Addr, error) {

@@ -122,6 +122,50 @@ func TestState(t *testing.T) {
 	}
 }
 
+// TestClosed: what the owner of the state folder cannot use in it.
+func TestClosed(t *testing.T) {
+	const daemon = 4242
+	real := filepath.Join(t.TempDir(), "private")
+	if err := os.MkdirAll(filepath.Join(real, "kernel", "net"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(real, "ca"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, mode := range map[string]os.FileMode{
+		"ca/root.pem": 0o600, "kernel/readable.efi": 0o644, "kernel/group.efi": 0o640, "kernel/private.efi": 0o600,
+		"p.db": 0o644, "p.db-wal": 0o644, "p.db.schema1": 0o644,
+	} {
+		if err := os.WriteFile(filepath.Join(real, name), nil, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/etc/shadow", filepath.Join(real, "link")); err != nil {
+		t.Fatal(err)
+	}
+	state := filepath.Join(t.TempDir(), "state")
+	if err := os.Symlink(real, state); err != nil {
+		t.Fatal(err)
+	}
+	if unreadable, unwritable := closed(state, "p.db"); unreadable != nil || unwritable != nil {
+		t.Errorf("the folder is root's: %q, %q", unreadable, unwritable)
+	}
+	if err := errors.Join(os.Chown(real, daemon, daemon), os.Chown(filepath.Join(real, "kernel", "group.efi"), 0, daemon)); err != nil {
+		t.Fatalf("give a folder away (these tests run as root): %v", err)
+	}
+	unreadable, unwritable := closed(state, "p.db")
+	short := strings.NewReplacer(real+"/", "")
+	if got, want := short.Replace(strings.Join(unreadable, " ")), "ca ca/root.pem kernel/private.efi"; got != want {
+		t.Errorf("unreadable are %q, want %q", got, want)
+	}
+	if got, want := short.Replace(strings.Join(unwritable, " ")), "kernel kernel/net p.db p.db-wal"; got != want {
+		t.Errorf("unwritable are %q, want %q", got, want)
+	}
+	if unreadable, unwritable := closed(filepath.Join(state, "absent"), "p.db"); unreadable != nil || unwritable != nil {
+		t.Errorf("no folder: %q, %q", unreadable, unwritable)
+	}
+}
+
 func TestKernelless(t *testing.T) {
 	c := setup.Default()
 	c.Kernel.Path = t.TempDir()

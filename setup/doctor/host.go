@@ -167,7 +167,22 @@ const (
 	noSpace     = 50 << 20
 )
 
-func checkState(f Facts) []Finding {
+func checkState(f Facts) []Finding { return append(checkFolder(f), checkOwner(f)...) }
+
+// checkOwner looks at what root left in the folder of the daemon's user.
+func checkOwner(f Facts) []Finding {
+	mend := fmt.Sprintf("chown -R --reference=%s %[1]s/", f.Config.State)
+	var all []Finding
+	if len(f.Unreadable) > 0 {
+		all = append(all, stop("the owner of the state folder cannot read "+strings.Join(f.Unreadable, ", "), "farmboot, which runs as that user, does not start without its certificates, and cannot hand out a kernel that it cannot read", mend))
+	}
+	if len(f.Unwritable) > 0 {
+		all = append(all, warn("the owner of the state folder cannot write "+strings.Join(f.Unwritable, ", "), "farmboot, which runs as that user, cannot change or store there", mend))
+	}
+	return all
+}
+
+func checkFolder(f Facts) []Finding {
 	state := f.Config.State
 	switch {
 	case f.StateErr != nil:
