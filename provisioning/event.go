@@ -23,6 +23,9 @@ const (
 	StageRefused    Stage = "refused"    // we refused something; Detail says why
 )
 
+// Ignored is the Detail with which a node is refused whose policy is [Ignore].
+const Ignored = `not registered, and unknown = "ignore"`
+
 // Event is one thing that one node did, or that we did for it.
 type Event struct {
 	ID       int64         `json:"id"` // given by the store; grows with time

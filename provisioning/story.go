@@ -19,6 +19,7 @@ const (
 	StateBooting State = "booting" // on its way
 	StateStalled State = "stalled" // it should have gone on by now
 	StateRefused State = "refused" // we refused what it asked for
+	StateIgnored State = "ignored" // it is not registered, and such nodes get no answer
 	StateHeld    State = "held"    // it waits to be claimed
 	StateExited  State = "exited"  // sent on to its next boot device
 	StateBooted  State = "booted"  // its kernel went out whole
@@ -55,7 +56,11 @@ func Tell(events []Event, now time.Time) Story {
 		return Story{State: StateUnseen, Verdict: "No boot of this MAC address has been seen.", Check: ladder["unseen"].check}
 	}
 	s := Story{Began: boot[0].At, Steps: steps(boot)}
-	s.judge(boot, phase, now)
+	if refusal, ok := standingRefusal(events); ok {
+		s.refused(refusal, boot[len(boot)-1].At, now)
+	} else {
+		s.judge(boot, phase, now)
+	}
 	return s
 }
 

@@ -2,6 +2,7 @@ package provisioning
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"farmboot/provisioning/human"
@@ -115,14 +116,39 @@ var ladder = map[string]rung{
 	},
 }
 
+// standingRefusal returns the refusal that events end with. It stands while all that
+// follows is DISCOVERs like the one that was refused: they get no answer either, which
+// is not told of each time, and not anew in each boot.
+func standingRefusal(events []Event) (refusal Event, ok bool) {
+	asking := false // by DISCOVER, and has got nothing since
+	for _, e := range events {
+		switch e.Stage {
+		case StageRefused:
+			refusal, ok = e, true
+		case StageDiscover:
+			ok, asking = ok && asking, true
+		default:
+			ok, asking = false, false
+		}
+	}
+	return refusal, ok
+}
+
+// refused says that the boot was refused, the last time at that time.
+func (s *Story) refused(refusal Event, at, now time.Time) {
+	ago := human.Duration(max(now.Sub(at), 0))
+	if strings.HasPrefix(refusal.Detail, Ignored) {
+		s.State, s.Verdict = StateIgnored, fmt.Sprintf("Ignored, %s ago, as unknown = \"ignore\" in the configuration says; register it to boot it.", ago)
+		return
+	}
+	s.State, s.Verdict = StateRefused, fmt.Sprintf("Refused, %s ago: %s.", ago, refusal.Detail)
+}
+
 // judge says how the boot stands, by its last event that tells.
 func (s *Story) judge(boot []Event, p phase, now time.Time) {
 	last := boot[len(boot)-1]
 	ago := human.Duration(max(now.Sub(last.At), 0))
 	switch {
-	case last.Stage == StageRefused:
-		s.State, s.Verdict = StateRefused, fmt.Sprintf("Refused, %s ago: %s.", ago, last.Detail)
-		return
 	case last.Stage == StageExit:
 		s.State, s.Verdict = StateExited, fmt.Sprintf("It was sent on to its next boot device, %s ago, as unknown = \"exit\" says; register it to boot it.", ago)
 		return

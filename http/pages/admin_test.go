@@ -49,6 +49,25 @@ func TestAdminPages(t *testing.T) {
 	}
 }
 
+// TestIgnoredNodesAreQuiet: nothing is to be done about what is not registered where
+// such machines are to get no answer.
+func TestIgnoredNodesAreQuiet(t *testing.T) {
+	b := newAdminBench(t)
+	at := b.now.Now().Add(-time.Minute)
+	for i, stage := range []provisioning.Stage{provisioning.StageDiscover, provisioning.StageRefused, provisioning.StageDiscover} {
+		detail := map[provisioning.Stage]string{provisioning.StageRefused: provisioning.Ignored}[stage]
+		b.play(t, provisioning.Event{MAC: macOf(1), At: at.Add(time.Duration(i) * time.Second), Stage: stage, Detail: detail})
+	}
+	for group, want := range map[string]bool{"attention": false, "quiet": true} {
+		if _, page := b.look(t, "/admin?state="+group); strings.Contains(page, macOf(1).String()) != want {
+			t.Errorf("%s shows it: %v, want %v", group, !want, want)
+		}
+	}
+	if _, page := b.look(t, "/admin/nodes/"+macOf(1).String()); !strings.Contains(page, "register it to boot it") {
+		t.Error("its page does not tell what to do")
+	}
+}
+
 func TestFarmerSeesHisOwnOnly(t *testing.T) {
 	b := newAdminBench(t)
 	b.add(t, provisioning.Node{MAC: macOf(1), Name: "his", Farmer: 5, RunMode: "prod"})
