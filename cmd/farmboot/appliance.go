@@ -18,6 +18,7 @@ import (
 	"farmboot/ipxe"
 	"farmboot/provisioning"
 	"farmboot/setup"
+	"farmboot/setup/doctor"
 	"farmboot/setup/oui"
 )
 
@@ -116,6 +117,21 @@ func (a *appliance) newAPI(throttle *access.Throttle, vendor func(provisioning.M
 		Version:      versionString(),
 		Now:          a.now,
 		Log:          a.log,
+	}
+}
+
+// record and learn pass on what machines do by DHCP, but for those that a doctor plays.
+func (a *appliance) record(e provisioning.Event) {
+	if doctor.Plays(e.MAC) {
+		a.log.Debug("a doctor plays a machine", "mac", e.MAC, "stage", e.Stage, "detail", e.Detail)
+		return
+	}
+	a.recorder.Record(e)
+}
+
+func (a *appliance) learn(addr netip.Addr, mac provisioning.MAC) {
+	if !doctor.Plays(mac) {
+		a.recorder.Learn(addr, mac)
 	}
 }
 

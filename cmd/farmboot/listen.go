@@ -132,7 +132,7 @@ func (a *appliance) listenDHCP(ctx context.Context, s *sockets) error {
 		Responder: dhcp.Responder{HTTPPort: a.cfg.HTTP.Port, TFTP: a.cfg.TFTP.Enabled, Signed: a.cfg.IPXE.Autoexec},
 		Assign:    a.assigner.Assignment,
 		Default:   a.assigner.Default,
-		Record:    a.recorder.Record, Learn: a.recorder.Learn,
+		Record:    a.record, Learn: a.learn,
 		Log: a.log, Now: a.now, Metrics: a.metrics,
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"farmboot/dhcp/persona"
+	"farmboot/provisioning"
 	"farmboot/setup"
 )
 
@@ -19,15 +20,25 @@ import (
 // 4 seconds, and BIOS ROMs for 8 more.
 const hearing = 15 * time.Second
 
-// played are the machines that are played on a LAN: what most farms have. Their
-// MAC addresses are locally administered and always the same, so that the doctor
-// leaves one trace for each in lists of unknown machines, not a new one every time.
+// played are the machines that are played on a LAN: what most farms have. Their MAC
+// addresses are locally administered and always the same, by which daemons know them.
 var played = []struct {
-	mac  [6]byte
+	mac  provisioning.MAC
 	play func() persona.Persona
 }{
-	{[6]byte{0x02, 'd', 'o', 'c', 't', 1}, persona.BIOS},
-	{[6]byte{0x02, 'd', 'o', 'c', 't', 2}, persona.UEFI},
+	{provisioning.MAC{0x02, 'd', 'o', 'c', 't', 1}, persona.BIOS},
+	{provisioning.MAC{0x02, 'd', 'o', 'c', 't', 2}, persona.UEFI},
+}
+
+// Plays tells whether mac is a machine that a doctor plays: one to be answered like any
+// other, but nobody's node, so that nothing is to be recorded of it.
+func Plays(mac provisioning.MAC) bool {
+	for _, p := range played {
+		if p.mac == mac {
+			return true
+		}
+	}
+	return false
 }
 
 // listen plays machines on each LAN and returns what they met.
