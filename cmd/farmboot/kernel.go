@@ -49,6 +49,9 @@ func (c kernelAddCmd) Run(ctx context.Context, e *env) (err error) {
 			return err
 		}
 		defer f.Close()
+		if fi, err := f.Stat(); err == nil && fi.IsDir() {
+			return provisioning.Errorf(provisioning.Invalid, "%s is a folder: name the kernel file in it", c.File)
+		}
 		from, name = f, cmp.Or(c.Name, filepath.Base(string(c.File)))
 	} else if name == "" {
 		return usageError{"standard input has no name: give the kernel one with --name"}

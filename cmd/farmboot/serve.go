@@ -7,15 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"farmboot/ipxe/kernel"
-	"farmboot/provisioning"
 	"farmboot/setup"
 )
 
@@ -141,9 +138,8 @@ func (a *appliance) warnings() {
 		a.log.Warn("nodes boot, but nothing can be changed or recorded until the database can be written and we are started anew", "err", s.ReadOnly())
 	}
 	if bare := a.kernels.Kernelless(a.cfg.RunModes); len(bare) > 0 {
-		first := kernel.DefaultOf(provisioning.RunMode(bare[0]))
 		a.log.Warn("some run modes have no kernel: their nodes wait until there is one", "runmodes", strings.Join(bare, " "),
-			"expected", filepath.Join(a.cfg.Kernel.NetPath, filepath.Base(first)))
+			"mend", "farmboot kernel add FILE, then farmboot kernel use "+bare[0]+" KERNEL; or the board's page Kernels")
 	}
 }
 

@@ -120,7 +120,7 @@ func TestHostileQuery(t *testing.T) {
 
 func TestNoKernels(t *testing.T) {
 	r, page := newBench(t).get(t, "/images")
-	if r.StatusCode != 200 || !strings.Contains(page, "No kernel yet") || !strings.Contains(page, "kernel/net/prod.efi") {
+	if r.StatusCode != 200 || !strings.Contains(page, "No kernel yet") || !strings.Contains(page, "farmboot kernel use prod zos.efi") {
 		t.Errorf("status %d: %s", r.StatusCode, page)
 	}
 }

@@ -156,13 +156,21 @@ func (s *Store) Remove(name string) error {
 			continue
 		}
 		if link, err := s.path(k.Name); err == nil && leadsTo(link, path) {
-			return provisioning.Errorf(provisioning.Conflict, "kernel %s is in use: %s leads to it; point that at another kernel first", name, k.Name)
+			return provisioning.Errorf(provisioning.Conflict, "kernel %s is in use: %s; give that another kernel first", name, userOf(k.Name))
 		}
 	}
 	if err := os.Remove(path); err != nil {
 		return storage("remove kernel "+name, err)
 	}
 	return syncDir(s.dir)
+}
+
+// userOf says who uses a kernel by that link.
+func userOf(link string) string {
+	if mode, ok := modeOf(link); ok && strings.HasPrefix(link, netPrefix) {
+		return "run mode " + string(mode) + " boots it"
+	}
+	return link + " is a link to it"
 }
 
 // Point makes run mode m boot kernel name, by one atomic rename of a symbolic link.

@@ -80,8 +80,8 @@ func (s *Store) path(rel string) (string, error) {
 }
 
 // Stat tells what rel ("NAME", or "net/NAME" for a default kernel) is. The error
-// has code [provisioning.NotFound] if there is no such kernel, and says where it
-// is expected.
+// has code [provisioning.NotFound] if there is no such kernel, and says how to get
+// one there.
 func (s *Store) Stat(rel string) (fs.FileInfo, error) {
 	path, err := s.path(rel)
 	if err != nil {
@@ -155,10 +155,11 @@ func missing(rel string, err error) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ELOOP) {
 		return provisioning.Errorf(provisioning.Unavailable, "kernel %s cannot be read: %w", rel, errors.Unwrap(err))
 	}
-	if mode, ok := strings.CutPrefix(rel, netPrefix); ok {
-		return provisioning.Errorf(provisioning.NotFound, "missing kernel %s: no default kernel is set for this run mode (link %s in the kernel folder's net/ to a kernel)", rel, mode)
+	if link, ok := strings.CutPrefix(rel, netPrefix); ok {
+		mode := strings.TrimSuffix(link, defaultExt)
+		return provisioning.Errorf(provisioning.NotFound, "missing kernel %s: run mode %s has no kernel yet; farmboot kernel use %[2]s KERNEL gives it one (farmboot kernel add FILE first), or the board's page Kernels", rel, mode)
 	}
-	return provisioning.Errorf(provisioning.NotFound, "missing kernel %s: no such file in the kernel folder", rel)
+	return provisioning.Errorf(provisioning.NotFound, "missing kernel %s: there is none of that name (see farmboot kernel list); farmboot kernel add FILE --name %[1]s stores it, or the board's page Kernels", rel)
 }
 
 // Version is a strong validator of the file behind fi: it differs whenever the

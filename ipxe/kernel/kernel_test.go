@@ -78,6 +78,20 @@ func TestNoNameLeavesTheFolder(t *testing.T) {
 	}
 }
 
+// TestMissing: who reads it, on a rack's screen or a page, learns how to get a kernel
+// there, without a word of folders and links.
+func TestMissing(t *testing.T) {
+	s, _ := newStore(t)
+	for name, want := range map[string]string{
+		"net/dev.efi": "missing kernel net/dev.efi: run mode dev has no kernel yet; farmboot kernel use dev KERNEL gives it one (farmboot kernel add FILE first), or the board's page Kernels",
+		"v3.efi":      "missing kernel v3.efi: there is none of that name (see farmboot kernel list); farmboot kernel add FILE --name v3.efi stores it, or the board's page Kernels",
+	} {
+		if _, err := s.Stat(name); err == nil || err.Error() != want {
+			t.Errorf("%s: %v\nwant %s", name, err, want)
+		}
+	}
+}
+
 // TestPipe: what is no file is no kernel, and nobody waits for it.
 func TestPipe(t *testing.T) {
 	s, dir := newStore(t)

@@ -207,9 +207,12 @@ func TestChecks(t *testing.T) {
 			},
 			[]string{"warning template no ipxe-riscv64.efi", "problem template ipxe.efi is old"},
 		},
-		{"no kernel folder", func(f *Facts) { f.KernelErr = fs.ErrNotExist }, []string{"problem kernels /var/lib/farmboot/kernel/net/prod.efi"}},
-		{"no default kernel", func(f *Facts) { f.Kernelless = []string{"prod", "qa"} }, []string{"problem kernels unregistered nodes", "warning kernels run mode qa has no kernel"}},
-		{"no kernel for held nodes", func(f *Facts) { f.Kernelless = []string{"prod"}; f.Config.Provisioning.Unknown = "hold" }, []string{"warning kernels run mode prod"}},
+		{"closed kernel folder", func(f *Facts) { f.KernelErr = fs.ErrPermission }, []string{"problem kernels /var/lib/farmboot/kernel/net cannot be read"}},
+		{"no default kernels", func(f *Facts) { f.Kernelless = []string{"prod", "test", "qa"} }, []string{
+			"problem kernels prod has no kernel yet unregistered nodes farmboot kernel add FILE farmboot kernel use prod KERNEL",
+			"warning kernels no kernel yet for run mode test, qa farmboot kernel use test KERNEL",
+		}},
+		{"no kernel for held nodes", func(f *Facts) { f.Kernelless = []string{"prod"}; f.Config.Provisioning.Unknown = "hold" }, []string{"warning kernels no kernel yet for run mode prod"}},
 		{"state read-only", func(f *Facts) { f.StateErr = syscall.EROFS }, []string{"problem state read-only file system"}},
 		{
 			"root left files in the daemon's folder",

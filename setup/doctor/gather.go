@@ -145,9 +145,10 @@ func firewall(ctx context.Context) string {
 	return string(out)
 }
 
-// kernelless returns the run modes without a default kernel.
+// kernelless returns the run modes without a default kernel: all of them, where no
+// kernel has been stored yet.
 func kernelless(c setup.Config) ([]string, error) {
-	if _, err := os.ReadDir(c.Kernel.NetPath); err != nil {
+	if _, err := os.ReadDir(c.Kernel.NetPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	return kernel.Open(c.Kernel.Path, c.Kernel.NetPath).Kernelless(c.RunModes), nil

@@ -141,18 +141,21 @@ func checkTemplate(f Facts) []Finding {
 func checkKernels(f Facts) []Finding {
 	k := f.Config.Kernel
 	if f.KernelErr != nil {
-		return []Finding{stop(fmt.Sprintf("the kernel folder %s cannot be read: %v", k.NetPath, f.KernelErr), "nodes load their kernel from it", fmt.Sprintf("make it, and put a kernel for each run mode into it, as %s/%s.efi", k.NetPath, f.Config.Provisioning.RunMode))}
+		return []Finding{stop(fmt.Sprintf("the kernel folder %s cannot be read: %v", k.NetPath, f.KernelErr), "nodes load their kernel from it", "run the doctor as root; give the folder to the user that farmboot runs as")}
 	}
+	const mend = "farmboot kernel add FILE, then farmboot kernel use %s KERNEL; or the board's page Kernels"
 	var all []Finding
 	p := f.Config.Provisioning
+	var others []string
 	for _, mode := range f.Kernelless {
-		what := fmt.Sprintf("run mode %s has no kernel: there is no %s/%s.efi", mode, k.NetPath, mode)
-		mend := fmt.Sprintf("put a kernel there, or a link to one in %s", k.Path)
 		if mode == string(p.RunMode) && p.Unknown == provisioning.Boot {
-			all = append(all, stop(what, "unregistered nodes boot that run mode", mend))
+			all = append(all, stop("run mode "+mode+" has no kernel yet", "unregistered nodes boot that run mode", fmt.Sprintf(mend, mode)))
 		} else {
-			all = append(all, warn(what, "nodes of that run mode find nothing to boot", mend))
+			others = append(others, mode)
 		}
+	}
+	if len(others) > 0 {
+		all = append(all, warn("no kernel yet for run mode "+strings.Join(others, ", "), "nodes of that run mode find nothing to boot", "where you use them: "+fmt.Sprintf(mend, others[0])))
 	}
 	if all == nil {
 		all = []Finding{ok("every run mode has a kernel in %s", k.NetPath)}
