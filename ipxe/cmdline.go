@@ -86,7 +86,7 @@ func checkArgs(x, once string) error {
 	// iPXE splits its command lines at white space and knows no quotes.
 	for _, w := range strings.Fields(x) {
 		switch {
-		case w == "&&" || w == "||":
+		case operator(w):
 			return refuse("a free-standing %q would end the command in iPXE; write it without spaces around it or leave it out", w)
 		case w[0] == '#': // booted: it cut the line, in quotes too
 			return refuse("a word that begins with '#' is a comment for iPXE, in quotes too, and would hide the rest of the line; write it without a space before the '#'")
@@ -105,6 +105,10 @@ func checkArgs(x, once string) error {
 	}
 	return nil
 }
+
+// operator tells whether a word ends one command for iPXE, and begins another (iPXE
+// exec.c, command_terminator).
+func operator(word string) bool { return word == "&&" || word == "||" || word == ";" }
 
 // setAgain returns the key of ours that one of the words sets, "" if none does. The
 // first one that sets the key once does not count.

@@ -23,7 +23,7 @@ func TestCmdline(t *testing.T) {
 		{"all", Target{RunMode: "qa", Farmer: 4294967295, Args: "a=b c"}, "nomodeset version=v3 panic=7200 runmode=qa farmer_id=4294967295 a=b c", "", ""},
 		{"space around", Target{RunMode: "prod", Args: "  a "}, "nomodeset version=v3 panic=7200 runmode=prod a", "", ""},
 		{"quotes kept", Target{RunMode: "prod", Args: `k="a b" l='c#d'`}, `nomodeset version=v3 panic=7200 runmode=prod k="a b" l='c#d'`, "", ""},
-		{"operators inside words", Target{RunMode: "prod", Args: "a&&b c||d"}, "nomodeset version=v3 panic=7200 runmode=prod a&&b c||d", "", ""},
+		{"operators inside words", Target{RunMode: "prod", Args: "a&&b c||d e;f"}, "nomodeset version=v3 panic=7200 runmode=prod a&&b c||d e;f", "", ""},
 		{"url", Target{RunMode: "prod", Args: "substrate=wss://x/y//z?q"}, "nomodeset version=v3 panic=7200 runmode=prod substrate=wss://x/y//z?q", "", ""},
 		{"unknown run mode", Target{RunMode: "production"}, "", provisioning.NotFound, "prod, test, qa, dev"},
 		{"newline", Target{RunMode: "prod", Args: "a\nreboot"}, "", provisioning.Invalid, "U+000A"},
@@ -35,6 +35,8 @@ func TestCmdline(t *testing.T) {
 		{"expansion", Target{RunMode: "prod", Args: "a=${net0/mac}"}, "", provisioning.Invalid, "${"},
 		{"and", Target{RunMode: "prod", Args: "a && reboot"}, "", provisioning.Invalid, "&&"},
 		{"and at the end", Target{RunMode: "prod", Args: "a &&"}, "", provisioning.Invalid, "&&"},
+		{"semicolon", Target{RunMode: "prod", Args: "a ; reboot"}, "", provisioning.Invalid, ";"},
+		{"semicolon in quotes, which iPXE does not know", Target{RunMode: "prod", Args: "x='a ; reboot'"}, "", provisioning.Invalid, ";"},
 		{"or", Target{RunMode: "prod", Args: "|| b"}, "", provisioning.Invalid, "||"},
 		{"double quote", Target{RunMode: "prod", Args: `a="b`}, "", provisioning.Invalid, "unbalanced"},
 		{"single quote", Target{RunMode: "prod", Args: `a=b'`}, "", provisioning.Invalid, "unbalanced"},
@@ -135,7 +137,7 @@ func TestParseTarget(t *testing.T) {
 }
 
 func FuzzCmdline(f *testing.F) {
-	for _, s := range []string{"", "a=b", "a && b", "${x}", `"a b" 'c'`, "#", "a\nb", "%20", "a%2Fb___c"} {
+	for _, s := range []string{"", "a=b", "a && b", "a ; b", "${x}", `"a b" 'c'`, "#", "a\nb", "%20", "a%2Fb___c"} {
 		f.Add(s)
 	}
 	c := testSite().Composer

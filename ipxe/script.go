@@ -132,7 +132,7 @@ func say(s string) string {
 		return r
 	}, s))
 	for i, w := range words {
-		if w == "&&" || w == "||" || strings.HasSuffix(w, `\`) || w[0] == '#' {
+		if operator(w) || strings.HasSuffix(w, `\`) || w[0] == '#' {
 			words[i] = "'" + w + "'"
 		}
 	}

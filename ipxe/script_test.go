@@ -34,7 +34,7 @@ func TestScriptsGolden(t *testing.T) {
 	site := testSite()
 	bare := site
 	bare.NTP, bare.Base = "", "https://boot.example.org:8443"
-	node := provisioning.Node{MAC: testMAC, Farmer: 1234, RunMode: "prod", Args: `zos-debug ssh-user="jane doe"`, Name: "rack #3, ${net0/mac} && reboot"}
+	node := provisioning.Node{MAC: testMAC, Farmer: 1234, RunMode: "prod", Args: `zos-debug ssh-user="jane doe"`, Name: "rack #3, ${net0/mac} && reboot ; exit"}
 	for name, render := range map[string]func() ([]byte, error){
 		"boot-prod": func() ([]byte, error) { return site.Boot(Target{RunMode: "prod"}) },
 		"boot-dev-farmer-kernel": func() ([]byte, error) {
@@ -127,7 +127,7 @@ func TestNothingTypedBecomesACommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		text := rapid.OneOf(rapid.String(), rapid.StringMatching(`(\$\{net0/mac\}| && | \|\| |\n|\r|reboot|["'#\\ =]|runmode=dev){1,6}`))
+		text := rapid.OneOf(rapid.String(), rapid.StringMatching(`(\$\{net0/mac\}| && | \|\| | ; |\n|\r|reboot|["'#\\ =]|runmode=dev){1,6}`))
 		node := provisioning.Node{MAC: testMAC, Farmer: 1, RunMode: "prod", Args: text.Draw(t, "args"), Name: text.Draw(t, "name")}
 		got, err := site.Node(provisioning.Assignment{Registered: true, Node: node})
 		if err != nil {
@@ -148,7 +148,7 @@ func TestPrettyNamesAreNoCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"Production && reboot", "a || b", "${net0/mac}", `back\`, "a\nb"} {
+	for _, name := range []string{"Production && reboot", "a || b", "a ; b", "${net0/mac}", `back\`, "a\nb"} {
 		site := testSite()
 		site.RunModes["prod"] = name
 		got, err := site.Boot(Target{RunMode: "prod"})
@@ -174,7 +174,7 @@ func skeleton(script []byte) []string {
 		}
 		acts := fields[:1]
 		for _, f := range fields[1:] {
-			if f == "&&" || f == "||" || strings.Contains(f, "${") {
+			if f == "&&" || f == "||" || f == ";" || strings.Contains(f, "${") {
 				acts = append(acts, f)
 			}
 		}

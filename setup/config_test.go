@@ -150,7 +150,7 @@ func TestValues(t *testing.T) {
 		{"provisioning.unknown", []string{`"boot"`, `"hold"`, `"exit"`, `"ignore"`}, []string{`"deny"`, `""`, "true"}},
 		{"provisioning.farmer", []string{"0", "4294967295"}, []string{"-1", "4294967296", `"5"`}},
 		{"provisioning.args", []string{`""`, `'a="b c" &&c'`}, []string{`"a\nb"`, `"${ip}"`, `"a || b"`, "[]", `"a # b"`, `"runmode=x"`, `'x="'`, `"version=v3"`}},
-		{"boot.kernel-args", []string{`""`, `"quiet"`, `"version=v3"`}, []string{`"a\u007f"`, `"a && b"`, `"it's"`, `'a\'`, `'a\ '`, `"a # b"`, `"runmode=x"`, `"farmer_id=1"`, `"version=1 version=2"`}},
+		{"boot.kernel-args", []string{`""`, `"quiet"`, `"version=v3"`}, []string{`"a\u007f"`, `"a && b"`, `"a ; b"`, `"it's"`, `'a\'`, `'a\ '`, `"a # b"`, `"runmode=x"`, `"farmer_id=1"`, `"version=1 version=2"`}},
 		{"boot.ntp", []string{`""`, `"192.0.2.1"`, `"2001:db8::1"`, `"ntp.lan."`}, []string{`"a b"`, `"-x"`, `"http://x"`, `"a;b"`, `"1.2.3"`, "0"}},
 		{"runmodes.lab-2", []string{`"Lab"`}, []string{`""`, `" "`, "1"}},
 		{"runmodes.Lab", nil, []string{`"Lab"`}},
