@@ -150,7 +150,7 @@ func TestProvision(t *testing.T) {
 		{"no kernel", provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: noKernel}, "/provision/5254000000b1", 200, provisioning.StageRefused, "missing kernel net/test.efi"},
 		{"hold", provisioning.Assignment{Policy: provisioning.Hold, Code: "K7XQ"}, "/provision/5254000000b1", 200, provisioning.StageHold, "claim code .. K7XQ"},
 		{"hold again", provisioning.Assignment{Policy: provisioning.Hold, Code: "K7XQ"}, "/provision/5254000000b1?held=1", 200, "", "claim code .. K7XQ"},
-		{"exit", provisioning.Assignment{Policy: provisioning.Exit}, "/provision/5254000000b1", 200, provisioning.StageExit, "\nexit 1\n"},
+		{"exit", provisioning.Assignment{Policy: provisioning.Exit}, "/provision/5254000000b1", 200, provisioning.StageExit, "\niseq ${platform} efi && exit 1 || exit\n"},
 		{"ignore", provisioning.Assignment{Policy: provisioning.Ignore}, "/provision/5254000000b1", 404, "", "ignored"},
 		{"group address", provisioning.Assignment{}, "/provision/ff:ff:ff:ff:ff:ff", 400, "", "group address"},
 		{"no MAC", provisioning.Assignment{}, "/provision/nonsense", 400, "", "accepted are"},

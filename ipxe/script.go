@@ -70,7 +70,7 @@ func (s Site) view(t Target) (view, error) {
 	}
 	return view{
 		Base: s.Base, NTP: s.NTP,
-		RunMode: t.RunMode, Pretty: s.RunModes[t.RunMode], Farmer: t.Farmer, Args: provisioning.HideSecret(strings.Trim(t.Args, " ")),
+		RunMode: t.RunMode, Pretty: s.RunModes[t.RunMode], Farmer: t.Farmer, Args: shown(t.Args),
 		Kernel: t.KernelPath(), KernelURL: s.Base + "/kernel/" + escapePath(t.KernelPath()), Cmdline: line,
 	}, nil
 }
@@ -98,8 +98,15 @@ func (s Site) Exit(m provisioning.MAC) ([]byte, error) {
 // Refused renders the script of a node that we cannot boot now, and says why. It
 // is sent with status 200, for iPXE shows nothing of an error's text.
 func (s Site) Refused(n provisioning.Node, reason string) ([]byte, error) {
-	return render("refused.ipxe", map[string]any{"Base": s.Base, "MAC": n.MAC, "Name": n.Name, "Reason": reason})
+	return render("refused.ipxe", map[string]any{
+		"Base": s.Base, "MAC": n.MAC, "Name": n.Name, "Reason": reason,
+		// They may be what it is refused for.
+		"RunMode": say(string(n.RunMode)), "Pretty": s.RunModes[n.RunMode], "Farmer": n.Farmer, "Args": shown(n.Args),
+	})
 }
+
+// shown is what of arguments may be seen by whoever passes the screen.
+func shown(args string) string { return provisioning.HideSecret(strings.Trim(args, " ")) }
 
 func render(name string, data any) ([]byte, error) {
 	b := bytes.NewBuffer(make([]byte, 0, 4<<10)) // no script of ours is longer

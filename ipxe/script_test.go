@@ -50,6 +50,10 @@ func TestScriptsGolden(t *testing.T) {
 		"refused-long-reason": func() ([]byte, error) {
 			return site.Refused(node, "missing kernel net/prod.efi: "+strings.Repeat("many words of explanation ", 8))
 		},
+		"refused-arguments": func() ([]byte, error) {
+			n := provisioning.Node{MAC: testMAC, RunMode: "gone; && exit", Args: "a && reboot secret=hush ${net0/mac}"}
+			return bare.Refused(n, `unknown run mode "gone; && exit": accepted are prod, test`)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := render()
