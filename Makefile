@@ -13,6 +13,7 @@ export CGO_ENABLED := 1# SQLite is C
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 10s
 CONFIG ?= appliance.toml
+FIRMWARE ?= bios
 # The iPXE binaries, and the Linux kernels that the boot tests boot.
 export FARMBOOT_TEMPLATE ?= /opt/ipxe-template
 export FARMBOOT_TEST_KERNELS ?= /var/cache/farmboot-test
@@ -32,8 +33,6 @@ run: build template ## Set everything up and run the daemon (as root; CONFIG=fil
 	bin/farmboot serve --config $(CONFIG)
 
 test: build ## Set up and run all tests: unit tests with the race detector, a short fuzz run, real boots
-	@setup/packages.sh test
-	@$(MAKE) template testkernels
 	@$(MAKE) unit
 	@$(MAKE) fuzz FUZZTIME=2000x
 	@$(MAKE) e2e
@@ -41,6 +40,8 @@ test: build ## Set up and run all tests: unit tests with the race detector, a sh
 	@setup/count.sh bin/unit.json bin/e2e.json bin/browser.json
 
 unit: ## Unit tests with the race detector, in random order
+	@setup/packages.sh unit
+	@$(MAKE) template
 	go vet ./...
 	@mkdir -p bin
 	$(TEST) bin/unit.json -- -race -shuffle=on -timeout 10m ./...
@@ -48,18 +49,25 @@ unit: ## Unit tests with the race detector, in random order
 race: unit ## The same as unit
 
 e2e: build ## Boot machines in QEMU through the built program, in network namespaces (as root)
+	@setup/packages.sh test
+	@$(MAKE) template testkernels
 	@mkdir -p bin
 	$(TOOL) gotestsum --format testname --jsonfile bin/e2e.json -- -tags e2e -count=1 -p 1 -timeout 25m $(E2E)
 
-browser: build template ## Use the web pages with Chromium, and have axe-core judge them
+browser: build ## Use the web pages with Chromium, and have axe-core judge them
+	@setup/packages.sh test
+	@$(MAKE) template
 	@mkdir -p bin
 	FARMBOOT_AXE="$$(setup/axe.sh)" $(TOOL) gotestsum --format testname --jsonfile bin/browser.json -- -tags browser -count=1 -timeout 15m ./http/pages
 
 screenshots: ## Make the pictures of the web pages in setup/docs
 	@setup/packages.sh test
+	@$(MAKE) template
 	go test -tags browser,screenshots -count=1 -run TestScreenshots ./http/pages -screenshots "$(CURDIR)/setup/docs"
 
 fuzz: ## Run every fuzz target for FUZZTIME=10s
+	@setup/packages.sh unit
+	@$(MAKE) template
 	@setup/fuzz.sh $(FUZZTIME)
 
 bench: build ## Measure beside nginx and dnsmasq, as root (ONLY=section[,section], BESIDE=another farmboot)
@@ -68,12 +76,15 @@ bench: build ## Measure beside nginx and dnsmasq, as root (ONLY=section[,section
 	go run ./setup/bench -template $(FARMBOOT_TEMPLATE) -only '$(ONLY)' -beside '$(BESIDE)'
 
 cover: ## Test coverage, as bin/cover.html
+	@setup/packages.sh unit
+	@$(MAKE) template
 	@mkdir -p bin
 	go test -coverprofile=bin/cover.out -coverpkg=./... ./...
 	go tool cover -func=bin/cover.out | tail -n 1
 	go tool cover -html=bin/cover.out -o bin/cover.html
 
 lint: ## Formatting, go vet, staticcheck, module files, shell scripts
+	@setup/packages.sh build
 	@unformatted=$$($(TOOL) gofumpt -l $(GOFILES)); [ -z "$$unformatted" ] || { echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; }
 	go vet ./...
 	go vet -tags e2e,browser ./...
@@ -84,10 +95,11 @@ lint: ## Formatting, go vet, staticcheck, module files, shell scripts
 fmt: ## Format all Go files
 	$(TOOL) gofumpt -w $(GOFILES)
 
-demo: build ## Boot a machine through the appliance on a virtual LAN, and show its console (as root)
-	@setup/packages.sh test
-	@$(MAKE) template testkernels
-	go run ./setup/lab/demo
+demo: build ## Boot a machine through the appliance on a virtual LAN, and show its console (as root; FIRMWARE=bios or uefi)
+	@setup/packages.sh demo
+	@$(MAKE) template
+	@setup/testkernel.sh $(FARMBOOT_TEST_KERNELS) amd64
+	go run ./setup/lab/demo -firmware '$(FIRMWARE)'
 
 template: ## Gather the iPXE binaries in /opt/ipxe-template
 	@setup/template.sh $(FARMBOOT_TEMPLATE)

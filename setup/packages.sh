@@ -3,18 +3,20 @@
 # they are not there yet. It does not call apt, and needs no root, if nothing is
 # missing.
 #
-#   setup/packages.sh build | run | test | bench
+#   setup/packages.sh build | run | demo | unit | test | bench
 set -eu
 
 die() { printf 'packages.sh: %s\n' "$*" >&2; exit 1; }
 
 build='gcc libc6-dev make git ca-certificates' # SQLite is C
 run="$build"
-# The lab: a LAN in namespaces, machines in QEMU, another DHCP server, media.
-lab='iproute2 dnsmasq-base tcpdump qemu-system-x86 ovmf ipxe-qemu qemu-system-arm qemu-efi-aarch64 isolinux syslinux-common'
-# Other people's tools that judge what we make.
-oracles='genisoimage xorriso dosfstools gdisk mtools chromium'
-test="$build $lab $oracles postgresql"
+# A LAN in namespaces: another DHCP server and a machine in QEMU.
+lan='dnsmasq-base qemu-system-x86 ovmf ipxe-qemu'
+demo="$build iproute2 $lan"
+# Other people's tools that judge what we make, and another database.
+unit="$build iproute2 genisoimage xorriso dosfstools gdisk mtools postgresql"
+# The lab has more machines than the demo, and their media.
+test="$unit $lan tcpdump qemu-system-arm qemu-efi-aarch64 isolinux syslinux-common chromium"
 # npm fetches axe-core. Whoever has it already has it from elsewhere than Debian, whose
 # packages would clash with that.
 command -v npm >/dev/null || test="$test npm"
@@ -23,9 +25,11 @@ bench="$build iproute2 dnsmasq-base nginx sqlite3" # what we are measured beside
 case ${1:-} in
 build) wanted=$build ;;
 run) wanted=$run ;;
+demo) wanted=$demo ;;
+unit) wanted=$unit ;;
 test) wanted=$test ;;
 bench) wanted=$bench ;;
-*) die 'name a group: build, run, test or bench' ;;
+*) die 'name a group: build, run, demo, unit, test or bench' ;;
 esac
 
 missing=

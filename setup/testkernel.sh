@@ -2,10 +2,10 @@
 # Gets the Linux kernels that the boot tests boot: Debian's cloud kernels, which
 # print their command line on the console. They are unpacked, not installed.
 #
-#   setup/testkernel.sh [DIR]
+#   setup/testkernel.sh [DIR [ARCHITECTURE]]
 #
-# leaves vmlinuz-amd64 and vmlinuz-arm64 in DIR (default /var/cache/farmboot-test)
-# and does nothing if they are there.
+# leaves vmlinuz-amd64 and vmlinuz-arm64, or one of them, in DIR (default
+# /var/cache/farmboot-test) and does nothing if they are there.
 set -eu
 umask 022
 . "$(dirname "$0")/debian.sh"
@@ -29,6 +29,7 @@ get() { # ARCHITECTURE
 }
 
 mkdir -p "$dir"
-get amd64
-get arm64
+for architecture in ${2:-amd64 arm64}; do
+	get "$architecture"
+done
 say "The test kernels are in $dir."

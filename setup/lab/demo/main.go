@@ -29,11 +29,15 @@ const (
 )
 
 func main() {
-	uefi := flag.Bool("uefi", false, "boot a machine with UEFI firmware instead of BIOS")
+	firmware := flag.String("firmware", "bios", "what the machine wakes up with: bios or uefi")
 	flag.Parse()
+	if *firmware != "bios" && *firmware != "uefi" {
+		fmt.Fprintf(os.Stderr, "demo: no firmware %q: accepted are bios and uefi\n", *firmware)
+		os.Exit(2)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *uefi, os.Stdout); err != nil {
+	if err := run(ctx, *firmware == "uefi", os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
@@ -93,7 +97,9 @@ func run(ctx context.Context, uefi bool, out io.Writer) (err error) {
 	farmboot := func(args ...string) error {
 		s.command(append([]string{"farmboot"}, args...)...)
 		cmd := exec.CommandContext(ctx, bin, append(args, "--config", config)...)
-		cmd.Stdout, cmd.Stderr = s.plain(), s.plain()
+		out := s.plain()
+		defer out.flush()
+		cmd.Stdout, cmd.Stderr = out, out
 		if err := host.Do(cmd.Start); err != nil {
 			return err
 		}

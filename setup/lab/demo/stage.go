@@ -66,9 +66,9 @@ func (s *stage) say(who speaker, format string, args ...any) {
 	s.line(who.colour, fmt.Sprintf("%5.1fs %11s | %s", at, who.name, fmt.Sprintf(format, args...)))
 }
 
-// plain returns a writer for a command's own output.
-func (s *stage) plain() io.Writer {
-	return &lines{func(line string) { s.line("", line) }}
+// plain returns a writer for a command's own output; flush it in the end.
+func (s *stage) plain() *lines {
+	return &lines{each: func(line string) { s.line("", line) }}
 }
 
 // watch shows what everybody says until the node's kernel has said which command
@@ -80,13 +80,13 @@ func (s *stage) watch(ctx context.Context, dhcp, daemon, console *lab.Console) e
 	var once sync.Once
 	var g errgroup.Group
 	g.Go(func() error {
-		return dhcp.Follow(ctx, &lines{func(line string) { s.narrate(server, serverSays, line) }})
+		return dhcp.Follow(ctx, &lines{each: func(line string) { s.narrate(server, serverSays, line) }})
 	})
 	g.Go(func() error {
-		return daemon.Follow(ctx, &lines{func(line string) { s.narrate(appliance, applianceSays, line) }})
+		return daemon.Follow(ctx, &lines{each: func(line string) { s.narrate(appliance, applianceSays, line) }})
 	})
 	g.Go(func() error {
-		return console.Follow(ctx, &lines{func(line string) {
+		return console.Follow(ctx, &lines{each: func(line string) {
 			select {
 			case <-shown:
 				return // the rest of the kernel's log is of no interest here
@@ -139,13 +139,28 @@ func (s *stage) narrate(who speaker, rules []rule, line string) {
 	}
 }
 
-// lines calls a function for each line that is written to it.
-type lines struct{ each func(string) }
+// lines calls a function for each line that is written to it, be it in pieces.
+type lines struct {
+	each func(string)
+	rest []byte // of a line that has not ended
+}
 
-// Write expects whole lines, as [lab.Console.Follow] and commands write them.
 func (l *lines) Write(p []byte) (int, error) {
-	for line := range bytes.Lines(p) {
-		l.each(strings.TrimRight(string(line), "\r\n"))
+	l.rest = append(l.rest, p...)
+	for {
+		line, rest, ended := bytes.Cut(l.rest, []byte("\n"))
+		if !ended {
+			return len(p), nil
+		}
+		l.rest = rest
+		l.each(strings.TrimRight(string(line), "\r"))
 	}
-	return len(p), nil
+}
+
+// flush ends the last line, where its writer has not.
+func (l *lines) flush() {
+	if len(l.rest) > 0 {
+		l.each(string(l.rest))
+		l.rest = nil
+	}
 }
