@@ -62,6 +62,9 @@ func ParseCode(s string) (string, error) {
 	return code, nil
 }
 
+// noUUID is what iPXE says of a machine that has none.
+const noUUID = "00000000-0000-0000-0000-000000000000"
+
 // sight returns d after a DISCOVER from it: m is what it said, at the time.
 func (d Discovered) sight(m Machine, at time.Time) Discovered {
 	// Only firmware says something of its machine: what does not is iPXE, which has
@@ -81,7 +84,7 @@ func (d Discovered) sight(m Machine, at time.Time) Discovered {
 	if m.Firmware != "" {
 		d.Firmware = m.Firmware
 	}
-	if m.UUID != "" {
+	if m.UUID != "" && m.UUID != noUUID {
 		d.UUID = m.UUID
 	}
 	return d

@@ -91,6 +91,7 @@ type Tx interface {
 // NodeQuery selects nodes. Zero fields select all.
 type NodeQuery struct {
 	Farmer  FarmerID
+	Unowned bool // those without a farmer
 	RunMode RunMode
 	Text    string   // part of the name, the arguments or the kernel, whatever the case
 	Who     string   // part of the name or of the MAC address, whatever the case, or the farmer's id

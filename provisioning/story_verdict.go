@@ -163,7 +163,7 @@ func (s *Story) judge(boot []Event, p phase, now time.Time) {
 		s.State, s.Check = StateStalled, rung.check
 		s.Verdict = fmt.Sprintf("Stalled, %s ago: %s", ago, rung.stalled)
 	case last.Stage == StageHold:
-		s.State, s.Verdict = StateHeld, fmt.Sprintf("It has been waiting on its screen to be claimed for %s, if it is still on: farmboot node claim CODE --farmer F.", ago)
+		s.State, s.Verdict = StateHeld, fmt.Sprintf("It has been waiting on its screen to be claimed for %s, if it is still on.", ago)
 	default:
 		s.State, s.Verdict = StateBooting, fmt.Sprintf("On its way; the last we know of is %s ago.", ago)
 	}

@@ -26,7 +26,7 @@ type cli struct {
 	Image      imageCmd      `cmd:"" help:"Write a boot image to a file."`
 	Node       nodeCmd       `cmd:"" help:"Nodes: register, change, look at them."`
 	Farmer     farmerCmd     `cmd:"" help:"Farmers."`
-	Token      tokenCmd      `cmd:"" help:"Tokens for the API."`
+	Token      tokenCmd      `cmd:"" help:"Tokens, for the API and to sign in to the board."`
 	Kernel     kernelCmd     `cmd:"" help:"Kernels: store them, choose what each run mode boots."`
 	Backup     backupCmd     `cmd:"" help:"Write a consistent copy of the database."`
 	Doctor     doctorCmd     `cmd:"" help:"Say what would stop a node from booting, on this host and its LAN, and how to mend it."`

@@ -13,7 +13,7 @@ type doctorCmd struct {
 
 // Help is shown by "farmboot doctor --help".
 func (doctorCmd) Help() string {
-	return `Looks at this host and at its LAN, as root best: other DHCP and PXE servers, ports,
+	return `Looks at this host and at its LAN, best as root: other DHCP and PXE servers, ports,
 firewall, iPXE binaries, kernels, folders, certificates. Plays two machines on the
 LAN that ask for a boot and take no address. Takes some 15 seconds. Exits 1 if
 something would stop a node.

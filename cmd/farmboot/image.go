@@ -23,7 +23,7 @@ type imageCmd struct {
 	Farmer  string `arg:"" optional:"" help:"Farmer id."`
 	Args    string `arg:"" optional:"" help:"Extra kernel arguments, as one word of the shell."`
 
-	Output fileName `short:"o" required:"" placeholder:"FILE" help:"File to write; - for standard output."`
+	Output fileName `short:"o" placeholder:"FILE" help:"File to write, which must be named; - for standard output."`
 	Force  bool     `short:"f" help:"Replace FILE if it exists."`
 	Kernel string   `placeholder:"NAME" help:"Kernel file; by default the run mode's."`
 	Arch   string   `placeholder:"ARCH" help:"amd64 or arm64, for EFI programs."`
@@ -54,6 +54,9 @@ func (c imageCmd) Run(_ context.Context, e *env) error {
 	order, err := c.order()
 	if err != nil {
 		return err
+	}
+	if c.Output == "" {
+		return usageError{"image: name the file to write with -o FILE; - is standard output"}
 	}
 	cfg, err := e.config()
 	if err != nil {

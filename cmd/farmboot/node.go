@@ -155,7 +155,7 @@ func summary(n provisioning.Node) string {
 }
 
 type nodeListCmd struct {
-	Farmer  string `help:"Only this farmer's." placeholder:"F"`
+	Farmer  string `help:"Only this farmer's; none: only those without a farmer." placeholder:"F"`
 	Runmode string `help:"Only of this run mode." placeholder:"R"`
 	MAC     string `help:"Only MAC addresses that begin so." placeholder:"PREFIX"`
 	Text    string `help:"Only with this in the name, the arguments or the kernel." placeholder:"TEXT"`
@@ -178,7 +178,9 @@ func (c nodeListCmd) query() (q provisioning.NodeQuery, err error) {
 		return q, usageError{fmt.Sprintf("node list: bad limit %d: accepted is a whole number, 0 for all nodes", c.Limit)}
 	}
 	q = provisioning.NodeQuery{RunMode: provisioning.RunMode(c.Runmode), Text: c.Text, Limit: c.Limit}
-	if c.Farmer != "" {
+	if c.Farmer == "none" {
+		q.Unowned = true
+	} else if c.Farmer != "" {
 		if q.Farmer, err = provisioning.ParseFarmerID(c.Farmer); err != nil {
 			return q, err
 		}

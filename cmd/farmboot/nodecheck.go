@@ -16,6 +16,10 @@ func (i *inventory) warn(e *env, n provisioning.Node) error {
 			return err
 		}
 	}
+	if _, err := i.kernels().Stat(ipxe.NodeTarget(n).KernelPath()); err != nil {
+		_, err = fmt.Fprintf(e.stderr, "farmboot: warning: %v\n", err)
+		return err
+	}
 	return nil
 }
 

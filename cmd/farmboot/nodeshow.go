@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +34,7 @@ type nodeView struct {
 	Registered bool                     `json:"registered"`
 	Policy     provisioning.Policy      `json:"policy"`
 	Code       string                   `json:"code,omitempty"` // with policy hold
+	File       string                   `json:"-"`              // of its kernel, in words
 	Cmdline    string                   `json:"cmdline,omitempty"`
 	Seen       *provisioning.Discovered `json:"seen,omitempty"`
 	LastBoot   provisioning.Story       `json:"last_boot"`
@@ -73,6 +75,9 @@ func (i *inventory) view(ctx context.Context, mac provisioning.MAC) (nodeView, e
 	v := nodeView{Node: a.Node, Registered: a.Registered, Policy: a.Policy}
 	if a.Policy == provisioning.Boot {
 		v.Cmdline, _ = i.composer.Cmdline(ipxe.NodeTarget(a.Node)) // refused: none
+		if v.File, err = i.kernelFile(a.Node); err != nil {
+			return nodeView{}, err
+		}
 	}
 	switch seen, err := i.registry.Seen(ctx, operator(), mac); {
 	case err == nil:
@@ -94,6 +99,27 @@ func (i *inventory) view(ctx context.Context, mac provisioning.MAC) (nodeView, e
 	return v, err
 }
 
+// kernelFile names the file that a node boots.
+func (i *inventory) kernelFile(n provisioning.Node) (string, error) {
+	if n.Kernel != "" {
+		return n.Kernel, nil
+	}
+	kernels, err := i.kernels().List()
+	if err != nil {
+		return "", err
+	}
+	for _, k := range kernels {
+		if slices.Contains(k.RunModes, n.RunMode) {
+			return fmt.Sprintf("%s, the default of run mode %s", k.Name, n.RunMode), nil
+		}
+	}
+	path := ipxe.NodeTarget(n).KernelPath()
+	if _, err := i.kernels().Stat(path); err != nil {
+		return fmt.Sprintf("none: run mode %s has no kernel yet (farmboot kernel use %[1]s KERNEL)", n.RunMode), nil
+	}
+	return fmt.Sprintf("%s, the default of run mode %s", path, n.RunMode), nil
+}
+
 // print writes v for a terminal.
 func (v nodeView) print(w io.Writer) error {
 	t := newTable(w, fmt.Sprintf("MAC\t%s", v.MAC))
@@ -106,7 +132,7 @@ func (v nodeView) print(w io.Writer) error {
 	if v.Policy == provisioning.Boot {
 		t.row("Run mode\t%s", v.RunMode)
 		t.row("Farmer\t%s", dash(v.Farmer.String()))
-		t.row("Kernel\t%s", cmp.Or(v.Kernel, "the run mode's default"))
+		t.row("Kernel\t%s", v.File)
 		t.row("Arguments\t%s", dash(v.Args))
 		if v.NBP != provisioning.DefaultNBP {
 			t.row("Boot program\t%s", v.NBP)
@@ -140,10 +166,8 @@ func (v nodeView) gets() string {
 		return "what it is registered for"
 	case v.Policy == provisioning.Boot:
 		return "the default for unregistered nodes"
-	case v.Policy == provisioning.Hold && v.Code != "":
-		return "held until claimed; its claim code is " + v.Code
 	case v.Policy == provisioning.Hold:
-		return "held until claimed"
+		return fmt.Sprintf("held until claimed: farmboot node claim %s --farmer F", cmp.Or(v.Code, v.MAC.String()))
 	case v.Policy == provisioning.Exit:
 		return "sent on to its next boot device"
 	default:

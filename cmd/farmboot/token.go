@@ -9,7 +9,7 @@ import (
 
 // tokenCmd is "farmboot token".
 type tokenCmd struct {
-	Add  tokenAddCmd  `cmd:"" help:"Make a token for the API, and print its secret, once."`
+	Add  tokenAddCmd  `cmd:"" help:"Make a token for the API and the board, and print its secret, once."`
 	List tokenListCmd `cmd:"" help:"List the tokens."`
 	Rm   tokenRmCmd   `cmd:"" help:"Revoke a token."`
 }
@@ -21,7 +21,10 @@ type tokenAddCmd struct {
 }
 
 func (tokenAddCmd) Help() string {
-	return `Examples:
+	return `The secret is the password of the API (Authorization: Bearer SECRET), and signs in to
+the board at https://APPLIANCE/admin.
+
+Examples:
 
   farmboot token add --role admin
   farmboot token add --role farmer --farmer 1234`
@@ -42,6 +45,7 @@ func (c tokenAddCmd) Run(ctx context.Context, e *env) (err error) {
 		return err
 	}
 	defer closing(inv, &err)
+	_, unknown := inv.store.Farmer(ctx, farmer)
 	t, secret, err := inv.registry.AddToken(ctx, operator(), provisioning.Role(c.Role), farmer)
 	if err != nil {
 		return err
@@ -57,6 +61,9 @@ func (c tokenAddCmd) Run(ctx context.Context, e *env) (err error) {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stderr, "token %s; its secret is shown only now, keep it safe\n", t.ID)
+	if err == nil && farmer != 0 && unknown != nil {
+		_, err = fmt.Fprintf(e.stderr, "farmer %s was not registered, and is now\n", farmer)
+	}
 	return err
 }
 

@@ -59,6 +59,9 @@ func nodesWhere(q provisioning.NodeQuery) *where {
 	if q.Farmer != 0 {
 		w.and("farmer = ?", int64(q.Farmer))
 	}
+	if q.Unowned {
+		w.and("farmer IS NULL")
+	}
 	if q.RunMode != "" {
 		w.and("runmode = ?", string(q.RunMode))
 	}

@@ -165,6 +165,7 @@ func nodeQueries(t *testing.T, open Open) {
 		{"all", provisioning.NodeQuery{}, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}},
 		{"farmer", provisioning.NodeQuery{Farmer: 77}, []int{0, 2, 4, 6, 8}},
 		{"nobody's", provisioning.NodeQuery{Farmer: 6}, nil},
+		{"without a farmer", provisioning.NodeQuery{Unowned: true}, []int{1, 3, 5, 7, 9}},
 		{"run mode", provisioning.NodeQuery{RunMode: "dev"}, []int{7}},
 		{"text in a name, whatever the case", provisioning.NodeQuery{Text: "nODE_3"}, []int{3}},
 		{"text in arguments", provisioning.NodeQuery{Text: "console="}, []int{7}},
