@@ -147,7 +147,7 @@ func configure(dir string) (config string, err error) {
 		}
 	}
 	config = filepath.Join(dir, "appliance.toml")
-	text := fmt.Sprintf("state = \"state\"\n[network]\ninterface = %q\n[ipxe]\ntemplate = %q\n[boot]\nkernel-args = %q\n",
+	text := fmt.Sprintf("state = \"state\"\ndebug = true\n[network]\ninterface = %q\n[ipxe]\ntemplate = %q\n[boot]\nkernel-args = %q\n",
 		lab.Interface, template, kernelArgs)
 	return config, os.WriteFile(config, []byte(text), 0o644)
 }

@@ -122,11 +122,14 @@ var serverSays = []rule{
 	{regexp.MustCompile(`DHCPACK\(\S+\) (\S+)`), "gives it the address $1; what it boots is not my business"},
 }
 
+// applianceSays knows the lines that package provisioning's Recorder writes for each
+// step of a boot, the DISCOVER among them with debug = true.
 var applianceSays = []rule{
-	{regexp.MustCompile(`stage=offer .*client="?([^"]*)"? file=(\S+)`), "a machine asks the LAN what to boot ($1): I offer $2, beside the DHCP server's address (proxyDHCP)"},
-	{regexp.MustCompile(`stage=bootserver .*file=(\S+)`), "it has an address now and asks me for its boot file (port 4011): $1"},
-	{regexp.MustCompile(`stage=nbp .*file=(\S+) bytes=(\d+) dur=(\d+)[.\d]*(\w+)`), "sent $1, iPXE with my boot script inside, by TFTP: $2 bytes in $3 $4"},
-	{regexp.MustCompile(`stage=script .*detail="?([^"]*)"? mac`), "it asks what it boots, by its MAC address: I answer with its boot script ($1)"},
+	{regexp.MustCompile(`stage=discover .*detail="([^"]*)"`), "a machine asks the LAN what to boot ($1)"},
+	{regexp.MustCompile(`stage=offer .*detail=(\S+)`), "I offer it $1, beside the DHCP server's address (proxyDHCP)"},
+	{regexp.MustCompile(`stage=bootserver .*detail=(\S+)`), "it has an address now and asks me for its boot file (port 4011): $1"},
+	{regexp.MustCompile(`stage=nbp .*detail="(\S+) by TFTP" bytes=(\d+) .*dur=(\d+)[.\d]*(\w+)`), "sent $1, iPXE with my boot script inside, by TFTP: $2 bytes in $3 $4"},
+	{regexp.MustCompile(`stage=script .*detail="([^"]*)"`), "it asks what it boots, by its MAC address: I answer with its boot script ($1)"},
 	{regexp.MustCompile(`stage=kernel .*detail=(\S+) bytes=(\d+) .*dur=(\d+)[.\d]*(\w+)`), "sent the kernel $1: $2 bytes in $3 $4. The rest is up to the node"},
 }
 
