@@ -148,7 +148,8 @@ func (b *Boot) scriptFor(a provisioning.Assignment, mac provisioning.MAC, r *htt
 	site := b.Site(answer.LocalOf(r))
 	switch a.Policy {
 	case provisioning.Ignore:
-		return nil, provisioning.Event{}, provisioning.Errorf(provisioning.NotFound, "%s is not registered, and unregistered machines are ignored here", mac)
+		return nil, provisioning.Event{Stage: provisioning.StageRefused, Detail: provisioning.Ignored},
+			provisioning.Errorf(provisioning.NotFound, "%s is not registered, and unregistered machines are ignored here", mac)
 	case provisioning.Exit:
 		script, err := site.Exit(mac)
 		return script, provisioning.Event{Stage: provisioning.StageExit, Detail: "not registered: sent on to its next boot device"}, err

@@ -151,7 +151,7 @@ func TestProvision(t *testing.T) {
 		{"hold", provisioning.Assignment{Policy: provisioning.Hold, Code: "K7XQ"}, "/provision/5254000000b1", 200, provisioning.StageHold, "claim code .. K7XQ"},
 		{"hold again", provisioning.Assignment{Policy: provisioning.Hold, Code: "K7XQ"}, "/provision/5254000000b1?held=1", 200, "", "claim code .. K7XQ"},
 		{"exit", provisioning.Assignment{Policy: provisioning.Exit}, "/provision/5254000000b1", 200, provisioning.StageExit, "\niseq ${platform} efi && exit 1 || exit\n"},
-		{"ignore", provisioning.Assignment{Policy: provisioning.Ignore}, "/provision/5254000000b1", 404, "", "ignored"},
+		{"ignore", provisioning.Assignment{Policy: provisioning.Ignore}, "/provision/5254000000b1", 404, provisioning.StageRefused, "ignored"},
 		{"group address", provisioning.Assignment{}, "/provision/ff:ff:ff:ff:ff:ff", 400, "", "group address"},
 		{"no MAC", provisioning.Assignment{}, "/provision/nonsense", 400, "", "accepted are"},
 		{"empty", provisioning.Assignment{}, "/provision/", 400, "", "accepted are"},
