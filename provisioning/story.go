@@ -31,7 +31,10 @@ type Story struct {
 	Began   time.Time `json:"began,omitzero"`
 	Steps   []Step    `json:"steps,omitempty"`
 	Verdict string    `json:"verdict"`         // one sentence
-	Check   []string  `json:"check,omitempty"` // what to look at if it stalled, likeliest first
+	Check   []string  `json:"check,omitempty"` // what to look at if it stalled or was refused, likeliest first
+
+	// Unbootable: we have nothing that this machine could start, registered or not.
+	Unbootable bool `json:"-"`
 }
 
 // Step is one event of a boot, or several alike in a row.

@@ -2,6 +2,7 @@ package provisioning
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -141,7 +142,44 @@ func (s *Story) refused(refusal Event, at, now time.Time) {
 		s.State, s.Verdict = StateIgnored, fmt.Sprintf("Ignored, %s ago, as unknown = \"ignore\" in the configuration says; register it to boot it.", ago)
 		return
 	}
-	s.State, s.Verdict = StateRefused, fmt.Sprintf("Refused, %s ago: %s.", ago, refusal.Detail)
+	why := obstacleOf(refusal.Detail)
+	s.State, s.Check, s.Unbootable = StateRefused, why.check, why.never
+	s.Verdict = fmt.Sprintf("Refused, %s ago: %s.", ago, refusal.Detail)
+}
+
+// obstacle is why we refused something, and what can be done about it.
+type obstacle struct {
+	reason string // words of our own message
+	check  []string
+	never  bool // no registration mends it
+}
+
+// obstacles has the last one for all reasons that are not told apart.
+var obstacles = []obstacle{
+	{reason: "missing kernel", check: []string{
+		"the kernel of its run mode, or its own if it is registered with one, is there: farmboot kernel list",
+	}},
+	{reason: "Raspberry Pi", never: true, check: []string{
+		"UEFI firmware is on its SD card: its own boot ROM says that it is a BIOS PC, and starts nothing of ours",
+	}},
+	{reason: "client architecture", never: true, check: []string{
+		"its firmware boots as BIOS or UEFI on x64, or as UEFI on ARM64 or RISC-V: for others there is no boot program",
+	}},
+	{reason: "TFTP, which is switched off", check: []string{
+		"its firmware boots by HTTP (UEFI HTTP Boot), or [tftp] enabled is true",
+	}},
+	{reason: "reply is larger", check: []string{
+		"base-host is short enough: the address of its boot script has to fit into one packet",
+	}},
+	{reason: "by TFTP", check: []string{
+		"no other DHCP server (a router with options 66 and 67) names a boot file of its own",
+	}},
+	{check: []string{"farmboot node check MAC: it says what is wrong with what it would get"}},
+}
+
+// obstacleOf finds the obstacle that a reason of ours speaks of.
+func obstacleOf(reason string) obstacle {
+	return obstacles[slices.IndexFunc(obstacles, func(o obstacle) bool { return strings.Contains(reason, o.reason) })]
 }
 
 // judge says how the boot stands, by its last event that tells.
