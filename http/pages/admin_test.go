@@ -274,7 +274,7 @@ func TestWrongInput(t *testing.T) {
 		{"bad MAC", "/admin/nodes", url.Values{"mac": {"52:54:zz"}, "runmode": {"prod"}}, "mac", "bad MAC address"},
 		{"known MAC", "/admin/nodes", url.Values{"mac": {mac}, "runmode": {"prod"}}, "mac", "registered already"},
 		{"bad farmer", "/admin/nodes", url.Values{"mac": {"525400000002"}, "farmer": {"4294967296"}}, "farmer", "from 1 to 4294967295"},
-		{"bad run mode", "/admin/nodes", url.Values{"mac": {"525400000002"}, "runmode": {"moon"}}, "runmode", "unknown run mode"},
+		{"bad run mode", "/admin/nodes", url.Values{"mac": {"525400000002"}, "runmode": {"moon"}}, "runmode", "unknown network"},
 		{"bad args", "/admin/nodes", url.Values{"mac": {"525400000002"}, "args": {`a="`}}, "args", "unbalanced quotes"},
 		{"bad kernel", "/admin/nodes", url.Values{"mac": {"525400000002"}, "kernel": {"../x"}}, "kernel", "choose one from the list"},
 		{"long name", "/admin/nodes", url.Values{"mac": {"525400000002"}, "name": {strings.Repeat("n", 300)}}, "", "bad name"},
@@ -301,7 +301,7 @@ func TestWrongInput(t *testing.T) {
 		{"farmer: long name", "/admin/farmers", url.Values{"id": {"8"}, "name": {strings.Repeat("n", 300)}}, "name", "bad name"},
 		{"farmer: with nodes", "/admin/farmers/5/remove", nil, "", "still has nodes"},
 		{"kernel: point at nothing", "/admin/kernels/point", url.Values{"runmode": {"prod"}, "kernel": {""}}, "", "bad kernel name"},
-		{"kernel: point nowhere", "/admin/kernels/point", url.Values{"runmode": {"../x"}, "kernel": {"zos.efi"}}, "", "unknown run mode"},
+		{"kernel: point nowhere", "/admin/kernels/point", url.Values{"runmode": {"../x"}, "kernel": {"zos.efi"}}, "", "unknown network"},
 		{"kernel: remove nothing", "/admin/kernels/remove", url.Values{"kernel": {"none.efi"}}, "", "missing kernel"},
 		{"kernel: no upload", "/admin/kernels", url.Values{}, "file", "not an upload"},
 		{"token: no role", "/admin/tokens", url.Values{"role": {"king"}}, "", "choose one from the list"},
@@ -488,7 +488,7 @@ func TestKernelForms(t *testing.T) {
 		{"named, and booted", "x", "MZ two", []string{"name", "zos2.efi", "runmode", "prod"}, 303, ""},
 		{"no kernel", "zos.html", "<!doctype html>", nil, 400, "not a kernel"},
 		{"bad name", "zos.efi", "MZ", []string{"name", "../zos"}, 400, "bad kernel name"},
-		{"bad run mode", "zos3.efi", "MZ", []string{"runmode", "moon"}, 400, "unknown run mode"},
+		{"bad run mode", "zos3.efi", "MZ", []string{"runmode", "moon"}, 400, "unknown network"},
 		{"no file", "", "", nil, 400, "choose a file"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

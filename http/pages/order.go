@@ -27,7 +27,7 @@ func (f form) Or(field, other string) string {
 }
 
 // Error is what is wrong with a field; empty: nothing.
-func (f form) Error(field string) string { return f.Errors[field] }
+func (f form) Error(field string) string { return plain(f.Errors[field]) }
 
 // farmer reads a farmer id; an empty field is none.
 func (f form) farmer(field string) provisioning.FarmerID {

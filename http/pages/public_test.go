@@ -32,7 +32,7 @@ func TestPublicPages(t *testing.T) {
 		{"/?farmer=4294967296", 400, []string{"from 1 to 4294967295"}},
 		{"/?farmer=12x", 400, []string{"from 1 to 4294967295"}},
 		{"/?farmer=+5", 200, []string{"ipxe-prod-5.img"}},
-		{"/?runmode=nope", 400, []string{`unknown run mode "nope"`}},
+		{"/?runmode=nope", 400, []string{`unknown network "nope"`}},
 		{"/?format=floppy", 400, []string{"choose one from the list"}},
 		{"/expert", 200, []string{"nomodeset version=v3 panic=7200 runmode=prod", "the generation of Zero-OS", "http://192.0.2.1/usb/prod", "#!ipxe"}},
 		{"/expert?args=console%3DttyS0%20a%2Fb&farmer=7&kernel=zos.efi", 200, []string{"farmer_id=7 console=ttyS0 a/b", "/usb/prod/7/console=ttyS0%20a%2Fb/zos.efi"}},

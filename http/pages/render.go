@@ -30,6 +30,7 @@ func mustParse(files fs.FS, err error) map[string]*template.Template {
 	shared := template.Must(template.New("").Option("missingkey=error").Funcs(template.FuncMap{
 		"asset": assetURL, "bytes": human.Bytes, "groups": groups, "time": timeOf, "duration": human.Duration,
 		"digits": digits, "rate": human.Rate, "words": wordsFor, "pick": pick, "blank": blank,
+		"plain": plain,
 	}).ParseFS(files, "layout.html", "part-*.html"))
 	names, err := fs.Glob(files, "*.html")
 	if err != nil {
@@ -122,7 +123,7 @@ type failurePage struct {
 // failure is the [answer.Failure] of pages.
 func failure(w http.ResponseWriter, r *http.Request, err error) {
 	code := provisioning.ErrorCode(err)
-	data := failurePage{Status: answer.StatusOf(code), Message: answer.PublicMessage(err)}
+	data := failurePage{Status: answer.StatusOf(code), Message: plain(answer.PublicMessage(err))}
 	if err := render(w, data.Status, "failure", data); err != nil {
 		answer.Plain(w, r, err)
 	}
@@ -135,5 +136,5 @@ func notice(err error) (message string, ok bool) {
 		return "", true
 	}
 	code := provisioning.ErrorCode(err)
-	return answer.PublicMessage(err), code != provisioning.Internal
+	return plain(answer.PublicMessage(err)), code != provisioning.Internal
 }

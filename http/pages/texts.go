@@ -2,6 +2,7 @@ package pages
 
 import (
 	"fmt"
+	"strings"
 
 	"farmboot/ipxe/image"
 )
@@ -9,6 +10,12 @@ import (
 // The texts that Go code chooses from. All others are in the templates.
 
 const badFarmer = "A farmer id is a whole number from 1 to 4294967295, digits only."
+
+// plain puts a message of other packages into the words of the pages, which call a
+// run mode a network.
+func plain(message string) string { return networkWords.Replace(message) }
+
+var networkWords = strings.NewReplacer("run mode", "network", "runmode ", "network ", "RUNMODE", "NETWORK")
 
 // formats are the kinds of image that farmers choose from, the one for nearly
 // everybody first.
