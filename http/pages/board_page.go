@@ -55,6 +55,7 @@ type boardRow struct {
 	Kernel     transfer // how its kernel went out
 	Last       time.Time
 	At         time.Time // when this was true
+	Mend       bool      // a kernel is missing, and whoever looks may store one
 }
 
 // ID is the id of its element.
@@ -171,7 +172,7 @@ func groupOf(s provisioning.State) string {
 		return "booting"
 	case provisioning.StateStalled, provisioning.StateRefused, provisioning.StateHeld:
 		return "attention"
-	case provisioning.StateBooted, provisioning.StateExited:
+	case provisioning.StateBooted:
 		return "started"
 	}
 	return "quiet"
@@ -189,12 +190,37 @@ func rowOf(n provisioning.Node, registered bool, events []provisioning.Event, no
 	if n := len(row.Story.Steps); n > 0 {
 		row.Now = row.Story.Steps[n-1].Text
 	}
-	for _, e := range events {
-		if e.Stage == provisioning.StageKernel && !e.At.Before(row.Story.Began) {
-			row.Kernel = transfer{row.Kernel.Bytes + e.Bytes, e.Size, row.Kernel.Duration + e.Duration}
+	row.Kernel = kernelOf(events, row.Story.Began)
+	return row
+}
+
+// seenBy is the row as somebody sees it.
+func (r boardRow) seenBy(by provisioning.Actor) boardRow {
+	r.Mend = by.Role == provisioning.RoleAdmin && r.Story.State == provisioning.StateRefused && strings.Contains(r.Story.Verdict, "missing kernel")
+	return r
+}
+
+// kernelOf tells how the last kernel of a boot went out: the parts of one download
+// (HTTP Range) make up one, the tries before it do not.
+func kernelOf(events []provisioning.Event, began time.Time) transfer {
+	var t transfer
+	name := ""
+	for _, e := range slices.Backward(events) {
+		switch {
+		case e.At.Before(began) || e.Stage != provisioning.StageKernel:
+			continue
+		case e.Bytes >= e.Size:
+			return transfer{e.Bytes, e.Size, e.Duration}
+		case name != "" && e.Detail != name:
+			return t
+		}
+		name = e.Detail
+		t = transfer{min(t.Bytes+e.Bytes, e.Size), e.Size, t.Duration + e.Duration}
+		if t.Bytes == t.Size {
+			break
 		}
 	}
-	return row
+	return t
 }
 
 // selection is what the board shows to somebody: nodes that did something, the last
@@ -296,7 +322,7 @@ func (a *Admin) rows(ctx context.Context, by provisioning.Actor, s selection, fr
 			continue // given to another farmer just now
 		}
 		n.MAC = mac
-		rows = append(rows, rowOf(n, registered, a.Board.Events(mac), now))
+		rows = append(rows, rowOf(n, registered, a.Board.Events(mac), now).seenBy(by))
 	}
 	if to <= len(s.deeds) || s.quiets == 0 {
 		return rows, nil

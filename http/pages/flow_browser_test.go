@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -192,6 +193,66 @@ func TestBoardIsLive(t *testing.T) {
 	tab.says("#node-525400000002 .row-act", "Claim")
 	tab.says(".group.booting b", "1")
 	tab.says(".group.started b", "1")
+}
+
+// TestBoardShowsWhatBoots has a node of a long board begin to boot: its row comes to
+// the top, unless somebody is at work in it, and leaves a filter that it does not
+// pass any more.
+func TestBoardShowsWhatBoots(t *testing.T) {
+	b, tab := startBench(t)
+	for i := range 72 {
+		b.add(t, provisioning.Node{MAC: macOf(i), RunMode: "prod", Name: fmt.Sprintf("rack-%02d", i)})
+		b.play(t, bootOf(macOf(i), b.now.Now().Add(-time.Hour-time.Duration(i)*time.Minute), 8)...)
+	}
+	stalled := bootOf(macOf(65), b.now.Now().Add(-30*time.Hour), 5)
+	b.play(t, stalled...)
+	tab.cookie(b)
+	tab.open("/admin")
+	tab.says("#live", "Live")
+	begin := func(n int) { b.recorder.Record(bootOf(macOf(n), b.now.Now(), 1)[0]) }
+	first := func(n int) string {
+		return fmt.Sprintf("document.querySelector('#board > li').id === 'node-%s' && document.querySelectorAll('#board > li').length === 72", strings.ReplaceAll(macOf(n).String(), ":", ""))
+	}
+	begin(60)
+	tab.wait(first(60))
+	begin(61)
+	tab.wait(first(61))
+
+	row := "#node-" + strings.ReplaceAll(macOf(62).String(), ":", "")
+	get(tab, chromedp.Evaluate[any]("document.querySelector('"+row+" a').focus()"))
+	begin(62)
+	tab.wait("document.querySelector('" + row + "').dataset.group === 'booting'")
+	tab.wait(first(61))
+	tab.wait("document.querySelector('" + row + "').contains(document.activeElement)")
+	get(tab, chromedp.Evaluate[any]("document.activeElement.blur()"))
+	b.now.advance(time.Second)
+	b.recorder.Record(bootOf(macOf(62), b.now.Now(), 2)[1])
+	tab.wait(first(62))
+
+	tab.open("/admin?state=booting")
+	tab.wait("document.querySelectorAll('#board > li').length === 3")
+	tab.says("#live", "Live")
+	for _, e := range bootOf(macOf(60), b.now.Now(), 8)[2:] {
+		b.recorder.Record(e)
+	}
+	tab.wait("document.querySelectorAll('#board > li').length === 2")
+}
+
+// TestNodePageIsLive watches one node boot, with an earlier boot of it opened.
+func TestNodePageIsLive(t *testing.T) {
+	b, tab := startBench(t)
+	b.add(t, provisioning.Node{MAC: macOf(1), Name: "rack-1", RunMode: "prod"})
+	b.play(t, bootOf(macOf(1), b.now.Now().Add(-48*time.Hour), 8)...)
+	b.play(t, bootOf(macOf(1), b.now.Now().Add(-24*time.Hour), 8)...)
+	tab.cookie(b)
+	tab.open("/admin/nodes/" + macOf(1).String())
+	tab.says("#board .verdict", "kernel went out whole")
+	tab.click("#board details summary")
+	tab.fill("#name", "half-typed")
+	b.recorder.Record(bootOf(macOf(1), b.now.Now(), 1)[0])
+	tab.says("#board .verdict", "On its way")
+	tab.wait("document.querySelectorAll('#board details').length === 2 && document.querySelectorAll('#board details[open]').length === 1 && document.querySelectorAll('#board details')[1].open")
+	tab.wait("document.querySelector('#name').value === 'half-typed' && document.activeElement.id === 'name'")
 }
 
 // TestBoardOfManyNodes lets fifty nodes boot at once.

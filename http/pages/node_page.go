@@ -38,6 +38,7 @@ type nextBoot struct {
 	Script string
 	Kernel string // path below /kernel/
 	Wrong  string // why it would be refused
+	Mend   bool   // because that kernel is missing
 }
 
 func (a *Admin) node(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
@@ -146,6 +147,7 @@ func (a *Admin) nextBoot(r *http.Request, mac provisioning.MAC) (nextBoot, error
 	if err == nil {
 		o.Script = string(script)
 		_, err = a.Kernels.Stat(o.Kernel)
+		o.Mend = err != nil
 	}
 	var ok bool
 	if o.Wrong, ok = notice(err); !ok {

@@ -1,0 +1,105 @@
+package pages_test
+
+import (
+	"html"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"farmboot/provisioning"
+)
+
+var focused = regexp.MustCompile(`<[a-z]+ [^>]*autofocus[^>]*>`)
+
+// text is a page without its tags, for what is said across them.
+func text(page string) string {
+	return strings.Join(strings.Fields(html.UnescapeString(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(page, " "))), " ")
+}
+
+// inOrder checks that a page says these things one after the other.
+func inOrder(t *testing.T, page string, parts ...string) {
+	t.Helper()
+	rest := page
+	for _, p := range parts {
+		_, after, found := strings.Cut(rest, p)
+		if !found {
+			t.Fatalf("no %q, or not after what comes before it, in %s", p, page)
+		}
+		rest = after
+	}
+}
+
+// TestKernelOnTheBoard has kernels come whole, in parts and after broken tries.
+func TestKernelOnTheBoard(t *testing.T) {
+	b := newAdminBench(t)
+	const size = 14_100_000
+	for i, tt := range []struct {
+		name   string
+		pieces []int64
+		says   string
+	}{
+		{"whole", []int64{size}, "Started, kernel 14.1 MB"},
+		{"a second try", []int64{3_200_000, size}, "Started, kernel 14.1 MB"},
+		{"in parts", []int64{4_000_000, 10_000_000, 100_000}, "Started, kernel 14.1 MB"},
+		{"in parts, after a try", []int64{3_000_000, 10_000_000, 4_100_000}, "Started, kernel 14.1 MB"},
+		{"whole, and a piece again", []int64{size, 1_000_000}, "Started, kernel 14.1 MB"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			mac := macOf(i)
+			boot := bootOf(mac, b.now.Now().Add(-time.Minute), 7)
+			for _, n := range tt.pieces {
+				last := boot[len(boot)-1]
+				boot = append(boot, provisioning.Event{MAC: mac, At: last.At.Add(time.Second), Stage: provisioning.StageKernel, Detail: "net/prod.efi", Bytes: n, Size: size, Duration: time.Second})
+			}
+			b.play(t, boot...)
+			if _, page := b.look(t, "/admin/board/rows?mac="+mac.String()); !strings.Contains(text(page), tt.says) {
+				t.Errorf("the row says %s", text(page))
+			}
+		})
+	}
+}
+
+// TestRefusedNodes: the board and the node's page say what to check, and lead an
+// admin to where he can mend it.
+func TestRefusedNodes(t *testing.T) {
+	b := newAdminBench(t)
+	b.add(t, provisioning.Node{MAC: macOf(1), Name: "no kernel here", Farmer: 5, RunMode: "dev"})
+	boot := bootOf(macOf(1), b.now.Now().Add(-time.Minute), 7)
+	boot[6].Stage, boot[6].Detail = provisioning.StageRefused, "missing kernel net/dev.efi: run mode dev has no kernel yet; farmboot kernel use dev KERNEL gives it one"
+	b.play(t, boot...)
+	pi := provisioning.MAC{0xb8, 0x27, 0xeb, 0x11, 0x22, 0x33}
+	b.play(t, provisioning.Event{MAC: pi, At: b.now.Now(), Stage: provisioning.StageRefused, Detail: "a Raspberry Pi claims to be a BIOS PC"})
+	sentOn := bootOf(macOf(2), b.now.Now().Add(-time.Minute), 7)
+	sentOn[6].Stage, sentOn[6].Detail = provisioning.StageExit, "not registered: sent on to its next boot device"
+	b.play(t, sentOn...)
+
+	const mend = `href="/admin/kernels">Store a kernel, or have a network boot one`
+	_, row := b.look(t, "/admin/board/rows?mac="+macOf(1).String())
+	inOrder(t, row, "network dev has no kernel yet", "<summary>Check", mend, "the kernel of its network")
+	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.RoleFarmer, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, row := b.lookAs(t, b.signIn(t, token), "/admin/board/rows?mac="+macOf(1).String()); !strings.Contains(row, "<summary>Check") || strings.Contains(row, mend) {
+		t.Errorf("a farmer is led to %s", row)
+	}
+	_, page := b.look(t, "/admin/nodes/"+macOf(1).String())
+	inOrder(t, page, "It would be refused now", mend, `id="timeline">Boots`, "Check", `class="timeline"`, `id="settings">Settings`, `id="gets">`)
+	if strings.Contains(text(page), "runmode prod") || focused.MatchString(page) {
+		t.Errorf("the page says runmode, or opens at its form: %s", text(page))
+	}
+
+	_, row = b.look(t, "/admin/board/rows?mac="+pi.String())
+	if strings.Contains(row, "Claim") || !strings.Contains(row, "SD card") {
+		t.Errorf("a Raspberry Pi on the board: %s", text(row))
+	}
+	b.play(t, provisioning.Event{MAC: macOf(3), At: b.now.Now(), Stage: provisioning.StageRefused, Detail: provisioning.Ignored})
+	if _, row := b.look(t, "/admin/board/rows?mac="+macOf(3).String()); !strings.Contains(row, `data-group="quiet"`) || !strings.Contains(row, "register it to boot it") {
+		t.Errorf("ignored: %s", text(row))
+	}
+	_, row = b.look(t, "/admin/board/rows?mac="+macOf(2).String())
+	if !strings.Contains(row, `data-group="quiet"`) || !strings.Contains(row, "sent on to its next boot device") {
+		t.Errorf("sent on: %s", text(row))
+	}
+}
