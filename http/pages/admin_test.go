@@ -323,6 +323,7 @@ func TestWrongInput(t *testing.T) {
 			if !strings.Contains(said, tt.says) {
 				t.Errorf("it does not say %q: %s", tt.says, page)
 			}
+			checkFocus(t, page, tt.field)
 			if tt.field != "" {
 				_, after, found := strings.Cut(page, `id="`+tt.field+`-error"`)
 				line, _, _ := strings.Cut(after, "</p>")

@@ -148,6 +148,7 @@ func TestAdminsWay(t *testing.T) {
 	tab.open("/admin/kernels")
 	tab.do(chromedp.SetUploadFiles("#file", []string{wrong}), chromedp.Click("[data-upload] button"))
 	tab.says("#file-error", "not a kernel")
+	tab.wait("document.activeElement.id === 'file'")
 	tab.do(chromedp.SetUploadFiles("#file", []string{right}), chromedp.SetValue("#upload-mode", "test"), chromedp.Click("[data-upload] button"))
 	tab.says(".flash", "Kernel stored")
 	if sum, err := b.Pages.Kernels.SHA256("net/test.efi"); err != nil || sum != hexSum(kernel) {
@@ -253,6 +254,32 @@ func TestNodePageIsLive(t *testing.T) {
 	tab.says("#board .verdict", "On its way")
 	tab.wait("document.querySelectorAll('#board details').length === 2 && document.querySelectorAll('#board details[open]').length === 1 && document.querySelectorAll('#board details')[1].open")
 	tab.wait("document.querySelector('#name').value === 'half-typed' && document.activeElement.id === 'name'")
+}
+
+// onScreen is true of an element that is in the window, whole.
+const onScreen = `((e) => { const r = e.getBoundingClientRect(); return r.height > 0 && r.top >= 0 && r.bottom <= innerHeight; })`
+
+// TestMistakesAreOnTheScreen: after a form was refused, what is wrong with it is where
+// the page opens, and where the keyboard is.
+func TestMistakesAreOnTheScreen(t *testing.T) {
+	b, tab := startBench(t)
+	for i := range 120 {
+		b.add(t, provisioning.Node{MAC: macOf(i), RunMode: "prod", Name: fmt.Sprintf("rack-%02d", i)})
+	}
+	tab.cookie(b)
+	for _, width := range []int64{1280, 390} {
+		tab.look(width, "light")
+		tab.open("/admin/nodes")
+		tab.click("button[value=change]")
+		tab.says(".problem", "no node is selected")
+		tab.wait(onScreen + "(document.querySelector('.problem')) && document.activeElement.className === 'problem'")
+		tab.do(chromedp.SendKeys("#p-args", `"`), chromedp.Click("button[value=change]"))
+		tab.says("#p-args-error", "unbalanced quotes")
+		tab.wait(onScreen + "(document.activeElement) && document.activeElement.id === 'p-args'")
+		tab.open("/admin/discovered")
+		tab.click("main form button")
+		tab.wait(onScreen + "(document.activeElement) && document.activeElement.id === 'machine'")
+	}
 }
 
 // TestBoardOfManyNodes lets fifty nodes boot at once.

@@ -12,6 +12,17 @@ import (
 
 var focused = regexp.MustCompile(`<[a-z]+ [^>]*autofocus[^>]*>`)
 
+// checkFocus checks that a page opens at what is wrong: its field, or else the
+// message about the form as a whole.
+func checkFocus(t *testing.T, page, field string) {
+	t.Helper()
+	at := focused.FindAllString(page, -1)
+	if len(at) != 1 || field != "" && !strings.Contains(at[0], ` id="`+field+`"`) ||
+		field == "" && !strings.Contains(at[0], `tabindex="-1"`) && !strings.Contains(at[0], "aria-invalid") {
+		t.Errorf("the page opens at %q, want %q", at, field)
+	}
+}
+
 // text is a page without its tags, for what is said across them.
 func text(page string) string {
 	return strings.Join(strings.Fields(html.UnescapeString(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(page, " "))), " ")

@@ -1,7 +1,9 @@
 package pages
 
 import (
+	"html/template"
 	"net/url"
+	"slices"
 	"strings"
 
 	"farmboot/provisioning"
@@ -28,6 +30,24 @@ func (f form) Or(field, other string) string {
 
 // Error is what is wrong with a field; empty: nothing.
 func (f form) Error(field string) string { return plain(f.Errors[field]) }
+
+// fieldOrder is the order in which forms have their fields.
+var fieldOrder = []string{
+	"token", "machine", "mac", "list", "id", "role", "farmer", "runmode", "kernel", "nbp", "name", "args", "format", "arch", "scheme", "file",
+}
+
+// Invalid marks a field that has a mistake. The page opens at the first of them, for
+// whoever has sent the form by a key and for whoever sees only what is on the screen.
+func (f form) Invalid(field string) template.HTMLAttr {
+	if f.Errors[field] == "" {
+		return ""
+	}
+	first := slices.IndexFunc(fieldOrder, func(name string) bool { return f.Errors[name] != "" })
+	if first >= 0 && fieldOrder[first] == field {
+		return ` aria-invalid="true" autofocus`
+	}
+	return ` aria-invalid="true"`
+}
 
 // farmer reads a farmer id; an empty field is none.
 func (f form) farmer(field string) provisioning.FarmerID {

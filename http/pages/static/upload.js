@@ -38,6 +38,7 @@ for (const form of document.querySelectorAll("form[data-upload]")) {
         field.toggleAttribute("aria-invalid", wrong);
         if (wrong) field.setAttribute("aria-invalid", "true");
       }
+      form.querySelector("[aria-invalid]")?.focus();
     }
   });
 }
