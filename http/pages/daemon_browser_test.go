@@ -184,7 +184,7 @@ func TestDaemon(t *testing.T) {
 		if shown := get(tab, chromedp.TextContent("#sum")) + "  " + name + "\n"; shown != string(sums) {
 			t.Errorf("shown is %q, served %q", shown, sums)
 		}
-		tab.click(".button.primary")
+		tab.click("#product .primary")
 		eventually(t, "the download of "+name, func() bool {
 			got, err := os.ReadFile(filepath.Join(dir, name))
 			return err == nil && bytes.Equal(got, want)

@@ -50,7 +50,7 @@ func TestFarmersWay(t *testing.T) {
 	tab.says(".filename", "ipxe-prod-1234.iso")
 	tab.wait("location.search.includes('format=iso') && location.search.includes('farmer=1234')")
 	sum := strings.TrimSpace(get(tab, chromedp.TextContent("#sum")))
-	tab.click(".button.primary")
+	tab.click("#product .primary")
 	file := filepath.Join(dir, "ipxe-prod-1234.iso")
 	want := imageOf("/iso/prod/1234")
 	eventually(t, "the download", func() bool {
@@ -280,6 +280,25 @@ func TestMistakesAreOnTheScreen(t *testing.T) {
 		tab.click("main form button")
 		tab.wait(onScreen + "(document.activeElement) && document.activeElement.id === 'machine'")
 	}
+}
+
+// TestDownloadIsAtHandOnAPhone: the button is on the screen while the form is being
+// filled in, and gives the same as the display.
+func TestDownloadIsAtHandOnAPhone(t *testing.T) {
+	b, tab := startBench(t)
+	b.write(t, "net/prod.efi", "MZ prod")
+	tab.look(390, "light")
+	for _, path := range []string{"/", "/expert"} {
+		tab.open(path)
+		tab.wait(onScreen + "(document.querySelector('#take a'))")
+		tab.fill("#farmer", "1234")
+		tab.wait("document.querySelector('#take a').download === 'ipxe-prod-1234.img' && document.querySelector('#take a').href === document.querySelector('#product .primary').href")
+		tab.fill("#farmer", "x")
+		tab.wait("!document.querySelector('#take a')")
+	}
+	tab.look(1280, "light")
+	tab.open("/")
+	tab.wait("getComputedStyle(document.querySelector('#take')).display === 'none' && " + onScreen + "(document.querySelector('#product .primary'))")
 }
 
 // TestBoardOfManyNodes lets fifty nodes boot at once.
