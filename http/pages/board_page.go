@@ -23,6 +23,7 @@ type boardPage struct {
 	frame
 	form
 	boardView
+	First   firstSteps
 	Filters []boardFilter
 	Pager   pager
 }
@@ -360,6 +361,9 @@ func (a *Admin) board(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 	var from int
 	page.Pager, from = pageOf(r.URL, s.size(), boardSize)
 	if page.Rows, err = a.rows(r.Context(), by, s, from, page.Pager.To, now); err != nil {
+		return err
+	}
+	if page.First, err = a.firstSteps(r, by); err != nil {
 		return err
 	}
 	return render(w, http.StatusOK, "board", page)

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 
@@ -13,8 +14,7 @@ import (
 type imagesPage struct {
 	frame
 	Kernels []listedKernel
-	Bare    []choice // run modes that have no kernel
-	Example string   // a run mode for the example of what to do
+	Bare    []choice // networks that have no kernel
 }
 
 // listedKernel is a kernel as pages list it.
@@ -25,6 +25,14 @@ type listedKernel struct {
 
 // Path is where nodes fetch it.
 func (k listedKernel) Path() string { return "/kernel/" + k.Name }
+
+// idle is 1 where no network boots it.
+func (k listedKernel) idle() int {
+	if len(k.RunModes) == 0 {
+		return 1
+	}
+	return 0
+}
 
 func (p *Pages) images(w http.ResponseWriter, r *http.Request) error {
 	kernels, err := listKernels(p.Kernels)
@@ -38,12 +46,12 @@ func (p *Pages) images(w http.ResponseWriter, r *http.Request) error {
 			page.Bare = append(page.Bare, c)
 		}
 	}
-	page.Example = first(modes.Keywords())
 	return render(w, http.StatusOK, "images", page)
 }
 
-// listKernels lists the kernels with their digests, the newest first. A default
-// kernel is listed by itself only where it is not a link to one of the others.
+// listKernels lists the kernels with their digests: those that a network boots, then
+// the others, the newest first. A default kernel is listed by itself only where it is
+// not a link to one of the others.
 func listKernels(store *kernel.Store) ([]listedKernel, error) {
 	kernels, err := store.List()
 	if err != nil {
@@ -70,6 +78,8 @@ func listKernels(store *kernel.Store) ([]listedKernel, error) {
 		}
 		list = append(list, listedKernel{k, sum})
 	}
-	slices.SortStableFunc(list, func(a, b listedKernel) int { return b.ModTime.Compare(a.ModTime) })
+	slices.SortStableFunc(list, func(a, b listedKernel) int {
+		return cmp.Or(cmp.Compare(a.idle(), b.idle()), b.ModTime.Compare(a.ModTime))
+	})
 	return list, nil
 }

@@ -19,6 +19,7 @@ type kernelsPage struct {
 	form
 	Problem string // with what was asked for below the form
 	Kernels []listedKernel
+	Offered []listedKernel // those of them that a network can be pointed at
 	Modes   []pointedMode
 }
 
@@ -30,7 +31,11 @@ type pointedMode struct {
 }
 
 func (a *Admin) kernels(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	return a.showKernels(w, r, by, http.StatusOK, kernelsPage{form: newForm(url.Values{})})
+	f := newForm(url.Values{})
+	if modes := a.Site(answer.LocalOf(r)).RunModes; len(a.Kernels.Kernelless(modes)) == len(modes) {
+		f.Set("runmode", first(modes.Keywords())) // what the first kernel is for
+	}
+	return a.showKernels(w, r, by, http.StatusOK, kernelsPage{form: f})
 }
 
 func (a *Admin) showKernels(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, page kernelsPage) (err error) {
@@ -40,6 +45,11 @@ func (a *Admin) showKernels(w http.ResponseWriter, r *http.Request, by provision
 	page.frame = adminFrame(r, by, "kernels")
 	if page.Kernels, err = listKernels(a.Kernels); err != nil {
 		return err
+	}
+	for _, k := range page.Kernels {
+		if !k.Default() {
+			page.Offered = append(page.Offered, k)
+		}
 	}
 	modes := a.Site(answer.LocalOf(r)).RunModes
 	for _, m := range modes.Keywords() {

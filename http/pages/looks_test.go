@@ -2,6 +2,9 @@ package pages_test
 
 import (
 	"html"
+	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -39,6 +42,50 @@ func inOrder(t *testing.T, page string, parts ...string) {
 		}
 		rest = after
 	}
+}
+
+func TestFirstSteps(t *testing.T) {
+	b := newAdminBench(t)
+	tokens, err := b.Registry.Tokens(t.Context(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, code, _ := strings.Cut(b.links.New(), "code=")
+	r, _ := b.post(t, nil, "/admin/signin", url.Values{"code": {code}})
+	linked := r.Cookies()[0]
+	for _, tok := range tokens {
+		if err := b.Registry.RemoveToken(t.Context(), root, tok.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	steps := func(want ...string) {
+		t.Helper()
+		_, page := b.lookAs(t, linked, "/admin")
+		for _, link := range []string{`href="/admin/kernels">Store a kernel`, `href="/admin/tokens">Make a token`} {
+			if strings.Contains(page, link) != strings.Contains(strings.Join(want, " "), link) {
+				t.Errorf("with %q to be done, the board says: %s", want, text(page))
+			}
+		}
+	}
+	steps(`href="/admin/kernels">Store a kernel`, `href="/admin/tokens">Make a token`)
+	_, page := b.lookAs(t, linked, "/admin/kernels")
+	inOrder(t, page, "Upload the first kernel", `value="prod" selected`, "What the networks boot", " disabled>", " disabled>Set")
+
+	b.write(t, "zos.efi", "MZ")
+	_, page = b.lookAs(t, linked, "/admin/kernels")
+	inOrder(t, page, "What the networks boot", "Upload a kernel")
+	if strings.Contains(page, " disabled") {
+		t.Error("with a kernel there is something to set")
+	}
+	steps(`href="/admin/kernels">Store a kernel`, `href="/admin/tokens">Make a token`)
+	if err := b.Pages.Kernels.Point("dev", "zos.efi"); err != nil {
+		t.Fatal(err)
+	}
+	steps(`href="/admin/tokens">Make a token`)
+	if _, _, err := b.Registry.AddToken(t.Context(), root, provisioning.RoleAdmin, 0); err != nil {
+		t.Fatal(err)
+	}
+	steps()
 }
 
 // TestKernelOnTheBoard has kernels come whole, in parts and after broken tries.
@@ -112,5 +159,35 @@ func TestRefusedNodes(t *testing.T) {
 	_, row = b.look(t, "/admin/board/rows?mac="+macOf(2).String())
 	if !strings.Contains(row, `data-group="quiet"`) || !strings.Contains(row, "sent on to its next boot device") {
 		t.Errorf("sent on: %s", text(row))
+	}
+}
+
+func TestNetworksWithoutKernelAreMarked(t *testing.T) {
+	b := newAdminBench(t)
+	b.write(t, "net/prod.efi", "MZ")
+	b.add(t, provisioning.Node{MAC: macOf(1), RunMode: "prod"})
+	for _, target := range []string{"/admin/discovered", "/admin/nodes", "/admin/nodes/import", "/admin/nodes/" + macOf(1).String()} {
+		_, page := b.look(t, target)
+		if !strings.Contains(page, ">Development (dev): no kernel yet<") || strings.Contains(page, "(prod): no kernel yet") {
+			t.Errorf("%s: %s", target, text(page))
+		}
+	}
+}
+
+func TestKernelsInUseComeFirst(t *testing.T) {
+	b := newAdminBench(t)
+	for i, name := range []string{"old.efi", "used.efi", "new.efi"} {
+		b.write(t, name, "MZ"+strings.Repeat(" ", 14_100_000))
+		day := time.Date(2026, 11, 1+i, 0, 0, 0, 0, time.UTC)
+		if err := os.Chtimes(filepath.Join(b.dir, name), day, day); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Pages.Kernels.Point("prod", "used.efi"); err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []string{"/images", "/admin/kernels"} {
+		_, page := b.look(t, target)
+		inOrder(t, page, `href="/kernel/used.efi"`, "14.1 MB", "14,100,002 bytes", `href="/kernel/new.efi"`, `href="/kernel/old.efi"`)
 	}
 }

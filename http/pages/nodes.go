@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"farmboot/http/answer"
 	"farmboot/ipxe"
@@ -110,8 +111,9 @@ func (a *Admin) filtered(ctx context.Context, by provisioning.Actor, f form) ([]
 // nodeChoices are the run modes and kernels that a node may have.
 func (a *Admin) nodeChoices(r *http.Request) (networks, kernels []choice, err error) {
 	modes := a.Site(answer.LocalOf(r)).RunModes
+	kernelless := a.Kernels.Kernelless(modes)
 	for _, m := range modes.Keywords() {
-		networks = append(networks, choice{Value: m, Title: modes[provisioning.RunMode(m)] + " (" + m + ")"})
+		networks = append(networks, choice{Value: m, Title: modes[provisioning.RunMode(m)] + " (" + m + ")", Missing: slices.Contains(kernelless, m)})
 	}
 	kernels, err = kernelChoices(a.Kernels)
 	return networks, kernels, err

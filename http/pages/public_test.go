@@ -43,7 +43,7 @@ func TestPublicPages(t *testing.T) {
 		{"/expert?arch=arm64", 200, []string{"This cannot be made", "no usb image for arm64"}},
 		{"/expert?arch=arm64&format=uefi", 200, []string{"You get"}},
 		{"/expert?scheme=gopher", 400, []string{"choose one from the list"}},
-		{"/images", 200, []string{"zos.efi", "net/prod.efi", "No network boots it", "14 bytes", "Testing (test)"}},
+		{"/images", 200, []string{"zos.efi", "net/prod.efi", "No network boots it", "14 bytes", "Testing (test)", "farmboot kernel use test zos.efi"}},
 		{"/static/none", 404, []string{"no such static file"}},
 	} {
 		t.Run(tt.target, func(t *testing.T) {
