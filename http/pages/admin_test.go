@@ -525,8 +525,12 @@ func TestClaimByForm(t *testing.T) {
 	if err != nil || len(found) != 2 {
 		t.Fatalf("discovered %v, %v", found, err)
 	}
-	if _, page := b.look(t, "/admin/discovered"); !strings.Contains(page, found[0].Code) || !strings.Contains(page, "Acme &amp; Sons") {
-		t.Errorf("discovered: %s", page)
+	if _, page := b.look(t, "/admin/discovered"); strings.Contains(page, found[0].Code) || !strings.Contains(page, "Acme &amp; Sons") {
+		t.Errorf("unknown = \"boot\" shows no code on a screen, but the page has: %s", page)
+	}
+	b.unknown(provisioning.Hold)
+	if _, page := b.look(t, "/admin/discovered"); !strings.Contains(page, found[0].Code) {
+		t.Errorf("unknown = \"hold\": %s", page)
 	}
 	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.RoleFarmer, 5)
 	if err != nil {

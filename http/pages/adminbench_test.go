@@ -70,7 +70,7 @@ func newAdminBench(t testing.TB) *adminBench {
 	b.links = access.NewSignInLinks(b.now.Now)
 	b.Sessions = access.NewSessions(b.Registry, b.links, throttle)
 	b.Admin.Answer, b.Admin.Kernels, b.Admin.Site, b.Admin.Now = b.Pages.Answer, b.Pages.Kernels, site, b.now.Now
-	b.Assignment = provisioning.NewAssigner(b.store, provisioning.Unknown{Policy: provisioning.Boot, RunMode: "prod"}, b.now.Now).Assignment
+	b.unknown(provisioning.Boot)
 	b.Vendor = func(provisioning.MAC) string { return "Acme & Sons <Networks>" }
 	b.plane = apphttp.Plane(&b.Admin, &b.Pages, images{}, &api.API{
 		Answer: b.Pages.Answer, Registry: b.Registry, Subscribe: b.recorder.Subscribe, Kernels: b.Pages.Kernels,
@@ -84,6 +84,11 @@ func newAdminBench(t testing.TB) *adminBench {
 	}
 	b.cookie = b.signIn(t, b.token)
 	return b
+}
+
+// unknown sets what machines get that are not registered.
+func (b *adminBench) unknown(p provisioning.Policy) {
+	b.Assignment = provisioning.NewAssigner(b.store, provisioning.Unknown{Policy: p, RunMode: "prod"}, b.now.Now).Assignment
 }
 
 // run runs recorder and board until the test ends.

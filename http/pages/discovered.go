@@ -16,12 +16,19 @@ type discoveredPage struct {
 	frame
 	form     // of the claim
 	Problem  string
-	Machines []provisioning.Discovered
+	Machines []discoveredMachine
 	Pager    pager
 	Networks []choice
 	Kernels  []choice
 	Farmer   provisioning.FarmerID // whose node it becomes; 0: as the form says
 	ByCode   bool                  // machines are claimed by the code on their screens only
+	Codes    bool                  // they show one
+}
+
+// discoveredMachine is a machine that is not registered.
+type discoveredMachine struct {
+	provisioning.Discovered
+	Cannot string // why nothing of ours can boot it; "": as far as is known it can boot
 }
 
 func (a *Admin) discovered(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
@@ -41,11 +48,22 @@ func (a *Admin) showDiscovered(w http.ResponseWriter, r *http.Request, by provis
 		if err != nil {
 			return err
 		}
-		page.Pager, page.Machines = paged(r.URL, all, discoveredShown)
-		for i, d := range page.Machines {
-			page.Machines[i].Vendor = a.vendor(d.MAC)
+		page.Pager, all = paged(r.URL, all, discoveredShown)
+		for _, d := range all {
+			d.Vendor = a.vendor(d.MAC)
+			m := discoveredMachine{Discovered: d}
+			if s := provisioning.Tell(a.Board.Events(d.MAC), a.Now()); s.Unbootable {
+				m.Cannot = s.Verdict
+			}
+			page.Machines = append(page.Machines, m)
 		}
 	}
+	// What any machine gets that is not registered, as that with the zero address.
+	stranger, err := a.Assignment(r.Context(), provisioning.MAC{})
+	if err != nil {
+		return err
+	}
+	page.Codes = stranger.Policy == provisioning.Hold
 	if page.Networks, page.Kernels, err = a.nodeChoices(r); err != nil {
 		return err
 	}

@@ -162,6 +162,18 @@ func TestRefusedNodes(t *testing.T) {
 	}
 }
 
+// TestMachinesThatCannotBoot are not there to be claimed.
+func TestMachinesThatCannotBoot(t *testing.T) {
+	b := newAdminBench(t)
+	pi := provisioning.MAC{0xb8, 0x27, 0xeb, 0x11, 0x22, 0x33}
+	b.play(t, provisioning.Event{MAC: pi, At: b.now.Now(), Stage: provisioning.StageRefused, Detail: "a Raspberry Pi claims to be a BIOS PC"})
+	b.play(t, bootOf(macOf(1), b.now.Now(), 3)...)
+	_, page := b.look(t, "/admin/discovered")
+	if n := strings.Count(page, "?claim="); n != 1 || !strings.Contains(page, "a Raspberry Pi claims to be") || !strings.Contains(page, "Cannot boot") {
+		t.Errorf("%d to be claimed: %s", n, text(page))
+	}
+}
+
 func TestNetworksWithoutKernelAreMarked(t *testing.T) {
 	b := newAdminBench(t)
 	b.write(t, "net/prod.efi", "MZ")
@@ -170,6 +182,22 @@ func TestNetworksWithoutKernelAreMarked(t *testing.T) {
 		_, page := b.look(t, target)
 		if !strings.Contains(page, ">Development (dev): no kernel yet<") || strings.Contains(page, "(prod): no kernel yet") {
 			t.Errorf("%s: %s", target, text(page))
+		}
+	}
+}
+
+// TestFarmerHasNoCodeToType: where machines show no code there is nothing to type.
+func TestFarmerHasNoCodeToType(t *testing.T) {
+	b := newAdminBench(t)
+	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.RoleFarmer, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	his := b.signIn(t, token)
+	for policy, form := range map[provisioning.Policy]bool{provisioning.Hold: true, provisioning.Boot: false, provisioning.Exit: false} {
+		b.unknown(policy)
+		if _, page := b.lookAs(t, his, "/admin/discovered"); strings.Contains(page, `id="machine"`) != form {
+			t.Errorf("unknown = %q: %s", policy, text(page))
 		}
 	}
 }

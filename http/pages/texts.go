@@ -89,7 +89,7 @@ var nbps = []choice{
 	{Value: "snponly", Title: "UEFI, firmware's network driver (snponly)"},
 }
 
-const badMachine = "Type the six characters on the machine's screen, or its MAC address."
+const badMachine = "Type the machine's MAC address, or the six characters on its screen if it shows any."
 
 // roles are what a token may be for.
 var roles = []choice{
