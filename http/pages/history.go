@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -25,15 +26,21 @@ type historyPage struct {
 	Pager pager
 }
 
-// historyLine is a change as pages show it.
+// historyLine is a change as pages show it, or many alike.
 type historyLine struct {
 	At          time.Time
 	Actor, From string
 	Action      string
 	Subject     string
-	URL         string // of the subject's page; "": it has none
-	Fields      []changedField
-	Added, Gone bool
+	URL         string         // of the subject's page; "": it has none
+	Fields      []changedField // of many: what they have in common
+	Many        []historyLine  // the first of them, each with what is its own; empty: it is one
+	More        int64          // how many there are besides
+}
+
+// Summary says what many changes are.
+func (l historyLine) Summary() string {
+	return digits(int64(len(l.Many))+l.More) + " " + manyWords[l.Action]
 }
 
 // changedField is what became of one field.
@@ -45,24 +52,68 @@ func (a *Admin) history(w http.ResponseWriter, r *http.Request, by provisioning.
 		return err
 	}
 	page := historyPage{frame: adminFrame(r, by, "history")}
-	var shown []provisioning.Change
-	page.Pager, shown = paged(r.URL, changes, historySize)
-	page.Lines = historyLines(shown)
+	var shown [][]provisioning.Change
+	page.Pager, shown = paged(r.URL, deeds(changes), historySize)
+	for _, deed := range shown {
+		page.Lines = append(page.Lines, lineOf(deed))
+	}
 	return render(w, http.StatusOK, "history", page)
 }
 
-func historyLines(changes []provisioning.Change) []historyLine {
-	lines := make([]historyLine, len(changes))
-	for i, c := range changes {
-		lines[i] = historyLine{
-			At: c.At, Actor: c.Actor, From: c.From, Action: c.Action, Subject: c.Subject,
-			Fields: difference(c.Before, c.After), Added: c.Before == nil, Gone: c.After == nil,
+const (
+	// foldFrom is how many changes in a row make one line, and foldGap how soon one
+	// follows the other when an import or a change to many nodes makes them.
+	foldFrom = 4
+	foldGap  = time.Second
+	// foldShown is how many of them can be looked at.
+	foldShown = 200
+)
+
+// deeds puts together what was changed at one go.
+func deeds(changes []provisioning.Change) [][]provisioning.Change {
+	var list [][]provisioning.Change
+	for len(changes) > 0 {
+		n := 1
+		for n < len(changes) && goTogether(changes[n-1], changes[n]) {
+			n++
 		}
-		if strings.HasPrefix(c.Action, "node ") {
-			lines[i].URL = "/admin/nodes/" + c.Subject
+		if n < foldFrom {
+			n = 1
 		}
+		list = append(list, changes[:n])
+		changes = changes[n:]
 	}
-	return lines
+	return list
+}
+
+// goTogether tells whether two changes in a row were made at one go.
+func goTogether(later, earlier provisioning.Change) bool {
+	_, known := manyWords[later.Action]
+	return known && later.Action == earlier.Action && later.Subject != earlier.Subject && later.Actor == earlier.Actor && later.From == earlier.From &&
+		later.At.Sub(earlier.At) <= foldGap
+}
+
+// lineOf makes one line of one change, or of many alike.
+func lineOf(changes []provisioning.Change) historyLine {
+	c := changes[0]
+	line := historyLine{At: c.At, Actor: c.Actor, From: c.From, Action: c.Action, Subject: c.Subject, Fields: difference(c.Before, c.After)}
+	if strings.HasPrefix(c.Action, "node ") {
+		line.URL = "/admin/nodes/" + c.Subject
+	}
+	if len(changes) == 1 {
+		return line
+	}
+	for _, c := range changes {
+		fields := difference(c.Before, c.After)
+		line.Fields = slices.DeleteFunc(line.Fields, func(f changedField) bool { return !slices.Contains(fields, f) })
+	}
+	for i := range changes[:min(len(changes), foldShown)] {
+		one := lineOf(changes[i : i+1])
+		one.Fields = slices.DeleteFunc(one.Fields, func(f changedField) bool { return slices.Contains(line.Fields, f) })
+		line.Many = append(line.Many, one)
+	}
+	line.More = int64(len(changes) - len(line.Many))
+	return line
 }
 
 // difference lists the fields of two JSON objects that differ, by name.
@@ -78,7 +129,7 @@ func difference(before, after json.RawMessage) []changedField {
 	var fields []changedField
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		if was[name] != is[name] && name != "mac" && name != "id" && name != "created" {
-			fields = append(fields, changedField{name, was[name], is[name]})
+			fields = append(fields, changedField{cmp.Or(fieldWords[name], name), was[name], is[name]})
 		}
 	}
 	return fields

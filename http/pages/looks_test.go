@@ -1,6 +1,7 @@
 package pages_test
 
 import (
+	"fmt"
 	"html"
 	"net/url"
 	"os"
@@ -217,5 +218,35 @@ func TestKernelsInUseComeFirst(t *testing.T) {
 	for _, target := range []string{"/images", "/admin/kernels"} {
 		_, page := b.look(t, target)
 		inOrder(t, page, `href="/kernel/used.efi"`, "14.1 MB", "14,100,002 bytes", `href="/kernel/new.efi"`, `href="/kernel/old.efi"`)
+	}
+}
+
+// TestHistoryFolds: an import is one line, with all of it inside.
+func TestHistoryFolds(t *testing.T) {
+	b := newAdminBench(t)
+	b.now.advance(time.Minute)
+	var list strings.Builder
+	for i := range 250 {
+		fmt.Fprintf(&list, "%s,7,test,rack-%d\n", macOf(i), i)
+	}
+	if r, page := b.importFile(t, "mac,farmer,runmode,name\n"+list.String()); r.StatusCode != 303 {
+		t.Fatalf("import: %d %s", r.StatusCode, page)
+	}
+	b.now.advance(time.Minute)
+	for i := range 3 {
+		name := fmt.Sprintf("renamed-%d", i)
+		if _, err := b.Registry.SetNode(t.Context(), root, macOf(i), provisioning.NodePatch{Name: &name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, page := b.look(t, "/admin/history")
+	said := text(page)
+	for _, s := range []string{"250 nodes added farmer 7 network test", "and 50 more", "52:54:00:00:00:f9 name rack-249", "node set 52:54:00:00:00:00 name rack-0 renamed-0"} {
+		if !strings.Contains(said, s) {
+			t.Errorf("the history does not say %q: %s", s, said)
+		}
+	}
+	if n := strings.Count(page, "<tr>"); n > 10 {
+		t.Errorf("%d lines", n)
 	}
 }

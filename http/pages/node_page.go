@@ -89,7 +89,9 @@ func (a *Admin) showNode(w http.ResponseWriter, r *http.Request, by provisioning
 	if err != nil {
 		return err
 	}
-	page.History = historyLines(changes)
+	for i := range changes {
+		page.History = append(page.History, lineOf(changes[i:i+1]))
+	}
 	return render(w, status, "node", page)
 }
 

@@ -91,6 +91,12 @@ var nbps = []choice{
 
 const badMachine = "Type the machine's MAC address, or the six characters on its screen if it shows any."
 
+// fieldWords are what fields of the history are called where it is not their name.
+var fieldWords = map[string]string{"runmode": "network", "nbp": "boot program"}
+
+// manyWords say what was done to many nodes at once, by action of the history.
+var manyWords = map[string]string{"node add": "nodes added", "node set": "nodes changed", "node rm": "nodes removed"}
+
 // roles are what a token may be for.
 var roles = []choice{
 	{Value: "farmer", Title: "A farmer", Text: "Sees and changes his own nodes."},
