@@ -290,6 +290,7 @@ func TestWrongInput(t *testing.T) {
 		{"selected: remove none", "/admin/nodes/selected", url.Values{"action": {"remove"}}, "", "no node is selected"},
 		{"import: nothing", "/admin/nodes/import", url.Values{"list": {" "}}, "list", "paste a list"},
 		{"import: bad column", "/admin/nodes/import", url.Values{"list": {"mac,colour\n"}}, "list", "unknown column"},
+		{"import: semicolons", "/admin/nodes/import", url.Values{"list": {"\ufeff\"MAC\";\"name\"\r\n52:54:00:00:00:09;one\r\n"}}, "list", "column"},
 		{"import: bad line", "/admin/nodes/import", url.Values{"list": {"525400000007\nnonsense"}, "action": {"import"}}, "", "1 refused"},
 		{"import: known", "/admin/nodes/import", url.Values{"list": {mac}, "action": {"import"}}, "", "registered already"},
 		{"claim: nothing", "/admin/discovered", url.Values{"runmode": {"prod"}}, "machine", "six characters"},

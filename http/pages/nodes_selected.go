@@ -145,7 +145,8 @@ func (a *Admin) removeAll(r *http.Request, by provisioning.Actor, macs []provisi
 // isList tells whether text is a list of MAC addresses rather than CSV.
 func isList(text string) bool {
 	head, _, _ := strings.Cut(strings.TrimSpace(strings.TrimPrefix(text, "\ufeff")), "\n")
-	for column := range strings.SplitSeq(strings.ToLower(head), ",") {
+	// The reader of CSV says what is wrong with other separators than the comma.
+	for column := range strings.FieldsFuncSeq(strings.ToLower(head), func(r rune) bool { return strings.ContainsRune(",;\t", r) }) {
 		if strings.Trim(column, " \"\r") == "mac" {
 			return false
 		}
