@@ -92,6 +92,15 @@ func (a Actor) owns(f FarmerID) bool {
 	return a.Role == RoleAdmin || a.Role == RoleFarmer && a.Farmer != 0 && a.Farmer == f
 }
 
+// Since is from when on a may be told what n did, and what became of it: an admin from
+// the beginning, which is the zero time, its farmer since it is his.
+func (a Actor) Since(n Node) time.Time {
+	if a.Role == RoleAdmin {
+		return time.Time{}
+	}
+	return n.Owned
+}
+
 // admin refuses everybody else. What is it that is asked for: "list tokens".
 func (a Actor) admin(what string) error {
 	if a.Role == RoleAdmin {

@@ -75,6 +75,7 @@ type Node struct {
 
 	Created time.Time `json:"-"`
 	Updated time.Time `json:"-"`
+	Owned   time.Time `json:"-"` // since when it is Farmer's, whom what was before does not concern
 }
 
 // NBP is a choice among the network boot programs for a node's architecture.

@@ -222,6 +222,9 @@ func (r *Registry) put(ctx context.Context, tx Tx, by Actor, action string, old 
 		}
 	}
 	n.Updated = r.now()
+	if old == nil || old.Farmer != n.Farmer {
+		n.Owned = n.Updated
+	}
 	if err := tx.PutNode(ctx, n); err != nil {
 		return Node{}, err
 	}
@@ -333,34 +336,52 @@ func (r *Registry) Story(ctx context.Context, by Actor, mac MAC) (Story, error) 
 	return Tell(events, r.now()), nil
 }
 
-// Events returns events. A farmer gets those of his nodes.
+// Events returns events. A farmer gets those of his nodes, since they are his.
 func (r *Registry) Events(ctx context.Context, by Actor, q EventQuery) ([]Event, error) {
 	if by.Role == RoleFarmer && by.Farmer != 0 && q.MAC.IsZero() {
 		q.Farmer = by.Farmer
-	} else if err := r.mayFollow(ctx, by, q.MAC); err != nil {
+		return r.store.Events(ctx, q)
+	}
+	n, err := r.followed(ctx, by, q.MAC)
+	if err != nil {
 		return nil, err
+	}
+	if since := by.Since(n); since.After(q.Since) {
+		q.Since = since
 	}
 	return r.store.Events(ctx, q)
 }
 
-// mayFollow refuses to tell of mac (zero: of all) to those whose it is not.
-func (r *Registry) mayFollow(ctx context.Context, by Actor, mac MAC) error {
-	if by.Role == RoleAdmin {
-		return nil
-	}
-	if mac.IsZero() {
-		return Errorf(Forbidden, "only an admin may follow all nodes: name one of yours by its MAC address")
-	}
-	_, err := r.nodeFor(ctx, r.store, by, mac)
-	return err
+// Concerns tells whether by may be told of e: a farmer is of what his nodes do.
+func (r *Registry) Concerns(ctx context.Context, by Actor, e Event) bool {
+	n, err := r.followed(ctx, by, e.MAC)
+	return err == nil && !e.At.Before(by.Since(n))
 }
 
-// NodeHistory returns who changed a node, newest first, at most limit of them.
+// followed refuses to tell of mac (zero: of all) to those whose it is not. To a farmer
+// it returns the node.
+func (r *Registry) followed(ctx context.Context, by Actor, mac MAC) (Node, error) {
+	if by.Role == RoleAdmin {
+		return Node{}, nil
+	}
+	if mac.IsZero() {
+		return Node{}, Errorf(Forbidden, "only an admin may follow all nodes: name one of yours by its MAC address")
+	}
+	return r.nodeFor(ctx, r.store, by, mac)
+}
+
+// NodeHistory returns who changed a node, newest first, at most limit of them. A farmer
+// gets the changes since it is his, the first of which does not tell what it was before.
 func (r *Registry) NodeHistory(ctx context.Context, by Actor, mac MAC, limit int) ([]Change, error) {
-	if err := r.mayFollow(ctx, by, mac); err != nil {
+	n, err := r.followed(ctx, by, mac)
+	if err != nil {
 		return nil, err
 	}
-	return r.store.Changes(ctx, ChangeQuery{Subject: mac.String(), Limit: limit})
+	changes, err := r.store.Changes(ctx, ChangeQuery{Subject: mac.String(), Limit: limit})
+	if by.Role == RoleAdmin || err != nil {
+		return changes, err
+	}
+	return changesOf(n.Farmer, changes), nil
 }
 
 // History returns all changes, newest first, at most limit of them.

@@ -13,7 +13,7 @@ func (r *Registry) Discovered(ctx context.Context, by Actor, limit int) ([]Disco
 
 // Seen tells what is known of a MAC address from its DISCOVERs.
 func (r *Registry) Seen(ctx context.Context, by Actor, mac MAC) (Discovered, error) {
-	if err := r.mayFollow(ctx, by, mac); err != nil {
+	if _, err := r.followed(ctx, by, mac); err != nil {
 		return Discovered{}, err
 	}
 	return r.store.Seen(ctx, mac)

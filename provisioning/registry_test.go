@@ -2,9 +2,12 @@ package provisioning_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,7 +91,7 @@ func TestAddAndSet(t *testing.T) {
 	ctx := t.Context()
 	n, err := r.AddNode(ctx, admin, provisioning.Node{MAC: storetest.MAC(1), Farmer: 5, Kernel: "k.efi"})
 	wantCode(t, "add", err, "")
-	want := provisioning.Node{MAC: storetest.MAC(1), Farmer: 5, RunMode: "prod", Kernel: "k.efi", Created: c.t, Updated: c.t}
+	want := provisioning.Node{MAC: storetest.MAC(1), Farmer: 5, RunMode: "prod", Kernel: "k.efi", Created: c.t, Updated: c.t, Owned: c.t}
 	if diff := cmp.Diff(want, n); diff != "" {
 		t.Errorf("added (-want +got):\n%s", diff)
 	}
@@ -479,6 +482,107 @@ func TestFarmerSeesHisNodesOnly(t *testing.T) {
 	nodes, err := r.Nodes(t.Context(), five, provisioning.NodeQuery{})
 	if err != nil || len(nodes) != 2 || nodes[0].Farmer != 5 || nodes[1].Farmer != 5 {
 		t.Errorf("nodes %v, %v, want the two of farmer 5", nodes, err)
+	}
+}
+
+// TestFarmerLearnsNothingFromBefore: what a node was and did before it was his, as
+// another farmer's or as nobody's, an admin is told and he is not.
+func TestFarmerLearnsNothingFromBefore(t *testing.T) {
+	r, s, c := newRegistry(t)
+	ctx, mac := t.Context(), storetest.MAC(1)
+	happens := func(detail string) {
+		t.Helper()
+		c.t = c.t.Add(time.Minute)
+		err := s.Update(ctx, func(tx provisioning.Tx) error {
+			return tx.AddEvents(ctx, []provisioning.Event{{At: c.t, MAC: mac, Stage: provisioning.StageDiscover, Detail: detail}})
+		})
+		wantCode(t, "event", err, "")
+		c.t = c.t.Add(time.Minute)
+	}
+	does := func(what string, err error) {
+		t.Helper()
+		wantCode(t, what, err, "")
+	}
+	set := func(by provisioning.Actor, p provisioning.NodePatch) {
+		t.Helper()
+		_, err := r.SetNode(ctx, by, mac, p)
+		does("set", err)
+	}
+	// told is what by is told of the node: details of events, and its arguments in the history.
+	told := func(by provisioning.Actor) string {
+		t.Helper()
+		var list []string
+		mine, err := r.NodeEvents(ctx, by, mac)
+		does("events of the node", err)
+		all, err := r.Events(ctx, by, provisioning.EventQuery{})
+		does("events", err)
+		if diff := cmp.Diff(mine, all, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+			t.Errorf("%s: events of the node, and of all nodes (-+):\n%s", by.Name, diff)
+		}
+		everything, err := r.Events(ctx, admin, provisioning.EventQuery{})
+		does("all events", err)
+		for _, e := range everything {
+			told := slices.ContainsFunc(mine, func(m provisioning.Event) bool { return m.ID == e.ID })
+			if r.Concerns(ctx, by, e) != told {
+				t.Errorf("%s: that the event %q concerns him is %t", by.Name, e.Detail, !told)
+			}
+			if told {
+				list = append(list, e.Detail)
+			}
+		}
+		story, err := r.Story(ctx, by, mac)
+		does("story", err)
+		if len(mine) == 0 && story.State != provisioning.StateUnseen || len(mine) > 0 && story.Steps[0].At.Before(mine[0].At) {
+			t.Errorf("%s is told the story %+v", by.Name, story)
+		}
+		list = append(list, "-")
+		changes, err := r.NodeHistory(ctx, by, mac, 100)
+		does("history", err)
+		for _, change := range slices.Backward(changes) {
+			var was, is provisioning.Node
+			for to, from := range map[*provisioning.Node]json.RawMessage{&was: change.Before, &is: change.After} {
+				if from != nil {
+					does("read the history", json.Unmarshal(from, to))
+				}
+			}
+			list = append(list, fmt.Sprintf("%s:%s>%s", strings.TrimPrefix(change.Action, "node "), was.Args, is.Args))
+		}
+		return strings.Join(list, " ")
+	}
+	happens("unknown")
+	_, err := r.AddNode(ctx, five, provisioning.Node{MAC: mac, Args: "a"})
+	does("add", err)
+	happens("fives")
+	set(five, provisioning.NodePatch{Args: to("b")})
+	if got, want := told(five), "fives - add:>a set:a>b"; got != want {
+		t.Errorf("farmer five is told %q, want %q", got, want)
+	}
+	does("remove", r.RemoveNode(ctx, five, mac))
+	happens("nobodys")
+	_, err = r.AddNode(ctx, six, provisioning.Node{MAC: mac, Args: "c"})
+	does("add", err)
+	if got, want := told(six), "- add:>c"; got != want {
+		t.Errorf("farmer six is told %q, want %q", got, want)
+	}
+	happens("sixs")
+	set(six, provisioning.NodePatch{Args: to("d")})
+	if got, want := told(six), "sixs - add:>c set:c>d"; got != want {
+		t.Errorf("farmer six is told %q, want %q", got, want)
+	}
+	set(admin, provisioning.NodePatch{Farmer: to(provisioning.FarmerID(5)), Args: to("e")})
+	happens("fives-again")
+	set(admin, provisioning.NodePatch{Args: to("f")})
+	if got, want := told(five), "fives-again - set:>e set:e>f"; got != want {
+		t.Errorf("farmer five is told %q, want %q", got, want)
+	}
+	set(admin, provisioning.NodePatch{Farmer: to(provisioning.FarmerID(0))})
+	set(admin, provisioning.NodePatch{Farmer: to(provisioning.FarmerID(5))})
+	if got, want := told(five), "- set:>f"; got != want {
+		t.Errorf("farmer five is told %q, want %q", got, want)
+	}
+	const all = "unknown fives nobodys sixs fives-again - add:>a set:a>b rm:b> add:>c set:c>d set:d>e set:e>f set:f>f set:f>f"
+	if got := told(admin); got != all {
+		t.Errorf("an admin is told %q, want %q", got, all)
 	}
 }
 

@@ -106,7 +106,7 @@ type NodeQuery struct {
 // EventQuery selects events, oldest first. Zero fields select all.
 type EventQuery struct {
 	MAC    MAC
-	Farmer FarmerID  // of nodes that are his now
+	Farmer FarmerID  // of nodes that are his, and only since they are: [Node.Owned]
 	After  int64     // with a greater ID
 	Since  time.Time // at that time or later
 	Limit  int       // at most so many; 0: all

@@ -88,7 +88,7 @@ func (s *stream) event(e provisioning.Event) bool {
 		return false
 	case e.ID != 0 && e.ID <= s.last:
 		return true // replayed already
-	case !s.concerned(e):
+	case !s.api.Registry.Concerns(s.r.Context(), s.by, e):
 		return true
 	}
 	body, err := json.Marshal(e)
@@ -100,15 +100,6 @@ func (s *stream) event(e provisioning.Event) bool {
 	}
 	s.last = e.ID
 	return s.send("id: %d\ndata: %s\n\n", e.ID, body)
-}
-
-// concerned tells whether e may be shown: a farmer sees what his nodes do.
-func (s *stream) concerned(e provisioning.Event) bool {
-	if s.by.Role == provisioning.RoleAdmin {
-		return true
-	}
-	_, err := s.api.Registry.Node(s.r.Context(), s.by, e.MAC)
-	return err == nil
 }
 
 // replay sends the stored events from there on.

@@ -152,6 +152,42 @@ func TestStreamOfOthers(t *testing.T) {
 	s.send(s.request("GET", "/api/v1/events/stream?mac="+wild, s.tokens.five, "")).want(t, http.StatusNotFound)
 }
 
+// TestNodeOfAnotherBefore: who gets a node is not told what it did and was as another
+// farmer's, wherever he asks; an admin is.
+func TestNodeOfAnotherBefore(t *testing.T) {
+	s := newSite(t)
+	node := "/api/v1/nodes/" + node2
+	s.do("PUT", node, `{"args":"secret=six"}`).want(t, http.StatusOK)
+	before := provisioning.Event{At: clock().Add(-time.Minute), MAC: mac(t, node2), Stage: provisioning.StageScript, Detail: "secret=six"}
+	s.recorder.Record(before)
+	s.stored(1)
+	follower := s.follow(t, "/api/v1/events/stream", s.tokens.five)
+	s.do("PUT", node, `{"args":"","farmer":5}`).want(t, http.StatusOK)
+	s.recorder.Record(before) // told of late
+	s.happen(node2, "of-five")
+	if got := follower.details(1); got != "of-five" {
+		t.Errorf("he follows %q", got)
+	}
+	s.stored(3)
+	for _, path := range []string{node + "/history", node + "/story", "/api/v1/events", "/api/v1/events?mac=" + node2, "/api/v1/events?since=0&mac=" + node2} {
+		for who, token := range map[string]string{"five": s.tokens.five, "admin": s.tokens.admin} {
+			body := string(s.send(s.request("GET", path, token, "")).want(t, http.StatusOK).body)
+			if told := strings.Contains(body, "secret=six"); told != (who == "admin") {
+				t.Errorf("%s to %s: %s", path, who, body)
+			}
+			if !strings.HasSuffix(path, "history") && !strings.Contains(body, "of-five") {
+				t.Errorf("%s does not tell %s what it did since: %s", path, who, body)
+			}
+		}
+	}
+	for _, stream := range []string{"?since=0", "?since=0&mac=" + node2} {
+		replayed := s.follow(t, "/api/v1/events/stream"+stream, s.tokens.five)
+		if got := replayed.details(1); got != "of-five" {
+			t.Errorf("%s replays %q", stream, got)
+		}
+	}
+}
+
 func TestEvents(t *testing.T) {
 	s := newSite(t)
 	s.happen(node1, "a", "b")

@@ -111,6 +111,65 @@ func TestFarmerSeesHisOwnOnly(t *testing.T) {
 	}
 }
 
+// TestFarmerSeesSinceItIsHis: what a node did, was and how it stood as another's is on
+// none of his pages. An admin sees all of it.
+func TestFarmerSeesSinceItIsHis(t *testing.T) {
+	b := newAdminBench(t)
+	const secret = "secret=of-farmer-6"
+	b.add(t, provisioning.Node{MAC: macOf(1), Farmer: 6, RunMode: "prod", Args: secret})
+	b.add(t, provisioning.Node{MAC: macOf(2), Farmer: 6, RunMode: "prod", Args: secret})
+	boot := func(mac provisioning.MAC, detail string, events int) {
+		t.Helper()
+		list := bootOf(mac, b.now.Now(), events)
+		for i := range list {
+			list[i].Detail += " " + detail
+		}
+		b.play(t, list...)
+		b.now.advance(time.Hour)
+	}
+	boot(macOf(1), secret, 8)
+	boot(macOf(2), secret, 4) // and no further
+	if err := b.Registry.RemoveNode(t.Context(), root, macOf(1)); err != nil {
+		t.Fatal(err)
+	}
+	b.add(t, provisioning.Node{MAC: macOf(1), Farmer: 5, RunMode: "prod"})
+	his, none := provisioning.FarmerID(5), ""
+	if _, err := b.Registry.SetNode(t.Context(), root, macOf(2), provisioning.NodePatch{Farmer: &his, Args: &none}); err != nil {
+		t.Fatal(err)
+	}
+	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.RoleFarmer, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	farmer := b.signIn(t, token)
+	rows := "/admin/board/rows?mac=" + macOf(1).String() + "&mac=" + macOf(2).String()
+	targets := []string{"/admin", rows, "/admin/nodes/" + macOf(1).String(), "/admin/nodes/" + macOf(2).String()}
+	look := func(who string, c *http.Cookie, secrets bool, board string) {
+		t.Helper()
+		for _, target := range targets {
+			_, page := b.lookAs(t, c, target)
+			if told := strings.Contains(html.UnescapeString(page), secret); told != (secrets && strings.Contains(target, "/nodes/")) {
+				t.Errorf("%s sees on %s: %s", who, target, page)
+			}
+		}
+		_, page := b.lookAs(t, c, rows)
+		var numbers []string
+		for _, m := range counts.FindAllStringSubmatch(page, -1) {
+			numbers = append(numbers, m[1])
+		}
+		if got := strings.Join(numbers, " "); got != board {
+			t.Errorf("%s counts all, booting, need a look, started, quiet: %s, want %s", who, got, board)
+		}
+	}
+	look("the farmer", farmer, false, "2 0 0 0 2")
+	look("an admin", b.cookie, true, "2 0 1 1 0")
+	boot(macOf(2), "of his", 8)
+	look("the farmer", farmer, false, "2 0 0 1 1")
+	if _, page := b.lookAs(t, farmer, targets[3]); !strings.Contains(page, "of his") {
+		t.Errorf("the farmer does not see what his node did: %s", page)
+	}
+}
+
 var (
 	rowMAC = regexp.MustCompile(`(?:data-mac|name="mac" value)="([0-9a-f:]+)"`)
 	counts = regexp.MustCompile(`<b class="num">([0-9]+)</b>`)
@@ -125,6 +184,8 @@ func TestLongLists(t *testing.T) {
 	for i := range nodes {
 		b.add(t, provisioning.Node{MAC: macOf(i), Name: fmt.Sprintf("rack-%d", i), Farmer: provisioning.FarmerID(6 + i%3), RunMode: "prod"})
 	}
+	b.now.advance(100 * time.Hour)
+	b.cookie = b.signIn(t, b.token)
 	now := b.now.Now()
 	for i := range 32 { // 3, 13, 23, …, 293, then two that are not registered
 		mac, events := macOf(i*10+3), 8
@@ -365,7 +426,7 @@ func TestNodesByForms(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range nodes {
-			nodes[i].Created, nodes[i].Updated = time.Time{}, time.Time{}
+			nodes[i].Created, nodes[i].Updated, nodes[i].Owned = time.Time{}, time.Time{}, time.Time{}
 		}
 		return nodes
 	}

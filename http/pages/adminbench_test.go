@@ -158,7 +158,7 @@ func (b *adminBench) play(t testing.TB, events ...provisioning.Event) {
 	before := map[provisioning.MAC]int{}
 	for _, e := range events {
 		if _, ok := before[e.MAC]; !ok {
-			before[e.MAC] = len(b.Board.Events(e.MAC))
+			before[e.MAC] = len(b.Board.Events(e.MAC, time.Time{}))
 		}
 		before[e.MAC]++
 	}
@@ -166,7 +166,7 @@ func (b *adminBench) play(t testing.TB, events ...provisioning.Event) {
 		b.recorder.Record(e)
 	}
 	for mac, n := range before {
-		eventually(t, fmt.Sprintf("%d events of %s", n, mac), func() bool { return len(b.Board.Events(mac)) >= min(n, 40) })
+		eventually(t, fmt.Sprintf("%d events of %s", n, mac), func() bool { return len(b.Board.Events(mac, time.Time{})) >= min(n, 40) })
 	}
 }
 

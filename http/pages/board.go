@@ -41,6 +41,7 @@ type Board struct {
 type track struct {
 	events []provisioning.Event // oldest first, never empty
 	state  provisioning.State   // of its last boot, once that is over; else ""
+	began  time.Time            // that boot
 }
 
 // NewBoard returns a Board; [Board.Run] makes it follow. subscribe is
@@ -180,39 +181,48 @@ func (b *Board) Latest() []Deed {
 	return b.deeds()
 }
 
-// Events returns what is remembered of a node, oldest first. It is not to be
-// changed.
-func (b *Board) Events(mac provisioning.MAC) []provisioning.Event {
+// Events returns what is remembered of a node since then, oldest first; the zero time
+// asks for all of it. It is not to be changed.
+func (b *Board) Events(mac provisioning.MAC, since time.Time) []provisioning.Event {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	return b.nodes[mac].events
+	return eventsSince(b.nodes[mac].events, since)
 }
 
-// State tells how a node's last boot stands. A boot that is over is judged once:
-// of thousands of nodes, few are booting.
-func (b *Board) State(mac provisioning.MAC, now time.Time) provisioning.State {
-	b.mu.RLock()
-	t, ok := b.nodes[mac]
-	b.mu.RUnlock()
-	if !ok {
-		return provisioning.StateUnseen
+func eventsSince(events []provisioning.Event, since time.Time) []provisioning.Event {
+	early := func(e provisioning.Event) bool { return e.At.Before(since) }
+	if !slices.ContainsFunc(events, early) {
+		return events
 	}
-	if t.state != "" {
+	return slices.DeleteFunc(slices.Clone(events), early)
+}
+
+// State tells how a node's last boot stands, for somebody who may know of it since
+// then. A boot that is over is judged once: of thousands of nodes, few are booting.
+func (b *Board) State(mac provisioning.MAC, since, now time.Time) provisioning.State {
+	b.mu.RLock()
+	t := b.nodes[mac]
+	b.mu.RUnlock()
+	if t.state != "" && !t.began.Before(since) {
 		return t.state
 	}
-	state := provisioning.Tell(t.events, now).State
-	if state != provisioning.StateBooting && state != provisioning.StateHeld {
-		b.over(mac, t.events, state)
+	events := eventsSince(t.events, since)
+	if len(events) == 0 {
+		return provisioning.StateUnseen
 	}
-	return state
+	story := provisioning.Tell(events, now)
+	if over := story.State != provisioning.StateBooting && story.State != provisioning.StateHeld; over && len(events) == len(t.events) {
+		b.over(mac, events, story)
+	}
+	return story.State
 }
 
 // over notes that a boot is over, unless something has happened since.
-func (b *Board) over(mac provisioning.MAC, judged []provisioning.Event, state provisioning.State) {
+func (b *Board) over(mac provisioning.MAC, judged []provisioning.Event, story provisioning.Story) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if t := b.nodes[mac]; len(t.events) > 0 && &t.events[0] == &judged[0] && len(t.events) == len(judged) {
-		t.state = state
+		t.state, t.began = story.State, story.Began
 		b.nodes[mac] = t
 	}
 }

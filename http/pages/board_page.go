@@ -239,7 +239,18 @@ func (s selection) size() int { return len(s.deeds) + s.quiets }
 
 // boardOf finds what by may see, and of that what the filter shows: a group and a text.
 func (a *Admin) boardOf(ctx context.Context, by provisioning.Actor, f form, now time.Time) (s selection, err error) {
-	remembered := macsOf(a.Board.Latest())
+	deeds := a.Board.Latest()
+	var own map[provisioning.MAC]provisioning.Node // of a farmer
+	if by.Role != provisioning.RoleAdmin {
+		if own, err = a.found(ctx, by, provisioning.NodeQuery{Among: macsOf(deeds)}); err != nil {
+			return s, err
+		}
+		deeds = slices.DeleteFunc(deeds, func(d Deed) bool {
+			n, ok := own[d.MAC]
+			return !ok || d.At.Before(by.Since(n))
+		})
+	}
+	remembered := macsOf(deeds)
 	s.deeds, s.quiet.Except = slices.Clone(remembered), remembered
 	all, err := a.Registry.CountNodes(ctx, by, provisioning.NodeQuery{})
 	if err != nil {
@@ -250,17 +261,10 @@ func (a *Admin) boardOf(ctx context.Context, by provisioning.Actor, f form, now 
 		return s, err
 	}
 	s.quiets = all - registered
-	if by.Role != provisioning.RoleAdmin {
-		own, err := a.found(ctx, by, provisioning.NodeQuery{Among: remembered})
-		if err != nil {
-			return s, err
-		}
-		s.deeds = slices.DeleteFunc(s.deeds, func(mac provisioning.MAC) bool { _, ok := own[mac]; return !ok })
-	}
 	group := f.Text("state")
 	s.Count.add("quiet", s.quiets)
 	s.deeds = slices.DeleteFunc(s.deeds, func(mac provisioning.MAC) bool {
-		is := groupOf(a.Board.State(mac, now))
+		is := groupOf(a.Board.State(mac, by.Since(own[mac]), now))
 		s.Count.add(is, 1)
 		return group != "" && is != group
 	})
@@ -323,7 +327,7 @@ func (a *Admin) rows(ctx context.Context, by provisioning.Actor, s selection, fr
 			continue // given to another farmer just now
 		}
 		n.MAC = mac
-		rows = append(rows, rowOf(n, registered, a.Board.Events(mac), now).seenBy(by))
+		rows = append(rows, rowOf(n, registered, a.Board.Events(mac, by.Since(n)), now).seenBy(by))
 	}
 	if to <= len(s.deeds) || s.quiets == 0 {
 		return rows, nil

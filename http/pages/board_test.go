@@ -87,21 +87,21 @@ func TestBoardFollows(t *testing.T) {
 		s.news <- s.stored[0] // told twice, as when reading and hearing overlap
 		synctest.Wait()
 		latest := b.Latest()
-		if len(latest) != 2 || latest[0] != (pages.Deed{MAC: macOf(1), At: at(3)}) || len(b.Events(macOf(1))) != 2 {
-			t.Errorf("latest %v, events %v", latest, b.Events(macOf(1)))
+		if len(latest) != 2 || latest[0] != (pages.Deed{MAC: macOf(1), At: at(3)}) || len(b.Events(macOf(1), time.Time{})) != 2 {
+			t.Errorf("latest %v, events %v", latest, b.Events(macOf(1), time.Time{}))
 		}
-		if st := b.State(macOf(1), at(4)); st != provisioning.StateBooting {
+		if st := b.State(macOf(1), time.Time{}, at(4)); st != provisioning.StateBooting {
 			t.Errorf("state %s", st)
 		}
-		if st := b.State(macOf(1), at(4).Add(time.Hour)); st != provisioning.StateStalled {
+		if st := b.State(macOf(1), time.Time{}, at(4).Add(time.Hour)); st != provisioning.StateStalled {
 			t.Errorf("an hour later %s", st)
 		}
 		s.add(true, provisioning.Event{MAC: macOf(1), At: at(5).Add(time.Hour), Stage: provisioning.StageDiscover})
 		synctest.Wait()
-		if st := b.State(macOf(1), at(6).Add(time.Hour)); st != provisioning.StateBooting {
+		if st := b.State(macOf(1), time.Time{}, at(6).Add(time.Hour)); st != provisioning.StateBooting {
 			t.Errorf("when it boots again %s", st)
 		}
-		if st := b.State(macOf(9), at(6)); st != provisioning.StateUnseen {
+		if st := b.State(macOf(9), time.Time{}, at(6)); st != provisioning.StateUnseen {
 			t.Errorf("of nobody %s", st)
 		}
 	})
@@ -114,7 +114,7 @@ func TestBoardCatchesUp(t *testing.T) {
 		s.add(false, provisioning.Event{MAC: macOf(1), At: at(2), Stage: provisioning.StageOffer})
 		s.news <- provisioning.Event{Stage: provisioning.StageDropped}
 		synctest.Wait()
-		if n := len(b.Events(macOf(1))); n != 2 {
+		if n := len(b.Events(macOf(1), time.Time{})); n != 2 {
 			t.Errorf("%d events", n)
 		}
 	})
@@ -152,7 +152,7 @@ func TestBoardAdoptsOrphans(t *testing.T) {
 		s.mu.Unlock()
 		s.add(true, provisioning.Event{MAC: macOf(1), Peer: peer, At: at(3), Stage: provisioning.StageScript})
 		synctest.Wait()
-		events := b.Events(macOf(1))
+		events := b.Events(macOf(1), time.Time{})
 		if len(events) != 3 || events[1].Stage != provisioning.StageNBP {
 			t.Errorf("events %+v", events)
 		}
@@ -169,8 +169,8 @@ func TestBoardIsBounded(t *testing.T) {
 	}
 	withBoard(t, s, func(t *testing.T, b *pages.Board) {
 		latest := b.Latest()
-		if len(latest) > 20_000 || latest[0].MAC != macOf(20_999) || len(b.Events(macOf(20_999))) != 40 || len(b.Events(macOf(0))) != 0 {
-			t.Errorf("%d nodes, %d events", len(latest), len(b.Events(macOf(20_999))))
+		if len(latest) > 20_000 || latest[0].MAC != macOf(20_999) || len(b.Events(macOf(20_999), time.Time{})) != 40 || len(b.Events(macOf(0), time.Time{})) != 0 {
+			t.Errorf("%d nodes, %d events", len(latest), len(b.Events(macOf(20_999), time.Time{})))
 		}
 	})
 }

@@ -20,7 +20,7 @@ import (
 // oldData is what a database of each schema version may hold: rows of the tables
 // that its migration brought.
 var oldData = map[int]string{
-	1: `INSERT INTO farmers VALUES (5, 'Five'); INSERT INTO nodes VALUES (x'525400000001', 5, 'prod', 'a', 'k', 'n', 'snponly', 1, 2)`,
+	1: `INSERT INTO farmers VALUES (5, 'Five'); INSERT INTO nodes VALUES (x'525400000001', 5, 'prod', 'a', 'k', 'n', 'snponly', 1, 2, 3)`,
 	2: `INSERT INTO events (at, mac, peer, stage, detail, bytes, size, duration) VALUES (1, x'525400000001', '10.0.0.7', 'offer', '', 0, 0, 0);
 		INSERT INTO seen VALUES (x'525400000002', '', '', '', 1, 2, 3, 'AAAAAA')`,
 	3: `INSERT INTO tokens VALUES ('T', 'farmer', 5, 1, 0, zeroblob(32)); INSERT INTO sessions VALUES (zeroblob(32), 'T', 'token T', 1, 2);

@@ -68,7 +68,7 @@ func (r Reader) Events(ctx context.Context, q provisioning.EventQuery) ([]provis
 		w.and("mac = ?", q.MAC[:])
 	}
 	if q.Farmer != 0 {
-		w.and("mac IN (SELECT mac FROM nodes WHERE farmer = ?)", q.Farmer)
+		w.and(`mac IN (SELECT mac FROM nodes WHERE farmer = ?) AND at >= (SELECT owned FROM nodes WHERE nodes.mac = events.mac)`, q.Farmer)
 	}
 	if q.After != 0 {
 		w.and("id > ?", q.After)

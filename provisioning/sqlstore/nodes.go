@@ -6,10 +6,10 @@ import (
 	"farmboot/provisioning"
 )
 
-const nodeColumns = `mac, coalesce(farmer, 0), runmode, args, kernel, name, nbp, created, updated`
+const nodeColumns = `mac, coalesce(farmer, 0), runmode, args, kernel, name, nbp, created, updated, owned`
 
 func scanNode(n *provisioning.Node) []any {
-	return []any{&n.MAC, &n.Farmer, &n.RunMode, &n.Args, &n.Kernel, &n.Name, &n.NBP, millis{&n.Created}, millis{&n.Updated}}
+	return []any{&n.MAC, &n.Farmer, &n.RunMode, &n.Args, &n.Kernel, &n.Name, &n.NBP, millis{&n.Created}, millis{&n.Updated}, millis{&n.Owned}}
 }
 
 // Node implements [provisioning.Reader].
@@ -110,11 +110,11 @@ func joined(macs []provisioning.MAC) []byte {
 
 // PutNode implements [provisioning.Tx].
 func (t Tx) PutNode(ctx context.Context, n provisioning.Node) error {
-	return t.exec(ctx, `INSERT INTO nodes (mac, farmer, runmode, args, kernel, name, nbp, created, updated)
-		VALUES ($1, nullif($2, CAST(0 AS BIGINT)), $3, $4, $5, $6, $7, $8, $9)
+	return t.exec(ctx, `INSERT INTO nodes (mac, farmer, runmode, args, kernel, name, nbp, created, updated, owned)
+		VALUES ($1, nullif($2, CAST(0 AS BIGINT)), $3, $4, $5, $6, $7, $8, $9, $10)
 		ON CONFLICT (mac) DO UPDATE SET farmer = excluded.farmer, runmode = excluded.runmode, args = excluded.args,
-			kernel = excluded.kernel, name = excluded.name, nbp = excluded.nbp, updated = excluded.updated`,
-		n.MAC[:], int64(n.Farmer), string(n.RunMode), n.Args, n.Kernel, n.Name, string(n.NBP), ms(n.Created), ms(n.Updated))
+			kernel = excluded.kernel, name = excluded.name, nbp = excluded.nbp, updated = excluded.updated, owned = excluded.owned`,
+		n.MAC[:], int64(n.Farmer), string(n.RunMode), n.Args, n.Kernel, n.Name, string(n.NBP), ms(n.Created), ms(n.Updated), ms(n.Owned))
 }
 
 // DeleteNode implements [provisioning.Tx].

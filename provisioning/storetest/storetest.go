@@ -84,7 +84,7 @@ func wantEqual(t *testing.T, what string, got, want any) {
 
 func nodes(t *testing.T, open Open) {
 	s, ctx := open(t, "a"), t.Context()
-	n := provisioning.Node{MAC: MAC(1), RunMode: "prod", Args: `a="b c" ü`, Kernel: "v3.efi", Name: "Röck 1", Created: Noon, Updated: Noon}
+	n := provisioning.Node{MAC: MAC(1), RunMode: "prod", Args: `a="b c" ü`, Kernel: "v3.efi", Name: "Röck 1", Created: Noon, Updated: Noon, Owned: Noon}
 	_, err := s.Node(ctx, n.MAC)
 	wantCode(t, err, provisioning.NotFound)
 
@@ -100,7 +100,7 @@ func nodes(t *testing.T, open Open) {
 	wantCode(t, err, "")
 	wantEqual(t, "node", got, n)
 
-	n.Farmer, n.RunMode, n.Name, n.NBP, n.Updated = 4294967295, "test", "", provisioning.SNPOnly, Noon.Add(time.Hour)
+	n.Farmer, n.RunMode, n.Name, n.NBP, n.Updated, n.Owned = 4294967295, "test", "", provisioning.SNPOnly, Noon.Add(time.Hour), Noon.Add(time.Minute)
 	update(t, s, func(tx provisioning.Tx) error {
 		if err := tx.PutFarmer(ctx, provisioning.Farmer{ID: n.Farmer}); err != nil {
 			return err
@@ -380,8 +380,9 @@ func events(t *testing.T, open Open) {
 	s = open(t, "b")
 	stored := addEvents(t, s, 6)
 	update(t, s, func(tx provisioning.Tx) error {
-		return errors.Join(tx.PutFarmer(ctx, provisioning.Farmer{ID: 5}),
-			tx.PutNode(ctx, provisioning.Node{MAC: MAC(2), Farmer: 5, RunMode: "prod", Created: Noon, Updated: Noon}))
+		return errors.Join(tx.PutFarmer(ctx, provisioning.Farmer{ID: 5}), tx.PutFarmer(ctx, provisioning.Farmer{ID: 7}),
+			tx.PutNode(ctx, provisioning.Node{MAC: MAC(1), Farmer: 7, RunMode: "prod", Owned: stored[2].At}),
+			tx.PutNode(ctx, provisioning.Node{MAC: MAC(2), Farmer: 5, RunMode: "prod"}))
 	})
 	for _, test := range []struct {
 		name  string
@@ -395,6 +396,8 @@ func events(t *testing.T, open Open) {
 		{"the last", provisioning.EventQuery{Limit: 2, Last: true}, []int{4, 5}},
 		{"the last of a node", provisioning.EventQuery{MAC: MAC(1), Limit: 2, Last: true}, []int{2, 4}},
 		{"of a farmer's nodes", provisioning.EventQuery{Farmer: 5, After: stored[2].ID}, []int{3, 5}},
+		{"of a farmer's nodes, since they are his", provisioning.EventQuery{Farmer: 7}, []int{2, 4}},
+		{"the last of them", provisioning.EventQuery{Farmer: 7, Limit: 3, Last: true}, []int{2, 4}},
 		{"of a farmer without nodes", provisioning.EventQuery{Farmer: 6}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -15,6 +15,7 @@ CREATE TABLE nodes (
     nbp     TEXT NOT NULL, -- network boot program; empty: the default
     created BIGINT NOT NULL,
     updated BIGINT NOT NULL,
+    owned   BIGINT NOT NULL, -- since when it is that farmer's
     -- as people write it, to find a part of it
     mac_text TEXT NOT NULL GENERATED ALWAYS AS (
         substr(encode(mac, 'hex'), 1, 2) || ':' || substr(encode(mac, 'hex'), 3, 2) || ':' || substr(encode(mac, 'hex'), 5, 2) || ':' ||

@@ -16,6 +16,7 @@ CREATE TABLE nodes (
     nbp     TEXT NOT NULL, -- network boot program; empty: the default
     created INTEGER NOT NULL, -- all times: Unix milliseconds
     updated INTEGER NOT NULL,
+    owned   INTEGER NOT NULL, -- since when it is that farmer's
     -- as people write it, to find a part of it
     mac_text TEXT NOT NULL GENERATED ALWAYS AS (lower(
         substr(hex(mac), 1, 2) || ':' || substr(hex(mac), 3, 2) || ':' || substr(hex(mac), 5, 2) || ':' ||
