@@ -87,7 +87,7 @@ func (r *Registry) nodeFor(ctx context.Context, from Reader, by Actor, mac MAC) 
 		return Node{}, err
 	}
 	if !by.owns(n.Farmer) {
-		return Node{}, Errorf(Forbidden, "node %s belongs to another farmer", mac)
+		return Node{}, Errorf(Forbidden, "node %s is not yours", mac)
 	}
 	return n, nil
 }
@@ -116,7 +116,7 @@ func (a Actor) ownNodes(q NodeQuery) (NodeQuery, error) {
 		return q, nil
 	}
 	if q.Farmer != 0 && !a.owns(q.Farmer) {
-		return q, Errorf(Forbidden, "the nodes of farmer %s belong to another farmer", q.Farmer)
+		return q, Errorf(Forbidden, "the nodes of farmer %s are not yours", q.Farmer)
 	}
 	if a.Farmer == 0 {
 		return q, a.admin("list all nodes")
@@ -283,7 +283,7 @@ func (r *Registry) RemoveNode(ctx context.Context, by Actor, mac MAC) error {
 }
 
 // RemoveNodes unregisters nodes, all or none: none if one of them is not registered
-// or belongs to another farmer. One that is named twice is removed once.
+// or is not by's. One that is named twice is removed once.
 func (r *Registry) RemoveNodes(ctx context.Context, by Actor, macs []MAC) error {
 	err := r.store.Update(ctx, func(tx Tx) error {
 		removed := make(map[MAC]bool, len(macs))

@@ -175,6 +175,7 @@ func TestRemoveNodes(t *testing.T) {
 	for i := range 4 {
 		give(t, r, i, provisioning.FarmerID(5+i%2))
 	}
+	give(t, r, 4, 0)
 	macs := func(ns ...int) (list []provisioning.MAC) {
 		for _, n := range ns {
 			list = append(list, storetest.MAC(n))
@@ -189,12 +190,13 @@ func TestRemoveNodes(t *testing.T) {
 		says string
 		left int
 	}{
-		{"one is missing", admin, macs(0, 1, 9), provisioning.NotFound, "nothing was removed: no node 52:54:00:00:00:09 is registered", 4},
-		{"one is another's", five, macs(0, 1), provisioning.Forbidden, "nothing was removed: node 52:54:00:00:00:01 belongs to another farmer", 4},
-		{"a missing one alone", admin, macs(9), provisioning.NotFound, "no node 52:54:00:00:00:09 is registered", 4},
-		{"none", admin, nil, "", "", 4},
-		{"his own", five, macs(0, 2), "", "", 2},
-		{"one twice", admin, macs(1, 3, 1), "", "", 0},
+		{"one is missing", admin, macs(0, 1, 9), provisioning.NotFound, "nothing was removed: no node 52:54:00:00:00:09 is registered", 5},
+		{"one is another's", five, macs(0, 1), provisioning.Forbidden, "nothing was removed: node 52:54:00:00:00:01 is not yours", 5},
+		{"one is nobody's", five, macs(0, 4), provisioning.Forbidden, "nothing was removed: node 52:54:00:00:00:04 is not yours", 5},
+		{"a missing one alone", admin, macs(9), provisioning.NotFound, "no node 52:54:00:00:00:09 is registered", 5},
+		{"none", admin, nil, "", "", 5},
+		{"his own", five, macs(0, 2), "", "", 3},
+		{"one twice", admin, macs(1, 3, 1, 4), "", "", 0},
 	} {
 		err := r.RemoveNodes(ctx, test.by, test.macs)
 		wantCode(t, test.name, err, test.code)
@@ -206,13 +208,13 @@ func TestRemoveNodes(t *testing.T) {
 			t.Errorf("%s: %d nodes left, %v, want %d", test.name, len(left), err, test.left)
 		}
 	}
-	history, err := r.History(ctx, admin, 4)
+	history, err := r.History(ctx, admin, 5)
 	wantCode(t, "history", err, "")
 	var lines []string
 	for _, c := range history {
 		lines = append(lines, c.Actor+" "+c.Action+" "+c.Subject)
 	}
-	want := []string{"root node rm 52:54:00:00:00:03", "root node rm 52:54:00:00:00:01", "token FIVE node rm 52:54:00:00:00:02", "token FIVE node rm 52:54:00:00:00:00"}
+	want := []string{"root node rm 52:54:00:00:00:04", "root node rm 52:54:00:00:00:03", "root node rm 52:54:00:00:00:01", "token FIVE node rm 52:54:00:00:00:02", "token FIVE node rm 52:54:00:00:00:00"}
 	if diff := cmp.Diff(want, lines); diff != "" {
 		t.Errorf("history (-want +got):\n%s", diff)
 	}
