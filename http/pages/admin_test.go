@@ -643,15 +643,29 @@ func TestSessions(t *testing.T) {
 		}
 	})
 	t.Run("way back", func(t *testing.T) {
-		for to, want := range map[string]string{
-			"/admin/nodes?q=x": "/admin/nodes?q=x", "/admin": "/admin", "": "/admin", "https://evil.example": "/admin", "//evil.example": "/admin", "/admin/signin": "/admin", "/other": "/admin",
+		for _, to := range []string{"/admin", "/admin?state=quiet", "/admin/nodes?q=x%20/../y", "/admin/nodes/52:54:00:00:00:01"} {
+			if got := b.wayBack(t, to); got != to {
+				t.Errorf("from %q to %q", to, got)
+			}
+		}
+		for _, to := range []string{
+			"", "/", "/other", "/administration", "admin", "/admin/signin", "/admin/signin?to=/admin", "/admin/x/../signin", "/admin/signin/",
+			"https://evil.example", "https://evil.example/admin", "//evil.example", "//evil.example/admin", "///evil.example/admin", "javascript:alert(1)", "/admin/..", "/admin/../other",
+			`/admin/../\evil.example`, `/admin\..\..\evil.example`, `/\evil.example/admin`, `\\evil.example`, "/admin/..//evil.example", "/admin/%2e%2e//evil.example",
+			"/admin/..%2f%5cevil.example", "/admin/%2e%2e/%5cevil.example", "/admin/\t../\t/evil.example", "/\t/evil.example", "/admin/%09", "/admin/%0d%0aLocation:%20x", "/admin\r\nx: y", "/admin/%zz",
 		} {
-			r, _ := b.post(t, nil, "/admin/signin", url.Values{"token": {b.token}, "to": {to}})
-			if got := r.Header.Get("Location"); got != want {
-				t.Errorf("from %q to %q, want %q", to, got, want)
+			if got := b.wayBack(t, to); got != "/admin" {
+				t.Errorf("from %q to %q", to, got)
 			}
 		}
 	})
+}
+
+// wayBack is where somebody is led who signs in to see to.
+func (b *adminBench) wayBack(t *testing.T, to string) string {
+	t.Helper()
+	r, _ := b.post(t, nil, "/admin/signin", url.Values{"token": {b.token}, "to": {to}})
+	return r.Header.Get("Location")
 }
 
 func TestSignInLink(t *testing.T) {

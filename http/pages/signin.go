@@ -2,7 +2,10 @@ package pages
 
 import (
 	"net/http"
+	"net/url"
+	"path"
 	"strings"
+	"unicode"
 
 	"farmboot/http/access"
 	"farmboot/http/answer"
@@ -60,10 +63,21 @@ func (a *Admin) signOut(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// back is where to go after signing in: a page of ours, or the board.
+// back is where to go after signing in: an admin page, or the board. Whoever sends
+// somebody here with a link chooses to; browsers take "/\" for "//", behind which
+// another host stands, and leave out control characters (WHATWG URL section 4.4).
 func back(to string) string {
-	if to == "/admin" || strings.HasPrefix(to, "/admin/") && !strings.HasPrefix(to, access.SignInPath) || strings.HasPrefix(to, "/admin?") {
-		return to
+	const board = "/admin"
+	u, err := url.Parse(to)
+	if err != nil || u.IsAbs() || u.Host != "" {
+		return board
 	}
-	return "/admin"
+	if strings.ContainsFunc(to+u.Path, func(r rune) bool { return r == '\\' || unicode.IsControl(r) }) {
+		return board
+	}
+	page := path.Clean(u.Path)
+	if page == access.SignInPath || page != board && !strings.HasPrefix(page, board+"/") {
+		return board
+	}
+	return to
 }
