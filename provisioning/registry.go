@@ -44,7 +44,7 @@ type Registry struct {
 func NewRegistry(store Store, rules Rules, now func() time.Time) *Registry {
 	return &Registry{
 		store: store, rules: rules, now: now,
-		unstored: unstored{sessions: newLRU[SecretsHash, Session](sessionsKept)},
+		unstored: unstored{sessions: map[SecretsHash]Session{}},
 	}
 }
 

@@ -1,9 +1,12 @@
 package provisioning
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -13,9 +16,10 @@ const (
 	sessionIdle = 12 * time.Hour
 	// sessionMax is how long it lasts at the most.
 	sessionMax = 7 * 24 * time.Hour
-	// sessionsKept is how many there may be; beyond it the one that was idle for
-	// longest ends.
-	sessionsKept = 1000
+	// sessionsKept is how many there may be that began with one token, or with links:
+	// browsers of one person. Beyond it the one of them that was idle for longest ends,
+	// and nobody else's.
+	sessionsKept = 20
 )
 
 // errSession is all that somebody learns whose session is no good.
@@ -46,13 +50,13 @@ func (r *Registry) begin(ctx context.Context, s Session) (cookie string, err err
 	s.Hash, s.Began = sha256.Sum256([]byte(cookie)), r.now()
 	s.LastUsed = s.Began
 	err = r.store.Update(ctx, func(tx Tx) error {
-		if err := tx.PruneSessions(ctx, s.Began.Add(-sessionIdle), s.Began.Add(-sessionMax), sessionsKept-1); err != nil {
+		if err := tx.PruneSessions(ctx, s.Began.Add(-sessionIdle), s.Began.Add(-sessionMax), s.Token, sessionsKept-1); err != nil {
 			return err
 		}
 		return tx.PutSession(ctx, s)
 	})
 	if ErrorCode(err) == Unavailable {
-		r.unstored.put(s)
+		r.unstored.begin(s)
 		err = nil
 	}
 	return cookie, err
@@ -92,10 +96,14 @@ func (r *Registry) findSession(ctx context.Context, hash SecretsHash) (Session, 
 	} else if err != nil {
 		return Session{}, err
 	}
-	if now := r.now(); now.Sub(s.LastUsed) > sessionIdle || now.Sub(s.Began) > sessionMax {
+	if s.expired(r.now()) {
 		return Session{}, errSession()
 	}
 	return s, nil
+}
+
+func (s Session) expired(now time.Time) bool {
+	return now.Sub(s.LastUsed) > sessionIdle || now.Sub(s.Began) > sessionMax
 }
 
 // usedSession notes that a session is in use, as far as the store can be written.
@@ -105,8 +113,7 @@ func (r *Registry) usedSession(ctx context.Context, s Session) {
 		return
 	}
 	s.LastUsed = now
-	if _, ok := r.unstored.get(s.Hash); ok {
-		r.unstored.put(s)
+	if r.unstored.use(s) {
 		return
 	}
 	_ = r.store.UpdateLazily(ctx, func(tx Tx) error {
@@ -130,26 +137,45 @@ func (r *Registry) SignOut(ctx context.Context, cookie string) error {
 // who wants to see what is wrong gets in.
 type unstored struct {
 	mu       sync.Mutex
-	sessions *lru[SecretsHash, Session]
+	sessions map[SecretsHash]Session
 }
 
-func (u *unstored) put(s Session) {
+// begin keeps a new session, as the store would.
+func (u *unstored) begin(s Session) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.sessions.put(s.Hash, s)
+	maps.DeleteFunc(u.sessions, func(_ SecretsHash, other Session) bool { return other.expired(s.Began) })
+	same := slices.DeleteFunc(slices.Collect(maps.Values(u.sessions)), func(other Session) bool { return other.Token != s.Token })
+	if len(same) >= sessionsKept {
+		oldest := slices.MinFunc(same, func(a, b Session) int { return cmp.Or(a.LastUsed.Compare(b.LastUsed), a.Began.Compare(b.Began)) })
+		delete(u.sessions, oldest.Hash)
+	}
+	u.sessions[s.Hash] = s
 }
 
 func (u *unstored) get(hash SecretsHash) (Session, bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.sessions.get(hash)
+	s, ok := u.sessions[hash]
+	return s, ok
+}
+
+// use notes the last use of s, and tells whether it is there.
+func (u *unstored) use(s Session) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	_, ok := u.sessions[s.Hash]
+	if ok {
+		u.sessions[s.Hash] = s
+	}
+	return ok
 }
 
 // delete tells whether it was there.
 func (u *unstored) delete(hash SecretsHash) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	_, ok := u.sessions.get(hash)
-	u.sessions.delete(hash)
+	_, ok := u.sessions[hash]
+	delete(u.sessions, hash)
 	return ok
 }

@@ -72,8 +72,9 @@ type Tx interface {
 	DeleteSession(ctx context.Context, hash SecretsHash) error
 
 	// PruneSessions deletes sessions that were last used before usedBefore or began
-	// before beganBefore, and all but so many, those that were used last.
-	PruneSessions(ctx context.Context, usedBefore, beganBefore time.Time, kept int) error
+	// before beganBefore, and of those that began with token ("": with a link) all but
+	// so many, those that were used last.
+	PruneSessions(ctx context.Context, usedBefore, beganBefore time.Time, token string, kept int) error
 
 	PutSeen(ctx context.Context, d Discovered) error // Conflict if another MAC has the claim code
 	AddChange(ctx context.Context, c Change) error

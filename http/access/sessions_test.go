@@ -274,15 +274,31 @@ func TestSessionsExpire(t *testing.T) {
 	d.wantIn(t, "idle", idle, false)
 }
 
+// TestSessionsAreBounded: whoever signs in again and again signs himself out in the
+// end, and nobody else, whether or not the store can be written.
 func TestSessionsAreBounded(t *testing.T) {
-	d := newDoor(t)
-	_, secret := d.token(t, provisioning.RoleAdmin, 0)
-	first := d.signIn(t, secret)
-	d.now = d.now.Add(time.Hour)
-	second := d.signIn(t, secret)
-	for range 999 {
-		d.signIn(t, secret)
+	for name, full := range map[string]bool{"stored": false, "full disk": true} {
+		t.Run(name, func(t *testing.T) {
+			d := newDoor(t)
+			_, secret := d.token(t, provisioning.RoleFarmer, 5)
+			_, admins := d.token(t, provisioning.RoleAdmin, 0)
+			d.restart(&counting{Store: d.store, full: full})
+			admin := d.signIn(t, admins)
+			first := d.signIn(t, secret)
+			d.now = d.now.Add(time.Hour)
+			second := d.signIn(t, secret)
+			d.now = d.now.Add(time.Minute)
+			d.wantIn(t, "the first", first, true) // and in use
+			for range 19 {
+				d.signIn(t, secret)
+			}
+			d.wantIn(t, "of twenty-one the one that was idle for longest", second, false)
+			d.wantIn(t, "another of them", first, true)
+			for range 1001 {
+				d.signIn(t, secret)
+			}
+			d.wantIn(t, "one of a thousand before", first, false)
+			d.wantIn(t, "an admin", admin, true)
+		})
 	}
-	d.wantIn(t, "the one of a thousand and one that was idle for longest", first, false)
-	d.wantIn(t, "another", second, true)
 }

@@ -78,12 +78,13 @@ func (t Tx) DeleteSession(ctx context.Context, h provisioning.SecretsHash) error
 }
 
 // PruneSessions implements [provisioning.Tx].
-func (t Tx) PruneSessions(ctx context.Context, usedBefore, beganBefore time.Time, kept int) error {
+func (t Tx) PruneSessions(ctx context.Context, usedBefore, beganBefore time.Time, token string, kept int) error {
 	err := t.exec(ctx, `DELETE FROM sessions WHERE last_used < $1 OR began < $2`, ms(usedBefore), ms(beganBefore))
 	if err != nil {
 		return err
 	}
-	return t.exec(ctx, `DELETE FROM sessions WHERE hash NOT IN (SELECT hash FROM sessions ORDER BY last_used DESC, began DESC, hash LIMIT $1)`, kept)
+	return t.exec(ctx, `DELETE FROM sessions WHERE coalesce(token, '') = $1 AND hash NOT IN (
+			SELECT hash FROM sessions WHERE coalesce(token, '') = $1 ORDER BY last_used DESC, began DESC, hash LIMIT $2)`, token, kept)
 }
 
 func scanChange(c *provisioning.Change) []any {

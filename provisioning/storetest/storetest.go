@@ -309,12 +309,18 @@ func sessions(t *testing.T, open Open) {
 
 func prunedSessions(t *testing.T, open Open) {
 	s, ctx := open(t, "a"), t.Context()
-	const all = 10
+	const all = 12
 	update(t, s, func(tx provisioning.Tx) error {
-		for i := range all { // the longer ago one began, the later it was used
+		if err := tx.PutToken(ctx, provisioning.Token{ID: "ONE", Role: provisioning.RoleAdmin, Created: Noon}); err != nil {
+			return err
+		}
+		for i := range all { // the longer ago one began, the later it was used; every third by a link
 			at := time.Duration(i) * time.Hour
-			err := tx.PutSession(ctx, provisioning.Session{Hash: provisioning.SecretsHash{byte(i)}, Began: Noon.Add(-at), LastUsed: Noon.Add(at)})
-			if err != nil {
+			session := provisioning.Session{Hash: provisioning.SecretsHash{byte(i)}, Token: "ONE", Began: Noon.Add(-at), LastUsed: Noon.Add(at)}
+			if i%3 == 0 {
+				session.Token = ""
+			}
+			if err := tx.PutSession(ctx, session); err != nil {
 				return err
 			}
 		}
@@ -323,16 +329,21 @@ func prunedSessions(t *testing.T, open Open) {
 	for _, prune := range []struct {
 		name        string
 		used, began time.Time
+		token       string
 		kept        int
 		want        []int
 	}{
-		{"nothing", Noon, Noon.Add(-9 * time.Hour), all, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}},
-		{"idle", Noon.Add(2 * time.Hour), time.Time{}, all, []int{2, 3, 4, 5, 6, 7, 8, 9}},
-		{"old", time.Time{}, Noon.Add(-7 * time.Hour), all, []int{2, 3, 4, 5, 6, 7}},
-		{"too many", time.Time{}, time.Time{}, 2, []int{6, 7}},
-		{"all", time.Time{}, time.Time{}, 0, nil},
+		{"nothing", Noon, Noon.Add(-11 * time.Hour), "ONE", 8, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
+		{"idle", Noon.Add(2 * time.Hour), time.Time{}, "", all, []int{2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
+		{"old", time.Time{}, Noon.Add(-9 * time.Hour), "ONE", all, []int{2, 3, 4, 5, 6, 7, 8, 9}},
+		{"too many of a token", time.Time{}, time.Time{}, "ONE", 2, []int{3, 6, 7, 8, 9}},
+		{"too many of links", time.Time{}, time.Time{}, "", 1, []int{7, 8, 9}},
+		{"of another token", time.Time{}, time.Time{}, "TWO", 0, []int{7, 8, 9}},
+		{"all of a token", time.Time{}, time.Time{}, "ONE", 0, []int{9}},
 	} {
-		update(t, s, func(tx provisioning.Tx) error { return tx.PruneSessions(ctx, prune.used, prune.began, prune.kept) })
+		update(t, s, func(tx provisioning.Tx) error {
+			return tx.PruneSessions(ctx, prune.used, prune.began, prune.token, prune.kept)
+		})
 		var got []int
 		for i := range all {
 			if _, err := s.Session(ctx, provisioning.SecretsHash{byte(i)}); err == nil {
