@@ -40,8 +40,16 @@ func (r *Registry) SignIn(ctx context.Context, secret string) (cookie string, er
 }
 
 // SignInAdmin begins a session for an admin who has shown without a token that he is
-// one; who is what the history calls him. It returns what SignIn does.
+// one; who is what the history calls him. It returns what SignIn does. Once there is a
+// token it is [Unauthorized]: then somebody has got in, and can let others in.
 func (r *Registry) SignInAdmin(ctx context.Context, who string) (cookie string, err error) {
+	tokens, err := r.store.Tokens(ctx)
+	if err != nil {
+		return "", err
+	}
+	if len(tokens) > 0 {
+		return "", Errorf(Unauthorized, "this sign-in link was for as long as there was no token: sign in with a token")
+	}
 	return r.begin(ctx, Session{Who: who})
 }
 

@@ -19,7 +19,7 @@ const (
 	linksKept = 16
 )
 
-// SignInLinks are links that sign an admin in, once: for the first start, when
+// SignInLinks are links that sign an admin in, once: for the first start, as long as
 // there is no token yet. They are kept in memory. Safe for concurrent use.
 type SignInLinks struct {
 	now func() time.Time
@@ -34,8 +34,8 @@ func NewSignInLinks(now func() time.Time) *SignInLinks {
 }
 
 // New makes a link and returns its path and query, to be put behind the https
-// address of the admin pages. It works once and for 24 hours. When too many are
-// open, one of them is closed.
+// address of the admin pages. It works once, for 24 hours and until there is a token.
+// When too many are open, one of them is closed.
 func (l *SignInLinks) New() string {
 	code := rand.Text()
 	l.mu.Lock()

@@ -104,11 +104,12 @@ func (d *door) wantIn(t *testing.T, what string, c *http.Cookie, want bool) {
 
 func TestWhoIsSignedIn(t *testing.T) {
 	d := newDoor(t)
+	link := d.link(t)
 	id, secret := d.token(t, provisioning.RoleFarmer, 5)
 	if got, want := d.who(t, d.signIn(t, secret)), (provisioning.Actor{Name: "token " + id, Role: provisioning.RoleFarmer, Farmer: 5, From: "192.0.2.1"}); got != want {
 		t.Errorf("by token %+v, want %+v", got, want)
 	}
-	if got, want := d.who(t, d.link(t)), (provisioning.Actor{Name: "sign-in link", Role: provisioning.RoleAdmin, From: "192.0.2.1"}); got != want {
+	if got, want := d.who(t, link), (provisioning.Actor{Name: "sign-in link", Role: provisioning.RoleAdmin, From: "192.0.2.1"}); got != want {
 		t.Errorf("by link %+v, want %+v", got, want)
 	}
 }
@@ -141,8 +142,9 @@ func TestSignOut(t *testing.T) {
 
 func TestSessionsSurviveARestart(t *testing.T) {
 	d := newDoor(t)
+	link := d.link(t)
 	_, secret := d.token(t, provisioning.RoleFarmer, 5)
-	token, link := d.signIn(t, secret), d.link(t)
+	token := d.signIn(t, secret)
 	before := []provisioning.Actor{d.who(t, token), d.who(t, link)}
 	d.restart(d.store)
 	if after := []provisioning.Actor{d.who(t, token), d.who(t, link)}; !slices.Equal(after, before) {
@@ -190,10 +192,11 @@ func (c *counting) UpdateLazily(ctx context.Context, fn func(provisioning.Tx) er
 // TestFewWrites: requests of a minute cost the disk no more than one.
 func TestFewWrites(t *testing.T) {
 	d := newDoor(t)
-	_, secret := d.token(t, provisioning.RoleAdmin, 0)
 	store := &counting{Store: d.store}
 	d.restart(store)
-	token, link := d.signIn(t, secret), d.link(t)
+	link := d.link(t)
+	_, secret := d.token(t, provisioning.RoleAdmin, 0)
+	token := d.signIn(t, secret)
 	d.who(t, token)
 	for range 59 {
 		store.writes = 0
@@ -216,14 +219,17 @@ func TestFewWrites(t *testing.T) {
 // wrong can sign in.
 func TestFullDisk(t *testing.T) {
 	d := newDoor(t)
-	id, secret := d.token(t, provisioning.RoleAdmin, 0)
-	store := &counting{Store: d.store}
+	store := &counting{Store: d.store, full: true}
 	d.restart(store)
+	link := d.link(t)
+	store.full = false
+	id, secret := d.token(t, provisioning.RoleAdmin, 0)
 	before := d.signIn(t, secret)
 	store.full = true
 	d.now = d.now.Add(11 * time.Hour)
 	d.wantIn(t, "before", before, true)
-	token, link := d.signIn(t, secret), d.link(t)
+	d.wantIn(t, "with a link", link, true)
+	token := d.signIn(t, secret)
 	for range 2 {
 		d.now = d.now.Add(11 * time.Hour)
 		d.wantIn(t, "with a token", token, true)
@@ -242,12 +248,31 @@ func TestFullDisk(t *testing.T) {
 	d.wantIn(t, "its token is revoked", token, false)
 }
 
+// TestLinksAreForTheTimeBeforeTokens: whoever reads one in a log later is not let in.
+func TestLinksAreForTheTimeBeforeTokens(t *testing.T) {
+	d := newDoor(t)
+	link := d.link(t)
+	_, code, _ := strings.Cut(d.links.New(), "code=")
+	id, _ := d.token(t, provisioning.RoleAdmin, 0)
+	w := httptest.NewRecorder()
+	err := d.SignInByLink(w, httptest.NewRequest("POST", "/", nil), code)
+	if provisioning.ErrorCode(err) != provisioning.Unauthorized || len(w.Result().Cookies()) > 0 {
+		t.Errorf("a link that was made before a token: %v", err)
+	}
+	d.wantIn(t, "who signed in by one before", link, true)
+	if err := d.registry.RemoveToken(t.Context(), root, id); err != nil {
+		t.Fatal(err)
+	}
+	d.wantIn(t, "when there is no token again", d.link(t), true)
+}
+
 // TestSessionEndsWithItsToken, at once.
 func TestSessionEndsWithItsToken(t *testing.T) {
 	d := newDoor(t)
+	link := d.link(t)
 	id, secret := d.token(t, provisioning.RoleAdmin, 0)
 	_, other := d.token(t, provisioning.RoleAdmin, 0)
-	c, others, link := d.signIn(t, secret), d.signIn(t, other), d.link(t)
+	c, others := d.signIn(t, secret), d.signIn(t, other)
 	if err := d.registry.RemoveToken(t.Context(), root, id); err != nil {
 		t.Fatal(err)
 	}
@@ -258,8 +283,9 @@ func TestSessionEndsWithItsToken(t *testing.T) {
 
 func TestSessionsExpire(t *testing.T) {
 	d := newDoor(t)
+	link := d.link(t)
 	_, secret := d.token(t, provisioning.RoleAdmin, 0)
-	for name, c := range map[string]*http.Cookie{"token": d.signIn(t, secret), "link": d.link(t)} {
+	for name, c := range map[string]*http.Cookie{"token": d.signIn(t, secret), "link": link} {
 		began := d.now
 		for range 15 { // 7 days less 3 hours
 			d.now = d.now.Add(11 * time.Hour)

@@ -670,6 +670,13 @@ func (b *adminBench) wayBack(t *testing.T, to string) string {
 
 func TestSignInLink(t *testing.T) {
 	b := newAdminBench(t)
+	tokens, err := b.Registry.Tokens(t.Context(), root)
+	if err != nil || len(tokens) != 1 {
+		t.Fatalf("tokens %v, %v", tokens, err)
+	}
+	if err := b.Registry.RemoveToken(t.Context(), root, tokens[0].ID); err != nil {
+		t.Fatal(err)
+	}
 	use := func(link string) *http.Response {
 		_, code, _ := strings.Cut(link, "code=")
 		r, _ := b.post(t, nil, "/admin/signin", url.Values{"code": {code}})
@@ -698,8 +705,16 @@ func TestSignInLink(t *testing.T) {
 	for range 30 {
 		links = append(links, b.links.New())
 	}
-	if r := use(links[29]); r.StatusCode != 303 {
-		t.Errorf("the newest of many: %d", r.StatusCode)
+	r = use(links[29])
+	if r.StatusCode != 303 {
+		t.Fatalf("the newest of many: %d", r.StatusCode)
+	}
+	open := b.links.New()
+	if r, page := b.post(t, r.Cookies()[0], "/admin/tokens", url.Values{"role": {"admin"}}); r.StatusCode != 200 || !strings.Contains(page, "farmboot_") {
+		t.Fatalf("make a token: %d %s", r.StatusCode, page)
+	}
+	if r := use(open); r.StatusCode != 401 || len(r.Cookies()) != 0 {
+		t.Errorf("once there is a token: %d", r.StatusCode)
 	}
 }
 
