@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,10 +16,16 @@ import (
 )
 
 // TestQuietStreams: a quiet stream shows that it is alive, one whose token is
-// revoked ends, and so does that of a client that is told to be too slow. Time
-// passes by itself here.
+// revoked ends before anything else is told, and so does that of a client that is
+// told to be too slow. Time passes by itself here.
 func TestQuietStreams(t *testing.T) {
 	s := newSite(t)
+	script := func(id int64) provisioning.Event {
+		return provisioning.Event{ID: id, MAC: provisioning.MAC{2}, Stage: provisioning.StageScript}
+	}
+	said := func(id int64) string {
+		return fmt.Sprintf("id: %d\ndata: {\"id\":%[1]d,\"at\":\"0001-01-01T00:00:00Z\",\"mac\":\"02:00:00:00:00:00\",\"stage\":\"script\"}\n\n", id)
+	}
 	for name, test := range map[string]struct {
 		happens func(events chan<- provisioning.Event, revoke func())
 		want    string
@@ -30,6 +37,17 @@ func TestQuietStreams(t *testing.T) {
 			revoke()
 			time.Sleep(time.Minute)
 		}, "retry: 2000\n\n"},
+		"revoked, and something happens": {func(events chan<- provisioning.Event, revoke func()) {
+			events <- script(1)
+			synctest.Wait()
+			revoke()
+			events <- script(2)
+		}, "retry: 2000\n\n" + said(1)},
+		"much at once": {func(events chan<- provisioning.Event, _ func()) {
+			for i := range int64(5) {
+				events <- script(i + 1)
+			}
+		}, "retry: 2000\n\n" + said(1) + said(2) + said(3) + said(4) + said(5)},
 		"too slow": {func(events chan<- provisioning.Event, _ func()) {
 			events <- provisioning.Event{Stage: provisioning.StageDropped, Detail: "too slow"}
 		}, "retry: 2000\n\nevent: dropped\ndata: \"too slow\"\n\n"},
@@ -43,7 +61,7 @@ func TestQuietStreams(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			quiet := *s.API
 			synctest.Test(t, func(t *testing.T) {
-				events, revoked := make(chan provisioning.Event), new(atomic.Bool)
+				events, revoked := make(chan provisioning.Event, 2), new(atomic.Bool)
 				quiet.Subscribe = func(provisioning.MAC) (<-chan provisioning.Event, func()) { return events, func() {} }
 				quiet.Authenticate = func(*http.Request) (provisioning.Actor, error) {
 					if revoked.Load() {

@@ -102,10 +102,16 @@ func (s *stream) event(e provisioning.Event) bool {
 	return s.send("id: %d\ndata: %s\n\n", e.ID, body)
 }
 
+// admitted tells whether the client's token, or session, is still good.
+func (s *stream) admitted() bool {
+	_, err := s.api.Authenticate(s.r)
+	return err == nil
+}
+
 // replay sends the stored events from there on.
 func (s *stream) replay(from provisioning.EventQuery) bool {
 	from.Limit = page
-	for {
+	for s.admitted() {
 		events, err := s.api.Registry.Events(s.r.Context(), s.by, from)
 		if err != nil {
 			return false // the client tries again from where it is
@@ -120,6 +126,7 @@ func (s *stream) replay(from provisioning.EventQuery) bool {
 			return true
 		}
 	}
+	return false
 }
 
 // follow sends events as they happen, until the client, the recorder or the daemon
@@ -130,12 +137,11 @@ func (s *stream) follow(live <-chan provisioning.Event) {
 	for {
 		select {
 		case e, ok := <-live:
-			if !ok || !s.event(e) {
+			if !ok || !s.news(e, live) {
 				return
 			}
 		case <-beat.C:
-			// A token may have been revoked meanwhile.
-			if _, err := s.api.Authenticate(s.r); err != nil || !s.send(":\n\n") {
+			if !s.admitted() || !s.send(":\n\n") {
 				return
 			}
 		case <-s.r.Context().Done():
@@ -144,4 +150,19 @@ func (s *stream) follow(live <-chan provisioning.Event) {
 			return
 		}
 	}
+}
+
+// news sends e and those that wait behind it. Whether the client may be told is asked
+// once for all of them: they came before the question.
+func (s *stream) news(e provisioning.Event, live <-chan provisioning.Event) bool {
+	waiting := len(live)
+	if !s.admitted() || !s.event(e) {
+		return false
+	}
+	for range waiting {
+		if e, ok := <-live; !ok || !s.event(e) {
+			return false
+		}
+	}
+	return true
 }
