@@ -512,6 +512,43 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// composing is a catalog that refuses what the composer does.
+type composing struct {
+	programs
+	ipxe.Composer
+}
+
+func (c composing) Image(o catalog.Order) (catalog.File, error) {
+	_, err := c.Cmdline(o.Target)
+	return catalog.File{}, err
+}
+
+// TestLongURL: arguments that are far too long meet who can say how long they may be.
+func TestLongURL(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	b := newBench(t)
+	b.Catalog = composing{Composer: b.Site(netip.Addr{}).Composer}
+	go func() {
+		done <- apphttp.Serve(ctx, ln, apphttp.Plane(&b.Boot), slog.New(slog.DiscardHandler))
+	}()
+	r, err := http.Get("http://" + ln.Addr().String() + "/ipxe/prod/1/" + strings.Repeat("x", 25_000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := body(t, r); r.StatusCode != http.StatusBadRequest || !strings.Contains(text, "at most 1900") {
+		t.Errorf("status %d: %s", r.StatusCode, text)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestIPXEIsSentLittleAtOnce: only iPXE gets the small send buffer, over TLS too.
 func TestIPXEIsSentLittleAtOnce(t *testing.T) {
 	for _, c := range []struct {

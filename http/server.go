@@ -19,6 +19,10 @@ const answerLimit = 5 * time.Minute
 // handler of long bodies gives it more as parts arrive.
 const bodyLimit = time.Minute
 
+// headerLimit is how long the header of a request may be, in bytes. Kernel arguments
+// that are far too long fit, so that the composer says how long they may be.
+const headerLimit = 64 << 10
+
 // timely serves h, and gives up on an answer that nobody takes, and on a body that does
 // not come: net/http waits for that before it answers, even where nobody reads it.
 func timely(h http.Handler) http.Handler {
@@ -42,7 +46,7 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logge
 		ConnState:         newCrowd().track,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    headerLimit,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	srv.Protocols = new(http.Protocols)
