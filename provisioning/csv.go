@@ -18,9 +18,10 @@ var columns = []string{"mac", "farmer", "runmode", "args", "kernel", "name", "nb
 // ReadCSV reads nodes from CSV (RFC 4180) with a header line. The columns are mac,
 // farmer, runmode, args, kernel, name and nbp, in any order; only mac must be there. A
 // column that is missing, or a run mode that is empty, leaves a registered node's
-// as it is; an empty farmer is none. Lines whose fields are all empty are skipped. A
-// line that cannot be read becomes a [Row] with Err; the error is that of the whole
-// file, an [Error] with code [Invalid].
+// as it is; an empty farmer is none. Lines whose fields are all empty are skipped. The
+// apostrophe that [WriteCSV] puts before a formula is taken off. A line that cannot be
+// read becomes a [Row] with Err; the error is that of the whole file, an [Error] with
+// code [Invalid].
 func ReadCSV(from io.Reader) ([]Row, error) {
 	text := bufio.NewReader(from)
 	if mark, _ := text.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
@@ -105,7 +106,7 @@ func parseRow(line int, header, record []string) Row {
 		return row
 	}
 	for i, name := range header {
-		if err := row.set(name, record[i]); err != nil && row.Err == nil {
+		if err := row.set(name, plain(record[i])); err != nil && row.Err == nil {
 			row.Err = err
 		}
 	}
@@ -142,7 +143,33 @@ func (r *Row) set(column, value string) (err error) {
 	return err
 }
 
-// WriteCSV writes nodes as [ReadCSV] reads them. It ends at their first error.
+// harmless is text as a field that no spreadsheet takes for a formula: a farmer
+// chooses the name of his node, and an admin opens the list. [plain] undoes it.
+func harmless(text string) string {
+	if isFormula(strings.TrimLeft(text, apostrophe)) {
+		return apostrophe + text
+	}
+	return text
+}
+
+// plain undoes [harmless].
+func plain(field string) string {
+	if text, ok := strings.CutPrefix(field, apostrophe); ok && isFormula(strings.TrimLeft(text, apostrophe)) {
+		return text
+	}
+	return field
+}
+
+// apostrophe before a formula makes text of it.
+const apostrophe = "'"
+
+// isFormula tells whether spreadsheets would calculate text (OWASP, CSV injection).
+func isFormula(text string) bool {
+	return text != "" && strings.IndexByte("=+-@\t\r", text[0]) >= 0
+}
+
+// WriteCSV writes nodes as [ReadCSV] reads them, with an apostrophe before what a
+// spreadsheet would take for a formula. It ends at their first error.
 func WriteCSV(to io.Writer, nodes iter.Seq2[Node, error]) error {
 	out := csv.NewWriter(to)
 	_ = out.Write(columns) // errors stay until Flush
@@ -154,7 +181,7 @@ func WriteCSV(to io.Writer, nodes iter.Seq2[Node, error]) error {
 		if n.Farmer != 0 {
 			farmer = n.Farmer.String()
 		}
-		_ = out.Write([]string{n.MAC.String(), farmer, string(n.RunMode), n.Args, n.Kernel, n.Name, string(n.NBP)})
+		_ = out.Write([]string{n.MAC.String(), farmer, string(n.RunMode), harmless(n.Args), harmless(n.Kernel), harmless(n.Name), string(n.NBP)})
 	}
 	out.Flush()
 	return out.Error()

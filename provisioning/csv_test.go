@@ -1,6 +1,7 @@
 package provisioning_test
 
 import (
+	"encoding/csv"
 	"iter"
 	"strings"
 	"testing"
@@ -49,12 +50,46 @@ func TestReadCSVOfSpreadsheets(t *testing.T) {
 	}
 }
 
+// TestCSVHoldsNoFormula that a spreadsheet would calculate, and is read again as it was.
+func TestCSVHoldsNoFormula(t *testing.T) {
+	for text, field := range map[string]string{
+		`=HYPERLINK("http://x")`: `'=HYPERLINK("http://x")`,
+		"+1":                     "'+1",
+		"-1":                     "'-1",
+		"@SUM(A1)":               "'@SUM(A1)",
+		"\t=1":                   "'\t=1",
+		"\r=1":                   "'\r=1",
+		"'=1":                    "''=1",
+		"''=1":                   "'''=1",
+		"'tis":                   "'tis",
+		"'":                      "'",
+		"a=1 -b":                 "a=1 -b",
+		"ü":                      "ü",
+		"":                       "",
+	} {
+		n := provisioning.Node{MAC: provisioning.MAC{2}, Args: text, Name: text}
+		var b strings.Builder
+		if err := provisioning.WriteCSV(&b, each([]provisioning.Node{n})); err != nil {
+			t.Fatal(err)
+		}
+		records, err := csv.NewReader(strings.NewReader(b.String())).ReadAll()
+		if err != nil || records[1][3] != field || records[1][5] != field {
+			t.Errorf("%q is written as %q, %v, want %q", text, records[1], err, field)
+		}
+		rows, err := provisioning.ReadCSV(strings.NewReader(b.String()))
+		if err != nil || len(rows) != 1 || *rows[0].Patch.Args != text || *rows[0].Patch.Name != text {
+			t.Errorf("%q is read as %+v, %v", text, rows, err)
+		}
+	}
+}
+
 // FuzzReadCSV reads anything, and writes the good lines of it, and reads them again:
 // they say the same.
 func FuzzReadCSV(f *testing.F) {
 	f.Add("mac,farmer,runmode,args,kernel,name\n52:54:00:00:00:01,1234,prod,zos-debug,,one\n")
 	f.Add("name,mac\n\"a \"\"b\"\"\",525400000002\nx\n")
 	f.Add("\ufeffmac\r\n5254.0000.0003\r\n")
+	f.Add("mac,name,args\n5254.0000.0004,'=1,''-x\n")
 	f.Add("\ufeff\"mac\",name\r\n5254.0000.0003,\r\n,\r\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		rows, err := provisioning.ReadCSV(strings.NewReader(text))
