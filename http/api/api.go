@@ -66,6 +66,7 @@ type route struct {
 	method string
 	path   string // as gorilla/mux writes it
 	who    rule
+	query  []string // the parameters that it reads; others are refused
 	handle handler
 	// legacy routes take a token from the cookie "token" too, and answer as the
 	// program before us did.
@@ -79,31 +80,31 @@ func (a *API) table() []route {
 	return []route{
 		{method: get, path: "/api/v1/openapi.yaml", who: anybody, handle: a.openAPI},
 		{method: get, path: "/api/v1/status", who: farmers, handle: a.status},
-		{method: get, path: "/api/v1/check", who: farmers, handle: a.check},
+		{method: get, path: "/api/v1/check", who: farmers, query: []string{"runmode", "farmer", "args", "kernel"}, handle: a.check},
 
-		{method: get, path: "/api/v1/nodes", who: farmers, handle: a.listNodes},
+		{method: get, path: "/api/v1/nodes", who: farmers, query: []string{"farmer", "runmode", "text", "mac", "limit", "after"}, handle: a.listNodes},
 		{method: post, path: "/api/v1/nodes", who: farmers, handle: a.addNode},
-		{method: post, path: "/api/v1/nodes/import", who: farmers, handle: a.importNodes},
+		{method: post, path: "/api/v1/nodes/import", who: farmers, query: []string{"dry-run", "update", "skip-refused"}, handle: a.importNodes},
 		{method: get, path: "/api/v1/nodes/{mac}", who: farmers, handle: a.getNode},
 		{method: put, path: "/api/v1/nodes/{mac}", who: farmers, handle: a.setNode},
 		{method: del, path: "/api/v1/nodes/{mac}", who: farmers, handle: a.removeNode},
 		{method: post, path: "/api/v1/nodes/{mac}/claim", who: farmers, handle: a.claimNode},
 		{method: get, path: "/api/v1/nodes/{mac}/story", who: farmers, handle: a.nodeStory},
-		{method: get, path: "/api/v1/nodes/{mac}/history", who: farmers, handle: a.nodeHistory},
-		{method: get, path: "/api/v1/discovered", who: admins, handle: a.discovered},
-		{method: get, path: "/api/v1/history", who: admins, handle: a.history},
+		{method: get, path: "/api/v1/nodes/{mac}/history", who: farmers, query: []string{"limit"}, handle: a.nodeHistory},
+		{method: get, path: "/api/v1/discovered", who: admins, query: []string{"limit"}, handle: a.discovered},
+		{method: get, path: "/api/v1/history", who: admins, query: []string{"limit"}, handle: a.history},
 
 		{method: get, path: "/api/v1/farmers", who: farmers, handle: a.listFarmers},
 		{method: post, path: "/api/v1/farmers", who: admins, handle: a.addFarmer},
 		{method: del, path: "/api/v1/farmers/{id}", who: admins, handle: a.removeFarmer},
 
-		{method: get, path: "/api/v1/events", who: farmers, handle: a.listEvents},
-		{method: get, path: "/api/v1/events/stream", who: farmers, handle: a.streamEvents},
+		{method: get, path: "/api/v1/events", who: farmers, query: []string{"mac", "since", "limit"}, handle: a.listEvents},
+		{method: get, path: "/api/v1/events/stream", who: farmers, query: []string{"mac", "since"}, handle: a.streamEvents},
 
 		{method: get, path: "/api/v1/kernels", who: farmers, handle: a.listKernels},
 		{method: put, path: "/api/v1/kernels/net/{runmode}", who: admins, handle: a.pointRunMode},
 		{method: get, path: "/api/v1/kernels/{name}", who: farmers, handle: a.getKernel},
-		{method: put, path: "/api/v1/kernels/{name}", who: admins, handle: a.putKernel},
+		{method: put, path: "/api/v1/kernels/{name}", who: admins, query: []string{"sha256"}, handle: a.putKernel},
 		{method: del, path: "/api/v1/kernels/{name}", who: admins, handle: a.removeKernel},
 
 		{method: get, path: "/api/v1/tokens", who: admins, handle: a.listTokens},
@@ -141,26 +142,35 @@ func (a *API) Routes(r *mux.Router) {
 	r.Handle("/api", nothing)
 }
 
-// guarded lets those in whom the route's rule admits.
+// guarded lets those in whom the route's rule admits, if they ask for nothing that the
+// route does not know.
 func (a *API) guarded(rt route) answer.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if rt.who == anybody {
-			return rt.handle(w, r, provisioning.Actor{})
-		}
-		if err := sameOrigin(r, rt); err != nil {
-			return err
-		}
-		by, err := a.authenticate(r, rt)
+		by, err := a.admit(r, rt)
 		if err != nil {
 			return err
 		}
-		if err := rt.who.admits(by); err != nil {
+		if err := checkQuery(r, rt.query); err != nil {
 			return err
 		}
 		return rt.handle(w, r, by)
 	}
+}
+
+// admit tells who asks for rt, unless he may not; nobody is told where all may.
+func (a *API) admit(r *http.Request, rt route) (by provisioning.Actor, err error) {
+	if rt.who == anybody {
+		return by, nil
+	}
+	if err := sameOrigin(r, rt); err != nil {
+		return by, err
+	}
+	if by, err = a.authenticate(r, rt); err != nil {
+		return by, err
+	}
+	return by, rt.who.admits(by)
 }
 
 // authenticate tells who asks for rt.

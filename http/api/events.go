@@ -12,11 +12,9 @@ import (
 // listEvents answers GET /api/v1/events, oldest first: those that follow since, or
 // the newest there are.
 func (a *API) listEvents(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	q, err := query(r, "mac", "since", "limit")
-	if err != nil {
-		return err
-	}
+	q := r.URL.Query()
 	var eq provisioning.EventQuery
+	var err error
 	if eq.MAC, err = macOf(q, "mac"); err != nil {
 		return err
 	}

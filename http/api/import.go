@@ -48,10 +48,7 @@ func (a *API) importNodes(w http.ResponseWriter, r *http.Request, by provisionin
 }
 
 func importOptions(r *http.Request) (opt provisioning.ImportOptions, err error) {
-	q, err := query(r, "dry-run", "update", "skip-refused")
-	if err != nil {
-		return opt, err
-	}
+	q := r.URL.Query()
 	for name, to := range map[string]*bool{"dry-run": &opt.DryRun, "update": &opt.Update, "skip-refused": &opt.SkipRefused} {
 		if *to, err = flag(q, name); err != nil {
 			return opt, err

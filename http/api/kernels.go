@@ -1,6 +1,7 @@
 package api
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"net/http"
@@ -49,7 +50,7 @@ func (a *API) putKernel(w http.ResponseWriter, r *http.Request, by provisioning.
 		return provisioning.Errorf(answer.UnsupportedMedia, "body with Content-Type %.60q: accepted is the file itself, as curl --upload-file sends it", h)
 	}
 	want := kernel.Want{Size: max(r.ContentLength, 0)}
-	if want.SHA256, err = announcedSHA256(r.Header); err != nil {
+	if want.SHA256, err = announcedSHA256(r); err != nil {
 		return err
 	}
 	if want.Size > kernel.MaxSize {
@@ -73,29 +74,61 @@ func (a *API) kernels() kernel.Registry {
 }
 
 // announcedSHA256 returns the digest that the sender announces, in hexadecimal
-// digits: in X-Content-SHA256 as such, or in Base64 in Content-Digest or
-// Repr-Digest (RFC 9530) or Digest (RFC 3230). "" if there is none of SHA-256.
-func announcedSHA256(h http.Header) (string, error) {
-	if s := h.Get("X-Content-SHA256"); s != "" {
-		if b, err := hex.DecodeString(s); err != nil || len(b) != 32 {
-			return "", provisioning.Errorf(provisioning.Invalid, "bad X-Content-SHA256 %.80q: accepted are 64 hexadecimal digits", s)
+// digits: as such in the parameter sha256 or in X-Content-SHA256, or in Base64 in
+// Content-Digest or Repr-Digest (RFC 9530) or Digest (RFC 3230). "" if there is none
+// of SHA-256. Whoever announces one relies on it: what cannot be read is refused, and
+// so are two that differ.
+func announcedSHA256(r *http.Request) (announced string, err error) {
+	add := func(name, value, accepted string, decode func(string) ([]byte, error)) error {
+		b, err := decode(value)
+		digest := hex.EncodeToString(b)
+		switch {
+		case err != nil || len(b) != sha256.Size:
+			return provisioning.Errorf(provisioning.Invalid, "bad %s %.80q: accepted %s", name, value, accepted)
+		case announced != "" && announced != digest:
+			return provisioning.Errorf(provisioning.Invalid, "two different digests are announced: %s and %s", announced, digest)
 		}
-		return s, nil
+		announced = digest
+		return nil
+	}
+	const digits = "are 64 hexadecimal digits"
+	if q := r.URL.Query(); q.Has("sha256") {
+		if err := add("sha256", q.Get("sha256"), digits, hex.DecodeString); err != nil {
+			return "", err
+		}
+	}
+	if s := r.Header.Get("X-Content-SHA256"); s != "" {
+		if err := add("X-Content-SHA256", s, digits, hex.DecodeString); err != nil {
+			return "", err
+		}
 	}
 	for _, name := range []string{"Content-Digest", "Repr-Digest", "Digest"} {
-		for part := range strings.SplitSeq(h.Get(name), ",") {
-			algorithm, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		for _, part := range digestsIn(r.Header.Values(name)) {
+			algorithm, value, _ := strings.Cut(part, "=")
+			if algorithm == "" || value == "" {
+				return "", provisioning.Errorf(provisioning.Invalid, "bad %s %.80q: accepted is a digest, as in sha-256=:Base64:", name, part)
+			}
 			if !strings.EqualFold(algorithm, "sha-256") {
 				continue
 			}
-			b, err := base64.StdEncoding.DecodeString(strings.Trim(value, ":"))
-			if err != nil || len(b) != 32 {
-				return "", provisioning.Errorf(provisioning.Invalid, "bad %s %.80q: accepted is a SHA-256 in Base64", name, value)
+			if err := add(name, strings.Trim(value, ":"), "is a SHA-256 in Base64", base64.StdEncoding.DecodeString); err != nil {
+				return "", err
 			}
-			return hex.EncodeToString(b), nil
 		}
 	}
-	return "", nil
+	return announced, nil
+}
+
+// digestsIn lists the digests in the lines of a header.
+func digestsIn(lines []string) (list []string) {
+	for _, line := range lines {
+		for part := range strings.SplitSeq(line, ",") {
+			if part = strings.TrimSpace(part); part != "" { // RFC 9110 section 5.6.1 lets lists have gaps
+				list = append(list, part)
+			}
+		}
+	}
+	return list
 }
 
 // removeKernel answers DELETE /api/v1/kernels/{name}, while nobody boots it.

@@ -61,6 +61,7 @@ func TestKernels(t *testing.T) {
 	for _, name := range []string{"Content-Digest", "Repr-Digest"} {
 		s.do("PUT", "/api/v1/kernels/new.efi", text, binary, header(name, "md5=:x:, sha-256=:"+base64.StdEncoding.EncodeToString(sum(text))+":")).want(t, http.StatusOK)
 	}
+	s.do("PUT", "/api/v1/kernels/new.efi?sha256="+strings.ToUpper(hex.EncodeToString(sum(text))), text, binary, header("Content-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum(text))+":")).want(t, http.StatusOK)
 	s.do("PUT", "/api/v1/kernels/new.efi", text, binary, header("Digest", "SHA-256="+base64.StdEncoding.EncodeToString(sum(text)))).want(t, http.StatusOK)
 
 	k := decode[kernelInfo](t, s.do("PUT", "/api/v1/kernels/net/dev", `{"kernel":"new.efi"}`).want(t, http.StatusOK))
@@ -95,7 +96,7 @@ func TestKernels(t *testing.T) {
 		s.do("DELETE", "/api/v1/kernels/"+name, "").want(t, http.StatusNotFound)
 	}
 	var history []string
-	for _, c := range decode[[]provisioning.Change](t, s.do("GET", "/api/v1/history?limit=13", "").want(t, http.StatusOK)) {
+	for _, c := range decode[[]provisioning.Change](t, s.do("GET", "/api/v1/history?limit=14", "").want(t, http.StatusOK)) {
 		if strings.HasPrefix(c.Action, "kernel") {
 			history = append(history, c.Action+" "+c.Subject)
 			if (c.After == nil) != (c.Action == "kernel rm") {
@@ -103,7 +104,7 @@ func TestKernels(t *testing.T) {
 			}
 		}
 	}
-	if got := strings.Join(history, ", "); got != "kernel rm new.efi, kernel link net/dev.efi, kernel link net/dev.efi, kernel set new.efi, kernel set new.efi, kernel set new.efi, kernel set new.efi, kernel add new.efi" {
+	if got := strings.Join(history, ", "); got != "kernel rm new.efi, kernel link net/dev.efi, kernel link net/dev.efi, kernel set new.efi, kernel set new.efi, kernel set new.efi, kernel set new.efi, kernel set new.efi, kernel add new.efi" {
 		t.Errorf("history: %s", got)
 	}
 	var names []string
@@ -127,6 +128,13 @@ func TestRefusedUploads(t *testing.T) {
 		{"wrong digest", "x.efi", text, 400, []func(*http.Request){header("X-Content-SHA256", strings.Repeat("0", 64))}},
 		{"bad digest", "x.efi", text, 400, []func(*http.Request){header("X-Content-SHA256", "0")}},
 		{"wrong Content-Digest", "x.efi", text, 400, []func(*http.Request){header("Content-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum("y"))+":")}},
+		{"Content-Digest that is none", "x.efi", text, 400, []func(*http.Request){header("Content-Digest", "nonsense")}},
+		{"Digest without a value", "x.efi", text, 400, []func(*http.Request){header("Digest", "md5=x, sha-256=")}},
+		{"wrong digest in the address", "x.efi?sha256=" + strings.Repeat("0", 64), text, 400, nil},
+		{"bad digest in the address", "x.efi?sha256=0", text, 400, nil},
+		{"no digest in the address", "x.efi?sha256=", text, 400, nil},
+		{"two digests", "x.efi?sha256=" + hex.EncodeToString(sum(text)), text, 400, []func(*http.Request){header("X-Content-SHA256", strings.Repeat("0", 64))}},
+		{"another parameter", "x.efi?sha-256=" + hex.EncodeToString(sum(text)), text, 400, nil},
 		{"bad Content-Digest", "x.efi", text, 400, []func(*http.Request){header("Content-Digest", "sha-256=:x:")}},
 		{"a web page", "x.efi", " <html>", 400, nil},
 		{"empty", "x.efi", "", 400, nil},

@@ -20,11 +20,7 @@ type nodeBody struct {
 // listNodes answers GET /api/v1/nodes: one page if a limit is given, else all that
 // match.
 func (a *API) listNodes(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	q, err := query(r, "farmer", "runmode", "text", "mac", "limit", "after")
-	if err != nil {
-		return err
-	}
-	nq, err := a.nodeQuery(q)
+	nq, err := a.nodeQuery(r.URL.Query())
 	if err != nil {
 		return err
 	}
@@ -199,7 +195,7 @@ func (a *API) nodeHistory(w http.ResponseWriter, r *http.Request, by provisionin
 	if err != nil {
 		return err
 	}
-	most, err := historyLimit(r)
+	most, err := limit(r.URL.Query(), page)
 	if err != nil {
 		return err
 	}
@@ -212,7 +208,7 @@ func (a *API) nodeHistory(w http.ResponseWriter, r *http.Request, by provisionin
 
 // history answers GET /api/v1/history: who changed what, newest first.
 func (a *API) history(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	most, err := historyLimit(r)
+	most, err := limit(r.URL.Query(), page)
 	if err != nil {
 		return err
 	}
@@ -223,22 +219,10 @@ func (a *API) history(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 	return writeJSON(w, http.StatusOK, list(changes))
 }
 
-func historyLimit(r *http.Request) (int, error) {
-	q, err := query(r, "limit")
-	if err != nil {
-		return 0, err
-	}
-	return limit(q, page)
-}
-
 // discovered answers GET /api/v1/discovered: MAC addresses that booted here and are
 // not registered, last seen first.
 func (a *API) discovered(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	q, err := query(r, "limit")
-	if err != nil {
-		return err
-	}
-	most, err := limit(q, maxLimit)
+	most, err := limit(r.URL.Query(), maxLimit)
 	if err != nil {
 		return err
 	}
@@ -256,11 +240,9 @@ func (a *API) discovered(w http.ResponseWriter, r *http.Request, by provisioning
 
 // check answers GET /api/v1/check: how Zero-OS will read a kernel line.
 func (a *API) check(w http.ResponseWriter, r *http.Request, _ provisioning.Actor) error {
-	q, err := query(r, "runmode", "farmer", "args", "kernel")
-	if err != nil {
-		return err
-	}
+	q := r.URL.Query()
 	n := provisioning.Node{RunMode: provisioning.RunMode(q.Get("runmode")), Args: q.Get("args"), Kernel: q.Get("kernel")}
+	var err error
 	if n.Farmer, err = farmerOf(q); err != nil {
 		return err
 	}

@@ -118,6 +118,43 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 	}
 }
 
+// TestEveryParameterIsDescribed: a route reads those that the document describes, and
+// refuses all others.
+func TestEveryParameterIsDescribed(t *testing.T) {
+	doc, err := document()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t)
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			described := []string{}
+			for _, p := range slices.Concat(item.Parameters, op.Parameters) {
+				if p.Value.In == openapi3.ParameterInQuery {
+					described = append(described, p.Value.Name)
+				}
+			}
+			want := "none is accepted here"
+			if len(described) > 0 {
+				slices.Sort(described)
+				want = "accepted are " + strings.Join(described, ", ")
+			}
+			target, _, _ := strings.Cut(visits[method+" "+path].path, "?")
+			answer := string(s.do(method, target+"?nonsense=1", "").want(t, http.StatusBadRequest).body)
+			_, said, _ := strings.Cut(answer, `unknown parameter \"nonsense\": `)
+			said, _, _ = strings.Cut(said, `"`)
+			if names, ok := strings.CutPrefix(said, "accepted are "); ok {
+				list := strings.Split(names, ", ")
+				slices.Sort(list)
+				said = "accepted are " + strings.Join(list, ", ")
+			}
+			if said != want {
+				t.Errorf("%s %s says %q, openapi.yaml %q: %s", method, path, said, want, answer)
+			}
+		}
+	}
+}
+
 func TestDocumentIsServed(t *testing.T) {
 	s := newSite(t)
 	r := s.send(s.request("GET", "/api/v1/openapi.yaml", "", "")).want(t, http.StatusOK)

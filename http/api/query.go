@@ -1,6 +1,7 @@
 package api
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -10,22 +11,24 @@ import (
 	"farmboot/provisioning"
 )
 
-// query reads the parameters of a URL, and refuses those that nobody reads: a
-// mistyped filter would select everything.
-func query(r *http.Request, accepted ...string) (url.Values, error) {
+// checkQuery refuses parameters of a URL that nobody reads: a mistyped filter would
+// select everything.
+func checkQuery(r *http.Request, accepted []string) error {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, provisioning.Errorf(provisioning.Invalid, "bad query: %w", err)
+		return provisioning.Errorf(provisioning.Invalid, "bad query: %w", err)
 	}
-	for name, values := range q {
-		if !slices.Contains(accepted, name) {
-			return nil, provisioning.Errorf(provisioning.Invalid, "unknown parameter %.60q: accepted are %s", name, strings.Join(accepted, ", "))
-		}
-		if len(values) > 1 {
-			return nil, provisioning.Errorf(provisioning.Invalid, "parameter %s is given %d times", name, len(values))
+	for _, name := range slices.Sorted(maps.Keys(q)) {
+		switch {
+		case len(accepted) == 0:
+			return provisioning.Errorf(provisioning.Invalid, "unknown parameter %.60q: none is accepted here", name)
+		case !slices.Contains(accepted, name):
+			return provisioning.Errorf(provisioning.Invalid, "unknown parameter %.60q: accepted are %s", name, strings.Join(accepted, ", "))
+		case len(q[name]) > 1:
+			return provisioning.Errorf(provisioning.Invalid, "parameter %s is given %d times", name, len(q[name]))
 		}
 	}
-	return q, nil
+	return nil
 }
 
 // page is how long a list is that need not be whole, if no limit is given.

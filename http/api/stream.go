@@ -22,10 +22,7 @@ const (
 // section 9.2). Each has an event's id and JSON; a client that comes back with the
 // last id that it saw misses none.
 func (a *API) streamEvents(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	q, err := query(r, "mac", "since")
-	if err != nil {
-		return err
-	}
+	q := r.URL.Query()
 	from, replay, err := resume(r.Header.Get("Last-Event-ID"), q.Get("since"))
 	if err != nil {
 		return err
