@@ -135,6 +135,11 @@ func (a *API) Routes(r *mux.Router) {
 			r.Handle(rt.path, a.Answer.Handle("api method", fail, notAllowed(table, rt.path)))
 		}
 	}
+	for _, path := range []string{"/api/kernel", "/api/symlink"} {
+		legacy := a.Answer.Handle("api legacy", legacyFailure, func(http.ResponseWriter, *http.Request) error { return errNoLegacyCall() })
+		r.PathPrefix(path + "/").Handler(legacy)
+		r.Handle(path, legacy)
+	}
 	nothing := a.Answer.Handle("api", answer.JSON, func(http.ResponseWriter, *http.Request) error {
 		return provisioning.Errorf(provisioning.NotFound, "nothing here; /api/v1/openapi.yaml describes what there is")
 	})
@@ -175,11 +180,14 @@ func (a *API) admit(r *http.Request, rt route) (by provisioning.Actor, err error
 
 // authenticate tells who asks for rt.
 func (a *API) authenticate(r *http.Request, rt route) (provisioning.Actor, error) {
-	authenticate := a.Authenticate
-	if rt.legacy {
-		authenticate = access.AnyOf(access.LegacyCookie(a.Registry), authenticate)
+	if !rt.legacy {
+		return a.Throttle.Guard(a.Authenticate)(r)
 	}
-	return a.Throttle.Guard(authenticate)(r)
+	by, err := a.Throttle.Guard(access.AnyOf(access.LegacyCookie(a.Registry), a.Authenticate))(r)
+	if provisioning.ErrorCode(err) == provisioning.Unauthorized {
+		err = errLegacyToken()
+	}
+	return by, err
 }
 
 // sameOrigin refuses what a page of another site sends.

@@ -59,7 +59,7 @@ func TestBodies(t *testing.T) {
 // TestNothingElse: what is not there is said in JSON below /api/ too.
 func TestNothingElse(t *testing.T) {
 	s := newSite(t)
-	for _, path := range []string{"/api/", "/api/v1", "/api/v1/nope", "/api/v2/nodes", "/api/v1/nodes/" + node1 + "/x", "/api/symlink/x"} {
+	for _, path := range []string{"/api/", "/api/v1", "/api/v1/nope", "/api/v2/nodes", "/api/v1/nodes/" + node1 + "/x", "/api/symlinks/x/y", "/api/kernels"} {
 		if p := s.do("GET", path, "").want(t, http.StatusNotFound).problem(t); p.Code != "not_found" {
 			t.Errorf("%s: %+v", path, p)
 		}

@@ -34,6 +34,16 @@ func legacyFailure(w http.ResponseWriter, _ *http.Request, err error) {
 	_ = json.NewEncoder(w).Encode(legacyAnswer{"error", answer.PublicMessage(err)})
 }
 
+// errNoLegacyCall says what there is to those who call nearly that.
+func errNoLegacyCall() error {
+	return provisioning.Errorf(provisioning.NotFound, "nothing here: accepted are POST /api/kernel and GET /api/symlink/LINK/TARGET, where both are names of files in the kernel folder")
+}
+
+// errLegacyToken is for clients that know no header, or whose token is no good.
+func errLegacyToken() error {
+	return provisioning.Errorf(provisioning.Unauthorized, "no valid token: send an admin's in the cookie token, as curl -b token=… does, or in the header Authorization: Bearer <token>")
+}
+
 // legacyKernel answers POST /api/kernel: a multipart form (RFC 7578) whose field
 // kernel is the file, with its name.
 func (a *API) legacyKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -13,12 +14,19 @@ func TestLegacy(t *testing.T) {
 	cookie := header("Cookie", "token="+s.tokens.admin)
 	form := header("Content-Type", "multipart/form-data; boundary="+boundary)
 	type legacy struct{ Status, Message string }
-	call := func(method, path, body string, status int, options ...func(*http.Request)) {
+	call := func(method, path, body string, status int, options ...func(*http.Request)) string {
 		t.Helper()
 		r := s.send(s.request(method, path, "", body, append([]func(*http.Request){cookie}, options...)...)).want(t, status)
 		got := decode[legacy](t, r)
 		if success := status == http.StatusOK; (got.Status == "success") != success || (got.Status == "error") == success || (got.Message == "") != success {
 			t.Errorf("%s %s: %+v", method, path, got)
+		}
+		return got.Message
+	}
+	says := func(message, want string) {
+		t.Helper()
+		if !strings.Contains(message, want) {
+			t.Errorf("message %q, want %q in it", message, want)
 		}
 	}
 	read := func(name string) string {
@@ -46,16 +54,27 @@ func TestLegacy(t *testing.T) {
 	call("POST", "/api/kernel", "--"+boundary+"\r\nContent-Disposition: form-data; name=\"file\"; filename=\"x.efi\"\r\n\r\nMZ\r\n--"+boundary+"--\r\n", 400, form)
 	call("POST", "/api/kernel", kernelForm("x.efi", "<html>"), 400, form)
 	call("POST", "/api/kernel", "kernel=x", 415, header("Content-Type", "application/x-www-form-urlencoded"))
-	call("GET", "/api/symlink/used.efi/old.efi", "", 409)           // a real file
 	call("GET", "/api/symlink/x.efi/absent.efi", "", 404)           // no such target
 	call("GET", "/api/symlink/x.efi/..%2Fprovisioning.db", "", 404) //
 	call("GET", "/api/symlink/..%2Fx.efi/old.efi", "", 400)         // leaves the folder
 	call("GET", "/api/symlink/..%2f..%2fx.efi/old.efi", "", 400)    //
-	call("GET", "/api/symlink/net/old.efi", "", 409)                // a folder
-	call("DELETE", "/api/symlink/x.efi/old.efi", "", 405)           //
+	says(call("GET", "/api/symlink/net/old.efi", "", 409), "net is a folder")
+	says(call("GET", "/api/symlink/used.efi/old.efi", "", 409), "used.efi is a real file")
+	call("DELETE", "/api/symlink/x.efi/old.efi", "", 405) //
 	call("GET", "/api/symlink/x.efi/old.efi", "", 403, header("Sec-Fetch-Site", "cross-site"))
-	call("GET", "/api/symlink/x.efi/old.efi", "", 401, header("Cookie", "token=farmboot_x_y"))
-	call("GET", "/api/symlink/x.efi/old.efi", "", 401, header("Cookie", ""))
+	says(call("GET", "/api/symlink/x.efi/old.efi", "", 401, header("Cookie", "token=farmboot_x_y")), "in the cookie token")
+	says(call("GET", "/api/symlink/x.efi/old.efi", "", 401, header("Cookie", "")), "in the cookie token")
+	says(call("POST", "/api/kernel", kernelForm("x.efi", kernelText("x")), 401, form, header("Cookie", "")), "in the cookie token")
+	call("GET", "/api/symlink/x.efi/old.efi?x=1", "", 400)
+	for _, path := range []string{
+		"/api/symlink/../x/old.efi", "/api/symlink/../../x/old.efi", "/api/symlink/x.efi", "/api/symlink/x.efi/", "/api/symlink/x.efi/old.efi/z",
+		"/api/symlink/net/prod.efi/old.efi", "/api/symlink", "/api/symlink/", "/api/symlink//", "/api/symlink//old.efi", "/api/symlink/x.efi//old.efi", "/api/symlink/./x.efi/old.efi",
+		"/api/kernel/x.efi", "/api/kernel/../x",
+	} {
+		for _, method := range []string{"GET", "POST", "PUT"} {
+			says(call(method, path, "", 404), "GET /api/symlink/LINK/TARGET")
+		}
+	}
 	call("GET", "/api/symlink/x.efi/old.efi", "", 403, header("Cookie", "token="+s.tokens.five))
 	if got := s.files(); got != files {
 		t.Errorf("files %s, were %s", got, files)

@@ -200,7 +200,9 @@ func (s *Store) Link(link, target string) error {
 	if err := owner.MkdirAll(dir, 0o755); err != nil {
 		return storage("make the folder of default kernels", err)
 	}
-	if fi, err := os.Lstat(path); err == nil && fi.Mode()&fs.ModeSymlink == 0 {
+	if fi, err := os.Lstat(path); err == nil && fi.IsDir() {
+		return provisioning.Errorf(provisioning.Conflict, "%s is a folder, not a link: it is never replaced; choose another name", link)
+	} else if err == nil && fi.Mode()&fs.ModeSymlink == 0 {
 		return provisioning.Errorf(provisioning.Conflict, "%s is a real file, not a link: it is never replaced; move it away first", link)
 	}
 	if leadsTo(filepath.Join(s.dir, target), path) {
