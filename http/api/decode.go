@@ -21,30 +21,34 @@ const maxBody = 64 << 10
 // decodeBody reads the body of r, one JSON object, into what into points to. Errors
 // say what is accepted instead.
 func decodeBody(w http.ResponseWriter, r *http.Request, into any) error {
-	if _, err := contentType(r, "application/json"); err != nil {
+	if err := wantJSON(r); err != nil {
 		return err
 	}
 	return decode(http.MaxBytesReader(w, r.Body, maxBody), into)
 }
 
-// contentType returns the media type of r's body, one of the accepted; the first of
-// them if the request does not say, or says what curl -d and Python's urllib say of
-// every body unless told otherwise. Nothing here reads such a form.
-func contentType(r *http.Request, accepted ...string) (string, error) {
+// wantJSON refuses a body that its sender calls something else. What does not say, or
+// says what curl -d and Python's urllib say of every body unless told otherwise, may be
+// JSON: nothing here reads such a form.
+func wantJSON(r *http.Request) error {
 	h := r.Header.Get("Content-Type")
 	if h == "" {
-		return accepted[0], nil
+		return nil
 	}
 	media, _, err := mime.ParseMediaType(h)
-	if err == nil && media == "application/x-www-form-urlencoded" {
-		return accepted[0], nil
+	if err == nil && (media == "application/json" || media == "application/x-www-form-urlencoded") {
+		return nil
 	}
-	for _, a := range accepted {
-		if err == nil && media == a {
-			return a, nil
-		}
+	return provisioning.Errorf(answer.UnsupportedMedia, "body with Content-Type %.60q: accepted is application/json", h)
+}
+
+// notAForm refuses a form with a file in it where the file itself is wanted; accepted
+// says how that is sent. What else clients call a file is their own affair.
+func notAForm(r *http.Request, accepted string) error {
+	if h := r.Header.Get("Content-Type"); strings.HasPrefix(strings.ToLower(h), "multipart/") {
+		return provisioning.Errorf(answer.UnsupportedMedia, "body with Content-Type %.60q: accepted is %s", h, accepted)
 	}
-	return "", provisioning.Errorf(answer.UnsupportedMedia, "body with Content-Type %.60q: accepted is %s", h, strings.Join(accepted, " or "))
+	return nil
 }
 
 // decode reads one JSON value, and nothing behind it.
@@ -94,6 +98,8 @@ func explain(err error, into any) error {
 	switch {
 	case errors.Is(err, io.EOF):
 		return provisioning.Errorf(provisioning.Invalid, "bad JSON: nothing is there")
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return provisioning.Errorf(provisioning.Invalid, "bad JSON: it ends too soon")
 	default: // the connection broke
 		return provisioning.Errorf(provisioning.Invalid, "bad JSON: %w", err)
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/json"
@@ -22,15 +23,10 @@ func (a *API) importNodes(w http.ResponseWriter, r *http.Request, by provisionin
 	if err != nil {
 		return err
 	}
-	media, err := contentType(r, "text/csv", "application/json")
-	if err != nil {
+	if err := notAForm(r, "the list itself, as curl --data-binary @nodes.csv sends it"); err != nil {
 		return err
 	}
-	read := provisioning.ReadCSV
-	if media == "application/json" {
-		read = readJSON
-	}
-	rows, err := read(answer.Steadily(w, http.MaxBytesReader(w, r.Body, maxImport)))
+	rows, err := readRows(answer.Steadily(w, http.MaxBytesReader(w, r.Body, maxImport)))
 	if err != nil {
 		return cmp.Or(tooLarge(err), err)
 	}
@@ -57,6 +53,20 @@ func importOptions(r *http.Request) (opt provisioning.ImportOptions, err error) 
 	return opt, nil
 }
 
+// readRows reads CSV or JSON. Which of them it is, its first character says: clients
+// call a file what they like.
+func readRows(from io.Reader) ([]provisioning.Row, error) {
+	body := bufio.NewReader(from)
+	head, _ := body.Peek(body.Size()) // or all that there is
+	// PowerShell puts a byte order mark before both.
+	text := bytes.TrimLeft(head, "\ufeff \t\r\n")
+	if len(text) == 0 || text[0] != '[' && text[0] != '{' {
+		return provisioning.ReadCSV(body)
+	}
+	_, _ = body.Discard(len(head) - len(text)) // it is in the buffer
+	return readJSON(body)
+}
+
 // readJSON reads an array of nodes, one after the other. The "line" of a node is
 // its place in the array, from 1. What is wrong in a node concerns that node only;
 // the error is that of the whole.
@@ -71,7 +81,7 @@ func readJSON(from io.Reader) ([]provisioning.Row, error) {
 	for dec.More() {
 		var raw json.RawMessage
 		if err := dec.Decode(&raw); err != nil {
-			return nil, explain(err, nil)
+			return nil, explain(cut(err), nil)
 		}
 		if len(rows) == provisioning.MaxRows {
 			return nil, provisioning.Errorf(provisioning.Invalid, "more than %d nodes: import them in parts", provisioning.MaxRows)
@@ -79,12 +89,20 @@ func readJSON(from io.Reader) ([]provisioning.Row, error) {
 		rows = append(rows, rowOf(len(rows)+1, raw))
 	}
 	if _, err := dec.Token(); err != nil { // the closing bracket
-		return nil, explain(err, nil)
+		return nil, explain(cut(err), nil)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, provisioning.Errorf(provisioning.Invalid, "bad JSON: something follows the array")
 	}
 	return rows, nil
+}
+
+// cut makes of the end of a text the error that it is in the middle of an array.
+func cut(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // rowOf reads one node of an import.

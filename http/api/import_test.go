@@ -89,7 +89,38 @@ func TestImport(t *testing.T) {
 		})
 	}
 	s.t = t
-	s.do("POST", "/api/v1/nodes/import", "mac\n", header("Content-Type", "text/plain")).want(t, http.StatusUnsupportedMediaType)
+	for _, cut := range []string{`[`, ` [{"mac":"5254000000b1"}`, `[{"mac":"5254000000b1"},`, `[{"mac":"5254000000b1"`, `[{"mac":"52`} {
+		if p := s.do("POST", "/api/v1/nodes/import", cut).want(t, http.StatusBadRequest).problem(t); p.Message != "bad JSON: it ends too soon" {
+			t.Errorf("%s: %s", cut, p.Message)
+		}
+	}
+}
+
+// TestImportGoesByTheBody: clients call a file what they like, and many do not know.
+func TestImportGoesByTheBody(t *testing.T) {
+	s := newSite(t)
+	const path = "/api/v1/nodes/import?dry-run=1"
+	for _, body := range []string{
+		"mac,farmer\n5254000000b1,5\n", "\n\nmac\n5254000000b1\n", "\ufeffmac\r\n5254000000b1\r\n",
+		`[{"mac":"5254000000b1"}]`, "\r\n\t [\n{\"mac\":\"5254000000b1\"}]\n", "\ufeff[{\"mac\":\"5254000000b1\"}]",
+	} {
+		for _, media := range []string{
+			"", "text/plain", "text/csv", "text/csv; charset=utf-8", "application/csv", "application/vnd.ms-excel", "application/octet-stream",
+			"application/x-www-form-urlencoded", "application/json", "nonsense",
+		} {
+			r := s.local("POST", path, media, []byte(body))
+			if media == "" {
+				r.Header.Del("Content-Type")
+			}
+			if got := decode[imported](t, s.plane(r).want(t, http.StatusOK)); got.Counts[provisioning.Added] != 1 || len(got.Rows) != 1 {
+				t.Errorf("%q as %q: %s", body, media, got)
+			}
+		}
+	}
+	form := s.local("POST", path, "multipart/form-data; boundary="+boundary, []byte(kernelForm("nodes.csv", "mac\n")))
+	if p := s.plane(form).want(t, http.StatusUnsupportedMediaType).problem(t); !strings.Contains(p.Message, "curl --data-binary @nodes.csv") {
+		t.Error(p.Message)
+	}
 }
 
 // plane answers requests without a network in between.

@@ -45,9 +45,8 @@ func (a *API) putKernel(w http.ResponseWriter, r *http.Request, by provisioning.
 	if err != nil {
 		return err
 	}
-	// Clients call a file what they like, but a form is not the file that is in it.
-	if h := r.Header.Get("Content-Type"); strings.HasPrefix(strings.ToLower(h), "multipart/") {
-		return provisioning.Errorf(answer.UnsupportedMedia, "body with Content-Type %.60q: accepted is the file itself, as curl --upload-file sends it", h)
+	if err := notAForm(r, "the file itself, as curl --upload-file sends it"); err != nil {
+		return err
 	}
 	want := kernel.Want{Size: max(r.ContentLength, 0)}
 	if want.SHA256, err = announcedSHA256(r); err != nil {
