@@ -38,6 +38,7 @@ func TestTokens(t *testing.T) {
 		ID, Secret string
 		Role       provisioning.Role
 		Farmer     provisioning.FarmerID
+		Created    string
 		LastUsed   time.Time `json:"last_used"`
 	}
 	r := s.do("POST", "/api/v1/tokens", `{"role":"farmer","farmer":5}`).want(t, http.StatusCreated)
@@ -50,6 +51,9 @@ func TestTokens(t *testing.T) {
 	for _, listed := range decode[[]token](t, s.do("GET", "/api/v1/tokens", "").want(t, http.StatusOK)) {
 		if listed.Secret != "" {
 			t.Errorf("secret of %s is listed", listed.ID)
+		}
+		if listed.ID == made.ID && listed.Created != made.Created {
+			t.Errorf("made %s, it is listed with %s", made.Created, listed.Created)
 		}
 		used = used || listed.ID == made.ID && !listed.LastUsed.IsZero()
 	}
