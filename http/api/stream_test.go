@@ -131,6 +131,13 @@ func TestStream(t *testing.T) {
 		t.Errorf("farmer five resumed: %q", got)
 	}
 
+	// A browser that comes back to an older database has to be let in.
+	back := s.follow(t, "/api/v1/events/stream", s.tokens.admin, header("Last-Event-ID", "1700000000"))
+	s.happen(node1, "f")
+	if got := back.details(1); got != "f" {
+		t.Errorf("back: %q", got)
+	}
+
 	// The daemon does not wait for streams.
 	close(s.stop)
 	for _, f := range []*stream{admin, resumed, mine, farmer, ofNode} {
@@ -202,6 +209,9 @@ func TestEvents(t *testing.T) {
 		{"?mac=" + node2, s.tokens.admin, "c"},
 		{"?since=" + time.Now().Add(time.Hour).Format("2006-01-02T15:04:05Z"), s.tokens.admin, ""},
 		{"?since=2026-01-01T00:00:00Z", s.tokens.admin, "a b c d"},
+		{"?since=2026-01-01T00:00:00+01:00", s.tokens.admin, "a b c d"},
+		{"?since=2026-01-01T00:00:00%2B01:00", s.tokens.admin, "a b c d"},
+		{fmt.Sprintf("?since=%d", events[3].ID), s.tokens.admin, ""},
 		{"", s.tokens.five, "a b d"},
 		{"", s.tokens.six, "c"},
 		{"?mac=" + node1 + "&limit=1", s.tokens.five, "d"},
@@ -214,6 +224,7 @@ func TestEvents(t *testing.T) {
 			t.Errorf("%q: %v, want %s", test.query, got, test.want)
 		}
 	}
+	s.do("GET", fmt.Sprintf("/api/v1/events?since=%d", events[3].ID+1), "").want(t, http.StatusBadRequest)
 	if next := s.do("GET", "/api/v1/events?since=0&limit=3", "").header.Get("X-Next-After"); next != fmt.Sprint(events[2].ID) {
 		t.Errorf("X-Next-After %q", next)
 	}
