@@ -3,6 +3,7 @@ package pages
 import (
 	"net/http"
 	"net/url"
+	"time"
 
 	"farmboot/http/answer"
 	"farmboot/provisioning"
@@ -52,7 +53,7 @@ func (a *Admin) showDiscovered(w http.ResponseWriter, r *http.Request, by provis
 		for _, d := range all {
 			d.Vendor = a.vendor(d.MAC)
 			m := discoveredMachine{Discovered: d}
-			if s := provisioning.Tell(a.Board.Events(d.MAC), a.Now()); s.Unbootable {
+			if s := provisioning.Tell(a.Board.Events(d.MAC, time.Time{}), a.Now()); s.Unbootable {
 				m.Cannot = s.Verdict
 			}
 			page.Machines = append(page.Machines, m)

@@ -51,14 +51,14 @@ func TestFirstSteps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, code, _ := strings.Cut(b.links.New(), "code=")
-	r, _ := b.post(t, nil, "/admin/signin", url.Values{"code": {code}})
-	linked := r.Cookies()[0]
 	for _, tok := range tokens {
 		if err := b.Registry.RemoveToken(t.Context(), root, tok.ID); err != nil {
 			t.Fatal(err)
 		}
 	}
+	_, code, _ := strings.Cut(b.links.New(), "code=")
+	r, _ := b.post(t, nil, "/admin/signin", url.Values{"code": {code}})
+	linked := r.Cookies()[0]
 	steps := func(want ...string) {
 		t.Helper()
 		_, page := b.lookAs(t, linked, "/admin")
@@ -124,6 +124,7 @@ func TestKernelOnTheBoard(t *testing.T) {
 func TestRefusedNodes(t *testing.T) {
 	b := newAdminBench(t)
 	b.add(t, provisioning.Node{MAC: macOf(1), Name: "no kernel here", Farmer: 5, RunMode: "dev"})
+	b.now.advance(2 * time.Minute) // a farmer sees what happens while it is his
 	boot := bootOf(macOf(1), b.now.Now().Add(-time.Minute), 7)
 	boot[6].Stage, boot[6].Detail = provisioning.StageRefused, "missing kernel net/dev.efi: run mode dev has no kernel yet; farmboot kernel use dev KERNEL gives it one"
 	b.play(t, boot...)
