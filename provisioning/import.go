@@ -119,33 +119,20 @@ type rehearsal struct{ Reader }
 
 var _ Tx = rehearsal{}
 
-func (rehearsal) PutNode(context.Context, Node) error { return nil }
-
-func (rehearsal) DeleteNode(context.Context, MAC) error { return nil }
-
-func (rehearsal) PutFarmer(context.Context, Farmer) error { return nil }
-
-func (rehearsal) DeleteFarmer(context.Context, FarmerID) error { return nil }
-
-func (rehearsal) PutToken(context.Context, Token) error { return nil }
-
-func (rehearsal) DeleteToken(context.Context, string) error { return nil }
-
-func (rehearsal) PutSession(context.Context, Session) error { return nil }
-
-func (rehearsal) DeleteSession(context.Context, SecretsHash) error { return nil }
-
-func (rehearsal) PruneSessions(context.Context, time.Time, time.Time, string, int) error { return nil }
-
-func (rehearsal) PutSeen(context.Context, Discovered) error { return nil }
-
-func (rehearsal) AddChange(context.Context, Change) error { return nil }
-
-func (rehearsal) AddEvents(context.Context, []Event) error { return nil }
-
+func (rehearsal) PutNode(context.Context, Node) error                           { return nil }
+func (rehearsal) DeleteNode(context.Context, MAC) error                         { return nil }
+func (rehearsal) PutFarmer(context.Context, Farmer) error                       { return nil }
+func (rehearsal) DeleteFarmer(context.Context, FarmerID) error                  { return nil }
+func (rehearsal) PutToken(context.Context, Token) error                         { return nil }
+func (rehearsal) DeleteToken(context.Context, string) error                     { return nil }
+func (rehearsal) PutSession(context.Context, Session) error                     { return nil }
+func (rehearsal) DeleteSession(context.Context, SecretsHash) error              { return nil }
+func (rehearsal) PruneSessions(context.Context, SessionPrune) error             { return nil }
+func (rehearsal) PutSeen(context.Context, Discovered) error                     { return nil }
+func (rehearsal) AddChange(context.Context, Change) error                       { return nil }
+func (rehearsal) AddEvents(context.Context, []Event) error                      { return nil }
 func (rehearsal) AttributeEvents(context.Context, MAC, string, time.Time) error { return nil }
-
-func (rehearsal) Prune(context.Context, Prune) (bool, error) { return false, nil }
+func (rehearsal) Prune(context.Context, Prune) (bool, error)                    { return false, nil }
 
 // importRow adds or changes one node, and returns it as stored. Its error may be a
 // refusal of this line only.

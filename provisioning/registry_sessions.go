@@ -58,7 +58,10 @@ func (r *Registry) begin(ctx context.Context, s Session) (cookie string, err err
 	s.Hash, s.Began = sha256.Sum256([]byte(cookie)), r.now()
 	s.LastUsed = s.Began
 	err = r.store.Update(ctx, func(tx Tx) error {
-		if err := tx.PruneSessions(ctx, s.Began.Add(-sessionIdle), s.Began.Add(-sessionMax), s.Token, sessionsKept-1); err != nil {
+		err := tx.PruneSessions(ctx, SessionPrune{
+			UsedBefore: s.Began.Add(-sessionIdle), BeganBefore: s.Began.Add(-sessionMax), Token: s.Token, Kept: sessionsKept - 1,
+		})
+		if err != nil {
 			return err
 		}
 		return tx.PutSession(ctx, s)

@@ -70,12 +70,7 @@ type Tx interface {
 	DeleteToken(ctx context.Context, id string) error // and the sessions that began with it
 	PutSession(ctx context.Context, s Session) error
 	DeleteSession(ctx context.Context, hash SecretsHash) error
-
-	// PruneSessions deletes sessions that were last used before usedBefore or began
-	// before beganBefore, and of those that began with token ("": with a link) all but
-	// so many, those that were used last.
-	PruneSessions(ctx context.Context, usedBefore, beganBefore time.Time, token string, kept int) error
-
+	PruneSessions(ctx context.Context, p SessionPrune) error
 	PutSeen(ctx context.Context, d Discovered) error // Conflict if another MAC has the claim code
 	AddChange(ctx context.Context, c Change) error
 	AddEvents(ctx context.Context, events []Event) error
@@ -126,6 +121,14 @@ type Prune struct {
 	EventsKept   int       // all but about so many events; 0: keep all
 	SeenBefore   time.Time // unregistered MAC addresses not seen since
 	SeenKept     int       // all but so many unregistered MAC addresses; 0: keep all
+}
+
+// SessionPrune says which sessions end.
+type SessionPrune struct {
+	UsedBefore  time.Time // those last used before
+	BeganBefore time.Time // those that began before
+	Token       string    // of those that began with it ("": with a sign-in link) …
+	Kept        int       // … all but so many, those that were used last
 }
 
 // MACRange is the MAC addresses from Lo to Hi, both included; the zero value is

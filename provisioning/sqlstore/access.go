@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"farmboot/provisioning"
 )
@@ -78,13 +77,13 @@ func (t Tx) DeleteSession(ctx context.Context, h provisioning.SecretsHash) error
 }
 
 // PruneSessions implements [provisioning.Tx].
-func (t Tx) PruneSessions(ctx context.Context, usedBefore, beganBefore time.Time, token string, kept int) error {
-	err := t.exec(ctx, `DELETE FROM sessions WHERE last_used < $1 OR began < $2`, ms(usedBefore), ms(beganBefore))
+func (t Tx) PruneSessions(ctx context.Context, p provisioning.SessionPrune) error {
+	err := t.exec(ctx, `DELETE FROM sessions WHERE last_used < $1 OR began < $2`, ms(p.UsedBefore), ms(p.BeganBefore))
 	if err != nil {
 		return err
 	}
 	return t.exec(ctx, `DELETE FROM sessions WHERE coalesce(token, '') = $1 AND hash NOT IN (
-			SELECT hash FROM sessions WHERE coalesce(token, '') = $1 ORDER BY last_used DESC, began DESC, hash LIMIT $2)`, token, kept)
+			SELECT hash FROM sessions WHERE coalesce(token, '') = $1 ORDER BY last_used DESC, began DESC, hash LIMIT $2)`, p.Token, p.Kept)
 }
 
 func scanChange(c *provisioning.Change) []any {

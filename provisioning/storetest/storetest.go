@@ -326,31 +326,27 @@ func prunedSessions(t *testing.T, open Open) {
 		}
 		return nil
 	})
-	for _, prune := range []struct {
-		name        string
-		used, began time.Time
-		token       string
-		kept        int
-		want        []int
+	for _, test := range []struct {
+		name  string
+		prune provisioning.SessionPrune
+		want  []int
 	}{
-		{"nothing", Noon, Noon.Add(-11 * time.Hour), "ONE", 8, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
-		{"idle", Noon.Add(2 * time.Hour), time.Time{}, "", all, []int{2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
-		{"old", time.Time{}, Noon.Add(-9 * time.Hour), "ONE", all, []int{2, 3, 4, 5, 6, 7, 8, 9}},
-		{"too many of a token", time.Time{}, time.Time{}, "ONE", 2, []int{3, 6, 7, 8, 9}},
-		{"too many of links", time.Time{}, time.Time{}, "", 1, []int{7, 8, 9}},
-		{"of another token", time.Time{}, time.Time{}, "TWO", 0, []int{7, 8, 9}},
-		{"all of a token", time.Time{}, time.Time{}, "ONE", 0, []int{9}},
+		{"nothing", provisioning.SessionPrune{UsedBefore: Noon, BeganBefore: Noon.Add(-11 * time.Hour), Token: "ONE", Kept: 8}, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
+		{"idle", provisioning.SessionPrune{UsedBefore: Noon.Add(2 * time.Hour), Kept: all}, []int{2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
+		{"old", provisioning.SessionPrune{BeganBefore: Noon.Add(-9 * time.Hour), Token: "ONE", Kept: all}, []int{2, 3, 4, 5, 6, 7, 8, 9}},
+		{"too many of a token", provisioning.SessionPrune{Token: "ONE", Kept: 2}, []int{3, 6, 7, 8, 9}},
+		{"too many of links", provisioning.SessionPrune{Kept: 1}, []int{7, 8, 9}},
+		{"of another token", provisioning.SessionPrune{Token: "TWO"}, []int{7, 8, 9}},
+		{"all of a token", provisioning.SessionPrune{Token: "ONE"}, []int{9}},
 	} {
-		update(t, s, func(tx provisioning.Tx) error {
-			return tx.PruneSessions(ctx, prune.used, prune.began, prune.token, prune.kept)
-		})
+		update(t, s, func(tx provisioning.Tx) error { return tx.PruneSessions(ctx, test.prune) })
 		var got []int
 		for i := range all {
 			if _, err := s.Session(ctx, provisioning.SecretsHash{byte(i)}); err == nil {
 				got = append(got, i)
 			}
 		}
-		wantEqual(t, prune.name, got, prune.want)
+		wantEqual(t, test.name, got, test.want)
 	}
 }
 
