@@ -168,6 +168,24 @@ func TestFarmerSeesSinceItIsHis(t *testing.T) {
 	if _, page := b.lookAs(t, farmer, targets[3]); !strings.Contains(page, "of his") {
 		t.Errorf("the farmer does not see what his node did: %s", page)
 	}
+	// A boot on the way of which he gets the node, when half its kernel has gone out.
+	b.add(t, provisioning.Node{MAC: macOf(3), Farmer: 6, RunMode: "prod"})
+	rows += "&mac=" + macOf(3).String()
+	targets = []string{rows}
+	half := bootOf(macOf(3), b.now.Now(), 8)
+	half[7].Bytes /= 2
+	b.play(t, half...)
+	b.now.advance(15 * time.Second)
+	if _, err := b.Registry.SetNode(t.Context(), root, macOf(3), provisioning.NodePatch{Farmer: &his}); err != nil {
+		t.Fatal(err)
+	}
+	half[7].At = b.now.Now()
+	b.play(t, half[7])
+	look("an admin", b.cookie, true, "3 0 0 3 0")
+	look("the farmer", farmer, false, "3 1 0 1 1")
+	if _, page := b.lookAs(t, farmer, rows); !strings.Contains(page, "30.6 MB of 61.3 MB") {
+		t.Errorf("the farmer is told of more than half a kernel: %s", page)
+	}
 }
 
 var (

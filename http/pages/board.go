@@ -211,13 +211,14 @@ func (b *Board) State(mac provisioning.MAC, since, now time.Time) provisioning.S
 		return provisioning.StateUnseen
 	}
 	story := provisioning.Tell(events, now)
-	if over := story.State != provisioning.StateBooting && story.State != provisioning.StateHeld; over && len(events) == len(t.events) {
+	if story.State != provisioning.StateBooting && story.State != provisioning.StateHeld {
 		b.over(mac, events, story)
 	}
 	return story.State
 }
 
-// over notes that a boot is over, unless something has happened since.
+// over notes that a boot is over, if all that is remembered was judged and nothing has
+// happened since.
 func (b *Board) over(mac provisioning.MAC, judged []provisioning.Event, story provisioning.Story) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -107,6 +107,44 @@ func TestBoardFollows(t *testing.T) {
 	})
 }
 
+// TestBoardTellsSince: of a boot that began before, the state is told by what came
+// since then, whoever asked first.
+func TestBoardTellsSince(t *testing.T) {
+	s := &source{}
+	for i, e := range []provisioning.Event{
+		{Stage: provisioning.StageScript},
+		{Stage: provisioning.StageKernel, Bytes: 40, Size: 100},
+		{Stage: provisioning.StageKernel, Bytes: 60, Size: 100},
+	} {
+		e.MAC, e.At = macOf(1), at(i)
+		s.add(false, e)
+	}
+	withBoard(t, s, func(t *testing.T, b *pages.Board) {
+		for range 2 {
+			for _, test := range []struct {
+				since  time.Time
+				events int
+				want   provisioning.State
+			}{
+				{at(2), 1, provisioning.StateBooting},
+				{time.Time{}, 3, provisioning.StateBooted},
+				{at(0), 3, provisioning.StateBooted},
+				{at(3), 0, provisioning.StateUnseen},
+			} {
+				if n := len(b.Events(macOf(1), test.since)); n != test.events {
+					t.Errorf("%d events since %s, want %d", n, test.since, test.events)
+				}
+				if st := b.State(macOf(1), test.since, at(3)); st != test.want {
+					t.Errorf("%s since %s, want %s", st, test.since, test.want)
+				}
+			}
+			if st := b.State(macOf(1), at(2), at(3).Add(time.Hour)); st != provisioning.StateStalled {
+				t.Errorf("an hour later %s", st)
+			}
+		}
+	})
+}
+
 func TestBoardCatchesUp(t *testing.T) {
 	s := &source{}
 	withBoard(t, s, func(t *testing.T, b *pages.Board) {
