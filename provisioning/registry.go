@@ -352,11 +352,6 @@ func (r *Registry) Events(ctx context.Context, by Actor, q EventQuery) ([]Event,
 	return r.store.Events(ctx, q)
 }
 
-// LastEventID returns the greatest ID that an event has; 0: there is none.
-func (r *Registry) LastEventID(ctx context.Context) (int64, error) {
-	return r.store.LastEventID(ctx)
-}
-
 // Concerns tells whether by may be told of e: a farmer is of what his nodes do.
 func (r *Registry) Concerns(ctx context.Context, by Actor, e Event) bool {
 	n, err := r.followed(ctx, by, e.MAC)

@@ -23,7 +23,7 @@ const (
 // last id that it saw misses none.
 func (a *API) streamEvents(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
 	q := r.URL.Query()
-	from, replay, err := a.resume(r.Context(), r.Header.Get("Last-Event-ID"), q.Get("since"))
+	from, replay, err := resume(r.Header.Get("Last-Event-ID"), q.Get("since"))
 	if err != nil {
 		return err
 	}

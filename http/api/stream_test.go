@@ -209,6 +209,9 @@ func TestEvents(t *testing.T) {
 		{"?mac=" + node2, s.tokens.admin, "c"},
 		{"?since=" + time.Now().Add(time.Hour).Format("2006-01-02T15:04:05Z"), s.tokens.admin, ""},
 		{"?since=2026-01-01T00:00:00Z", s.tokens.admin, "a b c d"},
+		{fmt.Sprintf("?since=%d", time.Now().Add(-time.Hour).Unix()), s.tokens.admin, "a b c d"},
+		{fmt.Sprintf("?since=%d", time.Now().Add(time.Hour).Unix()), s.tokens.admin, ""},
+		{"?since=999999", s.tokens.admin, ""},
 		{"?since=2026-01-01T00:00:00+01:00", s.tokens.admin, "a b c d"},
 		{"?since=2026-01-01T00:00:00%2B01:00", s.tokens.admin, "a b c d"},
 		{fmt.Sprintf("?since=%d", events[3].ID), s.tokens.admin, ""},
@@ -224,7 +227,6 @@ func TestEvents(t *testing.T) {
 			t.Errorf("%q: %v, want %s", test.query, got, test.want)
 		}
 	}
-	s.do("GET", fmt.Sprintf("/api/v1/events?since=%d", events[3].ID+1), "").want(t, http.StatusBadRequest)
 	if next := s.do("GET", "/api/v1/events?since=0&limit=3", "").header.Get("X-Next-After"); next != fmt.Sprint(events[2].ID) {
 		t.Errorf("X-Next-After %q", next)
 	}
