@@ -4,6 +4,7 @@ package lab
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"regexp"
@@ -66,6 +67,36 @@ func TestPlainLAN(t *testing.T) {
 	}
 }
 
+// framesUntil counts the frames that arrive before a mark, which is sent until it does:
+// so nobody waits for one that is lost.
+func framesUntil(t *testing.T, mark string, from, to net.PacketConn) (frames int) {
+	t.Helper()
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(10 * time.Millisecond):
+				_, _ = from.WriteTo([]byte(mark), to.LocalAddr())
+			}
+		}
+	}()
+	for b := make([]byte, 32); ; {
+		n, _, err := to.ReadFrom(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch string(b[:n]) {
+		case mark:
+			return frames
+		case "frame":
+			frames++
+		}
+	}
+}
+
 // TestLossyCable proves that a host behind a lossy cable is reachable, and that
 // the cable does lose.
 func TestLossyCable(t *testing.T) {
@@ -80,38 +111,20 @@ func TestLossyCable(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	const sent = 1000
+	const rounds, perRound = 10, 100
 	from, to := listen(t, l, 0.2), listen(t, l, 0)
 	stop := context.AfterFunc(ctx, func() { to.Close() })
 	defer stop()
-	for range sent {
-		if _, err := from.WriteTo([]byte("frame"), to.LocalAddr()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	// The last of many must arrive one day, so that nobody waits for a lost one.
-	done := make(chan struct{})
-	defer close(done)
-	go func() {
-		for {
-			select {
-			case <-done:
-				return
-			case <-time.After(10 * time.Millisecond):
-				_, _ = from.WriteTo([]byte("last"), to.LocalAddr())
+	received := 0
+	for round := range rounds { // each as large as every queue on the way can hold
+		for range perRound {
+			if _, err := from.WriteTo([]byte("frame"), to.LocalAddr()); err != nil {
+				t.Fatal(err)
 			}
 		}
-	}()
-	received := 0
-	for b := make([]byte, 16); ; received++ {
-		n, _, err := to.ReadFrom(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if string(b[:n]) == "last" {
-			break
-		}
+		received += framesUntil(t, fmt.Sprintf("end of round %d", round), from, to)
 	}
+	const sent = rounds * perRound
 	if received < sent/2 || received > sent*9/10 {
 		t.Errorf("%d of %d datagrams arrived, want about four fifths", received, sent)
 	}
