@@ -108,14 +108,16 @@ func (h *headWriter) Write(b []byte) (int, error) {
 // download gave instead of its file. What else iPXE can boot is iPXE's to say; see
 // [Format].
 func checkHead(head []byte) error {
-	if text := bytes.TrimSpace(head); len(head) == 0 || len(text) > 0 && text[0] == '<' {
-		what := "a web page"
-		if len(head) == 0 {
-			what = "empty"
-		}
-		return provisioning.Errorf(provisioning.Invalid, "not a kernel: the file is %s; accepted are EFI applications, such as Zero-OS, and bzImages", what)
+	text, what := bytes.ToLower(bytes.TrimSpace(head)), ""
+	switch {
+	case len(head) == 0:
+		what = "empty"
+	case bytes.HasPrefix(text, []byte("<!doctype html")), bytes.HasPrefix(text, []byte("<html")):
+		what = "a web page"
+	default:
+		return nil
 	}
-	return nil
+	return provisioning.Errorf(provisioning.Invalid, "not a kernel: the file is %s; accepted are EFI applications, such as Zero-OS, and bzImages", what)
 }
 
 // digestSuffix behind a kernel's URL stands for its SHA-256.
@@ -173,16 +175,49 @@ func userOf(link string) string {
 	return link + " is a link to it"
 }
 
-// Point makes run mode m boot kernel name, by one atomic rename of a symbolic link.
+// Point makes run mode m boot kernel name, by one atomic rename of a symbolic link. A
+// real file that an operator has put there as the run mode's kernel is not lost: it
+// becomes a kernel in the folder, prod-0123456789ab.efi by its digest.
 func (s *Store) Point(m provisioning.RunMode, name string) error {
-	return s.Link(DefaultOf(m), name)
+	if _, err := s.Stat(name); err != nil {
+		return err
+	}
+	if err := s.setAside(m); err != nil {
+		return err
+	}
+	return s.link(DefaultOf(m), name, true)
+}
+
+// setAside gives a default kernel that is a real file a name in the kernel folder too.
+func (s *Store) setAside(m provisioning.RunMode) error {
+	rel := DefaultOf(m)
+	path, err := s.path(rel)
+	if err != nil {
+		return err
+	}
+	if fi, err := os.Lstat(path); err != nil || !fi.Mode().IsRegular() {
+		return nil
+	}
+	sum, err := s.SHA256(rel)
+	if err != nil {
+		return err
+	}
+	aside := fmt.Sprintf("%s-%.12s%s", m, sum, defaultExt)
+	err = os.Link(path, filepath.Join(s.dir, aside))
+	if err != nil && !errors.Is(err, fs.ErrExist) { // on another disk, say
+		return provisioning.Errorf(provisioning.Conflict, "%s is a real file, not a link, and cannot be kept as kernel %s: move it away first (%w)", rel, aside, errors.Unwrap(err))
+	}
+	return syncDir(s.dir)
 }
 
 // Link makes link ("NAME", or "net/NAME" for a default kernel) a symbolic link to
 // the kernel target, which must exist. An existing link is replaced atomically, a
 // real file never, and no link is made to lead to itself (code
 // [provisioning.Conflict]).
-func (s *Store) Link(link, target string) error {
+func (s *Store) Link(link, target string) error { return s.link(link, target, false) }
+
+// link is Link, and replaces a real file too where that is to be.
+func (s *Store) link(link, target string, replace bool) error {
 	if err := checkNewName(strings.TrimPrefix(link, "net/")); err != nil {
 		return err
 	}
@@ -202,7 +237,7 @@ func (s *Store) Link(link, target string) error {
 	}
 	if fi, err := os.Lstat(path); err == nil && fi.IsDir() {
 		return provisioning.Errorf(provisioning.Conflict, "%s is a folder, not a link: it is never replaced; choose another name", link)
-	} else if err == nil && fi.Mode()&fs.ModeSymlink == 0 {
+	} else if err == nil && fi.Mode()&fs.ModeSymlink == 0 && !replace {
 		return provisioning.Errorf(provisioning.Conflict, "%s is a real file, not a link: it is never replaced; move it away first", link)
 	}
 	if leadsTo(filepath.Join(s.dir, target), path) {

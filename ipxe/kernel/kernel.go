@@ -155,8 +155,8 @@ func missing(rel string, err error) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ELOOP) {
 		return provisioning.Errorf(provisioning.Unavailable, "kernel %s cannot be read: %w", rel, errors.Unwrap(err))
 	}
-	if link, ok := strings.CutPrefix(rel, netPrefix); ok {
-		mode := strings.TrimSuffix(link, defaultExt)
+	link, ok := strings.CutPrefix(rel, netPrefix)
+	if mode, isDefault := strings.CutSuffix(link, defaultExt); ok && isDefault {
 		return provisioning.Errorf(provisioning.NotFound, "missing kernel %s: run mode %s has no kernel yet; farmboot kernel use %[2]s KERNEL gives it one (farmboot kernel add FILE first), or the board's page Kernels", rel, mode)
 	}
 	return provisioning.Errorf(provisioning.NotFound, "missing kernel %s: there is none of that name (see farmboot kernel list); farmboot kernel add FILE --name %[1]s stores it, or the board's page Kernels", rel)

@@ -246,18 +246,40 @@ func TestPoint(t *testing.T) {
 		t.Error(err)
 	}
 	wantCode(t, s.Remove("a.efi"), provisioning.NotFound)
-	if err := os.WriteFile(filepath.Join(dir, "net/test.efi"), []byte("MZ"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	wantCode(t, s.Point("test", "b.efi"), provisioning.Conflict)
-
 	list, err := s.List()
 	if err != nil || len(list) != 1 || list[0].Name != "b.efi" || len(list[0].RunModes) != 1 || list[0].RunModes[0] != "prod" {
 		t.Errorf("List = %+v, %v", list, err)
 	}
 	defaults, err := s.Defaults()
-	if err != nil || len(defaults) != 2 || defaults[0].Name != "net/prod.efi" || defaults[0].Target != "../b.efi" || defaults[1].RunModes[0] != "test" {
+	if err != nil || len(defaults) != 1 || defaults[0].Name != "net/prod.efi" || defaults[0].Target != "../b.efi" {
 		t.Errorf("Defaults = %+v, %v", defaults, err)
+	}
+}
+
+// TestPointKeepsRealFiles that an operator has put there: they get another name.
+func TestPointKeepsRealFiles(t *testing.T) {
+	s, dir := newStore(t)
+	if err := errors.Join(s.Put("b.efi", efi("b"), Want{}), os.MkdirAll(filepath.Join(dir, "net"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "net/test.efi"), []byte("MZ by hand"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, s.Link("net/test.efi", "b.efi"), provisioning.Conflict)
+	wantCode(t, s.Point("test", "absent.efi"), provisioning.NotFound)
+	if err := s.Point("test", "b.efi"); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte("MZ by hand"))
+	aside := fmt.Sprintf("test-%.12x.efi", sum[:6])
+	if got := files(t, dir); got != "b.efi net/test.efi "+aside {
+		t.Errorf("files %s", got)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, aside)); err != nil || string(b) != "MZ by hand" {
+		t.Errorf("%s: %q, %v", aside, b, err)
+	}
+	if k, err := s.Info("b.efi"); err != nil || len(k.RunModes) != 1 || k.RunModes[0] != "test" {
+		t.Errorf("%+v, %v", k, err)
 	}
 }
 
