@@ -16,7 +16,7 @@ type limits struct {
 	mu    sync.Mutex
 	total int
 	peers map[netip.Addr]int
-	begun map[transferKey]time.Time // when the client first acknowledged something; zero: not yet
+	begun map[transferKey]*admission // of the last one with that key
 }
 
 // repeatLimit is for how long after a transfer has begun the same request is a repeat
@@ -32,39 +32,47 @@ type transferKey struct {
 }
 
 func newLimits() *limits {
-	return &limits{begun: make(map[transferKey]time.Time), peers: make(map[netip.Addr]int)}
+	return &limits{begun: make(map[transferKey]*admission), peers: make(map[netip.Addr]int)}
 }
 
-// begin admits a transfer, or says why not: it is a [metrics] result.
-func (l *limits) begin(k transferKey, now time.Time) (refused string) {
+// admission is a transfer that has been admitted.
+type admission struct {
+	key      transferKey
+	answered time.Time // when the client first acknowledged something; zero: not yet
+}
+
+// begin admits a transfer, or says why not: with a result that metrics count.
+func (l *limits) begin(k transferKey, now time.Time) (a *admission, refused string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if began, ok := l.begun[k]; ok && (began.IsZero() || now.Sub(began) < repeatLimit) {
-		return resultDuplicate
+	if last, ok := l.begun[k]; ok && (last.answered.IsZero() || now.Sub(last.answered) < repeatLimit) {
+		return nil, resultDuplicate
 	}
 	if l.total >= maxTransfers || l.peers[k.peer.Addr()] >= maxTransfersPerPeer {
-		return resultBusy
+		return nil, resultBusy
 	}
-	l.begun[k] = time.Time{}
+	a = &admission{key: k}
+	l.begun[k] = a
 	l.total++
 	l.peers[k.peer.Addr()]++
-	return ""
+	return a, ""
 }
 
 // answered takes note that the client has our answer.
-func (l *limits) answered(k transferKey, now time.Time) {
+func (l *limits) answered(a *admission, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.begun[k].IsZero() {
-		l.begun[k] = now
-	}
+	a.answered = now
 }
 
 // end takes note that a transfer is over.
-func (l *limits) end(k transferKey) {
+func (l *limits) end(a *admission) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.begun, k)
+	k := a.key
+	if l.begun[k] == a {
+		delete(l.begun, k)
+	}
 	l.total--
 	if l.peers[k.peer.Addr()]--; l.peers[k.peer.Addr()] == 0 {
 		delete(l.peers, k.peer.Addr())

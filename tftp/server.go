@@ -121,8 +121,8 @@ func (s *Server) accept(ctx context.Context, running *sync.WaitGroup, b []byte, 
 		s.count(resultMalformed)
 		return
 	}
-	key := transferKey{peer, string(b)}
-	if refused := s.limits.begin(key, s.Now()); refused != "" {
+	a, refused := s.limits.begin(transferKey{peer, string(b)}, s.Now())
+	if refused != "" {
 		s.count(refused)
 		if refused == resultBusy && s.complaints.Allow() {
 			s.Log.Warn("too many transfers at once: some clients have to ask again", "peer", peer, "active", s.limits.count())
@@ -130,8 +130,8 @@ func (s *Server) accept(ctx context.Context, running *sync.WaitGroup, b []byte, 
 		return
 	}
 	running.Go(func() {
-		defer s.limits.end(key)
-		s.count(s.answer(ctx, req, local, peer, func() { s.limits.answered(key, s.Now()) }))
+		defer s.limits.end(a)
+		s.count(s.answer(ctx, req, local, peer, func() { s.limits.answered(a, s.Now()) }))
 	})
 }
 

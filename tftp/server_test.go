@@ -404,7 +404,7 @@ func TestServer_TheSamePortAsksAnew(t *testing.T) {
 
 // TestServer_StalledClientsMakeRoom, however long they ask to be waited for.
 func TestServer_StalledClientsMakeRoom(t *testing.T) {
-	r := start(t, func(s *tftp.Server) { s.SetStallLimit(100 * time.Millisecond) })
+	r := start(t, func(s *tftp.Server) { s.SetStallLimit(2 * time.Second) })
 	c := newClient(t, r.address)
 	c.ask("ipxe.efi", "timeout", "255")
 	c.receive()

@@ -40,7 +40,7 @@ type transfer struct {
 	reply  []byte // the one received
 	acked  int64  // blocks that the client has
 
-	begun func() // called when the client has acknowledged something for the first time
+	begun func() // called when the client has acknowledged something for the first time, and then nil
 }
 
 // run sends the acknowledgement of the options, if there are any, and then the
@@ -97,7 +97,10 @@ func (t *transfer) exchange(ctx context.Context, last int64, send func() error) 
 			default:
 				progress, ok := t.progress(ack, last)
 				if ok {
-					t.begun()
+					if t.begun != nil {
+						t.begun()
+						t.begun = nil
+					}
 					t.acked += progress
 					return nil
 				}
