@@ -1,6 +1,7 @@
 package http
 
 import (
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -9,7 +10,7 @@ import (
 )
 
 func TestCrowd(t *testing.T) {
-	c := &crowd{most: 5, perPeer: 3, peers: map[netip.Addr]int{}}
+	c := &crowd{most: 5, perPeer: 3, log: slog.New(slog.DiscardHandler), peers: map[netip.Addr]int{}}
 	one, two := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
 	for i, want := range []bool{true, true, true, false} {
 		if got := c.enter(one); got != want {
@@ -37,7 +38,7 @@ func TestServeClosesWhatIsTooMuch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &crowd{most: 8, perPeer: 2, peers: map[netip.Addr]int{}}
+	c := &crowd{most: 8, perPeer: 2, log: slog.New(slog.DiscardHandler), peers: map[netip.Addr]int{}}
 	srv := &http.Server{ConnState: c.track, Handler: http.NotFoundHandler()}
 	go func() { _ = srv.Serve(ln) }()
 	t.Cleanup(func() { srv.Close() })

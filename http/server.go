@@ -36,14 +36,17 @@ func timely(h http.Handler) http.Handler {
 	})
 }
 
-// Serve serves h on ln until ctx ends, then gives running answers ten seconds and
+// grace is what answers under way get to finish when the server stops.
+const grace = 8 * time.Second
+
+// Serve serves h on ln until ctx ends, then gives running answers some seconds and
 // returns nil.
 func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
 	srv := &http.Server{
 		Handler:           timely(sparing(h)),
 		BaseContext:       func(net.Listener) context.Context { return answer.WithStop(context.Background(), ctx.Done()) },
 		ConnContext:       withConn,
-		ConnState:         newCrowd().track,
+		ConnState:         newCrowd(log).track,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    headerLimit,
@@ -54,9 +57,9 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logge
 	stopped := make(chan error, 1)
 	go func() {
 		<-ctx.Done()
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
-		if err := srv.Shutdown(grace); err != nil {
+		if err := srv.Shutdown(end); err != nil {
 			stopped <- srv.Close()
 			return
 		}

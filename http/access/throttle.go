@@ -45,7 +45,7 @@ func NewThrottle(now func() time.Time) *Throttle {
 // address with a script gone wild, behind a router or on one host, is not kept out.
 func (t *Throttle) Guard(next Authenticator) Authenticator {
 	return func(r *http.Request) (provisioning.Actor, error) {
-		peer := source(answer.PeerOf(r))
+		peer := answer.HostOf(answer.PeerOf(r))
 		if !peer.IsValid() { // the Unix socket
 			return next(r)
 		}
@@ -59,17 +59,6 @@ func (t *Throttle) Guard(next Authenticator) Authenticator {
 		t.failed(peer)
 		return by, err
 	}
-}
-
-// source is what tries are counted by: an address, of which whoever has one with
-// IPv6 has 2^64.
-func source(peer netip.Addr) netip.Addr {
-	if peer.Is6() {
-		if p, err := peer.Prefix(64); err == nil {
-			return p.Addr()
-		}
-	}
-	return peer
 }
 
 // exhausted tells whether peer must wait.

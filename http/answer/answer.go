@@ -1,6 +1,7 @@
 package answer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -57,9 +58,10 @@ func (a *Adapter) Handle(name string, fail Failure, h Handler) http.Handler {
 		rec := &Recorder{ResponseWriter: w}
 		err := protect(h, rec, r)
 		fault := err != nil && provisioning.ErrorCode(err) == provisioning.Internal
+		gone := errors.Is(err, context.Canceled) && r.Context().Err() != nil // it broke off what we did for it
 		switch {
-		case fault && r.Context().Err() != nil: // it broke off what we did for it
-			fault, rec.Status = false, clientGone
+		case gone && rec.Status == 0:
+			rec.Status = clientGone
 		case err != nil && rec.Status == 0:
 			fail(rec, r, err)
 		case rec.Status == 0:
@@ -68,7 +70,7 @@ func (a *Adapter) Handle(name string, fail Failure, h Handler) http.Handler {
 		a.requests.WithLabelValues(name, strconv.Itoa(rec.Status)).Inc()
 		a.sent.WithLabelValues(name).Add(float64(rec.Sent))
 		level := slog.LevelDebug
-		if fault {
+		if fault && !gone {
 			level = slog.LevelError
 		}
 		a.log.Log(r.Context(), level, "http request", "handler", name, "method", r.Method, "path", provisioning.HideSecret(r.URL.Path),
@@ -150,7 +152,6 @@ func (w *Recorder) ReadFrom(src io.Reader) (total int64, err error) {
 		src, limit = lr.R, lr.N
 	}
 	control := http.NewResponseController(w.ResponseWriter)
-	defer func() { _ = control.SetWriteDeadline(time.Time{}) }() // the connection may serve more
 	for total < limit {
 		size := min(chunkSize, limit-total)
 		if err := control.SetWriteDeadline(time.Now().Add(stallLimit)); err != nil && !errors.Is(err, http.ErrNotSupported) {
@@ -192,6 +193,17 @@ func PeerOf(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	return ap.Addr().Unmap()
+}
+
+// HostOf is what those are counted by who come from peer: an address, of which whoever
+// has one with IPv6 has 2^64.
+func HostOf(peer netip.Addr) netip.Addr {
+	if peer.Is6() {
+		if p, err := peer.Prefix(64); err == nil {
+			return p.Addr()
+		}
+	}
+	return peer
 }
 
 // LocalOf is the address of ours that r came to; zero if it is not known.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,6 +102,47 @@ func TestClientGone(t *testing.T) {
 	want := "# HELP farmboot_http_requests_total HTTP requests answered, by handler and status.\n# TYPE farmboot_http_requests_total counter\nfarmboot_http_requests_total{handler=\"test\",status=\"499\"} 1\n"
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "farmboot_http_requests_total"); err != nil {
 		t.Error(err)
+	}
+}
+
+// deadlines is an answer on a connection that knows write deadlines.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	last time.Time
+}
+
+// SetWriteDeadline is what http.ResponseController looks for.
+func (d *deadlines) SetWriteDeadline(at time.Time) error {
+	d.last = at
+	return nil
+}
+
+// TestWhatIsBufferedHasADeadlineToo: it is sent when the handler has returned.
+func TestWhatIsBufferedHasADeadlineToo(t *testing.T) {
+	for name, send := range map[string]func(w http.ResponseWriter){
+		"a part": func(w http.ResponseWriter) {
+			answer.Patiently(w)
+			_, _ = io.WriteString(w, "part")
+		},
+		"a file": func(w http.ResponseWriter) { _, _ = io.Copy(w, io.LimitReader(strings.NewReader("file"), 4)) },
+	} {
+		a, _, _ := newAdapter()
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		a.Handle("test", answer.Plain, func(w http.ResponseWriter, _ *http.Request) error {
+			send(w)
+			return nil
+		}).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		if w.last.IsZero() {
+			t.Errorf("%s: nothing bounds how long it may wait to be taken", name)
+		}
+	}
+}
+
+func TestHostOf(t *testing.T) {
+	for peer, want := range map[string]string{"10.0.0.1": "10.0.0.1", "2001:db8:1:2::7": "2001:db8:1:2::"} {
+		if got := answer.HostOf(netip.MustParseAddr(peer)); got.String() != want {
+			t.Errorf("%s counts as %s, want %s", peer, got, want)
+		}
 	}
 }
 

@@ -11,13 +11,11 @@ import (
 // a body: a slow link is welcome, a dead one does not hold things for ever.
 const stall = 2 * time.Minute
 
-// Patiently gives the client time to take the next part of an answer. The returned
-// func ends that, for the connection may serve more. Where a connection knows no
-// deadlines there are none.
-func Patiently(w http.ResponseWriter) (done func()) {
-	control := http.NewResponseController(w)
-	_ = control.SetWriteDeadline(time.Now().Add(stall))
-	return func() { _ = control.SetWriteDeadline(time.Time{}) }
+// Patiently gives the client time to take the next part of an answer. What is buffered
+// is sent after its handler has returned, so the deadline stays; the next request has
+// its own. Where a connection knows no deadlines there are none.
+func Patiently(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(stall))
 }
 
 // Steadily returns body, the long body of a request, to be read as long as its sender

@@ -20,7 +20,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	defer answer.Patiently(w)()
+	answer.Patiently(w)
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
 	return nil
@@ -87,7 +87,7 @@ func (a *array) end() error {
 }
 
 func (a *array) send() error {
-	defer answer.Patiently(a.w)()
+	answer.Patiently(a.w)
 	a.begun = true
 	a.w.Header().Set("Content-Type", "application/json")
 	_, err := a.part.WriteTo(a.w)

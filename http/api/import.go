@@ -16,6 +16,9 @@ import (
 // maxImport is the longest import, in bytes: some 800,000 nodes.
 const maxImport = 64 << 20
 
+// maxFarmerImport is that of a farmer, in bytes, who may import fewer.
+const maxFarmerImport = 4 << 20
+
 // importNodes answers POST /api/v1/nodes/import: many nodes, all or nothing, as CSV
 // or as a JSON array.
 func (a *API) importNodes(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
@@ -26,7 +29,11 @@ func (a *API) importNodes(w http.ResponseWriter, r *http.Request, by provisionin
 	if err := notAForm(r, "the list itself, as curl --data-binary @nodes.csv sends it"); err != nil {
 		return err
 	}
-	rows, err := readRows(answer.Steadily(w, http.MaxBytesReader(w, r.Body, maxImport)))
+	most := int64(maxImport)
+	if by.Role != provisioning.RoleAdmin {
+		most = maxFarmerImport
+	}
+	rows, err := readRows(answer.Steadily(w, http.MaxBytesReader(w, r.Body, most)))
 	if err != nil {
 		return cmp.Or(tooLarge(err), err)
 	}

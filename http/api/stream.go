@@ -70,7 +70,7 @@ func (s *stream) begin() {
 
 // send writes and flushes. A client that takes nothing for long has gone.
 func (s *stream) send(format string, args ...any) bool {
-	defer answer.Patiently(s.w)()
+	answer.Patiently(s.w)
 	if _, err := fmt.Fprintf(s.w, format, args...); err != nil {
 		return false
 	}
