@@ -28,7 +28,10 @@ func Destination(req *dhcpv4.DHCPv4, peer netip.AddrPort, in Ingress) netip.Addr
 }
 
 // relayAgent returns giaddr if a relay agent has set it.
-func relayAgent(req *dhcpv4.DHCPv4) (netip.Addr, bool) { return address(req.GatewayIPAddr) }
+func relayAgent(req *dhcpv4.DHCPv4) (netip.Addr, bool) {
+	a, ok := address(req.GatewayIPAddr)
+	return a, ok && a.IsGlobalUnicast() // no broadcast address, nor ourselves
+}
 
 // address converts an address of a packet; false if it is not there or all zero.
 func address(ip net.IP) (netip.Addr, bool) {

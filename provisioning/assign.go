@@ -74,26 +74,31 @@ const codeLimit = 500 * time.Millisecond
 // makeCode stores a claim code for mac; "" if that cannot be done in time, while a long
 // import writes for instance.
 func (a *Assigner) makeCode(ctx context.Context, mac MAC) string {
-	ctx, cancel := context.WithTimeout(ctx, codeLimit)
-	defer cancel()
-	stored := make(chan string, 1)
-	go func() { // a database that is locked does not look at ctx
-		var code string
-		err := a.store.UpdateLazily(ctx, func(tx Tx) error {
-			d, err := see(ctx, tx, mac, Machine{}, a.now())
-			code = d.Code
-			return err
-		})
-		if err != nil {
-			code = ""
-		}
-		stored <- code
-	}()
-	select {
-	case code := <-stored:
-		return code
-	case <-ctx.Done():
+	var code string
+	err := lazily(ctx, a.store, codeLimit, func(ctx context.Context, tx Tx) error {
+		d, err := see(ctx, tx, mac, Machine{}, a.now())
+		code = d.Code
+		return err
+	})
+	if err != nil {
 		return ""
+	}
+	return code
+}
+
+// lazily is [Store.UpdateLazily] for those who do not wait for longer than limit: the
+// store may be busy with something long, and a database that is locked does not look at
+// its context. What fn sets may be read only if there is no error.
+func lazily(ctx context.Context, s Store, limit time.Duration, fn func(context.Context, Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	stored := make(chan error, 1)
+	go func() { stored <- s.UpdateLazily(ctx, func(tx Tx) error { return fn(ctx, tx) }) }()
+	select {
+	case err := <-stored:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

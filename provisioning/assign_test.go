@@ -3,6 +3,7 @@ package provisioning_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"farmboot/provisioning"
 )
@@ -34,4 +35,22 @@ func TestNobodyWaitsForAClaimCode(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestNobodyWaitsForHisUseToBeNoted: while something long is written, whoever has a token
+// gets in, and so does the next one.
+func TestNobodyWaitsForHisUseToBeNoted(t *testing.T) {
+	real := newStore(t)
+	_, secret, err := provisioning.NewRegistry(real, provisioning.Rules{}, time.Now).AddToken(t.Context(), admin, provisioning.RoleAdmin, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stuck{real, make(chan struct{})}
+	r := provisioning.NewRegistry(s, provisioning.Rules{}, time.Now)
+	for range 2 { // hangs if it waits
+		if by, err := r.Authenticate(t.Context(), secret, "10.0.0.1"); err != nil || by.Role != provisioning.RoleAdmin {
+			t.Errorf("%+v, %v", by, err)
+		}
+	}
+	close(s.free)
 }

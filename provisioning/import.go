@@ -53,8 +53,8 @@ const (
 	MaxRows = 1_000_000
 	// farmerRows bounds that of a farmer.
 	farmerRows = 10_000
-	// longImport is from how many lines on there is one import at a time: each has all
-	// its lines in memory.
+	// longImport is from how many lines on there is one import at a time: each keeps a
+	// core busy.
 	longImport = 1000
 )
 

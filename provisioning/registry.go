@@ -38,6 +38,7 @@ type Registry struct {
 	unstored unstored
 
 	importing sync.Mutex // held by a long import
+	noting    sync.Mutex // held while a use is noted
 }
 
 // NewRegistry returns the registry of what is in store.

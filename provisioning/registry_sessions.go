@@ -127,7 +127,7 @@ func (r *Registry) usedSession(ctx context.Context, s Session) {
 	if r.unstored.use(s) {
 		return
 	}
-	_ = r.store.UpdateLazily(ctx, func(tx Tx) error {
+	r.note(ctx, func(ctx context.Context, tx Tx) error {
 		if _, err := tx.Session(ctx, s.Hash); err != nil { // it may just have ended
 			return err
 		}

@@ -101,7 +101,7 @@ func (r *Registry) tokenOf(ctx context.Context, secret string) (Token, error) {
 // usedToken notes that a token is in use, as far as the store can be written.
 func (r *Registry) usedToken(ctx context.Context, t Token) {
 	if now := r.now(); now.Sub(t.LastUsed) >= usedEvery {
-		_ = r.store.UpdateLazily(ctx, func(tx Tx) error {
+		r.note(ctx, func(ctx context.Context, tx Tx) error {
 			current, err := tx.Token(ctx, t.ID) // it may just have been revoked
 			if err != nil {
 				return err
@@ -109,6 +109,18 @@ func (r *Registry) usedToken(ctx context.Context, t Token) {
 			current.LastUsed = now
 			return tx.PutToken(ctx, current)
 		})
+	}
+}
+
+// noteLimit is how long a request waits for it to be noted that it was made.
+const noteLimit = 100 * time.Millisecond
+
+// note stores that something is in use. Nobody waits long for that, and only one at a
+// time: while the store is busy, others go on without, and the next use is noted.
+func (r *Registry) note(ctx context.Context, fn func(context.Context, Tx) error) {
+	if r.noting.TryLock() {
+		defer r.noting.Unlock()
+		_ = lazily(ctx, r.store, noteLimit, fn)
 	}
 }
 

@@ -32,7 +32,7 @@ var ladder = map[string]rung{
 		10 * time.Second,
 		"It asked for a boot server, but we did not answer.",
 		[]string{
-			"the log of the appliance names the reason: an architecture that we have no boot program for, or unknown = \"ignore\"",
+			"the log of the appliance says that a reply could not be sent, or that there was too much to do at once",
 			"another appliance on this LAN may have answered",
 		},
 	},

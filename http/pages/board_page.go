@@ -260,7 +260,7 @@ func (a *Admin) boardOf(ctx context.Context, by provisioning.Actor, f form, now 
 	if err != nil {
 		return s, err
 	}
-	s.quiets = all - registered
+	s.quiets = max(all-registered, 0) // a node may have come or gone between the two
 	group := f.Text("state")
 	s.Count.add("quiet", s.quiets)
 	s.deeds = slices.DeleteFunc(s.deeds, func(mac provisioning.MAC) bool {
