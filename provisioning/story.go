@@ -35,6 +35,8 @@ type Story struct {
 
 	// Unbootable: we have nothing that this machine could start, registered or not.
 	Unbootable bool `json:"-"`
+	// NoKernel: it was refused because the kernel that it is to boot is not there.
+	NoKernel bool `json:"-"`
 }
 
 // Step is one event of a boot, or several alike in a row.

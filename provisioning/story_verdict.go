@@ -143,7 +143,7 @@ func (s *Story) refused(refusal Event, at, now time.Time) {
 		return
 	}
 	why := obstacleOf(refusal.Detail)
-	s.State, s.Check, s.Unbootable = StateRefused, why.check, why.never
+	s.State, s.Check, s.Unbootable, s.NoKernel = StateRefused, why.check, why.never, why.kernel
 	s.Verdict = fmt.Sprintf("Refused, %s ago: %s.", ago, refusal.Detail)
 }
 
@@ -152,11 +152,12 @@ type obstacle struct {
 	reason string // words of our own message
 	check  []string
 	never  bool // no registration mends it
+	kernel bool // a kernel does
 }
 
 // obstacles has the last one for all reasons that are not told apart.
 var obstacles = []obstacle{
-	{reason: "missing kernel", check: []string{
+	{reason: "missing kernel", kernel: true, check: []string{
 		"the kernel of its run mode, or its own if it is registered with one, is there: farmboot kernel list",
 	}},
 	{reason: "Raspberry Pi", never: true, check: []string{

@@ -61,7 +61,7 @@ func (c nodeImportCmd) Run(ctx context.Context, e *env) (err error) {
 // read reads the rows, of whichever format the file is.
 func (c nodeImportCmd) read(ctx context.Context, e *env) ([]provisioning.Row, error) {
 	if c.File == "-" {
-		return provisioning.ReadCSV(e.stdin)
+		return provisioning.ReadCSV(&bounded{e.stdin, maxImport})
 	}
 	f, err := os.Open(string(c.File))
 	if err != nil {
@@ -72,7 +72,27 @@ func (c nodeImportCmd) read(ctx context.Context, e *env) ([]provisioning.Row, er
 	if head, _ := in.Peek(16); sqlite.IsSQLite(head) {
 		return sqlite.ReadLegacy(ctx, string(c.File))
 	}
-	return provisioning.ReadCSV(in)
+	return provisioning.ReadCSV(&bounded{in, maxImport})
+}
+
+// maxImport is the longest list that is read, in bytes: as many lines as an import may
+// have, of 256 bytes.
+const maxImport = provisioning.MaxRows * 256
+
+// bounded reads no more than left bytes: a device has no end.
+type bounded struct {
+	from io.Reader
+	left int64
+}
+
+// Read implements [io.Reader].
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, fmt.Errorf("the list is longer than %d bytes: import it in parts", int64(maxImport))
+	}
+	n, err := b.from.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
 }
 
 func printImport(w io.Writer, r provisioning.ImportReport) error {

@@ -197,7 +197,7 @@ func rowOf(n provisioning.Node, registered bool, events []provisioning.Event, no
 
 // seenBy is the row as somebody sees it.
 func (r boardRow) seenBy(by provisioning.Actor) boardRow {
-	r.Mend = by.Role == provisioning.RoleAdmin && r.Story.State == provisioning.StateRefused && strings.Contains(r.Story.Verdict, "missing kernel")
+	r.Mend = by.Role == provisioning.RoleAdmin && r.Story.NoKernel
 	return r
 }
 
