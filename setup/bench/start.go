@@ -42,7 +42,7 @@ func benchStart(ctx context.Context, s *site, rep *report) error {
 	return s.idleMemory(ctx, rep, peer)
 }
 
-// idleMemory compares what the servers hold two seconds after their start.
+// idleMemory compares what the servers hold when they have settled.
 func (s *site) idleMemory(ctx context.Context, rep *report, peer string) error {
 	if err := s.stopAll(); err != nil {
 		return err
