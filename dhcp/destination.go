@@ -14,8 +14,8 @@ const (
 
 // Destination says where the reply to a request goes that came in from peer.
 // Relayed: to the relay agent (RFC 2131 section 4.1). On port 4011: back to the
-// sender, who has an address by then, as a rule, and may ask from port 68 or 4011. Else to
-// everybody on the LAN it came from, for the client has no address yet and we
+// sender, who as a rule has an address by then, and may ask from port 68 or 4011.
+// Else to everybody on the LAN it came from, for the client has no address yet and we
 // assign none.
 func Destination(req *dhcpv4.DHCPv4, peer netip.AddrPort, in Ingress) netip.AddrPort {
 	if relay, ok := relayAgent(req); ok {

@@ -47,10 +47,10 @@ type Responder struct {
 	Signed bool
 }
 
-// Reply builds the answer to a client's request, who is to get what as says: an OFFER to a DISCOVER on port
-// 67, an ACK to a REQUEST or INFORM on port 4011. It is an error of this package
-// otherwise, and silence on the wire. REQUESTs on port 67 are for the DHCP
-// server, whatever options they carry.
+// Reply builds the answer to a client's request, as its assignment says: an OFFER to
+// a DISCOVER on port 67, an ACK to a REQUEST or INFORM on port 4011. It is an error of
+// this package otherwise, and silence on the wire. REQUESTs on port 67 are for the
+// DHCP server, whatever options they carry.
 //
 // The reply assigns nothing (yiaddr is 0). It carries options 53, 54, 60 and 97,
 // siaddr, and the boot file in the header's file field, where every firmware

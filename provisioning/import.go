@@ -113,8 +113,8 @@ func (r *Registry) importRows(ctx context.Context, tx Tx, by Actor, rows []Row, 
 }
 
 // rehearsal is a transaction that reads what is stored, and writes nothing. An import
-// does not read what it wrote: a line that says something of the same node as another is
-// refused.
+// reads nothing that it wrote itself but farmers whom it mentions twice, which comes to
+// the same: a second line about a node is refused.
 type rehearsal struct{ Reader }
 
 var _ Tx = rehearsal{}

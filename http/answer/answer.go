@@ -106,7 +106,7 @@ func protect(h Handler, w http.ResponseWriter, r *http.Request) (err error) {
 
 // Recorder notes status and length of an answer. It passes files on to the
 // connection's own ReadFrom, so that the kernel sends them (sendfile(2)), and
-// gives up on a peer that takes nothing for stallLimit.
+// gives up on a peer that takes nothing for stall.
 type Recorder struct {
 	http.ResponseWriter
 	Status int   // 0: nothing was sent yet
@@ -116,12 +116,9 @@ type Recorder struct {
 	Progress func(sent int64)
 }
 
-// A peer may take stallLimit for a chunk: a link of 70 kbit/s still gets through,
-// and a dead one does not hold a file open for hours.
-const (
-	stallLimit = 2 * time.Minute
-	chunkSize  = 1 << 20
-)
+// chunkSize is what a peer may take stall for, in bytes: a link of 70 kbit/s still gets
+// through, and a dead one does not hold a file open for hours.
+const chunkSize = 1 << 20
 
 // WriteHeader implements [http.ResponseWriter].
 func (w *Recorder) WriteHeader(status int) {
@@ -154,7 +151,7 @@ func (w *Recorder) ReadFrom(src io.Reader) (total int64, err error) {
 	control := http.NewResponseController(w.ResponseWriter)
 	for total < limit {
 		size := min(chunkSize, limit-total)
-		if err := control.SetWriteDeadline(time.Now().Add(stallLimit)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		if err := control.SetWriteDeadline(time.Now().Add(stall)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return total, err
 		}
 		n, err := sendN(w.ResponseWriter, src, size)

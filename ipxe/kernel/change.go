@@ -218,7 +218,7 @@ func (s *Store) Link(link, target string) error { return s.link(link, target, fa
 
 // link is Link, and replaces a real file too where that is to be.
 func (s *Store) link(link, target string, replace bool) error {
-	if err := checkNewName(strings.TrimPrefix(link, "net/")); err != nil {
+	if err := checkNewName(strings.TrimPrefix(link, netPrefix)); err != nil {
 		return err
 	}
 	path, err := s.path(link)
