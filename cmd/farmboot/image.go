@@ -26,13 +26,13 @@ type imageCmd struct {
 	Output fileName `short:"o" placeholder:"FILE" help:"File to write, which must be named; - for standard output."`
 	Force  bool     `short:"f" help:"Replace FILE if it exists."`
 	Kernel string   `placeholder:"NAME" help:"Kernel file; by default the run mode's."`
-	Arch   string   `placeholder:"ARCH" help:"amd64 or arm64, for EFI programs."`
+	Arch   string   `placeholder:"ARCH" help:"amd64, arm64 or riscv64, for uefi, uefi-generic and uefi-provision."`
 	Scheme string   `placeholder:"SCHEME" help:"How the image fetches: http or https; by default what base-host says."`
 }
 
 // Help is shown by "farmboot image --help".
 func (imageCmd) Help() string {
-	return `The bytes are those that the daemon serves at /KIND/RUNMODE/FARMER/ARGS.
+	return `The bytes are those that the daemon serves at /KIND/RUNMODE/FARMER/ARGS/KERNEL.
 
 Examples:
   farmboot image usb prod 1234 -o farm.img       a stick that works everywhere

@@ -21,8 +21,8 @@ type nodeImportCmd struct {
 
 func (nodeImportCmd) Help() string {
 	return `All or nothing: if a line is refused, every such line is reported and nothing is
-written. The columns of the CSV file are mac, farmer, runmode, args, kernel and name,
-in any order, as its first line names them; only mac must be there. With --update,
+written. The columns of the CSV file are mac, farmer, runmode, args, kernel, name and
+nbp, in any order, as its first line names them; only mac must be there. With --update,
 columns that are not there stay as they are.
 
 Examples:
