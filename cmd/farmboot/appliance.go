@@ -24,22 +24,22 @@ import (
 
 // appliance is the parts of the daemon, wired together. Nothing of it listens yet.
 type appliance struct {
-	*workshop
-	log      *slog.Logger
-	now      func() time.Time
-	store    provisioning.Store
-	assigner *provisioning.Assigner
-	recorder *provisioning.Recorder
-	metrics  *prometheus.Registry
-	registry *provisioning.Registry
-	boot     *apphttp.Boot
-	pages    *pages.Pages
-	board    *pages.Board
-	links    *access.SignInLinks
-	admin    *pages.Admin // of the TLS plane
-	door     pages.Door   // of the plain plane: leads to admin
-	api      *api.API     // of the TLS plane: tokens
-	local    *api.API     // of the Unix socket: whoever may open it is an admin
+	*sources
+	log       *slog.Logger
+	now       func() time.Time
+	store     provisioning.Store
+	assigner  *provisioning.Assigner
+	recorder  *provisioning.Recorder
+	metrics   *prometheus.Registry
+	registry  *provisioning.Registry
+	boot      *apphttp.Boot
+	pages     *pages.Pages
+	board     *pages.Board
+	links     *access.SignInLinks
+	admin     *pages.Admin    // of the TLS plane
+	adminLink pages.AdminLink // of the plain plane: links to admin
+	api       *api.API        // of the TLS plane: tokens
+	local     *api.API        // of the Unix socket: whoever may open it is an admin
 }
 
 // assemble reads what is there and wires the parts together.
@@ -47,7 +47,7 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 	a := &appliance{log: log, now: now, metrics: prometheus.NewRegistry()}
 	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var err error
-	if a.workshop, err = openWorkshop(cfg, log, now); err != nil {
+	if a.sources, err = openSources(cfg, log, now); err != nil {
 		return nil, err
 	}
 	if err := a.kernels.Sweep(); err != nil {
@@ -100,7 +100,7 @@ func (a *appliance) wireAdmin() {
 		Vendor:     vendor,
 		Now:        a.now,
 	}
-	a.door = pages.Door{Answer: a.boot.Answer, AdminURL: func(local netip.Addr) string { return a.urls(local).Admin }}
+	a.adminLink = pages.AdminLink{Answer: a.boot.Answer, AdminURL: func(local netip.Addr) string { return a.urls(local).Admin }}
 }
 
 // newAPI returns the API for those whom authenticate knows.

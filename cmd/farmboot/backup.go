@@ -21,16 +21,15 @@ Example:
   farmboot backup /srv/backup/farmboot-2026-11-23.db`
 }
 
-func (c backupCmd) Run(ctx context.Context, e *env) (err error) {
+func (c backupCmd) Run(ctx context.Context, e *env) error {
 	if c.File == "-" {
 		return usageError{"backup: a database cannot be written to standard output: give the name of a file"}
 	}
-	inv, err := e.inventory(ctx)
+	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closing(inv, &err)
-	if err := inv.store.Backup(ctx, string(c.File)); err != nil {
+	if err := db.store.Backup(ctx, string(c.File)); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stdout, "backed up to %s\n", printable(string(c.File)))

@@ -42,7 +42,8 @@ type env struct {
 	stdout, stderr io.Writer
 	now            func() time.Time
 
-	configFile fileName // --config
+	configFile fileName    // --config
+	opened     []io.Closer // by the command
 }
 
 // Exit statuses.
@@ -85,7 +86,7 @@ func run(ctx context.Context, args []string, e *env) int {
 		return exitUsage
 	}
 	e.configFile = c.Config
-	if err = parsed.Run(); err == nil {
+	if err = errors.Join(parsed.Run(), e.close()); err == nil {
 		return exitOK
 	}
 	if mistakes, ok := errors.AsType[setup.Mistakes](err); ok { // of "config check", where each is an error

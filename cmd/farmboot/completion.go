@@ -16,7 +16,7 @@ type completionCmd struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
 }
 
-// Help is shown by "farmboot completion --help".
+// Help implements [kong.HelpProvider].
 func (completionCmd) Help() string {
 	return `Examples:
   farmboot completion bash > /etc/bash_completion.d/farmboot

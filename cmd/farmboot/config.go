@@ -16,7 +16,7 @@ type configCheckCmd struct {
 	File fileName `arg:"" optional:"" help:"File to check; by default what --config says."`
 }
 
-// Help is shown by "farmboot config check --help".
+// Help implements [kong.HelpProvider].
 func (configCheckCmd) Help() string {
 	return `Examples:
 

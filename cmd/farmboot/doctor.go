@@ -11,7 +11,7 @@ type doctorCmd struct {
 	JSON bool `help:"As JSON."`
 }
 
-// Help is shown by "farmboot doctor --help".
+// Help implements [kong.HelpProvider].
 func (doctorCmd) Help() string {
 	return `Looks at this host and at its LAN, best as root: other DHCP and PXE servers, ports,
 firewall, iPXE binaries, kernels, folders, certificates. Plays two machines on the

@@ -27,17 +27,16 @@ Example:
   farmboot farmer add 1234 --name "Green Valley"`
 }
 
-func (c farmerAddCmd) Run(ctx context.Context, e *env) (err error) {
+func (c farmerAddCmd) Run(ctx context.Context, e *env) error {
 	id, err := provisioning.ParseFarmerID(c.Farmer)
 	if err != nil {
 		return err
 	}
-	inv, err := e.inventory(ctx)
+	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closing(inv, &err)
-	if err := inv.registry.AddFarmer(ctx, operator(), provisioning.Farmer{ID: id, Name: c.Name}); err != nil {
+	if err := db.registry.AddFarmer(ctx, operator(), provisioning.Farmer{ID: id, Name: c.Name}); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stdout, "registered farmer %s\n", id)
@@ -55,13 +54,12 @@ func (farmerListCmd) Help() string {
   farmboot farmer list --json`
 }
 
-func (c farmerListCmd) Run(ctx context.Context, e *env) (err error) {
-	inv, err := e.inventory(ctx)
+func (c farmerListCmd) Run(ctx context.Context, e *env) error {
+	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closing(inv, &err)
-	farmers, err := inv.registry.Farmers(ctx, operator())
+	farmers, err := db.registry.Farmers(ctx, operator())
 	if err != nil {
 		return err
 	}
@@ -85,17 +83,16 @@ func (farmerRmCmd) Help() string {
   farmboot farmer rm 1234`
 }
 
-func (c farmerRmCmd) Run(ctx context.Context, e *env) (err error) {
+func (c farmerRmCmd) Run(ctx context.Context, e *env) error {
 	id, err := provisioning.ParseFarmerID(c.Farmer)
 	if err != nil {
 		return err
 	}
-	inv, err := e.inventory(ctx)
+	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closing(inv, &err)
-	if err := inv.registry.RemoveFarmer(ctx, operator(), id); err != nil {
+	if err := db.registry.RemoveFarmer(ctx, operator(), id); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stdout, "removed farmer %s\n", id)

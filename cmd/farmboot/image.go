@@ -30,7 +30,7 @@ type imageCmd struct {
 	Scheme string   `placeholder:"SCHEME" help:"How the image fetches: http or https; by default what base-host says."`
 }
 
-// Help is shown by "farmboot image --help".
+// Help implements [kong.HelpProvider].
 func (imageCmd) Help() string {
 	return `The bytes are those that the daemon serves at /KIND/RUNMODE/FARMER/ARGS/KERNEL.
 
@@ -68,11 +68,11 @@ func (c imageCmd) Run(_ context.Context, e *env) error {
 		}
 		fmt.Fprintf(e.stderr, "note: image %s is the same for every run mode\n", order.Kind)
 	}
-	w, err := openWorkshop(cfg, slog.New(slog.DiscardHandler), e.now)
+	sources, err := openSources(cfg, slog.New(slog.DiscardHandler), e.now)
 	if err != nil {
 		return err
 	}
-	f, err := w.catalog.Image(order)
+	f, err := sources.catalog.Image(order)
 	if err != nil {
 		return err
 	}

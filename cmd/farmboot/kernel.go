@@ -21,8 +21,8 @@ type kernelCmd struct {
 }
 
 // kernels is where changes of kernels go.
-func (i *inventory) kernels() kernel.Registry {
-	return kernel.Registry{Store: kernel.Open(i.cfg.Kernel.Path, i.cfg.Kernel.NetPath), Nodes: i.registry}
+func (d *database) kernels() kernel.Registry {
+	return kernel.Registry{Store: kernel.Open(d.cfg.Kernel.Path, d.cfg.Kernel.NetPath), Nodes: d.registry}
 }
 
 type kernelAddCmd struct {
@@ -41,7 +41,7 @@ Examples:
   curl -s https://example.org/vmlinuz.efi | farmboot kernel add - --name v3.14.efi`
 }
 
-func (c kernelAddCmd) Run(ctx context.Context, e *env) (err error) {
+func (c kernelAddCmd) Run(ctx context.Context, e *env) error {
 	from, name, want := e.stdin, c.Name, kernel.Want{SHA256: c.SHA256}
 	if c.File != "-" {
 		f, err := os.Open(string(c.File))
@@ -56,12 +56,11 @@ func (c kernelAddCmd) Run(ctx context.Context, e *env) (err error) {
 	} else if name == "" {
 		return usageError{"standard input has no name: give the kernel one with --name"}
 	}
-	inv, err := e.inventory(ctx)
+	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closing(inv, &err)
-	isNew, err := inv.kernels().Put(ctx, operator(), name, from, want)
+	isNew, err := db.kernels().Put(ctx, operator(), name, from, want)
 	if err != nil {
 		return err
 	}
@@ -72,7 +71,7 @@ func (c kernelAddCmd) Run(ctx context.Context, e *env) (err error) {
 	if _, err := fmt.Fprintf(e.stdout, "%s kernel %s\n", done, name); err != nil {
 		return err
 	}
-	if format, err := inv.kernels().Format(name); err == nil && format == kernel.Unknown {
+	if format, err := db.kernels().Format(name); err == nil && format == kernel.Unknown {
 		fmt.Fprintf(e.stderr, "farmboot: warning: %s is neither an EFI application nor a bzImage: nodes may not be able to boot it\n", name)
 	}
 	return nil
@@ -89,13 +88,12 @@ func (kernelListCmd) Help() string {
   farmboot kernel list --json`
 }
 
-func (c kernelListCmd) Run(ctx context.Context, e *env) (err error) {
-	inv, err := e.inventory(ctx)
+func (c kernelListCmd) Run(ctx context.Context, e *env) error {
+	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closing(inv, &err)
-	infos, err := inv.kernels().Infos()
+	infos, err := db.kernels().Infos()
 	if err != nil {
 		return err
 	}
@@ -126,17 +124,16 @@ Example:
   farmboot kernel use prod zero-os-v3.14.efi`
 }
 
-func (c kernelUseCmd) Run(ctx context.Context, e *env) (err error) {
-	inv, err := e.inventory(ctx)
+func (c kernelUseCmd) Run(ctx context.Context, e *env) error {
+	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closing(inv, &err)
 	mode := provisioning.RunMode(c.RunMode)
-	if err := inv.cfg.RunModes.Check(mode); err != nil {
+	if err := db.cfg.RunModes.Check(mode); err != nil {
 		return err
 	}
-	if err := inv.kernels().Point(ctx, operator(), mode, c.Kernel); err != nil {
+	if err := db.kernels().Point(ctx, operator(), mode, c.Kernel); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stdout, "run mode %s boots %s\n", mode, c.Kernel)
@@ -155,13 +152,12 @@ Example:
   farmboot kernel rm zero-os-v3.13.efi`
 }
 
-func (c kernelRmCmd) Run(ctx context.Context, e *env) (err error) {
-	inv, err := e.inventory(ctx)
+func (c kernelRmCmd) Run(ctx context.Context, e *env) error {
+	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closing(inv, &err)
-	if err := inv.kernels().Remove(ctx, operator(), c.Kernel); err != nil {
+	if err := db.kernels().Remove(ctx, operator(), c.Kernel); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stdout, "removed kernel %s\n", c.Kernel)

@@ -57,7 +57,7 @@ func (a *appliance) listenHTTP(ctx context.Context, s *sockets) error {
 	if err != nil {
 		return err
 	}
-	a.serveHTTP(s, "http", ln, a.boot, a.pages, a.door)
+	a.serveHTTP(s, "http", ln, a.boot, a.pages, a.adminLink)
 	return nil
 }
 

@@ -72,7 +72,7 @@ func (nodeAddCmd) Help() string {
   farmboot node add 5254000000b3 --args "zos-debug vlan:priv=30"`
 }
 
-func (c nodeAddCmd) Run(ctx context.Context, e *env) (err error) {
+func (c nodeAddCmd) Run(ctx context.Context, e *env) error {
 	mac, err := provisioning.ParseMAC(c.MAC)
 	if err != nil {
 		return err
@@ -81,17 +81,16 @@ func (c nodeAddCmd) Run(ctx context.Context, e *env) (err error) {
 	if err != nil {
 		return err
 	}
-	inv, err := e.inventory(ctx)
+	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closing(inv, &err)
-	n, err := inv.registry.AddNode(ctx, operator(), patch.Apply(provisioning.Node{MAC: mac}))
+	n, err := db.registry.AddNode(ctx, operator(), patch.Apply(provisioning.Node{MAC: mac}))
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(e.stdout, "registered %s\n", summary(n))
-	return inv.warn(e, n)
+	return db.warn(e, n)
 }
 
 type nodeSetCmd struct {
@@ -107,7 +106,7 @@ func (nodeSetCmd) Help() string {
   farmboot node set 52:54:00:00:00:b1 --nbp snponly     its card hangs with iPXE's driver`
 }
 
-func (c nodeSetCmd) Run(ctx context.Context, e *env) (err error) {
+func (c nodeSetCmd) Run(ctx context.Context, e *env) error {
 	mac, err := provisioning.ParseMAC(c.MAC)
 	if err != nil {
 		return err
@@ -119,17 +118,16 @@ func (c nodeSetCmd) Run(ctx context.Context, e *env) (err error) {
 	if patch == (provisioning.NodePatch{}) {
 		return usageError{"node set: nothing to change; give --farmer, --runmode, --args, --kernel, --name or --nbp"}
 	}
-	inv, err := e.inventory(ctx)
+	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closing(inv, &err)
-	n, err := inv.registry.SetNode(ctx, operator(), mac, patch)
+	n, err := db.registry.SetNode(ctx, operator(), mac, patch)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(e.stdout, "changed %s\n", summary(n))
-	return inv.warn(e, n)
+	return db.warn(e, n)
 }
 
 // summary tells of a node in a few words.
@@ -196,22 +194,21 @@ func (c nodeListCmd) query() (q provisioning.NodeQuery, err error) {
 	return q, err
 }
 
-func (c nodeListCmd) Run(ctx context.Context, e *env) (err error) {
+func (c nodeListCmd) Run(ctx context.Context, e *env) error {
 	query, err := c.query()
 	if err != nil {
 		return err
 	}
-	inv, err := e.inventory(ctx)
+	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closing(inv, &err)
 	if c.Runmode != "" {
-		if err := inv.cfg.RunModes.Check(query.RunMode); err != nil {
+		if err := db.cfg.RunModes.Check(query.RunMode); err != nil {
 			return err
 		}
 	}
-	nodes, err := inv.registry.Nodes(ctx, operator(), query)
+	nodes, err := db.registry.Nodes(ctx, operator(), query)
 	if err != nil {
 		return err
 	}
@@ -238,7 +235,7 @@ Examples:
   farmboot node rm 5254000000b1 5254000000b2`
 }
 
-func (c nodeRmCmd) Run(ctx context.Context, e *env) (err error) {
+func (c nodeRmCmd) Run(ctx context.Context, e *env) error {
 	var macs []provisioning.MAC
 	for _, s := range c.MAC {
 		mac, err := provisioning.ParseMAC(s)
@@ -247,12 +244,11 @@ func (c nodeRmCmd) Run(ctx context.Context, e *env) (err error) {
 		}
 		macs = append(macs, mac)
 	}
-	inv, err := e.inventory(ctx)
+	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closing(inv, &err)
-	if err := inv.registry.RemoveNodes(ctx, operator(), macs); err != nil {
+	if err := db.registry.RemoveNodes(ctx, operator(), macs); err != nil {
 		return err
 	}
 	for _, mac := range macs {
@@ -275,28 +271,27 @@ Example:
   farmboot node claim K7M3PX --farmer 1234`
 }
 
-func (c nodeClaimCmd) Run(ctx context.Context, e *env) (err error) {
+func (c nodeClaimCmd) Run(ctx context.Context, e *env) error {
 	patch, err := c.patch()
 	if err != nil {
 		return err
 	}
-	inv, err := e.inventory(ctx)
+	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closing(inv, &err)
-	n, err := inv.claim(ctx, c.Code, patch)
+	n, err := db.claim(ctx, c.Code, patch)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(e.stdout, "claimed %s\n", summary(n))
-	return inv.warn(e, n)
+	return db.warn(e, n)
 }
 
 // claim registers by claim code, or by MAC address, which is longer.
-func (i *inventory) claim(ctx context.Context, code string, patch provisioning.NodePatch) (provisioning.Node, error) {
+func (d *database) claim(ctx context.Context, code string, patch provisioning.NodePatch) (provisioning.Node, error) {
 	if mac, err := provisioning.ParseMAC(code); err == nil {
-		return i.registry.ClaimMAC(ctx, operator(), mac, patch)
+		return d.registry.ClaimMAC(ctx, operator(), mac, patch)
 	}
-	return i.registry.ClaimByCode(ctx, operator(), code, patch)
+	return d.registry.ClaimByCode(ctx, operator(), code, patch)
 }

@@ -10,13 +10,13 @@ import (
 
 // warn tells, on stderr, what is probably a mistake about a node that was stored
 // all the same.
-func (i *inventory) warn(e *env, n provisioning.Node) error {
-	for _, warning := range i.composer.Warnings(n) {
+func (d *database) warn(e *env, n provisioning.Node) error {
+	for _, warning := range d.composer.Warnings(n) {
 		if _, err := fmt.Fprintf(e.stderr, "farmboot: warning: %s\n", warning); err != nil {
 			return err
 		}
 	}
-	if _, err := i.kernels().Stat(ipxe.NodeTarget(n).KernelPath()); err != nil {
+	if _, err := d.kernels().Stat(ipxe.NodeTarget(n).KernelPath()); err != nil {
 		_, err = fmt.Fprintf(e.stderr, "farmboot: warning: %v\n", err)
 		return err
 	}
@@ -62,13 +62,12 @@ func (c nodeCheckCmd) Run(ctx context.Context, e *env) error {
 // the flags say.
 func (c nodeCheckCmd) target(ctx context.Context, e *env) (_ ipxe.Target, _ ipxe.Composer, err error) {
 	if mac, notMAC := provisioning.ParseMAC(c.Args); notMAC == nil {
-		inv, err := e.inventory(ctx)
+		db, err := e.open(ctx)
 		if err != nil {
 			return ipxe.Target{}, ipxe.Composer{}, err
 		}
-		defer closing(inv, &err)
-		n, err := inv.registry.Node(ctx, operator(), mac)
-		return ipxe.NodeTarget(n), inv.composer, err
+		n, err := db.registry.Node(ctx, operator(), mac)
+		return ipxe.NodeTarget(n), db.composer, err
 	}
 	cfg, err := e.config()
 	if err != nil {

@@ -32,17 +32,16 @@ Examples:
   farmboot node import bootstrap.sqlite3`
 }
 
-func (c nodeImportCmd) Run(ctx context.Context, e *env) (err error) {
+func (c nodeImportCmd) Run(ctx context.Context, e *env) error {
 	rows, err := c.read(ctx, e)
 	if err != nil {
 		return err
 	}
-	inv, err := e.inventory(ctx)
+	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closing(inv, &err)
-	report, refused := inv.registry.Import(ctx, operator(), rows,
+	report, refused := db.registry.Import(ctx, operator(), rows,
 		provisioning.ImportOptions{Update: c.Update, SkipRefused: c.Skip, DryRun: c.DryRun})
 	if report.Rows == nil { // the store's fault, not a line's
 		return refused
@@ -131,13 +130,12 @@ func (nodeExportCmd) Help() string {
   farmboot node export nodes.csv`
 }
 
-func (c nodeExportCmd) Run(ctx context.Context, e *env) (err error) {
-	inv, err := e.inventory(ctx)
+func (c nodeExportCmd) Run(ctx context.Context, e *env) error {
+	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closing(inv, &err)
-	nodes := inv.registry.AllNodes(ctx, operator(), provisioning.NodeQuery{})
+	nodes := db.registry.AllNodes(ctx, operator(), provisioning.NodeQuery{})
 	if c.File == "-" {
 		return provisioning.WriteCSV(e.stdout, nodes)
 	}

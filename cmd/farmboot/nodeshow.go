@@ -41,17 +41,16 @@ type nodeView struct {
 	History    []provisioning.Change    `json:"history,omitempty"`
 }
 
-func (c nodeShowCmd) Run(ctx context.Context, e *env) (err error) {
+func (c nodeShowCmd) Run(ctx context.Context, e *env) error {
 	mac, err := provisioning.ParseMAC(c.MAC)
 	if err != nil {
 		return err
 	}
-	inv, err := e.inventory(ctx)
+	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closing(inv, &err)
-	v, err := inv.view(ctx, mac)
+	v, err := db.view(ctx, mac)
 	if err != nil {
 		return err
 	}
@@ -67,19 +66,19 @@ func (c nodeShowCmd) Run(ctx context.Context, e *env) (err error) {
 }
 
 // view collects what there is to say about mac.
-func (i *inventory) view(ctx context.Context, mac provisioning.MAC) (nodeView, error) {
-	a, err := i.assigner.Assignment(ctx, mac)
+func (d *database) view(ctx context.Context, mac provisioning.MAC) (nodeView, error) {
+	a, err := d.assigner.Assignment(ctx, mac)
 	if err != nil {
 		return nodeView{}, err
 	}
 	v := nodeView{Node: a.Node, Registered: a.Registered, Policy: a.Policy}
 	if a.Policy == provisioning.Boot {
-		v.Cmdline, _ = i.composer.Cmdline(ipxe.NodeTarget(a.Node)) // refused: none
-		if v.File, err = i.kernelFile(a.Node); err != nil {
+		v.Cmdline, _ = d.composer.Cmdline(ipxe.NodeTarget(a.Node)) // refused: none
+		if v.File, err = d.kernelFile(a.Node); err != nil {
 			return nodeView{}, err
 		}
 	}
-	switch seen, err := i.registry.Seen(ctx, operator(), mac); {
+	switch seen, err := d.registry.Seen(ctx, operator(), mac); {
 	case err == nil:
 		seen.Vendor = oui.Open(oui.Folder).Maker(mac)
 		v.Seen = &seen
@@ -89,22 +88,22 @@ func (i *inventory) view(ctx context.Context, mac provisioning.MAC) (nodeView, e
 	case provisioning.ErrorCode(err) != provisioning.NotFound:
 		return nodeView{}, err
 	}
-	if v.LastBoot, err = i.registry.Story(ctx, operator(), mac); err != nil {
+	if v.LastBoot, err = d.registry.Story(ctx, operator(), mac); err != nil {
 		return nodeView{}, err
 	}
 	if v.Seen != nil {
 		v.LastBoot = v.LastBoot.Seen()
 	}
-	v.History, err = i.registry.NodeHistory(ctx, operator(), mac, 20)
+	v.History, err = d.registry.NodeHistory(ctx, operator(), mac, 20)
 	return v, err
 }
 
 // kernelFile names the file that a node boots.
-func (i *inventory) kernelFile(n provisioning.Node) (string, error) {
+func (d *database) kernelFile(n provisioning.Node) (string, error) {
 	if n.Kernel != "" {
 		return n.Kernel, nil
 	}
-	kernels, err := i.kernels().List()
+	kernels, err := d.kernels().List()
 	if err != nil {
 		return "", err
 	}
@@ -114,7 +113,7 @@ func (i *inventory) kernelFile(n provisioning.Node) (string, error) {
 		}
 	}
 	path := ipxe.NodeTarget(n).KernelPath()
-	if _, err := i.kernels().Stat(path); err != nil {
+	if _, err := d.kernels().Stat(path); err != nil {
 		return fmt.Sprintf("none: run mode %s has no kernel yet (farmboot kernel use %[1]s KERNEL)", n.RunMode), nil
 	}
 	return fmt.Sprintf("%s, the default of run mode %s", path, n.RunMode), nil

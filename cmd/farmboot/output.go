@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -46,6 +45,3 @@ func dash(s string) string {
 	}
 	return s
 }
-
-// closing joins the error of closing c to *err.
-func closing(c io.Closer, err *error) { *err = errors.Join(*err, c.Close()) }

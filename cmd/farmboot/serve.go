@@ -18,7 +18,7 @@ import (
 
 type serveCmd struct{}
 
-// Help is shown by "farmboot serve --help".
+// Help implements [kong.HelpProvider].
 func (serveCmd) Help() string {
 	return `Answers PXE firmware beside the LAN's own DHCP server (UDP 67 and 4011), hands out
 iPXE by TFTP (UDP 69), and serves scripts, kernels and images (TCP 80 and 443).

@@ -40,13 +40,12 @@ func (c tokenAddCmd) Run(ctx context.Context, e *env) (err error) {
 	if c.Role == string(provisioning.RoleFarmer) && farmer == 0 {
 		return usageError{"token add: --role farmer needs --farmer F"}
 	}
-	inv, err := e.inventory(ctx)
+	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closing(inv, &err)
-	_, unknown := inv.store.Farmer(ctx, farmer)
-	t, secret, err := inv.registry.AddToken(ctx, operator(), provisioning.Role(c.Role), farmer)
+	_, unknown := db.store.Farmer(ctx, farmer)
+	t, secret, err := db.registry.AddToken(ctx, operator(), provisioning.Role(c.Role), farmer)
 	if err != nil {
 		return err
 	}
@@ -78,13 +77,12 @@ func (tokenListCmd) Help() string {
   farmboot token list --json`
 }
 
-func (c tokenListCmd) Run(ctx context.Context, e *env) (err error) {
-	inv, err := e.inventory(ctx)
+func (c tokenListCmd) Run(ctx context.Context, e *env) error {
+	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closing(inv, &err)
-	tokens, err := inv.registry.Tokens(ctx, operator())
+	tokens, err := db.registry.Tokens(ctx, operator())
 	if err != nil {
 		return err
 	}
@@ -110,13 +108,12 @@ Example:
   farmboot token rm NN5XXH3U6R`
 }
 
-func (c tokenRmCmd) Run(ctx context.Context, e *env) (err error) {
-	inv, err := e.inventory(ctx)
+func (c tokenRmCmd) Run(ctx context.Context, e *env) error {
+	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closing(inv, &err)
-	if err := inv.registry.RemoveToken(ctx, operator(), c.ID); err != nil {
+	if err := db.registry.RemoveToken(ctx, operator(), c.ID); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stdout, "revoked token %s\n", c.ID)

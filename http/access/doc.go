@@ -1,4 +1,4 @@
-// Package access guards the doors of the admin plane: it tells the API and the
+// Package access decides who may use the admin plane: it tells the API and the
 // pages who asks, slows down whoever tries credentials, and refuses what pages of
 // other sites send.
 //

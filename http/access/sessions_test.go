@@ -20,8 +20,8 @@ import (
 
 var root = provisioning.Actor{Name: "root", Role: provisioning.RoleAdmin, From: "cli"}
 
-// door is where people sign in.
-type door struct {
+// signInTest is an appliance to sign in to.
+type signInTest struct {
 	*access.Sessions
 	store    *sqlite.Store
 	registry *provisioning.Registry
@@ -29,7 +29,7 @@ type door struct {
 	now      time.Time
 }
 
-func newDoor(t *testing.T) *door {
+func newSignInTest(t *testing.T) *signInTest {
 	t.Helper()
 	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "provisioning.db"))
 	if err != nil {
@@ -40,13 +40,13 @@ func newDoor(t *testing.T) *door {
 			t.Error(err)
 		}
 	})
-	d := &door{store: store, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+	d := &signInTest{store: store, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 	d.restart(d.store)
 	return d
 }
 
 // restart is what a restart of the appliance leaves: what is in the store.
-func (d *door) restart(store provisioning.Store) {
+func (d *signInTest) restart(store provisioning.Store) {
 	clock := func() time.Time { return d.now }
 	d.registry = provisioning.NewRegistry(store, provisioning.Rules{}, clock)
 	d.links = access.NewSignInLinks(clock)
@@ -54,7 +54,7 @@ func (d *door) restart(store provisioning.Store) {
 }
 
 // token makes one, and returns its id and secret.
-func (d *door) token(t *testing.T, role provisioning.Role, farmer provisioning.FarmerID) (id, secret string) {
+func (d *signInTest) token(t *testing.T, role provisioning.Role, farmer provisioning.FarmerID) (id, secret string) {
 	t.Helper()
 	token, secret, err := d.registry.AddToken(t.Context(), root, role, farmer)
 	if err != nil {
@@ -64,7 +64,7 @@ func (d *door) token(t *testing.T, role provisioning.Role, farmer provisioning.F
 }
 
 // signIn returns the cookie of a new session.
-func (d *door) signIn(t *testing.T, secret string) *http.Cookie {
+func (d *signInTest) signIn(t *testing.T, secret string) *http.Cookie {
 	t.Helper()
 	w := httptest.NewRecorder()
 	if err := d.SignIn(w, httptest.NewRequest("POST", "/", nil), secret); err != nil {
@@ -73,7 +73,7 @@ func (d *door) signIn(t *testing.T, secret string) *http.Cookie {
 	return w.Result().Cookies()[0]
 }
 
-func (d *door) link(t *testing.T) *http.Cookie {
+func (d *signInTest) link(t *testing.T) *http.Cookie {
 	t.Helper()
 	_, code, _ := strings.Cut(d.links.New(), "code=")
 	w := httptest.NewRecorder()
@@ -84,7 +84,7 @@ func (d *door) link(t *testing.T) *http.Cookie {
 }
 
 // who tells whom a cookie lets in; nobody if it does not.
-func (d *door) who(t *testing.T, c *http.Cookie) provisioning.Actor {
+func (d *signInTest) who(t *testing.T, c *http.Cookie) provisioning.Actor {
 	t.Helper()
 	r := httptest.NewRequest("GET", "/", nil)
 	r.AddCookie(c)
@@ -95,7 +95,7 @@ func (d *door) who(t *testing.T, c *http.Cookie) provisioning.Actor {
 	return by
 }
 
-func (d *door) wantIn(t *testing.T, what string, c *http.Cookie, want bool) {
+func (d *signInTest) wantIn(t *testing.T, what string, c *http.Cookie, want bool) {
 	t.Helper()
 	if got := d.who(t, c).Role != ""; got != want {
 		t.Errorf("%s: in is %t, want %t", what, got, want)
@@ -103,7 +103,7 @@ func (d *door) wantIn(t *testing.T, what string, c *http.Cookie, want bool) {
 }
 
 func TestWhoIsSignedIn(t *testing.T) {
-	d := newDoor(t)
+	d := newSignInTest(t)
 	link := d.link(t)
 	id, secret := d.token(t, provisioning.RoleFarmer, 5)
 	if got, want := d.who(t, d.signIn(t, secret)), (provisioning.Actor{Name: "token " + id, Role: provisioning.RoleFarmer, Farmer: 5, From: "192.0.2.1"}); got != want {
@@ -115,7 +115,7 @@ func TestWhoIsSignedIn(t *testing.T) {
 }
 
 func TestForgedCookies(t *testing.T) {
-	d := newDoor(t)
+	d := newSignInTest(t)
 	_, secret := d.token(t, provisioning.RoleAdmin, 0)
 	c := d.signIn(t, secret)
 	d.wantIn(t, "the real one", c, true)
@@ -125,7 +125,7 @@ func TestForgedCookies(t *testing.T) {
 }
 
 func TestSignOut(t *testing.T) {
-	d := newDoor(t)
+	d := newSignInTest(t)
 	_, secret := d.token(t, provisioning.RoleAdmin, 0)
 	mine, another := d.signIn(t, secret), d.signIn(t, secret)
 	r, w := httptest.NewRequest("POST", "/", nil), httptest.NewRecorder()
@@ -141,7 +141,7 @@ func TestSignOut(t *testing.T) {
 }
 
 func TestSessionsSurviveARestart(t *testing.T) {
-	d := newDoor(t)
+	d := newSignInTest(t)
 	link := d.link(t)
 	_, secret := d.token(t, provisioning.RoleFarmer, 5)
 	token := d.signIn(t, secret)
@@ -154,7 +154,7 @@ func TestSessionsSurviveARestart(t *testing.T) {
 
 // TestNoSecretIsStored: who reads the database, or a backup, cannot sign in with it.
 func TestNoSecretIsStored(t *testing.T) {
-	d := newDoor(t)
+	d := newSignInTest(t)
 	_, secret := d.token(t, provisioning.RoleAdmin, 0)
 	c := d.signIn(t, secret)
 	backup := filepath.Join(t.TempDir(), "backup")
@@ -191,7 +191,7 @@ func (c *counting) UpdateLazily(ctx context.Context, fn func(provisioning.Tx) er
 
 // TestFewWrites: requests of a minute cost the disk no more than one.
 func TestFewWrites(t *testing.T) {
-	d := newDoor(t)
+	d := newSignInTest(t)
 	store := &counting{Store: d.store}
 	d.restart(store)
 	link := d.link(t)
@@ -218,7 +218,7 @@ func TestFewWrites(t *testing.T) {
 // TestFullDisk: whoever is signed in stays so, and whoever wants to see what is
 // wrong can sign in.
 func TestFullDisk(t *testing.T) {
-	d := newDoor(t)
+	d := newSignInTest(t)
 	store := &counting{Store: d.store, full: true}
 	d.restart(store)
 	link := d.link(t)
@@ -250,7 +250,7 @@ func TestFullDisk(t *testing.T) {
 
 // TestLinksAreForTheTimeBeforeTokens: whoever reads one in a log later is not let in.
 func TestLinksAreForTheTimeBeforeTokens(t *testing.T) {
-	d := newDoor(t)
+	d := newSignInTest(t)
 	link := d.link(t)
 	_, code, _ := strings.Cut(d.links.New(), "code=")
 	id, _ := d.token(t, provisioning.RoleAdmin, 0)
@@ -268,7 +268,7 @@ func TestLinksAreForTheTimeBeforeTokens(t *testing.T) {
 
 // TestSessionEndsWithItsToken, at once.
 func TestSessionEndsWithItsToken(t *testing.T) {
-	d := newDoor(t)
+	d := newSignInTest(t)
 	link := d.link(t)
 	id, secret := d.token(t, provisioning.RoleAdmin, 0)
 	_, other := d.token(t, provisioning.RoleAdmin, 0)
@@ -282,7 +282,7 @@ func TestSessionEndsWithItsToken(t *testing.T) {
 }
 
 func TestSessionsExpire(t *testing.T) {
-	d := newDoor(t)
+	d := newSignInTest(t)
 	link := d.link(t)
 	_, secret := d.token(t, provisioning.RoleAdmin, 0)
 	for name, c := range map[string]*http.Cookie{"token": d.signIn(t, secret), "link": link} {
@@ -305,7 +305,7 @@ func TestSessionsExpire(t *testing.T) {
 func TestSessionsAreBounded(t *testing.T) {
 	for name, full := range map[string]bool{"stored": false, "full disk": true} {
 		t.Run(name, func(t *testing.T) {
-			d := newDoor(t)
+			d := newSignInTest(t)
 			_, secret := d.token(t, provisioning.RoleFarmer, 5)
 			_, admins := d.token(t, provisioning.RoleAdmin, 0)
 			d.restart(&counting{Store: d.store, full: full})

@@ -17,7 +17,7 @@ import (
 )
 
 // Admin is the part for people who have signed in. It belongs on the TLS listener
-// only; [Door] stands in its place on the other. All fields are required but those
+// only; [AdminLink] takes its place on the other. All fields are required but those
 // that say otherwise.
 type Admin struct {
 	Answer   *answer.Adapter
@@ -147,24 +147,24 @@ func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 	return newForm(r.PostForm), nil
 }
 
-// Door stands on plain HTTP where [Admin] is on TLS, and leads there.
-type Door struct {
+// AdminLink serves, on plain HTTP, a page that links to [Admin] on TLS.
+type AdminLink struct {
 	Answer *answer.Adapter
 	// AdminURL is where the admin pages are, "https://host[:port]", as reached at
 	// that address of ours.
 	AdminURL func(local netip.Addr) string
 }
 
-// doorPage says where the admin pages are.
-type doorPage struct {
+// adminLinkPage says where the admin pages are.
+type adminLinkPage struct {
 	frame
 	URL string
 }
 
 // Routes adds /admin and all below it to r.
-func (d Door) Routes(r *mux.Router) {
-	h := d.Answer.Handle("page door", failure, func(w http.ResponseWriter, r *http.Request) error {
-		return render(w, http.StatusOK, "door", doorPage{frame{Section: "admin"}, d.AdminURL(answer.LocalOf(r)) + "/admin"})
+func (l AdminLink) Routes(r *mux.Router) {
+	h := l.Answer.Handle("page admin link", failure, func(w http.ResponseWriter, r *http.Request) error {
+		return render(w, http.StatusOK, "admin_link", adminLinkPage{frame{Section: "admin"}, l.AdminURL(answer.LocalOf(r)) + "/admin"})
 	})
 	r.Handle("/admin", h).Methods(http.MethodGet, http.MethodHead)
 	r.Handle("/admin/{rest:.*}", h).Methods(http.MethodGet, http.MethodHead)

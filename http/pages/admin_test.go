@@ -766,11 +766,11 @@ func TestSignInIsGuarded(t *testing.T) {
 	b.signIn(t, b.token)
 }
 
-func TestDoor(t *testing.T) {
+func TestAdminLink(t *testing.T) {
 	b := newBench(t)
-	door := pages.Door{Answer: b.Pages.Answer, AdminURL: func(netip.Addr) string { return "https://192.0.2.1" }}
+	link := pages.AdminLink{Answer: b.Pages.Answer, AdminURL: func(netip.Addr) string { return "https://192.0.2.1" }}
 	for _, target := range []string{"/admin", "/admin/", "/admin/nodes/52:54:00:00:00:01", "/admin/signin?code=X"} {
-		r, page := do(t, apphttp.Plane(door, &b.Pages), httptest.NewRequest("GET", "http://evil.example"+target, nil))
+		r, page := do(t, apphttp.Plane(link, &b.Pages), httptest.NewRequest("GET", "http://evil.example"+target, nil))
 		if r.StatusCode != 200 || !strings.Contains(page, `href="https://192.0.2.1/admin"`) {
 			t.Errorf("%s: %d %s", target, r.StatusCode, page)
 		}

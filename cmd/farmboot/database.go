@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os/user"
+	"slices"
 
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
@@ -12,10 +14,10 @@ import (
 	"farmboot/setup"
 )
 
-// inventory is what commands need that look at nodes, farmers and tokens, or change
-// them. They open the database themselves, so they work whether or not the daemon
-// runs; the daemon asks the database every time, so it sees changes at once.
-type inventory struct {
+// database is what commands need that look at nodes, farmers and tokens, or change
+// them. They open the store themselves, so they work whether or not the daemon runs;
+// the daemon asks the store every time, so it sees changes at once.
+type database struct {
 	cfg      setup.Config
 	store    provisioning.Store
 	registry *provisioning.Registry
@@ -23,8 +25,8 @@ type inventory struct {
 	composer ipxe.Composer
 }
 
-// inventory opens the database that the configuration names. Close it.
-func (e *env) inventory(ctx context.Context) (*inventory, error) {
+// open opens the database that the configuration names. [run] closes it.
+func (e *env) open(ctx context.Context) (*database, error) {
 	cfg, err := e.config()
 	if err != nil {
 		return nil, err
@@ -33,8 +35,9 @@ func (e *env) inventory(ctx context.Context) (*inventory, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.opened = append(e.opened, store)
 	composer := cfg.Composer()
-	return &inventory{
+	return &database{
 		cfg:      cfg,
 		store:    store,
 		registry: provisioning.NewRegistry(store, rulesOf(cfg, composer), e.now),
@@ -43,7 +46,15 @@ func (e *env) inventory(ctx context.Context) (*inventory, error) {
 	}, nil
 }
 
-func (i *inventory) Close() error { return i.store.Close() }
+// close closes what a command opened, last opened first.
+func (e *env) close() error {
+	var errs []error
+	for _, c := range slices.Backward(e.opened) {
+		errs = append(errs, c.Close())
+	}
+	e.opened = nil
+	return errors.Join(errs...)
+}
 
 func openStore(ctx context.Context, cfg setup.Config) (provisioning.Store, error) {
 	if cfg.Provisioning.Postgres() {

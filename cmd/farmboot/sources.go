@@ -17,9 +17,9 @@ import (
 	"farmboot/setup/ca"
 )
 
-// workshop is what boot programs and images are composed with. The daemon and the
-// command line have the same one, and so make the same bytes.
-type workshop struct {
+// sources is what boot programs and images are composed of. The daemon and the
+// command line have the same, and so make the same bytes.
+type sources struct {
 	cfg       setup.Config
 	lans      []lan // at least one
 	authority *ca.Server
@@ -34,23 +34,23 @@ type lan struct {
 	urls setup.URLs
 }
 
-// openWorkshop reads what there is to work with.
-func openWorkshop(cfg setup.Config, log *slog.Logger, now func() time.Time) (*workshop, error) {
-	w := &workshop{cfg: cfg}
+// openSources reads them as the configuration says.
+func openSources(cfg setup.Config, log *slog.Logger, now func() time.Time) (*sources, error) {
+	s := &sources{cfg: cfg}
 	ifaces, err := cfg.Interfaces()
 	if err != nil {
 		return nil, err
 	}
 	for _, i := range ifaces {
-		w.lans = append(w.lans, lan{i, cfg.URLs(i)})
+		s.lans = append(s.lans, lan{i, cfg.URLs(i)})
 	}
 	if _, err := os.Stat(cfg.IPXE.Template); err != nil {
 		return nil, fmt.Errorf("no iPXE template folder %s: make it with setup/template.sh %[1]s, or name another in [ipxe] template", cfg.IPXE.Template)
 	}
 	if err := owner.MkdirAll(cfg.State, 0o750); err != nil {
-		return nil, fmt.Errorf("make the state folder: %w", err)
+		return nil, fmt.Errorf("make the state folder: %s", err)
 	}
-	w.authority, err = ca.Open(ca.Options{
+	s.authority, err = ca.Open(ca.Options{
 		Dir:      filepath.Join(cfg.State, "ca"),
 		CertFile: cfg.HTTP.TLSCert, KeyFile: cfg.HTTP.TLSKey,
 		Names: cfg.ServerNames, Now: now, Log: log,
@@ -58,28 +58,28 @@ func openWorkshop(cfg setup.Config, log *slog.Logger, now func() time.Time) (*wo
 	if err != nil {
 		return nil, err
 	}
-	w.kernels = kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath)
-	w.template = binary.Load(cfg.IPXE.Template)
-	if root, own := w.authority.Trust(); own {
-		w.template = w.template.Trust(root)
+	s.kernels = kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath)
+	s.template = binary.Load(cfg.IPXE.Template)
+	if root, own := s.authority.Trust(); own {
+		s.template = s.template.Trust(root)
 	}
-	w.catalog = &catalog.Catalog{Template: w.template, Kernels: w.kernels, Site: w.site, Autoexec: cfg.IPXE.Autoexec}
-	return w, nil
+	s.catalog = &catalog.Catalog{Template: s.template, Kernels: s.kernels, Site: s.site, Autoexec: cfg.IPXE.Autoexec}
+	return s, nil
 }
 
 // site is the appliance as those see it that reach it at that address of ours; the
 // zero address stands for the first LAN. scheme is "http", "https", or "" for what
 // the configuration says.
-func (w *workshop) site(local netip.Addr, scheme string) ipxe.Site {
-	return ipxe.Site{Composer: w.cfg.Composer(), Base: baseURL(w.urls(local), scheme), NTP: w.cfg.Boot.NTP}
+func (s *sources) site(local netip.Addr, scheme string) ipxe.Site {
+	return ipxe.Site{Composer: s.cfg.Composer(), Base: baseURL(s.urls(local), scheme), NTP: s.cfg.Boot.NTP}
 }
 
 // urls are the URLs of the LAN where we have that address, else of the first one.
-func (w *workshop) urls(local netip.Addr) setup.URLs {
-	for _, l := range w.lans {
+func (s *sources) urls(local netip.Addr) setup.URLs {
+	for _, l := range s.lans {
 		if l.Addr() == local {
 			return l.urls
 		}
 	}
-	return w.lans[0].urls
+	return s.lans[0].urls
 }
