@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -21,6 +22,8 @@ type Config struct {
 	State    string   // folder of everything that we write
 	Debug    bool
 
+	LogFormat string // "text" or "json"
+
 	Network      Network
 	DHCP         DHCP
 	TFTP         TFTP
@@ -35,6 +38,10 @@ type Config struct {
 // Network is the table [network].
 type Network struct {
 	Interfaces []string // empty: the interface with the default route
+
+	// Address is the network that nodes are told an address of, or one address with
+	// all its bits, where an interface has several; the zero Prefix: the LAN decides.
+	Address netip.Prefix
 }
 
 // DHCP is the table [dhcp].
@@ -103,8 +110,8 @@ func Default() Config {
 // unresolved is Default with paths as they stand in appliance.toml.
 func unresolved() Config {
 	return Config{
-		State: "/var/lib/farmboot",
-		DHCP:  DHCP{Enabled: true, Port: 67, BootServerPort: 4011},
+		State: "/var/lib/farmboot", LogFormat: "text",
+		DHCP: DHCP{Enabled: true, Port: 67, BootServerPort: 4011},
 		// 1428 leaves room for the headers of IP, UDP and TFTP, and of a tunnel, in
 		// an Ethernet frame.
 		TFTP:   TFTP{Enabled: true, Port: 69, MaxBlockSize: 1428},

@@ -3,6 +3,7 @@ package setup
 import (
 	"errors"
 	"flag"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"farmboot/provisioning"
 )
@@ -25,7 +27,7 @@ func TestReferenceFileHasTheDefaults(t *testing.T) {
 	if mistakes != nil {
 		t.Fatal(mistakes)
 	}
-	if d := cmp.Diff(Default(), got); d != "" {
+	if d := cmp.Diff(Default(), got, cmpopts.EquateComparable(netip.Prefix{})); d != "" {
 		t.Errorf("appliance.toml differs from Default() (-default +file):\n%s", d)
 	}
 	found, mistake := settings(doc)
@@ -56,7 +58,7 @@ func TestParse(t *testing.T) {
 	const doc = `
 base-host = "https://Boot.Example.org:8443/"
 state = "var"
-network.interface = ["eth1", "eth2"]
+network = { interface = ["eth1", "eth2"], address = "10.77.0.2" }
 http = { tls-cert = "own.pem", tls-key = "/etc/own.key" }
 [kernel]
 path = "/srv/kernels"
@@ -78,7 +80,7 @@ prod = "The real thing"
 	want := Default()
 	want.BaseHost = &url.URL{Scheme: "https", Host: "boot.example.org:8443"}
 	want.State = "/home/op/var"
-	want.Network.Interfaces = []string{"eth1", "eth2"}
+	want.Network = Network{Interfaces: []string{"eth1", "eth2"}, Address: netip.MustParsePrefix("10.77.0.2/32")}
 	want.HTTP.TLSCert, want.HTTP.TLSKey = "/home/op/var/own.pem", "/etc/own.key"
 	want.Kernel = Kernel{Path: "/srv/kernels", NetPath: "/home/op/var/kernel/net"}
 	want.Provisioning = Provisioning{Database: "postgres://localhost/farm", Unknown: "hold", RunMode: "lab", Farmer: 4294967295}
@@ -86,7 +88,7 @@ prod = "The real thing"
 	want.RunModes = provisioning.RunModes{
 		"prod": "The real thing", "test": "Testing", "dev": "Development", "qa": "Quality assurance", "lab": "Laboratory",
 	}
-	if d := cmp.Diff(want, got); d != "" {
+	if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{})); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 }
@@ -144,6 +146,8 @@ func TestValues(t *testing.T) {
 		{"debug", []string{"true", "false"}, []string{`"true"`, "1"}},
 		{"state", []string{`"/var/lib/farmboot"`, `"."`}, []string{`""`, `"a\u0000b"`, "1"}},
 		{"network.interface", []string{`""`, `"eth0"`, `[]`, `["a","b.100"]`}, []string{`["a","a"]`, `"eth0 eth1"`, `"eth0/x"`, `"a234567890123456"`, "1", "[1]", `[""]`}},
+		{"network.address", []string{`""`, `"10.77.0.2"`, `"10.0.0.0/8"`, `"0.0.0.0/0"`}, []string{`"10.77.0.2/8"`, `"10.77.0"`, `"fd00::1"`, `"fd00::/8"`, `"eth0"`, `["10.0.0.0/8"]`, "10"}},
+		{"log-format", []string{`"text"`, `"json"`}, []string{`"logfmt"`, `""`, "true"}},
 		{"provisioning.database", []string{`"p.db"`, `"a:b"`, `"postgres://x/y"`, `"postgresql://x/y"`}, []string{`"mysql://x/y"`, `"sqlite://p.db"`, `""`, "1"}},
 		{"dhcp.port", []string{"1", "65535"}, []string{"0", "65536", "-1", "67.0", `"67"`}},
 		{"tftp.max-block-size", []string{"512", "65464"}, []string{"511", "65465"}},

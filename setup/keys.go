@@ -17,13 +17,16 @@ type key struct {
 	set  func(value any) error
 }
 
-// keys lists every key that there is, in the order of appliance.toml.
+// keys lists every key that there is, in the order of appliance.toml. A new key
+// is a row here, a field with its default in config.go, and a line there.
 func (c *Config) keys() []key {
 	return []key{
 		{"base-host", baseURL(&c.BaseHost)},
 		{"state", path(&c.State)},
 		{"debug", boolean(&c.Debug)},
+		{"log-format", oneOf(&c.LogFormat, "text", "json")},
 		{"network.interface", interfaces(&c.Network.Interfaces)},
+		{"network.address", network(&c.Network.Address)},
 		{"dhcp.enabled", boolean(&c.DHCP.Enabled)},
 		{"dhcp.port", port(&c.DHCP.Port)},
 		{"dhcp.boot-server-port", port(&c.DHCP.BootServerPort)},
@@ -39,7 +42,7 @@ func (c *Config) keys() []key {
 		{"ipxe.template", path(&c.IPXE.Template)},
 		{"ipxe.autoexec", boolean(&c.IPXE.Autoexec)},
 		{"provisioning.database", database(&c.Provisioning.Database)},
-		{"provisioning.unknown", policy(&c.Provisioning.Unknown)},
+		{"provisioning.unknown", oneOf(&c.Provisioning.Unknown, provisioning.Boot, provisioning.Hold, provisioning.Exit, provisioning.Ignore)},
 		{"provisioning.runmode", text(&c.Provisioning.RunMode)},
 		{"provisioning.farmer", farmer(&c.Provisioning.Farmer)},
 		{"provisioning.args", arguments(&c.Provisioning.Args, ipxe.CheckArgs)},
@@ -212,6 +215,3 @@ func nearest(name string, known []string) string {
 	}
 	return ""
 }
-
-// policies are what provisioning.unknown accepts.
-var policies = []provisioning.Policy{provisioning.Boot, provisioning.Hold, provisioning.Exit, provisioning.Ignore}

@@ -100,13 +100,40 @@ func farmer(dst *provisioning.FarmerID) func(any) error {
 	return number(dst, 0, 1<<32-1, "a farmer id, a whole number from 1 to 4294967295, or 0 for none")
 }
 
-func policy(dst *provisioning.Policy) func(any) error {
+// oneOf accepts one of some words.
+func oneOf[S ~string](dst *S, words ...S) func(any) error {
 	return func(v any) error {
 		s, _ := v.(string)
-		if !slices.Contains(policies, provisioning.Policy(s)) {
-			return refuse(`"boot", "hold", "exit" or "ignore"`, v)
+		if !slices.Contains(words, S(s)) {
+			quoted := make([]string, len(words))
+			for i, w := range words {
+				quoted[i] = strconv.Quote(string(w))
+			}
+			last := len(quoted) - 1
+			return refuse(strings.Join(quoted[:last], ", ")+" or "+quoted[last], v)
 		}
-		*dst = provisioning.Policy(s)
+		*dst = S(s)
+		return nil
+	}
+}
+
+// network accepts "", an IPv4 address, which stands for the network of itself
+// alone, or an IPv4 network.
+func network(dst *netip.Prefix) func(any) error {
+	return func(v any) error {
+		s, ok := v.(string)
+		if ok && s == "" {
+			*dst = netip.Prefix{}
+			return nil
+		}
+		p, err := netip.ParsePrefix(s)
+		if a, e := netip.ParseAddr(s); e == nil {
+			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err != nil || !p.Addr().Is4() || p != p.Masked() {
+			return refuse("an IPv4 address, as 10.77.0.2, or a network, as 10.0.0.0/8", v)
+		}
+		*dst = p
 		return nil
 	}
 }

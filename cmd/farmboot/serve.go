@@ -31,7 +31,7 @@ func (serveCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	log := newLog(e, cfg.Debug)
+	log := newLog(e, cfg)
 	a, services, err := start(ctx, cfg, log, e.now)
 	if err != nil && ctx.Err() != nil {
 		log.Info("stopped while starting", "err", err)
@@ -85,13 +85,16 @@ func (a *appliance) welcome(ctx context.Context) {
 	a.log.Info("nobody has a token yet: sign in with this link, once, within 24 hours", "link", a.lans[0].urls.Admin+a.links.New())
 }
 
-// newLog returns a log of key=value lines.
-func newLog(e *env, debug bool) *slog.Logger {
-	level := slog.LevelInfo
-	if debug {
-		level = slog.LevelDebug
+// newLog returns the log that the configuration asks for.
+func newLog(e *env, cfg setup.Config) *slog.Logger {
+	options := &slog.HandlerOptions{Level: slog.LevelInfo}
+	if cfg.Debug {
+		options.Level = slog.LevelDebug
 	}
-	return slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: level}))
+	if cfg.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(e.stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(e.stderr, options))
 }
 
 // service is something that runs until its context ends, and returns nil then.

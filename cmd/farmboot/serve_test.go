@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -148,4 +149,27 @@ func get(t *testing.T, url string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestLogFormat: what collects logs gets an object a line, if it is to be JSON.
+func TestLogFormat(t *testing.T) {
+	for format, accepted := range map[string]func(string) bool{
+		"json": func(line string) bool { return json.Valid([]byte(line)) },
+		"text": func(line string) bool { return strings.HasPrefix(line, "time=") },
+	} {
+		file, _ := daemonConfig(t, t.TempDir())
+		f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(f, "log-format = %q\n", format)
+		f.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		var stderr bytes.Buffer
+		run(ctx, []string{"--config", file, "serve"}, &env{stdin: strings.NewReader(""), stdout: io.Discard, stderr: &stderr, now: time.Now})
+		if line, _, _ := strings.Cut(stderr.String(), "\n"); !accepted(line) {
+			t.Errorf("%s: the log has %q", format, line)
+		}
+	}
 }
