@@ -1,11 +1,8 @@
 package provisioning
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
-	"strings"
 	"time"
 )
 
@@ -44,33 +41,6 @@ type Token struct {
 // likelier than anything else.
 type SecretsHash [sha256.Size]byte
 
-// secretPrefix starts every secret, so that people and secret scanners know one
-// when they see it.
-const secretPrefix = "farmboot_"
-
-// newSecret makes a token's id and its secret, farmboot_<id>_<43 characters>.
-// The id in it finds the token's row; the rest proves that it is his.
-func newSecret() (id, secret string, hash SecretsHash) {
-	id = rand.Text()[:10]
-	random := make([]byte, 32)
-	rand.Read(random) // never fails: see crypto/rand
-	secret = secretPrefix + id + "_" + base64.RawURLEncoding.EncodeToString(random)
-	return id, secret, sha256.Sum256([]byte(secret))
-}
-
-// secretID returns the token id that a secret carries, "" if it carries none.
-func secretID(secret string) string {
-	rest, ok := strings.CutPrefix(secret, secretPrefix)
-	if !ok {
-		return ""
-	}
-	id, _, ok := strings.Cut(rest, "_")
-	if !ok {
-		return ""
-	}
-	return id
-}
-
 // Session is that somebody is signed in to the pages. It is kept under the hash of
 // the cookie that he has, so neither the database nor a backup of it is a way in.
 type Session struct {
@@ -87,8 +57,8 @@ func (h SecretsHash) Matches(secret string) bool {
 	return subtle.ConstantTimeCompare(h[:], sum[:]) == 1
 }
 
-// owns tells whether a may see and edit what belongs to that farmer; 0: to none.
-func (a Actor) owns(f FarmerID) bool {
+// Owns tells whether a may see and edit what belongs to that farmer; 0: to none.
+func (a Actor) Owns(f FarmerID) bool {
 	return a.Role == RoleAdmin || a.Role == RoleFarmer && a.Farmer != 0 && a.Farmer == f
 }
 
@@ -99,12 +69,4 @@ func (a Actor) Since(n Node) time.Time {
 		return time.Time{}
 	}
 	return n.Owned
-}
-
-// admin refuses everybody else. What is it that is asked for: "list tokens".
-func (a Actor) admin(what string) error {
-	if a.Role == RoleAdmin {
-		return nil
-	}
-	return Errorf(Forbidden, "only an admin may %s", what)
 }

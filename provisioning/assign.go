@@ -75,8 +75,8 @@ const codeLimit = 500 * time.Millisecond
 // import writes for instance.
 func (a *Assigner) makeCode(ctx context.Context, mac MAC) string {
 	var code string
-	err := lazily(ctx, a.store, codeLimit, func(ctx context.Context, tx Tx) error {
-		d, err := see(ctx, tx, mac, Machine{}, a.now())
+	err := UpdateWithin(ctx, a.store, codeLimit, func(ctx context.Context, tx Tx) error {
+		d, err := See(ctx, tx, mac, Machine{}, a.now())
 		code = d.Code
 		return err
 	})
@@ -86,24 +86,8 @@ func (a *Assigner) makeCode(ctx context.Context, mac MAC) string {
 	return code
 }
 
-// lazily is [Store.UpdateLazily] for those who do not wait for longer than limit: the
-// store may be busy with something long, and a database that is locked does not look at
-// its context. What fn sets may be read only if there is no error.
-func lazily(ctx context.Context, s Store, limit time.Duration, fn func(context.Context, Tx) error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	stored := make(chan error, 1)
-	go func() { stored <- s.UpdateLazily(ctx, func(tx Tx) error { return fn(ctx, tx) }) }()
-	select {
-	case err := <-stored:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// see stores that mac netbooted, and gives it a claim code if it has none.
-func see(ctx context.Context, tx Tx, mac MAC, m Machine, at time.Time) (Discovered, error) {
+// See stores that mac netbooted, and gives it a claim code if it has none.
+func See(ctx context.Context, tx Tx, mac MAC, m Machine, at time.Time) (Discovered, error) {
 	d, err := tx.Seen(ctx, mac)
 	if err != nil && ErrorCode(err) != NotFound {
 		return d, err

@@ -2,10 +2,15 @@ package provisioning_test
 
 import (
 	"context"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"farmboot/provisioning"
+	"farmboot/provisioning/sqlite"
+	"farmboot/provisioning/storetest"
 )
 
 // stuck is a store whose writer is busy for as long as the test wants.
@@ -22,8 +27,8 @@ func (s *stuck) UpdateLazily(ctx context.Context, fn func(provisioning.Tx) error
 
 // TestNobodyWaitsForAClaimCode longer than for a moment: it comes with a later question.
 func TestNobodyWaitsForAClaimCode(t *testing.T) {
-	s := &stuck{newStore(t), make(chan struct{})}
-	a := provisioning.NewAssigner(s, provisioning.Unknown{Policy: provisioning.Hold}, (&clock{}).now)
+	s := &stuck{storetest.SQLite(t), make(chan struct{})}
+	a := provisioning.NewAssigner(s, provisioning.Unknown{Policy: provisioning.Hold}, time.Now)
 	mac := provisioning.MAC{2, 0, 0, 0, 0, 1}
 	as, err := a.Admit(t.Context(), mac) // hangs if it waits
 	if err != nil || as.Policy != provisioning.Hold || as.Code != "" {
@@ -37,20 +42,40 @@ func TestNobodyWaitsForAClaimCode(t *testing.T) {
 	}
 }
 
-// TestNobodyWaitsForHisUseToBeNoted: while something long is written, whoever has a token
-// gets in, and so does the next one.
-func TestNobodyWaitsForHisUseToBeNoted(t *testing.T) {
-	real := newStore(t)
-	_, secret, err := provisioning.NewRegistry(real, provisioning.Rules{}, time.Now).AddToken(t.Context(), admin, provisioning.RoleAdmin, 0)
+func TestAssignment(t *testing.T) {
+	s, ctx := storetest.SQLite(t), t.Context()
+	n := provisioning.Node{MAC: storetest.MAC(1), RunMode: "prod", Name: "one", Created: storetest.Noon, Updated: storetest.Noon}
+	if err := s.Update(ctx, func(tx provisioning.Tx) error { return tx.PutNode(ctx, n) }); err != nil {
+		t.Fatal(err)
+	}
+	for _, policy := range []provisioning.Policy{provisioning.Boot, provisioning.Hold, provisioning.Exit, provisioning.Ignore} {
+		a := provisioning.NewAssigner(s, provisioning.Unknown{Policy: policy, RunMode: "test", Farmer: 9, Args: "x"}, time.Now)
+		got, err := a.Assignment(ctx, storetest.MAC(1))
+		want := provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: n}
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%s: registered, %v (-want +got):\n%s", policy, err, diff)
+		}
+		got, err = a.Assignment(ctx, storetest.MAC(2))
+		want = provisioning.Assignment{Policy: policy, Node: provisioning.Node{MAC: storetest.MAC(2)}}
+		if policy == provisioning.Boot {
+			want.Node.RunMode, want.Node.Farmer, want.Node.Args = "test", 9, "x"
+		}
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("%s: unregistered, %v (-want +got):\n%s", policy, err, diff)
+		}
+	}
+}
+
+func TestAssignmentTellsOfAFailingStore(t *testing.T) {
+	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "p.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stuck{real, make(chan struct{})}
-	r := provisioning.NewRegistry(s, provisioning.Rules{}, time.Now)
-	for range 2 { // hangs if it waits
-		if by, err := r.Authenticate(t.Context(), secret, "10.0.0.1"); err != nil || by.Role != provisioning.RoleAdmin {
-			t.Errorf("%+v, %v", by, err)
-		}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
-	close(s.free)
+	a := provisioning.NewAssigner(s, provisioning.Unknown{Policy: provisioning.Boot}, time.Now)
+	if got, err := a.Assignment(t.Context(), storetest.MAC(1)); err == nil {
+		t.Errorf("a closed store says %+v", got)
+	}
 }

@@ -16,17 +16,3 @@ type Change struct {
 	Before  json.RawMessage `json:"before,omitempty"` // the thing before, absent if there was none
 	After   json.RawMessage `json:"after,omitempty"`  // the thing after, absent if it was removed
 }
-
-// changesOf returns those of a node's changes, newest first, that concern the farmer
-// whose it is: back to the one by which it became his, without what it was before that.
-func changesOf(his FarmerID, changes []Change) []Change {
-	for i, c := range changes {
-		var before Node
-		if json.Unmarshal(c.Before, &before) == nil && before.Farmer == his {
-			continue
-		}
-		changes[i].Before = nil
-		return changes[:i+1]
-	}
-	return changes
-}

@@ -57,7 +57,7 @@ func newCode() string {
 func ParseCode(s string) (string, error) {
 	code := strings.ToUpper(strings.NewReplacer(" ", "", "-", "").Replace(s))
 	if len(code) != codeLength || strings.Trim(code, codeAlphabet) != "" {
-		return "", Errorf(Invalid, "bad claim code %q: accepted are the %d characters on the node's screen", clip(s, 40), codeLength)
+		return "", Errorf(Invalid, "bad claim code %q: accepted are the %d characters on the node's screen", Clip(s, 40), codeLength)
 	}
 	return code, nil
 }

@@ -1,8 +1,9 @@
-// Package provisioning knows the farmers, their nodes by MAC address, and what
-// each node did while booting.
+// Package provisioning declares the domain: farmers, their nodes by MAC address, and
+// the events of their boots.
 //
-// It holds the domain's types and its pure decisions: what a MAC address gets
-// ([Policy], [Node]), and what a series of boot [Event]s tells about a boot
-// ([Story]). It does no network I/O and imports nothing of ours; package
-// sqlite stores what is declared here.
+// It holds the types, the pure decisions about them (what a MAC address gets:
+// [Policy], [Assignment]), and the [Store] that keeps them. It does no input or output
+// and imports nothing of ours. Package registry says who may change what, package
+// recorder takes events in, package story tells what they mean; packages sqlite and
+// postgres are stores.
 package provisioning

@@ -23,6 +23,10 @@ const (
 	StageRefused    Stage = "refused"    // we refused something; Detail says why
 )
 
+// StageDropped is the last event that a subscriber gets who did not keep up. It is
+// never stored.
+const StageDropped Stage = "dropped"
+
 // Ignored is the Detail with which a node is refused whose policy is [Ignore].
 const Ignored = `not registered, and unknown = "ignore"`
 
@@ -30,7 +34,7 @@ const Ignored = `not registered, and unknown = "ignore"`
 type Event struct {
 	ID       int64         `json:"id"` // given by the store; grows with time
 	At       time.Time     `json:"at"`
-	MAC      MAC           `json:"mac"` // zero: not known (yet), see Recorder
+	MAC      MAC           `json:"mac"` // zero: not known (yet), see package recorder
 	Peer     netip.Addr    `json:"peer,omitzero"`
 	Stage    Stage         `json:"stage"`
 	Detail   string        `json:"detail,omitempty"` // file, architecture, reason: one line for people

@@ -18,7 +18,7 @@ type MAC [6]byte
 // network card has one. The error is an [Error] with code [Invalid].
 func ParseMAC(s string) (MAC, error) {
 	refuse := func(why string) (MAC, error) {
-		return MAC{}, Errorf(Invalid, "bad MAC address %q: %s; accepted are 52:54:00:00:00:b1, 52-54-00-00-00-b1, 5254.0000.00b1 and 5254000000b1", clip(s, 40), why)
+		return MAC{}, Errorf(Invalid, "bad MAC address %q: %s; accepted are 52:54:00:00:00:b1, 52-54-00-00-00-b1, 5254.0000.00b1 and 5254000000b1", Clip(s, 40), why)
 	}
 	t := strings.TrimSpace(s)
 	var digits string
@@ -50,8 +50,8 @@ func ParseMAC(s string) (MAC, error) {
 	return m, nil
 }
 
-// clip shortens s to at most n bytes for use in a message.
-func clip(s string, n int) string {
+// Clip shortens s to at most n bytes for use in a message.
+func Clip(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}

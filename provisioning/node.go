@@ -16,7 +16,7 @@ type FarmerID uint32
 func ParseFarmerID(s string) (FarmerID, error) {
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || n == 0 || s[0] == '+' {
-		return 0, Errorf(Invalid, "bad farmer id %q: accepted is a whole number from 1 to 4294967295", clip(s, 40))
+		return 0, Errorf(Invalid, "bad farmer id %q: accepted is a whole number from 1 to 4294967295", Clip(s, 40))
 	}
 	return FarmerID(n), nil
 }
@@ -37,7 +37,7 @@ func (r RunModes) Check(m RunMode) error {
 	if _, ok := r[m]; ok {
 		return nil
 	}
-	return Errorf(NotFound, "unknown run mode %q: accepted are %s", clip(string(m), 40), strings.Join(r.Keywords(), ", "))
+	return Errorf(NotFound, "unknown run mode %q: accepted are %s", Clip(string(m), 40), strings.Join(r.Keywords(), ", "))
 }
 
 // Keywords returns the run modes in the order in which people expect them:
@@ -92,7 +92,7 @@ func (n NBP) Check() error {
 	if n == DefaultNBP || n == SNPOnly {
 		return nil
 	}
-	return Errorf(Invalid, "bad network boot program %q: accepted are snponly (UEFI with the firmware's own network driver), or nothing for the default", clip(string(n), 40))
+	return Errorf(Invalid, "bad network boot program %q: accepted are snponly (UEFI with the firmware's own network driver), or nothing for the default", Clip(string(n), 40))
 }
 
 // Farmer owns nodes.

@@ -9,7 +9,7 @@ import (
 
 // Store keeps everything, durably. Package sqlite is one, package postgres
 // another; package storetest says what both must do. A Store keeps what it is
-// given: rules about what may be written, and by whom, are in [Registry].
+// given: rules about what may be written, and by whom, are in package registry.
 //
 // Reads see every change at once, another process' too: nothing is cached. Where
 // the store cannot be written (disk full, read only) or not be reached, errors
@@ -141,7 +141,7 @@ type MACRange struct{ Lo, Hi MAC }
 func ParseMACPrefix(s string) (MACRange, error) {
 	digits := strings.NewReplacer(":", "", "-", "", ".", "").Replace(strings.TrimSpace(s))
 	if len(digits) > 12 {
-		return MACRange{}, Errorf(Invalid, "bad start of a MAC address %q: more than twelve digits", clip(s, 40))
+		return MACRange{}, Errorf(Invalid, "bad start of a MAC address %q: more than twelve digits", Clip(s, 40))
 	}
 	var r MACRange
 	for i := range 12 {
@@ -149,7 +149,7 @@ func ParseMACPrefix(s string) (MACRange, error) {
 		if i < len(digits) {
 			d, err := strconv.ParseUint(digits[i:i+1], 16, 4)
 			if err != nil {
-				return MACRange{}, Errorf(Invalid, "bad start of a MAC address %q: accepted are hexadecimal digits, with or without separators", clip(s, 40))
+				return MACRange{}, Errorf(Invalid, "bad start of a MAC address %q: accepted are hexadecimal digits, with or without separators", Clip(s, 40))
 			}
 			lo, hi = d, d
 		}
@@ -158,4 +158,20 @@ func ParseMACPrefix(s string) (MACRange, error) {
 		r.Hi[i/2] |= byte(hi << shift)
 	}
 	return r, nil
+}
+
+// UpdateWithin is [Store.UpdateLazily] for those who do not wait for longer than limit: the
+// store may be busy with something long, and a database that is locked does not look at
+// its context. What fn sets may be read only if there is no error.
+func UpdateWithin(ctx context.Context, s Store, limit time.Duration, fn func(context.Context, Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	stored := make(chan error, 1)
+	go func() { stored <- s.UpdateLazily(ctx, func(tx Tx) error { return fn(ctx, tx) }) }()
+	select {
+	case err := <-stored:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

@@ -17,6 +17,9 @@ import (
 	"farmboot/http/pages"
 	"farmboot/ipxe"
 	"farmboot/provisioning"
+	"farmboot/provisioning/live"
+	"farmboot/provisioning/recorder"
+	"farmboot/provisioning/registry"
 	"farmboot/setup"
 	"farmboot/setup/doctor"
 	"farmboot/setup/oui"
@@ -29,12 +32,12 @@ type appliance struct {
 	now       func() time.Time
 	store     provisioning.Store
 	assigner  *provisioning.Assigner
-	recorder  *provisioning.Recorder
+	recorder  *recorder.Recorder
 	metrics   *prometheus.Registry
-	registry  *provisioning.Registry
+	registry  *registry.Registry
 	boot      *apphttp.Boot
 	pages     *pages.Pages
-	board     *pages.Board
+	board     *live.Board
 	links     *access.SignInLinks
 	admin     *pages.Admin    // of the TLS plane
 	adminLink pages.AdminLink // of the plain plane: links to admin
@@ -57,7 +60,7 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 		return nil, err
 	}
 	a.assigner = provisioning.NewAssigner(a.store, unknownOf(cfg), now)
-	a.recorder = provisioning.NewRecorder(a.store, retention, log, a.metrics, now)
+	a.recorder = recorder.New(a.store, retention, log, a.metrics, now)
 	a.boot = &apphttp.Boot{
 		Answer:  answer.NewAdapter(log, now, a.metrics),
 		Now:     now,
@@ -75,7 +78,7 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 		Kernels:  a.kernels,
 		Describe: a.catalog.Describe,
 	}
-	a.registry = provisioning.NewRegistry(a.store, rulesOf(cfg, cfg.Composer()), now)
+	a.registry = registry.New(a.store, rulesOf(cfg, cfg.Composer()), now)
 	a.wireAdmin()
 	return a, nil
 }
@@ -88,7 +91,7 @@ func (a *appliance) wireAdmin() {
 	sessions := access.NewSessions(a.registry, a.links, throttle)
 	a.api = a.newAPI(throttle, vendor, access.AnyOf(access.Bearer(a.registry), sessions.Authenticate))
 	a.local = a.newAPI(throttle, vendor, access.Local)
-	a.board = pages.NewBoard(a.recorder.Subscribe, a.store.Events, a.log)
+	a.board = live.New(a.recorder.Subscribe, a.store.Events, a.log)
 	a.admin = &pages.Admin{
 		Answer:     a.boot.Answer,
 		Registry:   a.registry,
@@ -162,4 +165,4 @@ func baseURL(u setup.URLs, scheme string) string {
 }
 
 // retention bounds what is kept of boots: a year of a busy farm.
-var retention = provisioning.Retention{Events: 365 * 24 * time.Hour, Unknown: 90 * 24 * time.Hour}
+var retention = recorder.Retention{Events: 365 * 24 * time.Hour, Unknown: 90 * 24 * time.Hour}

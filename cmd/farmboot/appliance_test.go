@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/recorder"
 	"farmboot/provisioning/sqlite"
 )
 
@@ -23,7 +24,7 @@ func TestDoctorsMachinesAreNoNodes(t *testing.T) {
 	}
 	defer store.Close()
 	a := &appliance{log: slog.New(slog.DiscardHandler), now: time.Now, store: store}
-	a.recorder = provisioning.NewRecorder(store, provisioning.Retention{}, a.log, prometheus.NewRegistry(), a.now)
+	a.recorder = recorder.New(store, recorder.Retention{}, a.log, prometheus.NewRegistry(), a.now)
 	node, probe := provisioning.MAC{0x52, 1}, provisioning.MAC{0x02, 'd', 'o', 'c', 't', 1}
 	for mac, addr := range map[provisioning.MAC]string{node: "192.0.2.57", probe: "192.0.2.10"} {
 		a.record(provisioning.Event{MAC: mac, Stage: provisioning.StageDiscover})

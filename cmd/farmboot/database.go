@@ -10,6 +10,7 @@ import (
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
 	"farmboot/provisioning/postgres"
+	"farmboot/provisioning/registry"
 	"farmboot/provisioning/sqlite"
 	"farmboot/setup"
 )
@@ -20,7 +21,7 @@ import (
 type database struct {
 	cfg      setup.Config
 	store    provisioning.Store
-	registry *provisioning.Registry
+	registry *registry.Registry
 	assigner *provisioning.Assigner
 	composer ipxe.Composer
 }
@@ -40,7 +41,7 @@ func (e *env) open(ctx context.Context) (*database, error) {
 	return &database{
 		cfg:      cfg,
 		store:    store,
-		registry: provisioning.NewRegistry(store, rulesOf(cfg, composer), e.now),
+		registry: registry.New(store, rulesOf(cfg, composer), e.now),
 		assigner: provisioning.NewAssigner(store, unknownOf(cfg), e.now),
 		composer: composer,
 	}, nil
@@ -63,9 +64,9 @@ func openStore(ctx context.Context, cfg setup.Config) (provisioning.Store, error
 	return sqlite.Open(ctx, cfg.Provisioning.Database)
 }
 
-func rulesOf(cfg setup.Config, composer ipxe.Composer) provisioning.Rules {
+func rulesOf(cfg setup.Config, composer ipxe.Composer) registry.Rules {
 	kernels := kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath)
-	return provisioning.Rules{
+	return registry.Rules{
 		RunModes:  cfg.RunModes,
 		RunMode:   cfg.Provisioning.RunMode,
 		CheckNode: composer.CheckNode,

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/registry"
 	"farmboot/provisioning/sqlite"
 )
 
@@ -42,7 +43,7 @@ func (c nodeImportCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	report, refused := db.registry.Import(ctx, operator(), rows,
-		provisioning.ImportOptions{Update: c.Update, SkipRefused: c.Skip, DryRun: c.DryRun})
+		registry.ImportOptions{Update: c.Update, SkipRefused: c.Skip, DryRun: c.DryRun})
 	if report.Rows == nil { // the store's fault, not a line's
 		return refused
 	}
@@ -60,7 +61,7 @@ func (c nodeImportCmd) Run(ctx context.Context, e *env) error {
 // read reads the rows, of whichever format the file is.
 func (c nodeImportCmd) read(ctx context.Context, e *env) ([]provisioning.Row, error) {
 	if c.File == "-" {
-		return provisioning.ReadCSV(&bounded{e.stdin, maxImport})
+		return registry.ReadCSV(&bounded{e.stdin, maxImport})
 	}
 	f, err := os.Open(string(c.File))
 	if err != nil {
@@ -71,7 +72,7 @@ func (c nodeImportCmd) read(ctx context.Context, e *env) ([]provisioning.Row, er
 	if head, _ := in.Peek(16); sqlite.IsSQLite(head) {
 		return sqlite.ReadLegacy(ctx, string(c.File))
 	}
-	return provisioning.ReadCSV(&bounded{in, maxImport})
+	return registry.ReadCSV(&bounded{in, maxImport})
 }
 
 // maxImport is the longest list that is read, in bytes: as many lines as an import may
@@ -94,10 +95,10 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func printImport(w io.Writer, r provisioning.ImportReport) error {
+func printImport(w io.Writer, r registry.ImportReport) error {
 	for _, row := range r.Rows {
 		var err error
-		if row.Outcome == provisioning.Refused {
+		if row.Outcome == registry.Refused {
 			_, err = fmt.Fprintf(w, "line %d: refused: %s\n", row.Line, row.Message)
 		} else {
 			_, err = fmt.Fprintf(w, "line %d: %s %s\n", row.Line, row.MAC, row.Outcome)
@@ -137,7 +138,7 @@ func (c nodeExportCmd) Run(ctx context.Context, e *env) error {
 	}
 	nodes := db.registry.AllNodes(ctx, operator(), provisioning.NodeQuery{})
 	if c.File == "-" {
-		return provisioning.WriteCSV(e.stdout, nodes)
+		return registry.WriteCSV(e.stdout, nodes)
 	}
-	return writeFile(string(c.File), 0o640, false, func(w io.Writer) error { return provisioning.WriteCSV(w, nodes) })
+	return writeFile(string(c.File), 0o640, false, func(w io.Writer) error { return registry.WriteCSV(w, nodes) })
 }

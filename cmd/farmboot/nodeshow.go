@@ -12,6 +12,7 @@ import (
 
 	"farmboot/ipxe"
 	"farmboot/provisioning"
+	"farmboot/provisioning/story"
 	"farmboot/setup/oui"
 )
 
@@ -37,7 +38,7 @@ type nodeView struct {
 	File       string                   `json:"-"`              // of its kernel, in words
 	Cmdline    string                   `json:"cmdline,omitempty"`
 	Seen       *provisioning.Discovered `json:"seen,omitempty"`
-	LastBoot   provisioning.Story       `json:"last_boot"`
+	LastBoot   story.Story              `json:"last_boot"`
 	History    []provisioning.Change    `json:"history,omitempty"`
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/provisioning"
+	"farmboot/provisioning/registry"
 )
 
 // Authenticator tells who sent a request. Its error is an [answer.ErrNoCredentials]
@@ -28,7 +29,7 @@ func AnyOf(list ...Authenticator) Authenticator {
 
 // Bearer knows tokens in the header "Authorization: Bearer <token>" (RFC 6750
 // section 2.1).
-func Bearer(registry *provisioning.Registry) Authenticator {
+func Bearer(registry *registry.Registry) Authenticator {
 	return func(r *http.Request) (provisioning.Actor, error) {
 		h := r.Header.Get("Authorization")
 		if h == "" {
@@ -44,7 +45,7 @@ func Bearer(registry *provisioning.Registry) Authenticator {
 
 // LegacyCookie knows tokens in the cookie "token", as clients of the legacy calls
 // send them.
-func LegacyCookie(registry *provisioning.Registry) Authenticator {
+func LegacyCookie(registry *registry.Registry) Authenticator {
 	return func(r *http.Request) (provisioning.Actor, error) {
 		c, err := r.Cookie("token")
 		if err != nil || c.Value == "" {

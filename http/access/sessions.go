@@ -5,6 +5,7 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/provisioning"
+	"farmboot/provisioning/registry"
 )
 
 // ErrNoSession says that a request carries no session that goes on.
@@ -19,14 +20,14 @@ const cookieName = "__Host-farmboot"
 // Sessions are who is signed in to the admin pages. The registry keeps them, so they
 // outlive a restart; here are their cookies. Safe for concurrent use.
 type Sessions struct {
-	registry *provisioning.Registry
+	registry *registry.Registry
 	links    *SignInLinks
 	throttle *Throttle
 }
 
 // NewSessions returns the Sessions that registry keeps. They begin with a token that
 // it knows or with one of links; throttle slows down whoever tries many.
-func NewSessions(registry *provisioning.Registry, links *SignInLinks, throttle *Throttle) *Sessions {
+func NewSessions(registry *registry.Registry, links *SignInLinks, throttle *Throttle) *Sessions {
 	return &Sessions{registry: registry, links: links, throttle: throttle}
 }
 

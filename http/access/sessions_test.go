@@ -15,6 +15,7 @@ import (
 
 	"farmboot/http/access"
 	"farmboot/provisioning"
+	"farmboot/provisioning/registry"
 	"farmboot/provisioning/sqlite"
 )
 
@@ -24,7 +25,7 @@ var root = provisioning.Actor{Name: "root", Role: provisioning.RoleAdmin, From: 
 type signInTest struct {
 	*access.Sessions
 	store    *sqlite.Store
-	registry *provisioning.Registry
+	registry *registry.Registry
 	links    *access.SignInLinks
 	now      time.Time
 }
@@ -48,7 +49,7 @@ func newSignInTest(t *testing.T) *signInTest {
 // restart is what a restart of the appliance leaves: what is in the store.
 func (d *signInTest) restart(store provisioning.Store) {
 	clock := func() time.Time { return d.now }
-	d.registry = provisioning.NewRegistry(store, provisioning.Rules{}, clock)
+	d.registry = registry.New(store, registry.Rules{}, clock)
 	d.links = access.NewSignInLinks(clock)
 	d.Sessions = access.NewSessions(d.registry, d.links, access.NewThrottle(clock))
 }

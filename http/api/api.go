@@ -13,15 +13,16 @@ import (
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
+	"farmboot/provisioning/registry"
 )
 
 // API is the API of one plane. All fields are required but those that say
 // otherwise; they are not changed once it serves.
 type API struct {
 	Answer   *answer.Adapter
-	Registry *provisioning.Registry
+	Registry *registry.Registry
 	// Subscribe returns the events of a node, of all if it is zero, from now on:
-	// [provisioning.Recorder.Subscribe].
+	// [recorder.Recorder.Subscribe].
 	Subscribe func(provisioning.MAC) (events <-chan provisioning.Event, cancel func())
 	Kernels   *kernel.Store
 	Composer  ipxe.Composer

@@ -26,6 +26,8 @@ import (
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
+	"farmboot/provisioning/recorder"
+	"farmboot/provisioning/registry"
 	"farmboot/provisioning/sqlite"
 )
 
@@ -53,7 +55,7 @@ type site struct {
 	url      string
 	folder   string // of the kernels
 	store    *sqlite.Store
-	recorder *provisioning.Recorder
+	recorder *recorder.Recorder
 	tokens   tokens
 	stop     chan struct{} // close it to stop the daemon
 }
@@ -74,7 +76,7 @@ func seed(t testing.TB) (file string, tok tokens) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	registry := provisioning.NewRegistry(store, rules(kernel.Open(t.TempDir(), t.TempDir())), clock)
+	registry := registry.New(store, rules(kernel.Open(t.TempDir(), t.TempDir())), clock)
 	ctx := t.Context()
 	for _, n := range []provisioning.Node{{MAC: mac(t, node1), Farmer: five}, {MAC: mac(t, node2), Farmer: six}, {MAC: mac(t, spare)}} {
 		if _, err := registry.AddNode(ctx, root, n); err != nil {
@@ -106,8 +108,8 @@ func see(ctx context.Context, store provisioning.Store, m provisioning.MAC) erro
 	})
 }
 
-func rules(kernels *kernel.Store) provisioning.Rules {
-	return provisioning.Rules{
+func rules(kernels *kernel.Store) registry.Rules {
+	return registry.Rules{
 		RunModes: runModes, RunMode: "prod",
 		CheckNode:    composer().CheckNode,
 		Warnings:     composer().Warnings,
@@ -144,7 +146,7 @@ func serve(t testing.TB, file string, tok tokens) *site {
 	}
 	metrics, log := prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
 	s := &site{t: t, folder: filepath.Join(dir, "kernel"), store: store, tokens: tok, stop: make(chan struct{})}
-	s.recorder = provisioning.NewRecorder(store, provisioning.Retention{}, log, metrics, clock)
+	s.recorder = recorder.New(store, recorder.Retention{}, log, metrics, clock)
 	kernels := kernel.Open(s.folder, filepath.Join(s.folder, "net"))
 	for _, name := range []string{"old.efi", "used.efi", "free.efi"} {
 		if err := kernels.Put(name, strings.NewReader(kernelText(name)), kernel.Want{}); err != nil {
@@ -154,7 +156,7 @@ func serve(t testing.TB, file string, tok tokens) *site {
 	if err := kernels.Point("prod", "used.efi"); err != nil {
 		t.Fatal(err)
 	}
-	registry := provisioning.NewRegistry(store, rules(kernels), clock)
+	registry := registry.New(store, rules(kernels), clock)
 	s.API = &api.API{
 		Answer: answer.NewAdapter(log, clock, metrics), Registry: registry, Subscribe: s.recorder.Subscribe,
 		Kernels: kernels, Composer: composer(), Authenticate: access.Bearer(registry), Throttle: access.NewThrottle(clock),

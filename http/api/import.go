@@ -11,6 +11,7 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/provisioning"
+	"farmboot/provisioning/registry"
 )
 
 // maxImport is the longest import, in bytes: some 800,000 nodes.
@@ -43,14 +44,14 @@ func (a *API) importNodes(w http.ResponseWriter, r *http.Request, by provisionin
 	}
 	if err != nil && !opt.DryRun {
 		return writeJSON(w, answer.StatusOf(provisioning.ErrorCode(err)), struct {
-			Error  answer.Problem            `json:"error"`
-			Report provisioning.ImportReport `json:"report"`
+			Error  answer.Problem        `json:"error"`
+			Report registry.ImportReport `json:"report"`
 		}{answer.ProblemOf(err), report})
 	}
 	return writeJSON(w, http.StatusOK, report)
 }
 
-func importOptions(r *http.Request) (opt provisioning.ImportOptions, err error) {
+func importOptions(r *http.Request) (opt registry.ImportOptions, err error) {
 	q := r.URL.Query()
 	for name, to := range map[string]*bool{"dry-run": &opt.DryRun, "update": &opt.Update, "skip-refused": &opt.SkipRefused} {
 		if *to, err = flag(q, name); err != nil {
@@ -68,7 +69,7 @@ func readRows(from io.Reader) ([]provisioning.Row, error) {
 	// PowerShell puts a byte order mark before both.
 	text := bytes.TrimLeft(head, "\ufeff \t\r\n")
 	if len(text) == 0 || text[0] != '[' && text[0] != '{' {
-		return provisioning.ReadCSV(body)
+		return registry.ReadCSV(body)
 	}
 	_, _ = body.Discard(len(head) - len(text)) // it is in the buffer
 	return readJSON(body)

@@ -10,14 +10,14 @@ import (
 	"testing"
 
 	"farmboot/http/answer"
-	"farmboot/provisioning"
+	"farmboot/provisioning/registry"
 )
 
 // imported is the answer of an import.
 type imported struct {
 	Error  answer.Problem
-	Report provisioning.ImportReport
-	provisioning.ImportReport
+	Report registry.ImportReport
+	registry.ImportReport
 }
 
 func (i imported) String() string {
@@ -112,7 +112,7 @@ func TestImportGoesByTheBody(t *testing.T) {
 			if media == "" {
 				r.Header.Del("Content-Type")
 			}
-			if got := decode[imported](t, s.plane(r).want(t, http.StatusOK)); got.Counts[provisioning.Added] != 1 || len(got.Rows) != 1 {
+			if got := decode[imported](t, s.plane(r).want(t, http.StatusOK)); got.Counts[registry.Added] != 1 || len(got.Rows) != 1 {
 				t.Errorf("%q as %q: %s", body, media, got)
 			}
 		}

@@ -25,7 +25,7 @@ import (
 	"farmboot/http/answer"
 	"farmboot/http/api"
 	"farmboot/ipxe/kernel"
-	"farmboot/provisioning"
+	"farmboot/provisioning/registry"
 	"farmboot/provisioning/sqlite"
 )
 
@@ -61,7 +61,7 @@ func daemon(dir string) error {
 	}
 	fmt.Println("http://" + ln.Addr().String())
 	return apphttp.Serve(context.Background(), ln, apphttp.Plane(&api.API{
-		Answer: answer.NewAdapter(log, clock, metrics), Registry: provisioning.NewRegistry(store, rules(kernels), clock),
+		Answer: answer.NewAdapter(log, clock, metrics), Registry: registry.New(store, rules(kernels), clock),
 		Kernels: kernels, Composer: composer(), Authenticate: access.Local, Throttle: access.NewThrottle(clock), Now: clock, Log: log,
 	}), log)
 }

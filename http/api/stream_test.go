@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/story"
 )
 
 // message is one message of an event stream.
@@ -230,8 +231,8 @@ func TestEvents(t *testing.T) {
 	if next := s.do("GET", "/api/v1/events?since=0&limit=3", "").header.Get("X-Next-After"); next != fmt.Sprint(events[2].ID) {
 		t.Errorf("X-Next-After %q", next)
 	}
-	story := decode[provisioning.Story](t, s.do("GET", "/api/v1/nodes/"+node1+"/story", "").want(t, http.StatusOK))
-	if story.State == provisioning.StateUnseen || len(story.Steps) == 0 {
-		t.Errorf("story %+v", story)
+	told := decode[story.Story](t, s.do("GET", "/api/v1/nodes/"+node1+"/story", "").want(t, http.StatusOK))
+	if told.State == story.Unseen || len(told.Steps) == 0 {
+		t.Errorf("story %+v", told)
 	}
 }

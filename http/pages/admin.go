@@ -14,6 +14,8 @@ import (
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
+	"farmboot/provisioning/live"
+	"farmboot/provisioning/registry"
 )
 
 // Admin is the part for people who have signed in. It belongs on the TLS listener
@@ -21,8 +23,8 @@ import (
 // that say otherwise.
 type Admin struct {
 	Answer   *answer.Adapter
-	Registry *provisioning.Registry
-	Board    *Board
+	Registry *registry.Registry
+	Board    *live.Board
 	Sessions *access.Sessions
 	Kernels  *kernel.Store
 	// Site is the appliance as a node sees it; see http.Boot.

@@ -21,6 +21,9 @@ import (
 	"farmboot/http/api"
 	"farmboot/http/pages"
 	"farmboot/provisioning"
+	"farmboot/provisioning/live"
+	"farmboot/provisioning/recorder"
+	"farmboot/provisioning/registry"
 	"farmboot/provisioning/sqlite"
 )
 
@@ -29,7 +32,7 @@ type adminBench struct {
 	*bench
 	pages.Admin
 	store    *sqlite.Store
-	recorder *provisioning.Recorder
+	recorder *recorder.Recorder
 	links    *access.SignInLinks
 	plane    http.Handler
 	now      *clock
@@ -58,14 +61,14 @@ func newAdminBench(t testing.TB) *adminBench {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	b.Registry = provisioning.NewRegistry(b.store, provisioning.Rules{
+	b.Registry = registry.New(b.store, registry.Rules{
 		RunModes: modes, RunMode: "prod",
 		CheckNode:    site(netip.Addr{}).CheckNode,
 		Warnings:     site(netip.Addr{}).Warnings,
 		KernelExists: func(name string) error { _, err := b.Pages.Kernels.Stat(name); return err },
 	}, b.now.Now)
-	b.recorder = provisioning.NewRecorder(b.store, provisioning.Retention{}, log, prometheus.NewRegistry(), b.now.Now)
-	b.Board = pages.NewBoard(b.recorder.Subscribe, b.store.Events, log)
+	b.recorder = recorder.New(b.store, recorder.Retention{}, log, prometheus.NewRegistry(), b.now.Now)
+	b.Board = live.New(b.recorder.Subscribe, b.store.Events, log)
 	throttle := access.NewThrottle(b.now.Now)
 	b.links = access.NewSignInLinks(b.now.Now)
 	b.Sessions = access.NewSessions(b.Registry, b.links, throttle)

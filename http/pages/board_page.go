@@ -12,6 +12,8 @@ import (
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/human"
+	"farmboot/provisioning/live"
+	"farmboot/provisioning/story"
 )
 
 // boardSize is how many nodes a page of the board has, and how many rows may be
@@ -51,7 +53,7 @@ type boardRow struct {
 	Registered bool
 	Group      string // "booting", "attention", "started" or "quiet"
 	Stages     stages
-	Story      provisioning.Story
+	Story      story.Story
 	Now        string   // what it does, or did last
 	Kernel     transfer // how its kernel went out
 	Last       time.Time
@@ -135,18 +137,18 @@ func (s stages) Label() string {
 	return "Stage " + strconv.Itoa(s.Done+1) + " of 5: " + stageNames[s.Done]
 }
 
-// stagesOf tells how far a story has come.
-func stagesOf(story provisioning.Story) stages {
+// stagesOf tells how far a boot has come.
+func stagesOf(told story.Story) stages {
 	var s stages
-	for _, step := range story.Steps {
+	for _, step := range told.Steps {
 		s.Done = max(s.Done, stageOf(step.Stage))
 	}
-	switch story.State {
-	case provisioning.StateBooted:
+	switch told.State {
+	case story.Booted:
 		s.Done = len(stageNames)
-	case provisioning.StateBooting, provisioning.StateHeld:
+	case story.Booting, story.Held:
 		s.State = "now"
-	case provisioning.StateStalled, provisioning.StateRefused:
+	case story.Stalled, story.Refused:
 		s.State = "wrong"
 	}
 	return s
@@ -167,13 +169,13 @@ func stageOf(s provisioning.Stage) int {
 }
 
 // groupOf sorts states into the groups that the board tells apart.
-func groupOf(s provisioning.State) string {
+func groupOf(s story.State) string {
 	switch s {
-	case provisioning.StateBooting:
+	case story.Booting:
 		return "booting"
-	case provisioning.StateStalled, provisioning.StateRefused, provisioning.StateHeld:
+	case story.Stalled, story.Refused, story.Held:
 		return "attention"
-	case provisioning.StateBooted:
+	case story.Booted:
 		return "started"
 	}
 	return "quiet"
@@ -183,10 +185,10 @@ func groupOf(s provisioning.State) string {
 func rowOf(n provisioning.Node, registered bool, events []provisioning.Event, now time.Time) boardRow {
 	row := boardRow{MAC: n.MAC, Node: n, Registered: registered, At: now, Group: "quiet"}
 	if len(events) == 0 {
-		row.Story.State = provisioning.StateUnseen
+		row.Story.State = story.Unseen
 		return row
 	}
-	row.Story = provisioning.Tell(events, now)
+	row.Story = story.Tell(events, now)
 	row.Group, row.Stages, row.Last = groupOf(row.Story.State), stagesOf(row.Story), events[len(events)-1].At
 	if n := len(row.Story.Steps); n > 0 {
 		row.Now = row.Story.Steps[n-1].Text
@@ -245,7 +247,7 @@ func (a *Admin) boardOf(ctx context.Context, by provisioning.Actor, f form, now 
 		if own, err = a.found(ctx, by, provisioning.NodeQuery{Among: macsOf(deeds)}); err != nil {
 			return s, err
 		}
-		deeds = slices.DeleteFunc(deeds, func(d Deed) bool {
+		deeds = slices.DeleteFunc(deeds, func(d live.Active) bool {
 			n, ok := own[d.MAC]
 			return !ok || d.At.Before(by.Since(n))
 		})
@@ -295,7 +297,7 @@ func (a *Admin) who(ctx context.Context, by provisioning.Actor, s *selection, te
 	return err
 }
 
-func macsOf(deeds []Deed) []provisioning.MAC {
+func macsOf(deeds []live.Active) []provisioning.MAC {
 	macs := make([]provisioning.MAC, len(deeds))
 	for i, d := range deeds {
 		macs[i] = d.MAC

@@ -7,6 +7,7 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/provisioning"
+	"farmboot/provisioning/story"
 )
 
 // discoveredShown is how many machines a page lists.
@@ -53,7 +54,7 @@ func (a *Admin) showDiscovered(w http.ResponseWriter, r *http.Request, by provis
 		for _, d := range all {
 			d.Vendor = a.vendor(d.MAC)
 			m := discoveredMachine{Discovered: d}
-			if s := provisioning.Tell(a.Board.Events(d.MAC, time.Time{}), a.Now()); s.Unbootable {
+			if s := story.Tell(a.Board.Events(d.MAC, time.Time{}), a.Now()); s.Unbootable {
 				m.Cannot = s.Verdict
 			}
 			page.Machines = append(page.Machines, m)

@@ -8,6 +8,7 @@ import (
 	"farmboot/http/answer"
 	"farmboot/ipxe"
 	"farmboot/provisioning"
+	"farmboot/provisioning/story"
 )
 
 const (
@@ -24,7 +25,7 @@ type nodePage struct {
 	Networks []choice
 	Kernels  []choice
 	Farmer   provisioning.FarmerID // whose node it is bound to be; 0: as the form says
-	Boots    []provisioning.Story  // the last first
+	Boots    []story.Story         // the last first
 	Seen     *provisioning.Discovered
 	Gets     nextBoot
 	History  []historyLine
@@ -120,10 +121,10 @@ func nodeValues(n provisioning.Node) url.Values {
 }
 
 // boots tells the stories of the last boots among the events, the last first.
-func boots(events []provisioning.Event, a *Admin) []provisioning.Story {
-	var stories []provisioning.Story
+func boots(events []provisioning.Event, a *Admin) []story.Story {
+	var stories []story.Story
 	for len(events) > 0 && len(stories) < nodeBoots {
-		s := provisioning.Tell(events, a.Now())
+		s := story.Tell(events, a.Now())
 		stories = append(stories, s)
 		n := slices.IndexFunc(events, func(e provisioning.Event) bool { return !e.At.Before(s.Began) })
 		events = events[:max(n, 0)]

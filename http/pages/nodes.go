@@ -9,6 +9,7 @@ import (
 	"farmboot/http/answer"
 	"farmboot/ipxe"
 	"farmboot/provisioning"
+	"farmboot/provisioning/registry"
 )
 
 // nodesSize is how many nodes a page of the list has.
@@ -195,7 +196,7 @@ func (a *Admin) nodesCSV(w http.ResponseWriter, r *http.Request, by provisioning
 	h.Set("Content-Disposition", `attachment; filename="nodes.csv"`)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
-	return provisioning.WriteCSV(w, func(yield func(provisioning.Node, error) bool) {
+	return registry.WriteCSV(w, func(yield func(provisioning.Node, error) bool) {
 		for _, n := range found {
 			if !yield(n, nil) {
 				return

@@ -11,6 +11,7 @@ import (
 	"farmboot/http/answer"
 	"farmboot/provisioning"
 	"farmboot/provisioning/human"
+	"farmboot/provisioning/registry"
 )
 
 // maxImport is the longest list that is read, in bytes: some 100,000 nodes.
@@ -23,9 +24,9 @@ type importPage struct {
 	Networks []choice
 	Kernels  []choice
 	Farmer   provisioning.FarmerID // whose nodes they become; 0: as the form says
-	Report   *provisioning.ImportReport
-	Refused  []provisioning.ImportedRow // the first of them
-	Warned   []provisioning.ImportedRow // the first lines that are probably mistaken
+	Report   *registry.ImportReport
+	Refused  []registry.ImportedRow // the first of them
+	Warned   []registry.ImportedRow // the first lines that are probably mistaken
 }
 
 // Leave is what an empty choice means for the nodes of a list.
@@ -64,7 +65,7 @@ func (a *Admin) importNodes(w http.ResponseWriter, r *http.Request, by provision
 	if len(f.Errors) > 0 {
 		return a.showImport(w, r, by, http.StatusBadRequest, page)
 	}
-	report, err := a.Registry.Import(r.Context(), by, rows, provisioning.ImportOptions{
+	report, err := a.Registry.Import(r.Context(), by, rows, registry.ImportOptions{
 		Update: f.Text("update") != "", DryRun: f.Text("action") != "import",
 	})
 	if message, ok := notice(err); !ok || err != nil && report.Rows == nil {
@@ -76,7 +77,7 @@ func (a *Admin) importNodes(w http.ResponseWriter, r *http.Request, by provision
 	}
 	page.Report = &report
 	for _, row := range report.Rows {
-		if row.Outcome == provisioning.Refused && len(page.Refused) < rowsShown {
+		if row.Outcome == registry.Refused && len(page.Refused) < rowsShown {
 			page.Refused = append(page.Refused, row)
 		}
 		if len(row.Warnings) > 0 && len(page.Warned) < rowsShown {
@@ -105,7 +106,7 @@ func (a *Admin) readRows(r *http.Request, f form) []provisioning.Row {
 		return nil
 	}
 	if !isList(text) {
-		rows, err := provisioning.ReadCSV(strings.NewReader(text))
+		rows, err := registry.ReadCSV(strings.NewReader(text))
 		if err != nil {
 			f.Errors["list"] = err.Error()
 		}

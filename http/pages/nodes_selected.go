@@ -7,6 +7,7 @@ import (
 	"farmboot/http/answer"
 	"farmboot/ipxe"
 	"farmboot/provisioning"
+	"farmboot/provisioning/registry"
 )
 
 // changeNodes changes or removes the nodes that were selected, all or none.
@@ -80,9 +81,9 @@ func (a *Admin) changeAll(r *http.Request, by provisioning.Actor, f form, macs [
 	for i, mac := range macs {
 		rows[i] = provisioning.Row{Line: i + 1, MAC: mac, Patch: patch}
 	}
-	report, err := a.Registry.Import(r.Context(), by, rows, provisioning.ImportOptions{Update: true})
+	report, err := a.Registry.Import(r.Context(), by, rows, registry.ImportOptions{Update: true})
 	for _, row := range report.Rows {
-		if row.Outcome == provisioning.Refused {
+		if row.Outcome == registry.Refused {
 			return provisioning.Errorf(provisioning.Invalid, "nothing was changed: %s: %s", row.MAC, row.Message)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/registry"
 )
 
 // Registry is where people's changes of kernels come in, from the API, the pages and
@@ -12,7 +13,7 @@ import (
 // kernel, and each with a line in the history.
 type Registry struct {
 	*Store
-	Nodes *provisioning.Registry
+	Nodes *registry.Registry
 }
 
 // Put is [Store.Put]. It tells whether there was no kernel of that name.

@@ -23,6 +23,8 @@ import (
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/postgres"
+	"farmboot/provisioning/recorder"
+	"farmboot/provisioning/registry"
 	"farmboot/provisioning/storetest"
 )
 
@@ -268,9 +270,9 @@ func TestTwoAppliances(t *testing.T) {
 	server := start(t)
 	server.create(t, "shared")
 	type appliance struct {
-		registry *provisioning.Registry
+		registry *registry.Registry
 		assigner *provisioning.Assigner
-		recorder *provisioning.Recorder
+		recorder *recorder.Recorder
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -278,14 +280,14 @@ func TestTwoAppliances(t *testing.T) {
 	defer cancel()
 	build := func() appliance {
 		s := open(t, server.url("shared"))
-		rules := provisioning.Rules{
+		rules := registry.Rules{
 			RunModes: provisioning.RunModes{"prod": ""}, RunMode: "prod",
 			CheckNode: func(provisioning.Node) error { return nil },
 		}
 		a := appliance{
-			registry: provisioning.NewRegistry(s, rules, time.Now),
+			registry: registry.New(s, rules, time.Now),
 			assigner: provisioning.NewAssigner(s, provisioning.Unknown{Policy: provisioning.Hold}, time.Now),
-			recorder: provisioning.NewRecorder(s, provisioning.Retention{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), time.Now),
+			recorder: recorder.New(s, recorder.Retention{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), time.Now),
 		}
 		running.Go(func() {
 			if err := a.recorder.Run(ctx); err != nil {

@@ -1,0 +1,74 @@
+package provisioning
+
+import (
+	"fmt"
+	"strings"
+)
+
+// NodePatch is a change to a node: what is nil stays.
+type NodePatch struct {
+	Farmer  *FarmerID `json:"farmer"`
+	RunMode *RunMode  `json:"runmode"`
+	Args    *string   `json:"args"`
+	Kernel  *string   `json:"kernel"`
+	Name    *string   `json:"name"`
+	NBP     *NBP      `json:"nbp"`
+}
+
+// Apply returns n with the change made.
+func (p NodePatch) Apply(n Node) Node {
+	set(&n.Farmer, p.Farmer)
+	set(&n.RunMode, p.RunMode)
+	set(&n.Args, p.Args)
+	set(&n.Kernel, p.Kernel)
+	set(&n.Name, p.Name)
+	set(&n.NBP, p.NBP)
+	return n
+}
+
+func set[T any](to, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+// Row is one line of an import.
+type Row struct {
+	Line  int // in the file; of a database, its row number
+	MAC   MAC
+	Patch NodePatch // what the line says; nil: nothing
+	Err   error     // why the line cannot be read; nil: it can
+}
+
+// Set reads one field, of a column as CSV files name them.
+func (r *Row) Set(column, value string) (err error) {
+	switch column {
+	case "mac":
+		r.MAC, err = ParseMAC(value)
+	case "farmer":
+		var id FarmerID
+		if value = strings.TrimSpace(value); value != "" && value != "0" {
+			id, err = ParseFarmerID(value)
+		}
+		r.Patch.Farmer = &id
+	case "runmode":
+		if mode := RunMode(strings.TrimSpace(value)); mode != "" {
+			r.Patch.RunMode = &mode
+		}
+	case "args":
+		r.Patch.Args = &value
+	case "kernel":
+		r.Patch.Kernel = &value
+	case "name":
+		r.Patch.Name = &value
+	case "nbp":
+		nbp := NBP(strings.TrimSpace(value))
+		r.Patch.NBP = &nbp
+	default:
+		err = fmt.Errorf("column %s is not one of ours", column)
+	}
+	return err
+}
+
+// MaxRows bounds an import: what a whole grid has, some 400 MB of rows in memory.
+const MaxRows = 1_000_000

@@ -1,0 +1,408 @@
+package recorder
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode"
+
+	"farmboot/provisioning"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Retention is how long, and how much, the [Recorder] keeps.
+type Retention struct {
+	Events      time.Duration // boot events; 0: for ever
+	EventsKept  int           // at most about so many; 0: a million
+	Unknown     time.Duration // unregistered MAC addresses after they were last seen; 0: for ever
+	UnknownKept int           // at most so many of them; 0: 100,000
+}
+
+// Recorder is where a step of a boot is told, once: listeners hand it their events. It
+// writes a line of the log for each, and stores them in batches, on its own time: a
+// boot never waits for a disk. It also
+//   - finds out whose events are that show only an IP address,
+//   - holds back what is said again and again, and what strangers make up,
+//   - keeps the list of MAC addresses seen,
+//   - hands events, also those that other processes stored, to subscribers,
+//   - forgets what is old.
+type Recorder struct {
+	store     provisioning.Store
+	log       *slog.Logger
+	now       func() time.Time
+	retention Retention
+
+	queue       chan recorded
+	peers       *peers
+	refusals    *refusals
+	lines       *lines
+	subscribers subscribers
+
+	stored  prometheus.Counter
+	dropped *prometheus.CounterVec // by reason
+	failing bool                   // the last write failed; owned by Run
+	last    int64                  // ID of the last event handed to subscribers; owned by Run
+	grown   int                    // events stored since old ones were last looked for; owned by Run
+}
+
+// recorded is an event to store, or news of whose address is whose.
+type recorded struct {
+	event   provisioning.Event
+	peer    netip.Addr // attribute events of this address to event.MAC …
+	orphans time.Time  // … since then; zero: it is an event
+}
+
+const (
+	// recorderQueue holds what a farm of 400 nodes says when it powers on, should
+	// the disk be busy meanwhile.
+	recorderQueue = 4096
+	// recorderBatch is how many events one transaction stores.
+	recorderBatch = 512
+	// batchDelay is how long an event waits for others to share a transaction
+	// with, and so how far a live view is behind.
+	batchDelay = 50 * time.Millisecond
+	// pruneEvery is how often old events are looked for, at least.
+	pruneEvery = 10 * time.Minute
+	// writeTimeout bounds a write. It is not cut short by the end of Run, which
+	// would lose what is in hand.
+	writeTimeout = 10 * time.Second
+)
+
+// NewRecorder returns a Recorder; [Recorder.Run] makes it work. It registers its
+// counters with metrics.
+func New(store provisioning.Store, retention Retention, log *slog.Logger, metrics prometheus.Registerer, now func() time.Time) *Recorder {
+	if retention.EventsKept == 0 {
+		retention.EventsKept = 1_000_000
+	}
+	if retention.UnknownKept == 0 {
+		retention.UnknownKept = 100_000
+	}
+	r := &Recorder{
+		store: store, log: log, now: now, retention: retention,
+		queue:    make(chan recorded, recorderQueue),
+		peers:    newPeers(),
+		refusals: newRefusals(),
+		lines:    newLines(),
+		stored: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "farmboot_events_stored_total", Help: "Boot events stored.",
+		}),
+		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "farmboot_events_dropped_total", Help: "Boot events not stored, by reason: queue (too many at once), repeat (the same refusal again), flood (too many refusals), store (it could not be written).",
+		}, []string{"reason"}),
+	}
+	for _, reason := range []string{"queue", "repeat", "flood", "store"} {
+		r.dropped.WithLabelValues(reason)
+	}
+	metrics.MustRegister(r.stored, r.dropped)
+	return r
+}
+
+// Record is a [Record].
+func (r *Recorder) Record(e provisioning.Event) {
+	if e.At.IsZero() {
+		e.At = r.now()
+	}
+	e.Peer = e.Peer.Unmap()
+	for _, text := range []*string{&e.Detail, &e.Machine.Arch, &e.Machine.Firmware, &e.Machine.UUID} {
+		*text = oneLine(*text)
+	}
+	if e.MAC.IsZero() {
+		e.MAC, _ = r.peers.mac(e.Peer, e.At)
+	}
+	e, dropped := r.refusals.pass(e)
+	if dropped != "" {
+		r.dropped.WithLabelValues(dropped).Inc()
+		return
+	}
+	r.tell(e)
+	if e.MAC.IsZero() {
+		r.peers.orphan(e.Peer, e.At)
+	}
+	r.put(recorded{event: e})
+	r.Learn(e.Peer, e.MAC)
+}
+
+// tell writes an event to the log: a line for each step, what is refused louder, and
+// what says little by itself only for those who want to know everything.
+func (r *Recorder) tell(e provisioning.Event) {
+	level := slog.LevelInfo
+	switch e.Stage {
+	case provisioning.StageDiscover, provisioning.StageLoading:
+		level = slog.LevelDebug
+	case provisioning.StageRefused:
+		level = slog.LevelWarn
+	}
+	if !r.log.Enabled(context.Background(), level) {
+		return
+	}
+	left, ok := r.lines.pass(e.At)
+	if !ok {
+		return
+	}
+	if left > 0 {
+		r.log.Warn("too much at once: some steps are not in the log", "lines", left)
+	}
+	attrs := []any{"stage", e.Stage}
+	if !e.MAC.IsZero() {
+		attrs = append(attrs, "mac", e.MAC)
+	}
+	if e.Peer.IsValid() {
+		attrs = append(attrs, "peer", e.Peer)
+	}
+	if e.Detail != "" {
+		attrs = append(attrs, "detail", e.Detail)
+	}
+	if e.Size > 0 {
+		attrs = append(attrs, "bytes", e.Bytes, "size", e.Size, "dur", e.Duration)
+	}
+	r.log.Log(context.Background(), level, "boot", attrs...)
+}
+
+// maxDetail is how long a text of an event may be, in bytes. Clients have their say
+// in it: file names, vendor classes.
+const maxDetail = 500
+
+// oneLine makes a text fit for terminals, logs and databases, whatever it is.
+func oneLine(s string) string {
+	clean := func(r rune) rune {
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}
+	return strings.Map(clean, provisioning.Clip(strings.ToValidUTF8(s, "?"), maxDetail))
+}
+
+// Learn notes that addr is the address of mac: a later event that shows only addr,
+// and earlier ones of the last minutes, are mac's. It never blocks.
+func (r *Recorder) Learn(addr netip.Addr, mac provisioning.MAC) {
+	if since := r.peers.learn(addr, mac, r.now()); !since.IsZero() {
+		r.put(recorded{event: provisioning.Event{MAC: mac}, peer: addr.Unmap(), orphans: since})
+	}
+}
+
+// MAC returns whose address addr is, as far as events of the last half hour tell.
+func (r *Recorder) MAC(addr netip.Addr) (provisioning.MAC, bool) { return r.peers.mac(addr, r.now()) }
+
+func (r *Recorder) put(item recorded) {
+	select {
+	case r.queue <- item:
+	default:
+		r.dropped.WithLabelValues("queue").Inc()
+	}
+}
+
+// Subscribe returns the events of mac, of every node if it is zero, from now on,
+// with their IDs, in order. The channel is closed at the end of Run, by cancel, and
+// after an event [provisioning.StageDropped] when its reader is too slow. Cancel must be called.
+func (r *Recorder) Subscribe(mac provisioning.MAC) (events <-chan provisioning.Event, cancel func()) {
+	sub := r.subscribers.add(mac)
+	return sub.events, func() { r.subscribers.remove(sub) }
+}
+
+// Run stores events until ctx ends, then those that are still queued, and returns
+// nil. Call [Recorder.Flush] when the listeners, too, have come to their end.
+func (r *Recorder) Run(ctx context.Context) error {
+	watching, stopWatching := context.WithCancel(ctx)
+	changes := r.store.Watch(watching)
+	defer func() {
+		stopWatching()
+		for range changes { // wait for its end
+		}
+		r.subscribers.closeAll()
+	}()
+	foreign := changes
+	prune := time.NewTicker(pruneEvery)
+	defer prune.Stop()
+
+	r.last, _ = r.store.LastEventID(ctx) // a store that fails now fails louder soon
+	soon := make(chan struct{}, 1)       // holds a value while there is more to forget
+	forget := func() {
+		if r.prune(ctx) {
+			select {
+			case soon <- struct{}{}:
+			default:
+			}
+		}
+	}
+	forget()
+	for {
+		select {
+		case first := <-r.queue:
+			r.write(ctx, r.collect(ctx, first))
+			// Whoever forges MAC addresses would fill the disk before pruneEvery.
+			if r.grown > r.retention.UnknownKept/2 {
+				r.grown = 0
+				forget()
+			}
+		case <-soon:
+			forget()
+		case _, ok := <-foreign:
+			if !ok {
+				foreign = nil
+				continue
+			}
+			r.publishStored(ctx)
+		case <-prune.C:
+			forget()
+		case <-ctx.Done():
+			r.Flush(ctx)
+			return nil
+		}
+	}
+}
+
+// collect waits a moment for more to store with first.
+func (r *Recorder) collect(ctx context.Context, first recorded) []recorded {
+	batch := []recorded{first}
+	timer := time.NewTimer(batchDelay)
+	defer timer.Stop()
+	for len(batch) < recorderBatch {
+		select {
+		case next := <-r.queue:
+			batch = append(batch, next)
+		case <-timer.C:
+			return batch
+		case <-ctx.Done():
+			return batch
+		}
+	}
+	return batch
+}
+
+// Flush stores what is queued, when Run has ended: listeners may have recorded
+// something since.
+func (r *Recorder) Flush(ctx context.Context) {
+	for {
+		var batch []recorded
+		for len(batch) < recorderBatch && len(r.queue) > 0 {
+			batch = append(batch, <-r.queue)
+		}
+		if len(batch) == 0 {
+			return
+		}
+		r.write(ctx, batch)
+	}
+}
+
+// write stores a batch, and hands it to the subscribers. When it cannot be stored,
+// they get it all the same, without IDs.
+func (r *Recorder) write(ctx context.Context, batch []recorded) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	events := eventsOf(batch)
+	err := r.store.UpdateLazily(ctx, func(tx provisioning.Tx) error { return store(ctx, tx, batch) })
+	r.report(err)
+	if err != nil {
+		r.dropped.WithLabelValues("store").Add(float64(len(events)))
+		for _, e := range events {
+			r.subscribers.publish(e)
+		}
+		return
+	}
+	r.stored.Add(float64(len(events)))
+	r.grown += len(events)
+	r.publishStored(ctx)
+}
+
+// report logs the first failure of a series, and the end of it.
+func (r *Recorder) report(err error) {
+	switch failed := err != nil; {
+	case failed && !r.failing:
+		r.log.Error("boot events cannot be stored; nodes boot on", "err", provisioning.Detail(err))
+		r.failing = true
+	case !failed && r.failing:
+		r.log.Info("boot events are stored again")
+		r.failing = false
+	}
+}
+
+// store writes a batch, in order: an event that shows only an address is there
+// before the news whose address it is.
+func store(ctx context.Context, tx provisioning.Tx, batch []recorded) error {
+	for _, item := range batch {
+		if !item.orphans.IsZero() {
+			if err := tx.AttributeEvents(ctx, item.event.MAC, item.peer.String(), item.orphans); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := tx.AddEvents(ctx, []provisioning.Event{item.event}); err != nil {
+			return err
+		}
+		if showsNode(item.event) {
+			if _, err := provisioning.See(ctx, tx, item.event.MAC, item.event.Machine, item.event.At); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// showsNode tells whether an event shows a machine that boots from here, by the
+// network or from an image that asks what it boots: it belongs on the list of
+// MAC addresses seen.
+func showsNode(e provisioning.Event) bool {
+	switch e.Stage {
+	case provisioning.StageDiscover, provisioning.StageScript, provisioning.StageHold, provisioning.StageExit, provisioning.StageRefused:
+		return !e.MAC.IsZero()
+	}
+	return false
+}
+
+func eventsOf(batch []recorded) []provisioning.Event {
+	var events []provisioning.Event
+	for _, item := range batch {
+		if item.orphans.IsZero() {
+			events = append(events, item.event)
+		}
+	}
+	return events
+}
+
+// publishStored hands to the subscribers what has been stored since the last time,
+// by us or by another process.
+func (r *Recorder) publishStored(ctx context.Context) {
+	if r.subscribers.none() {
+		if id, err := r.store.LastEventID(ctx); err == nil {
+			r.last = max(r.last, id)
+		}
+		return
+	}
+	for {
+		events, err := r.store.Events(ctx, provisioning.EventQuery{After: r.last, Limit: recorderBatch})
+		if err != nil {
+			return // the next event tries again
+		}
+		for _, e := range events {
+			r.last = e.ID
+			r.subscribers.publish(e)
+		}
+		if len(events) < recorderBatch {
+			return
+		}
+	}
+}
+
+// prune forgets some of what is old, and tells whether there is more: in small steps,
+// so that nobody waits for the lock, and between them events are stored.
+func (r *Recorder) prune(ctx context.Context) (more bool) {
+	p := provisioning.Prune{EventsKept: r.retention.EventsKept, SeenKept: r.retention.UnknownKept}
+	if r.retention.Events > 0 {
+		p.EventsBefore = r.now().Add(-r.retention.Events)
+	}
+	if r.retention.Unknown > 0 {
+		p.SeenBefore = r.now().Add(-r.retention.Unknown)
+	}
+	err := r.store.UpdateLazily(ctx, func(tx provisioning.Tx) (err error) {
+		more, err = tx.Prune(ctx, p)
+		return err
+	})
+	if err != nil && ctx.Err() == nil {
+		r.log.Warn("old boot events cannot be deleted", "err", provisioning.Detail(err))
+	}
+	return more && err == nil
+}

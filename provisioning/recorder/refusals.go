@@ -1,0 +1,109 @@
+package recorder
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"farmboot/provisioning"
+	"farmboot/provisioning/lru"
+)
+
+// refusals holds back what is said again and again: a refusal on every retry, a held
+// node's question every few seconds; and what strangers make up: whoever is refused
+// chooses under which name, and what for.
+type refusals struct {
+	mu   sync.Mutex
+	seen *lru.Map[utterance, *repetition]
+	each *lru.Map[speaker, *rate.Limiter]
+	all  *rate.Limiter
+}
+
+// speaker is who is refused: a node, as far as that is known, or an address.
+type speaker struct {
+	mac  provisioning.MAC
+	peer netip.Addr
+}
+
+type utterance struct {
+	speaker
+	stage  provisioning.Stage
+	detail string
+}
+
+type repetition struct {
+	last time.Time // when it was let through
+	held int       // since then
+}
+
+const (
+	// repeatEvery is how often the same refusal of the same node is recorded: once
+	// for all DISCOVERs of a boot, which come after 0, 4, 12, 28 and 60 s (PXE 2.1
+	// section 2.2).
+	repeatEvery = 2 * time.Minute
+	// refusalsKept is how many different refusals, and speakers, are told apart.
+	refusalsKept = 4096
+
+	// One speaker may be refused so many different things at once, and one more every
+	// so often. A boot has one or two.
+	speakerBurst = 20
+	speakerEvery = 10 * time.Second
+
+	// All of them together so many: a farm of 1,000 nodes that is switched on without
+	// a kernel, and a million in 12 days under the names that somebody forges.
+	allBurst = 1000
+	allEvery = time.Second
+)
+
+func newRefusals() *refusals {
+	return &refusals{
+		seen: lru.New[utterance, *repetition](refusalsKept),
+		each: lru.New[speaker, *rate.Limiter](refusalsKept),
+		all:  rate.NewLimiter(rate.Every(allEvery), allBurst),
+	}
+}
+
+// pass tells whether e is to be recorded: then it returns e with the number of those
+// that were not, else why not, which is a metric's label.
+func (r *refusals) pass(e provisioning.Event) (_ provisioning.Event, dropped string) {
+	if e.Stage != provisioning.StageRefused && e.Stage != provisioning.StageHold {
+		return e, ""
+	}
+	who := speaker{mac: e.MAC}
+	if e.MAC.IsZero() {
+		who.peer = e.Peer
+	}
+	key := utterance{who, e.Stage, e.Detail}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known, ok := r.seen.Get(key)
+	if ok && e.At.Sub(known.last) < repeatEvery {
+		known.held++
+		return e, "repeat"
+	}
+	if !r.admits(who, e.At) {
+		return e, "flood"
+	}
+	if !ok {
+		r.seen.Put(key, &repetition{last: e.At})
+		return e, ""
+	}
+	if known.held > 0 {
+		e.Detail += fmt.Sprintf(" (and %d times before)", known.held)
+	}
+	known.last, known.held = e.At, 0
+	return e, ""
+}
+
+// admits tells whether who may be told of once more.
+func (r *refusals) admits(who speaker, now time.Time) bool {
+	own, ok := r.each.Get(who)
+	if !ok {
+		own = rate.NewLimiter(rate.Every(speakerEvery), speakerBurst)
+		r.each.Put(who, own)
+	}
+	return own.AllowN(now, 1) && r.all.AllowN(now, 1)
+}

@@ -1,0 +1,81 @@
+package recorder
+
+import (
+	"sync"
+
+	"farmboot/provisioning"
+)
+
+// subscriberQueue is how many events a subscriber may lag behind: a farm of 250
+// nodes that powers on makes about 2,000 within seconds.
+const subscriberQueue = 1024
+
+// subscribers hands events to whoever watches.
+type subscribers struct {
+	mu   sync.Mutex
+	open map[*subscriber]struct{}
+}
+
+type subscriber struct {
+	mac    provisioning.MAC // zero: of every node
+	events chan provisioning.Event
+}
+
+// add returns a new subscriber, who gets every event from now on.
+func (s *subscribers) add(mac provisioning.MAC) *subscriber {
+	sub := &subscriber{mac: mac, events: make(chan provisioning.Event, subscriberQueue)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		s.open = make(map[*subscriber]struct{})
+	}
+	s.open[sub] = struct{}{}
+	return sub
+}
+
+// remove closes the subscriber's channel, once.
+func (s *subscribers) remove(sub *subscriber) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.close(sub)
+}
+
+func (s *subscribers) close(sub *subscriber) {
+	if _, ok := s.open[sub]; ok {
+		delete(s.open, sub)
+		close(sub.events)
+	}
+}
+
+// none tells whether nobody watches.
+func (s *subscribers) none() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open) == 0
+}
+
+// publish hands e to those whom it concerns. Nobody waits for a slow one: the
+// last place in his queue is for the news that he has been dropped.
+func (s *subscribers) publish(e provisioning.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for sub := range s.open {
+		switch {
+		case !sub.mac.IsZero() && sub.mac != e.MAC:
+		case len(sub.events) < cap(sub.events)-1:
+			sub.events <- e
+		default:
+			sub.events <- provisioning.Event{At: e.At, Stage: provisioning.StageDropped, Detail: "too slow to follow; reconnect, and go on from the last event seen"}
+			s.close(sub)
+		}
+	}
+}
+
+// closeAll ends every subscription.
+func (s *subscribers) closeAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for sub := range s.open {
+		s.close(sub)
+	}
+}

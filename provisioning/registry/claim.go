@@ -1,0 +1,72 @@
+package registry
+
+import (
+	"context"
+
+	"farmboot/provisioning"
+)
+
+// Discovered lists MAC addresses that netbooted here and are not registered, last
+// seen first; limit 0: all.
+func (r *Registry) Discovered(ctx context.Context, by provisioning.Actor, limit int) ([]provisioning.Discovered, error) {
+	if err := onlyAdmin(by, "list unregistered nodes"); err != nil {
+		return nil, err
+	}
+	return r.store.Unregistered(ctx, limit)
+}
+
+// Seen tells what is known of a MAC address from its DISCOVERs.
+func (r *Registry) Seen(ctx context.Context, by provisioning.Actor, mac provisioning.MAC) (provisioning.Discovered, error) {
+	if _, err := r.followed(ctx, by, mac); err != nil {
+		return provisioning.Discovered{}, err
+	}
+	return r.store.Seen(ctx, mac)
+}
+
+// ClaimByCode registers the node that shows the claim code, as its patch says; a
+// farmer's becomes his. Whoever knows the code has stood before the node, so a
+// farmer who guesses has to wait: [provisioning.Unavailable].
+func (r *Registry) ClaimByCode(ctx context.Context, by provisioning.Actor, code string, patch provisioning.NodePatch) (provisioning.Node, error) {
+	code, err := provisioning.ParseCode(code)
+	if err != nil {
+		return provisioning.Node{}, err
+	}
+	if by.Role != provisioning.RoleAdmin && r.guesses.exhausted(by, r.now()) {
+		return provisioning.Node{}, provisioning.Errorf(provisioning.Unavailable, "too many wrong claim codes: look at the node's screen, and try again in some seconds")
+	}
+	d, err := r.store.SeenByCode(ctx, code)
+	if err != nil {
+		if provisioning.ErrorCode(err) == provisioning.NotFound {
+			r.guesses.missed(by, r.now())
+		}
+		return provisioning.Node{}, err
+	}
+	return r.claim(ctx, by, d.MAC, patch)
+}
+
+// ClaimMAC registers a node that was seen booting here, by its MAC address, which
+// anybody on its LAN can see: so only an admin may.
+func (r *Registry) ClaimMAC(ctx context.Context, by provisioning.Actor, mac provisioning.MAC, patch provisioning.NodePatch) (provisioning.Node, error) {
+	if err := onlyAdmin(by, "claim a node by its MAC address; use the code on its screen"); err != nil {
+		return provisioning.Node{}, err
+	}
+	if _, err := r.store.Seen(ctx, mac); err != nil {
+		return provisioning.Node{}, err
+	}
+	return r.claim(ctx, by, mac, patch)
+}
+
+func (r *Registry) claim(ctx context.Context, by provisioning.Actor, mac provisioning.MAC, patch provisioning.NodePatch) (provisioning.Node, error) {
+	var n provisioning.Node
+	err := r.store.Update(ctx, func(tx provisioning.Tx) (err error) {
+		if n, err = r.add(ctx, tx, by, patch.Apply(provisioning.Node{MAC: mac})); err != nil {
+			return err
+		}
+		detail := "claimed by " + by.Name
+		if n.Farmer != 0 {
+			detail += " for farmer " + n.Farmer.String()
+		}
+		return tx.AddEvents(ctx, []provisioning.Event{{At: r.now(), MAC: mac, Stage: provisioning.StageClaim, Detail: detail}})
+	})
+	return n, err
+}

@@ -1,0 +1,140 @@
+package registry_test
+
+import (
+	"encoding/csv"
+	"iter"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"farmboot/provisioning"
+	"farmboot/provisioning/registry"
+)
+
+func TestReadCSVRefusesFiles(t *testing.T) {
+	for name, text := range map[string]string{
+		"empty":             "",
+		"only a mark":       "\ufeff",
+		"no mac":            "farmer,runmode\n",
+		"unknown column":    "mac,colour\n",
+		"column twice":      "mac,MAC\n",
+		"unbalanced quotes": "mac,name\n525400000001,\"x\n",
+	} {
+		if rows, err := registry.ReadCSV(strings.NewReader(text)); provisioning.ErrorCode(err) != provisioning.Invalid {
+			t.Errorf("%s: %v, %v, want a refusal", name, rows, err)
+		}
+	}
+}
+
+func TestReadCSVOfSpreadsheets(t *testing.T) {
+	for _, text := range []string{
+		"\ufeffMAC , Farmer\r\n525400000001, 7 \r\n",
+		"\ufeff\"MAC\",\"Farmer\"\r\n\"525400000001\",\"7\"\r\n",
+		"mac,farmer\n525400000001,7\n,\n , \n,,,,\n\"\"\n",
+	} {
+		rows, err := registry.ReadCSV(strings.NewReader(text))
+		if err != nil || len(rows) != 1 || rows[0].Err != nil || *rows[0].Patch.Farmer != 7 || rows[0].Line != 2 {
+			t.Errorf("%q: rows %+v, %v", text, rows, err)
+		}
+	}
+	for text, says := range map[string]string{
+		"mac;farmer\n525400000001;7\n":   "separated by ; instead",
+		"\"mac\";\"farmer\"\n":           "separated by ; instead",
+		"mac\tfarmer\n525400000001\t7\n": "separated by tabs",
+		"\ufeffmac;farmer\n":             "separated by ; instead",
+		"525400000001\n":                 "unknown column",
+	} {
+		if _, err := registry.ReadCSV(strings.NewReader(text)); provisioning.ErrorCode(err) != provisioning.Invalid || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, want %s", text, err, says)
+		}
+	}
+}
+
+// TestCSVHoldsNoFormula that a spreadsheet would calculate, and is read again as it was.
+func TestCSVHoldsNoFormula(t *testing.T) {
+	for text, field := range map[string]string{
+		`=HYPERLINK("http://x")`: `'=HYPERLINK("http://x")`,
+		"+1":                     "'+1",
+		"-1":                     "'-1",
+		"@SUM(A1)":               "'@SUM(A1)",
+		"\t=1":                   "'\t=1",
+		"\r=1":                   "'\r=1",
+		"'=1":                    "''=1",
+		"''=1":                   "'''=1",
+		"'tis":                   "'tis",
+		"'":                      "'",
+		"a=1 -b":                 "a=1 -b",
+		"ü":                      "ü",
+		"":                       "",
+	} {
+		n := provisioning.Node{MAC: provisioning.MAC{2}, Args: text, Name: text}
+		var b strings.Builder
+		if err := registry.WriteCSV(&b, each([]provisioning.Node{n})); err != nil {
+			t.Fatal(err)
+		}
+		records, err := csv.NewReader(strings.NewReader(b.String())).ReadAll()
+		if err != nil || records[1][3] != field || records[1][5] != field {
+			t.Errorf("%q is written as %q, %v, want %q", text, records[1], err, field)
+		}
+		rows, err := registry.ReadCSV(strings.NewReader(b.String()))
+		if err != nil || len(rows) != 1 || *rows[0].Patch.Args != text || *rows[0].Patch.Name != text {
+			t.Errorf("%q is read as %+v, %v", text, rows, err)
+		}
+	}
+}
+
+// FuzzReadCSV reads anything, and writes the good lines of it, and reads them again:
+// they say the same.
+func FuzzReadCSV(f *testing.F) {
+	f.Add("mac,farmer,runmode,args,kernel,name\n52:54:00:00:00:01,1234,prod,zos-debug,,one\n")
+	f.Add("name,mac\n\"a \"\"b\"\"\",525400000002\nx\n")
+	f.Add("\ufeffmac\r\n5254.0000.0003\r\n")
+	f.Add("mac,name,args\n5254.0000.0004,'=1,''-x\n")
+	f.Add("\ufeff\"mac\",name\r\n5254.0000.0003,\r\n,\r\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		rows, err := registry.ReadCSV(strings.NewReader(text))
+		if err != nil {
+			if provisioning.ErrorCode(err) != provisioning.Invalid {
+				t.Fatalf("%v is no refusal", err)
+			}
+			return
+		}
+		var nodes []provisioning.Node
+		for _, row := range rows {
+			n := row.Patch.Apply(provisioning.Node{MAC: row.MAC, RunMode: "prod"})
+			if row.Err == nil && !strings.ContainsAny(n.Args+n.Kernel+n.Name+string(n.RunMode), "\r") { // CSV does not keep it
+				nodes = append(nodes, n)
+			}
+		}
+		var b strings.Builder
+		if err := registry.WriteCSV(&b, each(nodes)); err != nil {
+			t.Fatal(err)
+		}
+		again, err := registry.ReadCSV(strings.NewReader(b.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var same []provisioning.Node
+		for _, row := range again {
+			if row.Err != nil {
+				t.Fatalf("line %d of\n%s\n%v", row.Line, b.String(), row.Err)
+			}
+			same = append(same, row.Patch.Apply(provisioning.Node{MAC: row.MAC}))
+		}
+		if diff := cmp.Diff(nodes, same); diff != "" {
+			t.Errorf("written and read (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// each goes through a list.
+func each(nodes []provisioning.Node) iter.Seq2[provisioning.Node, error] {
+	return func(yield func(provisioning.Node, error) bool) {
+		for _, n := range nodes {
+			if !yield(n, nil) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,7 @@
+// Package registry takes the changes that people make, from the command line, the
+// pages and the API alike.
+//
+// It knows who may change and read what, what may be stored, and writes the history.
+// Tokens, sign-in sessions, claims and imports are here too. It keeps nothing itself:
+// that does a [provisioning.Store].
+package registry

@@ -1,0 +1,95 @@
+package registry
+
+import (
+	"context"
+
+	"farmboot/provisioning"
+)
+
+// Farmers lists the farmers by id; for a farmer, himself.
+func (r *Registry) Farmers(ctx context.Context, by provisioning.Actor) ([]provisioning.Farmer, error) {
+	if by.Role == provisioning.RoleFarmer {
+		f, err := r.store.Farmer(ctx, by.Farmer)
+		return []provisioning.Farmer{f}, err
+	}
+	if err := onlyAdmin(by, "list farmers"); err != nil {
+		return nil, err
+	}
+	return r.store.Farmers(ctx)
+}
+
+// CountNodesByFarmer tells how many nodes each farmer has who has any; 0 stands for
+// nobody.
+func (r *Registry) CountNodesByFarmer(ctx context.Context, by provisioning.Actor) (map[provisioning.FarmerID]int, error) {
+	if err := onlyAdmin(by, "count the nodes of all farmers"); err != nil {
+		return nil, err
+	}
+	return r.store.CountNodesByFarmer(ctx)
+}
+
+// AddFarmer registers a farmer. One that is registered already is a [provisioning.Conflict],
+// unless he was only mentioned by a node, without a name: then he gets his name.
+func (r *Registry) AddFarmer(ctx context.Context, by provisioning.Actor, f provisioning.Farmer) error {
+	if err := onlyAdmin(by, "register farmers"); err != nil {
+		return err
+	}
+	if f.ID == 0 {
+		return provisioning.Errorf(provisioning.Invalid, "bad farmer id 0: accepted is a whole number from 1 to 4294967295")
+	}
+	if err := checkName(f.Name); err != nil {
+		return err
+	}
+	return r.store.Update(ctx, func(tx provisioning.Tx) error {
+		old, err := tx.Farmer(ctx, f.ID)
+		switch {
+		case provisioning.ErrorCode(err) == provisioning.NotFound:
+			return r.putFarmer(ctx, tx, by, nil, f)
+		case err != nil:
+			return err
+		case old.Name == "" && f.Name != "":
+			return r.putFarmer(ctx, tx, by, old, f)
+		}
+		return provisioning.Errorf(provisioning.Conflict, "farmer %s is registered already", f.ID)
+	})
+}
+
+// ensureFarmer registers a farmer whom a node mentions.
+func (r *Registry) ensureFarmer(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, id provisioning.FarmerID) error {
+	_, err := tx.Farmer(ctx, id)
+	if provisioning.ErrorCode(err) == provisioning.NotFound {
+		return r.putFarmer(ctx, tx, by, nil, provisioning.Farmer{ID: id})
+	}
+	return err
+}
+
+func (r *Registry) putFarmer(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, before any, f provisioning.Farmer) error {
+	if err := tx.PutFarmer(ctx, f); err != nil {
+		return err
+	}
+	return r.changed(ctx, tx, by, "farmer add", f.ID.String(), before, f)
+}
+
+// RemoveFarmer removes a farmer and his tokens. While nodes are his it is a
+// [provisioning.Conflict].
+func (r *Registry) RemoveFarmer(ctx context.Context, by provisioning.Actor, id provisioning.FarmerID) error {
+	if err := onlyAdmin(by, "remove farmers"); err != nil {
+		return err
+	}
+	return r.store.Update(ctx, func(tx provisioning.Tx) error {
+		f, err := tx.Farmer(ctx, id)
+		if err != nil {
+			return err
+		}
+		nodes, err := tx.Nodes(ctx, provisioning.NodeQuery{Farmer: id, Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(nodes) > 0 {
+			return provisioning.Errorf(provisioning.Conflict, "farmer %s still has nodes, %s for one: remove them, or give them to another farmer first", id, nodes[0].MAC)
+		}
+		if err := tx.DeleteFarmer(ctx, id); err != nil {
+			return err
+		}
+		return r.changed(ctx, tx, by, "farmer rm", id.String(), f, nil)
+	})
+}

@@ -1,0 +1,389 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"farmboot/provisioning"
+	"farmboot/provisioning/story"
+)
+
+// Rules are what the rest of the appliance says about nodes.
+type Rules struct {
+	RunModes provisioning.RunModes
+	RunMode  provisioning.RunMode // of a new node for which none is named
+
+	// CheckNode tells why a node could not boot as it is registered: its kernel
+	// command line would be refused.
+	CheckNode func(provisioning.Node) error
+	// Warnings tells what is probably a mistake about a node that may be stored all
+	// the same, one line each; nil: nobody can tell.
+	Warnings func(provisioning.Node) []string
+	// KernelExists returns nil if there is a kernel file of that name.
+	KernelExists func(name string) error
+}
+
+// Registry is where people's changes come in, from the command line and the API
+// alike. It knows who may do what, what may be stored, and writes the history.
+// Everything it refuses is an [provisioning.Error]; a [provisioning.RoleFarmer] actor sees and edits the
+// nodes of his farmer only.
+type Registry struct {
+	store    provisioning.Store
+	rules    Rules
+	now      func() time.Time
+	guesses  guesses
+	unstored unstored
+
+	importing sync.Mutex // held by a long import
+	noting    sync.Mutex // held while a use is noted
+}
+
+// NewRegistry returns the registry of what is in store.
+func New(store provisioning.Store, rules Rules, now func() time.Time) *Registry {
+	return &Registry{
+		store: store, rules: rules, now: now,
+		unstored: unstored{sessions: map[provisioning.SecretsHash]provisioning.Session{}},
+	}
+}
+
+// Node returns a registered node.
+func (r *Registry) Node(ctx context.Context, by provisioning.Actor, mac provisioning.MAC) (provisioning.Node, error) {
+	return r.nodeFor(ctx, r.store, by, mac)
+}
+
+// nodeFor reads a node and refuses it to those whose it is not.
+func (r *Registry) nodeFor(ctx context.Context, from provisioning.Reader, by provisioning.Actor, mac provisioning.MAC) (provisioning.Node, error) {
+	n, err := from.Node(ctx, mac)
+	if err != nil {
+		return provisioning.Node{}, err
+	}
+	if !by.Owns(n.Farmer) {
+		return provisioning.Node{}, provisioning.Errorf(provisioning.Forbidden, "node %s is not yours", mac)
+	}
+	return n, nil
+}
+
+// Nodes lists nodes; a farmer's own, whatever else q selects.
+func (r *Registry) Nodes(ctx context.Context, by provisioning.Actor, q provisioning.NodeQuery) ([]provisioning.Node, error) {
+	q, err := ownNodes(by, q)
+	if err != nil {
+		return nil, err
+	}
+	return r.store.Nodes(ctx, q)
+}
+
+// CountNodes tells how many Nodes would list without q's Skip and Limit.
+func (r *Registry) CountNodes(ctx context.Context, by provisioning.Actor, q provisioning.NodeQuery) (int, error) {
+	q, err := ownNodes(by, q)
+	if err != nil {
+		return 0, err
+	}
+	return r.store.CountNodes(ctx, q)
+}
+
+// ownNodes narrows q down to the nodes that a may see.
+func ownNodes(a provisioning.Actor, q provisioning.NodeQuery) (provisioning.NodeQuery, error) {
+	if a.Role == provisioning.RoleAdmin {
+		return q, nil
+	}
+	if q.Farmer != 0 && !a.Owns(q.Farmer) {
+		return q, provisioning.Errorf(provisioning.Forbidden, "the nodes of farmer %s are not yours", q.Farmer)
+	}
+	if a.Farmer == 0 {
+		return q, onlyAdmin(a, "list all nodes")
+	}
+	q.Farmer = a.Farmer
+	return q, nil
+}
+
+// pageSize is how many nodes AllNodes reads at a time.
+const pageSize = 1000
+
+// AllNodes goes through what Nodes would list, page by page: there may be a million.
+// It ends after the first error. What changes meanwhile may be seen or not.
+func (r *Registry) AllNodes(ctx context.Context, by provisioning.Actor, q provisioning.NodeQuery) iter.Seq2[provisioning.Node, error] {
+	return func(yield func(provisioning.Node, error) bool) {
+		left := q.Limit
+		for {
+			q.Limit = pageSize
+			if left > 0 {
+				q.Limit = min(left, pageSize)
+			}
+			page, err := r.Nodes(ctx, by, q)
+			if err != nil {
+				yield(provisioning.Node{}, err)
+				return
+			}
+			for _, n := range page {
+				if !yield(n, nil) {
+					return
+				}
+			}
+			if left -= len(page); len(page) < q.Limit || left == 0 {
+				return
+			}
+			q.After, q.Skip = page[len(page)-1].MAC, 0
+		}
+	}
+}
+
+// AddNode registers a node and returns it as stored. One that is registered
+// already is a [provisioning.Conflict]. A farmer who is not registered becomes so, without a
+// name.
+func (r *Registry) AddNode(ctx context.Context, by provisioning.Actor, n provisioning.Node) (provisioning.Node, error) {
+	err := r.store.Update(ctx, func(tx provisioning.Tx) (err error) {
+		n, err = r.add(ctx, tx, by, n)
+		return err
+	})
+	return n, err
+}
+
+func (r *Registry) add(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, n provisioning.Node) (provisioning.Node, error) {
+	switch _, err := tx.Node(ctx, n.MAC); {
+	case err == nil:
+		return provisioning.Node{}, provisioning.Errorf(provisioning.Conflict, "node %s is registered already", n.MAC)
+	case provisioning.ErrorCode(err) != provisioning.NotFound:
+		return provisioning.Node{}, err
+	}
+	return r.addNew(ctx, tx, by, n)
+}
+
+// addNew stores a node that is known not to be registered.
+func (r *Registry) addNew(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, n provisioning.Node) (provisioning.Node, error) {
+	if n.Farmer == 0 && by.Role == provisioning.RoleFarmer {
+		n.Farmer = by.Farmer
+	}
+	if n.RunMode == "" {
+		n.RunMode = r.rules.RunMode
+	}
+	n.Created = r.now()
+	return r.put(ctx, tx, by, "node add", nil, n)
+}
+
+// SetNode changes a registered node and returns it as stored.
+func (r *Registry) SetNode(ctx context.Context, by provisioning.Actor, mac provisioning.MAC, patch provisioning.NodePatch) (provisioning.Node, error) {
+	var n provisioning.Node
+	err := r.store.Update(ctx, func(tx provisioning.Tx) (err error) {
+		n, err = r.set(ctx, tx, by, mac, patch)
+		return err
+	})
+	return n, err
+}
+
+func (r *Registry) set(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, mac provisioning.MAC, patch provisioning.NodePatch) (provisioning.Node, error) {
+	old, err := r.nodeFor(ctx, tx, by, mac)
+	if err != nil {
+		return provisioning.Node{}, err
+	}
+	n := patch.Apply(old)
+	if n == old {
+		return old, nil
+	}
+	return r.put(ctx, tx, by, "node set", &old, n)
+}
+
+// put checks and stores a node; old is what it replaces, nil for a new one.
+func (r *Registry) put(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, action string, old *provisioning.Node, n provisioning.Node) (provisioning.Node, error) {
+	if err := r.check(by, old, n); err != nil {
+		return provisioning.Node{}, err
+	}
+	if n.Farmer != 0 {
+		if err := r.ensureFarmer(ctx, tx, by, n.Farmer); err != nil {
+			return provisioning.Node{}, err
+		}
+	}
+	n.Updated = r.now()
+	if old == nil || old.Farmer != n.Farmer {
+		n.Owned = n.Updated
+	}
+	if err := tx.PutNode(ctx, n); err != nil {
+		return provisioning.Node{}, err
+	}
+	var before any // stays nil for a nil *Node
+	if old != nil {
+		before = old
+	}
+	return n, r.changed(ctx, tx, by, action, n.MAC.String(), before, n)
+}
+
+// check refuses a node that by may not have so, or that could not boot.
+func (r *Registry) check(by provisioning.Actor, old *provisioning.Node, n provisioning.Node) error {
+	if n.MAC.IsZero() {
+		return provisioning.Errorf(provisioning.Invalid, "a node needs its MAC address")
+	}
+	if !by.Owns(n.Farmer) {
+		return provisioning.Errorf(provisioning.Forbidden, "node %s: you may register nodes for farmer %s only", n.MAC, by.Farmer)
+	}
+	if err := checkName(n.Name); err != nil {
+		return err
+	}
+	if err := n.NBP.Check(); err != nil {
+		return err
+	}
+	if err := r.rules.RunModes.Check(n.RunMode); err != nil {
+		return provisioning.Errorf(provisioning.Invalid, "%w", err) // what is not found is not the node
+	}
+	if err := r.rules.CheckNode(n); err != nil {
+		return provisioning.Errorf(provisioning.Invalid, "%w", err)
+	}
+	// A kernel that has gone since must not stand in the way of other changes.
+	if n.Kernel != "" && (old == nil || n.Kernel != old.Kernel) {
+		if err := r.rules.KernelExists(n.Kernel); err != nil {
+			return provisioning.Errorf(provisioning.Invalid, "%w", err)
+		}
+	}
+	return nil
+}
+
+// maxName is how many bytes a name of a node or farmer may have: a line's worth.
+const maxName = 200
+
+func checkName(name string) error {
+	switch {
+	case len(name) > maxName:
+		return provisioning.Errorf(provisioning.Invalid, "bad name: %d bytes long, at most %d are accepted", len(name), maxName)
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
+		return provisioning.Errorf(provisioning.Invalid, "bad name %q: accepted is one line of printable text", provisioning.Clip(name, 40))
+	}
+	return nil
+}
+
+// RemoveNode unregisters a node. What happened to it stays in the history.
+func (r *Registry) RemoveNode(ctx context.Context, by provisioning.Actor, mac provisioning.MAC) error {
+	return r.store.Update(ctx, func(tx provisioning.Tx) error { return r.remove(ctx, tx, by, mac) })
+}
+
+// RemoveNodes unregisters nodes, all or none: none if one of them is not registered
+// or is not by's. One that is named twice is removed once.
+func (r *Registry) RemoveNodes(ctx context.Context, by provisioning.Actor, macs []provisioning.MAC) error {
+	err := r.store.Update(ctx, func(tx provisioning.Tx) error {
+		removed := make(map[provisioning.MAC]bool, len(macs))
+		for _, mac := range macs {
+			if removed[mac] {
+				continue
+			}
+			if err := r.remove(ctx, tx, by, mac); err != nil {
+				return err
+			}
+			removed[mac] = true
+		}
+		return nil
+	})
+	if refusal(err) && len(macs) > 1 {
+		return provisioning.Errorf(provisioning.ErrorCode(err), "nothing was removed: %w", err)
+	}
+	return err
+}
+
+func (r *Registry) remove(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, mac provisioning.MAC) error {
+	old, err := r.nodeFor(ctx, tx, by, mac)
+	if err != nil {
+		return err
+	}
+	if err := tx.DeleteNode(ctx, mac); err != nil {
+		return err
+	}
+	return r.changed(ctx, tx, by, "node rm", mac.String(), old, nil)
+}
+
+// storyEvents is how many events of a node are read for the story of its last boot: a
+// boot has a dozen, and a node that keeps asking some hundreds.
+const storyEvents = 500
+
+// NodeEvents returns the newest events of one MAC address, oldest first: as many as
+// the story of its last boot may need, and so of some before. A farmer gets those of
+// his nodes.
+func (r *Registry) NodeEvents(ctx context.Context, by provisioning.Actor, mac provisioning.MAC) ([]provisioning.Event, error) {
+	return r.Events(ctx, by, provisioning.EventQuery{MAC: mac, Limit: storyEvents, Last: true})
+}
+
+// Story tells how the last boot of one MAC address went. A farmer is told of his
+// nodes.
+func (r *Registry) Story(ctx context.Context, by provisioning.Actor, mac provisioning.MAC) (story.Story, error) {
+	events, err := r.NodeEvents(ctx, by, mac)
+	if err != nil {
+		return story.Story{}, err
+	}
+	return story.Tell(events, r.now()), nil
+}
+
+// Events returns events. A farmer gets those of his nodes, since they are his.
+func (r *Registry) Events(ctx context.Context, by provisioning.Actor, q provisioning.EventQuery) ([]provisioning.Event, error) {
+	if by.Role == provisioning.RoleFarmer && by.Farmer != 0 && q.MAC.IsZero() {
+		q.Farmer = by.Farmer
+		return r.store.Events(ctx, q)
+	}
+	n, err := r.followed(ctx, by, q.MAC)
+	if err != nil {
+		return nil, err
+	}
+	if since := by.Since(n); since.After(q.Since) {
+		q.Since = since
+	}
+	return r.store.Events(ctx, q)
+}
+
+// Concerns tells whether by may be told of e: a farmer is of what his nodes do.
+func (r *Registry) Concerns(ctx context.Context, by provisioning.Actor, e provisioning.Event) bool {
+	n, err := r.followed(ctx, by, e.MAC)
+	return err == nil && !e.At.Before(by.Since(n))
+}
+
+// followed refuses to tell of mac (zero: of all) to those whose it is not. To a farmer
+// it returns the node.
+func (r *Registry) followed(ctx context.Context, by provisioning.Actor, mac provisioning.MAC) (provisioning.Node, error) {
+	if by.Role == provisioning.RoleAdmin {
+		return provisioning.Node{}, nil
+	}
+	if mac.IsZero() {
+		return provisioning.Node{}, provisioning.Errorf(provisioning.Forbidden, "only an admin may follow all nodes: name one of yours by its MAC address")
+	}
+	return r.nodeFor(ctx, r.store, by, mac)
+}
+
+// NodeHistory returns who changed a node, newest first, at most limit of them. A farmer
+// gets the changes since it is his, the first of which does not tell what it was before.
+func (r *Registry) NodeHistory(ctx context.Context, by provisioning.Actor, mac provisioning.MAC, limit int) ([]provisioning.Change, error) {
+	n, err := r.followed(ctx, by, mac)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := r.store.Changes(ctx, provisioning.ChangeQuery{Subject: mac.String(), Limit: limit})
+	if by.Role == provisioning.RoleAdmin || err != nil {
+		return changes, err
+	}
+	return changesOf(n.Farmer, changes), nil
+}
+
+// History returns all changes, newest first, at most limit of them.
+func (r *Registry) History(ctx context.Context, by provisioning.Actor, limit int) ([]provisioning.Change, error) {
+	if err := onlyAdmin(by, "read the history"); err != nil {
+		return nil, err
+	}
+	return r.store.Changes(ctx, provisioning.ChangeQuery{Limit: limit})
+}
+
+// changed writes a line of the history; before and after may be nil.
+func (r *Registry) changed(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, action, subject string, before, after any) error {
+	c := provisioning.Change{At: r.now(), Actor: by.Name, From: by.From, Action: action, Subject: subject}
+	for _, side := range []struct {
+		to   *json.RawMessage
+		from any
+	}{{&c.Before, before}, {&c.After, after}} {
+		if side.from == nil {
+			continue
+		}
+		text, err := json.Marshal(side.from)
+		if err != nil {
+			return err
+		}
+		*side.to = text
+	}
+	return tx.AddChange(ctx, c)
+}

@@ -1,0 +1,132 @@
+package registry
+
+import (
+	"context"
+	"time"
+
+	"farmboot/provisioning"
+)
+
+// errToken is all that somebody learns whose token is no good.
+func errToken() error {
+	return provisioning.Errorf(provisioning.Unauthorized, "no valid token: send the header Authorization: Bearer <token>; an admin makes one with farmboot token add")
+}
+
+// Tokens lists the tokens, oldest first.
+func (r *Registry) Tokens(ctx context.Context, by provisioning.Actor) ([]provisioning.Token, error) {
+	if err := onlyAdmin(by, "list tokens"); err != nil {
+		return nil, err
+	}
+	return r.store.Tokens(ctx)
+}
+
+// AddToken makes a token, and returns the secret that nobody sees again. A token
+// for a farmer registers him, if he is not.
+func (r *Registry) AddToken(ctx context.Context, by provisioning.Actor, role provisioning.Role, farmer provisioning.FarmerID) (provisioning.Token, string, error) {
+	if err := onlyAdmin(by, "make tokens"); err != nil {
+		return provisioning.Token{}, "", err
+	}
+	switch {
+	case role != provisioning.RoleAdmin && role != provisioning.RoleFarmer:
+		return provisioning.Token{}, "", provisioning.Errorf(provisioning.Invalid, "unknown role %q: accepted are %s and %s", provisioning.Clip(string(role), 40), provisioning.RoleAdmin, provisioning.RoleFarmer)
+	case role == provisioning.RoleFarmer && farmer == 0:
+		return provisioning.Token{}, "", provisioning.Errorf(provisioning.Invalid, "a token with role %s needs the farmer's id", provisioning.RoleFarmer)
+	case role == provisioning.RoleAdmin && farmer != 0:
+		return provisioning.Token{}, "", provisioning.Errorf(provisioning.Invalid, "a token with role %s is not one farmer's: leave out the farmer, or choose role %s", provisioning.RoleAdmin, provisioning.RoleFarmer)
+	}
+	id, secret, hash := newSecret()
+	// Stores keep milliseconds of UTC: what is returned is what lists will show.
+	t := provisioning.Token{ID: id, Role: role, Farmer: farmer, Created: r.now().UTC().Truncate(time.Millisecond), Hash: hash}
+	err := r.store.Update(ctx, func(tx provisioning.Tx) error {
+		if farmer != 0 {
+			if err := r.ensureFarmer(ctx, tx, by, farmer); err != nil {
+				return err
+			}
+		}
+		if err := tx.PutToken(ctx, t); err != nil {
+			return err
+		}
+		return r.changed(ctx, tx, by, "token add", t.ID, nil, t)
+	})
+	if err != nil {
+		return provisioning.Token{}, "", err
+	}
+	return t, secret, nil
+}
+
+// RemoveToken revokes a token, at once.
+func (r *Registry) RemoveToken(ctx context.Context, by provisioning.Actor, id string) error {
+	if err := onlyAdmin(by, "revoke tokens"); err != nil {
+		return err
+	}
+	return r.store.Update(ctx, func(tx provisioning.Tx) error {
+		t, err := tx.Token(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := tx.DeleteToken(ctx, id); err != nil {
+			return err
+		}
+		return r.changed(ctx, tx, by, "token rm", id, t, nil)
+	})
+}
+
+// usedEvery is how exactly a token's last use is known: a write for every request
+// would be a disk access for every request.
+const usedEvery = time.Minute
+
+// Authenticate returns who has that secret; from is the address it came from. A
+// wrong secret is [provisioning.Unauthorized]. A store that cannot be written does not keep
+// anybody out.
+func (r *Registry) Authenticate(ctx context.Context, secret, from string) (provisioning.Actor, error) {
+	t, err := r.tokenOf(ctx, secret)
+	if err != nil {
+		return provisioning.Actor{}, err
+	}
+	r.usedToken(ctx, t)
+	return actorOf(t, from), nil
+}
+
+// tokenOf returns the token with that secret.
+func (r *Registry) tokenOf(ctx context.Context, secret string) (provisioning.Token, error) {
+	t, err := r.store.Token(ctx, secretID(secret))
+	if err != nil && provisioning.ErrorCode(err) != provisioning.NotFound {
+		return provisioning.Token{}, err
+	}
+	// Without a token this compares with the hash of nothing, which nothing has.
+	if !t.Hash.Matches(secret) || err != nil {
+		return provisioning.Token{}, errToken()
+	}
+	return t, nil
+}
+
+// usedToken notes that a token is in use, as far as the store can be written.
+func (r *Registry) usedToken(ctx context.Context, t provisioning.Token) {
+	if now := r.now(); now.Sub(t.LastUsed) >= usedEvery {
+		r.note(ctx, func(ctx context.Context, tx provisioning.Tx) error {
+			current, err := tx.Token(ctx, t.ID) // it may just have been revoked
+			if err != nil {
+				return err
+			}
+			current.LastUsed = now
+			return tx.PutToken(ctx, current)
+		})
+	}
+}
+
+// noteLimit is how long a request waits for it to be noted that it was made.
+const noteLimit = 100 * time.Millisecond
+
+// note stores that something is in use. Nobody waits long for that, and only one at a
+// time: while the store is busy, others go on without, and the next use is noted.
+func (r *Registry) note(ctx context.Context, fn func(context.Context, provisioning.Tx) error) {
+	if r.noting.TryLock() {
+		defer r.noting.Unlock()
+		_ = provisioning.UpdateWithin(ctx, r.store, noteLimit, fn)
+	}
+}
+
+// actorOf is who has the token.
+func actorOf(t provisioning.Token, from string) provisioning.Actor {
+	return provisioning.Actor{Name: "token " + t.ID, Role: t.Role, Farmer: t.Farmer, From: from}
+}

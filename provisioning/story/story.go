@@ -1,0 +1,213 @@
+package story
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"farmboot/provisioning"
+	"farmboot/provisioning/human"
+)
+
+// State is how a boot stands.
+type State string
+
+// The states.
+const (
+	Unseen  State = "unseen"  // no event of it is kept
+	Booting State = "booting" // on its way
+	Stalled State = "stalled" // it should have gone on by now
+	Refused State = "refused" // we refused what it asked for
+	Ignored State = "ignored" // it is not registered, and such nodes get no answer
+	Held    State = "held"    // it waits to be claimed
+	Exited  State = "exited"  // sent on to its next boot device
+	Booted  State = "booted"  // its kernel went out whole
+)
+
+// Story tells how a node's last boot went, in plain words.
+type Story struct {
+	State   State     `json:"state"`
+	Began   time.Time `json:"began,omitzero"`
+	Steps   []Step    `json:"steps,omitempty"`
+	Verdict string    `json:"verdict"`         // one sentence
+	Check   []string  `json:"check,omitempty"` // what to look at if it stalled or was refused, likeliest first
+
+	// Unbootable: we have nothing that this machine could start, registered or not.
+	Unbootable bool `json:"-"`
+	// NoKernel: it was refused because the kernel that it is to boot is not there.
+	NoKernel bool `json:"-"`
+}
+
+// Step is one event of a boot, or several alike in a row.
+type Step struct {
+	At    time.Time          `json:"at"`
+	After time.Duration      `json:"after"` // since the boot began, in nanoseconds
+	Stage provisioning.Stage `json:"stage"`
+	Text  string             `json:"text"`
+	Times int                `json:"times"` // how often in a row
+}
+
+// Tell tells the story of the last boot among the events of one MAC address, in any
+// order. Now decides whether a boot that has not ended is on its way or has
+// stalled.
+func Tell(events []provisioning.Event, now time.Time) Story {
+	events = slices.Clone(events)
+	slices.SortStableFunc(events, func(a, b provisioning.Event) int {
+		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID))
+	})
+	boot, phase := lastBoot(events)
+	if len(boot) == 0 {
+		return Story{State: Unseen, Verdict: "No boot of this MAC address has been seen.", Check: ladder["unseen"].check}
+	}
+	s := Story{Began: boot[0].At, Steps: steps(boot)}
+	if refusal, ok := standingRefusal(events); ok {
+		s.refused(refusal, boot[len(boot)-1].At, now)
+	} else {
+		s.judge(boot, phase, now)
+	}
+	return s
+}
+
+// Seen returns the story for a machine that is known to have booted: when none of its
+// events is kept, the story says that, not that there was no boot.
+func (s Story) Seen() Story {
+	if s.State != Unseen {
+		return s
+	}
+	return Story{State: Unseen, Verdict: "No step of its boots is recorded: they are stored a moment after they happen, and not for ever."}
+}
+
+// steps turns events into steps; several alike in a row become one, and so do the
+// pairs of DISCOVER and OFFER of firmware that keeps asking.
+func steps(boot []provisioning.Event) []Step {
+	var list []Step
+	for _, e := range boot {
+		step := Step{At: e.At, After: e.At.Sub(boot[0].At), Stage: e.Stage, Text: sentence(e), Times: 1}
+		if n := len(list); n > 0 && list[n-1].Stage == provisioning.StageLoading && (e.Stage == provisioning.StageLoading || e.Stage == provisioning.StageKernel) {
+			list[n-1] = step // what it tells, this tells anew
+			continue
+		}
+		if i := repeated(list, step); i >= 0 {
+			list[i].Times++
+			continue
+		}
+		list = append(list, step)
+	}
+	return list
+}
+
+// repeated returns the index of the step at the end of the list that step repeats,
+// -1 if there is none.
+func repeated(list []Step, step Step) int {
+	asks := func(s provisioning.Stage) bool {
+		return s == provisioning.StageDiscover || s == provisioning.StageOffer
+	}
+	for i := len(list) - 1; i >= 0; i-- {
+		if list[i].Stage == step.Stage && list[i].Text == step.Text {
+			return i
+		}
+		if !asks(list[i].Stage) || !asks(step.Stage) {
+			return -1
+		}
+	}
+	return -1
+}
+
+// sentence says what happened.
+func sentence(e provisioning.Event) string {
+	detail := func(before string) string {
+		if e.Detail == "" {
+			return ""
+		}
+		return before + e.Detail
+	}
+	switch e.Stage {
+	case provisioning.StageDiscover:
+		return "asked the network for a boot server (DISCOVER)" + detail(": ")
+	case provisioning.StageOffer:
+		return "we offered to boot it" + detail(": ")
+	case provisioning.StageBootServer:
+		return "asked our boot server (port 4011) for its boot file" + detail(": ")
+	case provisioning.StageNBP:
+		return "fetched its network boot program" + detail(" ") + transferred(e)
+	case provisioning.StageScript:
+		return "fetched its boot script" + detail(": ")
+	case provisioning.StageHold:
+		return cmp.Or(e.Detail, "waits on its screen to be claimed")
+	case provisioning.StageClaim:
+		return cmp.Or(e.Detail, "claimed")
+	case provisioning.StageLoading:
+		return "is fetching its kernel" + detail(" ") + soFar(e)
+	case provisioning.StageKernel:
+		return "fetched its kernel" + detail(" ") + transferred(e)
+	case provisioning.StageExit:
+		return cmp.Or(e.Detail, "sent on to its next boot device")
+	case provisioning.StageRefused:
+		return "refused" + detail(": ")
+	default:
+		return string(e.Stage) + detail(": ")
+	}
+}
+
+// soFar tells how much of a file is through.
+func soFar(e provisioning.Event) string {
+	if e.Size <= 0 || e.Duration <= 0 {
+		return ""
+	}
+	text := human.Bytes(e.Bytes) + " of " + human.Bytes(e.Size) + " so far"
+	if rate := human.Rate(e.Bytes, e.Duration); rate != "" {
+		text += ", " + rate
+	}
+	return " (" + text + ")"
+}
+
+// transferred tells how much went out, and how fast.
+func transferred(e provisioning.Event) string {
+	var parts []string
+	switch {
+	case e.Size > 0 && e.Bytes < e.Size:
+		parts = append(parts, fmt.Sprintf("only %s of %s", human.Bytes(e.Bytes), human.Bytes(e.Size)))
+	case e.Bytes > 0:
+		parts = append(parts, human.Bytes(e.Bytes))
+	}
+	if e.Duration > 0 {
+		parts = append(parts, "in "+human.Duration(e.Duration))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, " ") + ")"
+}
+
+// clock writes the time since a boot began.
+func clock(d time.Duration) string {
+	if d < 100*time.Second {
+		return fmt.Sprintf("+%.3fs", d.Seconds())
+	}
+	return "+" + d.Round(time.Second).String()
+}
+
+// Format writes the story for a terminal, with times of that place.
+func (s Story) Format(place *time.Location) string {
+	var b strings.Builder
+	if len(s.Steps) > 0 {
+		fmt.Fprintf(&b, "Last boot, %s:\n", s.Began.In(place).Format("2006-01-02 15:04:05"))
+	}
+	for _, step := range s.Steps {
+		times := ""
+		if step.Times > 1 {
+			times = fmt.Sprintf(", %d times", step.Times)
+		}
+		fmt.Fprintf(&b, "  %9s  %s%s\n", clock(step.After), step.Text, times)
+	}
+	fmt.Fprintf(&b, "%s\n", s.Verdict)
+	if len(s.Check) > 0 {
+		fmt.Fprintln(&b, "Check:")
+	}
+	for _, c := range s.Check {
+		fmt.Fprintf(&b, "  - %s\n", c)
+	}
+	return b.String()
+}
