@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"farmboot/dhcp"
 	apphttp "farmboot/http"
 	"farmboot/http/access"
 	"farmboot/http/answer"
@@ -21,7 +22,6 @@ import (
 	"farmboot/provisioning/recorder"
 	"farmboot/provisioning/registry"
 	"farmboot/setup"
-	"farmboot/setup/doctor"
 	"farmboot/setup/oui"
 )
 
@@ -125,7 +125,7 @@ func (a *appliance) newAPI(throttle *access.Throttle, vendor func(provisioning.M
 
 // record and learn pass on what machines do by DHCP, but for those that a doctor plays.
 func (a *appliance) record(e provisioning.Event) {
-	if doctor.Plays(e.MAC) {
+	if dhcp.IsProbe(e.MAC) {
 		a.log.Debug("a doctor plays a machine", "mac", e.MAC, "stage", e.Stage, "detail", e.Detail)
 		return
 	}
@@ -133,7 +133,7 @@ func (a *appliance) record(e provisioning.Event) {
 }
 
 func (a *appliance) learn(addr netip.Addr, mac provisioning.MAC) {
-	if !doctor.Plays(mac) {
+	if !dhcp.IsProbe(mac) {
 		a.recorder.Learn(addr, mac)
 	}
 }

@@ -3,7 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
 
+	"farmboot/ipxe/kernel"
+	"farmboot/provisioning"
+	"farmboot/setup"
 	"farmboot/setup/doctor"
 )
 
@@ -14,9 +19,10 @@ type doctorCmd struct {
 // Help implements [kong.HelpProvider].
 func (doctorCmd) Help() string {
 	return `Looks at this host and at its LAN, best as root: other DHCP and PXE servers, ports,
-firewall, iPXE binaries, kernels, folders, certificates. Plays two machines on the
-LAN that ask for a boot and take no address. Takes some 15 seconds. Exits 1 if
-something would stop a node.
+firewall, iPXE binaries, kernels, database, certificates. Plays machines on the LAN
+(BIOS, UEFI, UEFI HTTP Boot, iPXE) that ask for a boot and take no address. Takes some
+15 seconds, and a minute where no DHCP server answers. Exits 1 if something would stop
+a node.
 
 Examples:
 
@@ -30,7 +36,8 @@ func (c doctorCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	report := doctor.Examine(doctor.Gather(ctx, cfg, e.now()))
+	inUse := func(ctx context.Context) (doctor.InUse, error) { return inUse(ctx, cfg) }
+	report := doctor.Examine(doctor.Gather(ctx, cfg, e.now(), inUse))
 	if c.JSON {
 		err = printJSON(e.stdout, report)
 	} else {
@@ -40,4 +47,37 @@ func (c doctorCmd) Run(ctx context.Context, e *env) error {
 		err = errors.New("something would stop nodes from booting")
 	}
 	return err
+}
+
+// inUse reads from the database what registered nodes boot. Where there is no database
+// yet there are no nodes, and none is made.
+func inUse(ctx context.Context, cfg setup.Config) (_ doctor.InUse, err error) {
+	u := doctor.InUse{RunModes: make(map[provisioning.RunMode]int), Missing: make(map[string]int)}
+	if _, err := os.Stat(cfg.Provisioning.Database); !cfg.Provisioning.Postgres() && errors.Is(err, fs.ErrNotExist) {
+		return u, nil
+	}
+	store, err := openStore(ctx, cfg)
+	if err != nil {
+		return u, err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	kernels := kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath)
+	const page = 1000
+	for q := (provisioning.NodeQuery{Limit: page}); ; {
+		nodes, err := store.Nodes(ctx, q)
+		if err != nil {
+			return u, err
+		}
+		for _, n := range nodes {
+			if n.Kernel == "" {
+				u.RunModes[n.RunMode]++
+			} else if _, err := kernels.Stat(n.Kernel); err != nil {
+				u.Missing[n.Kernel]++
+			}
+		}
+		if len(nodes) < page {
+			return u, nil
+		}
+		q.After = nodes[len(nodes)-1].MAC
+	}
 }

@@ -1,6 +1,7 @@
 package persona
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -18,6 +19,10 @@ type ipxe struct {
 	features  []byte // tags of option 175: what is compiled in
 	askNTP    bool   // builds since 2023 ask for NTP servers too
 }
+
+// ipxeNoPXEDHCP is the sub-option of option 175 by which a DHCP server tells iPXE to
+// ignore proxyDHCP servers (iPXE dhcp.h, DHCP_EB_NO_PXEDHCP).
+const ipxeNoPXEDHCP = 176
 
 // Feature tags (iPXE features.h).
 const (
@@ -88,12 +93,19 @@ func (ipxe) admit(_ *Machine, r reply) error {
 
 func (ipxe) collects() int { return 2 } // a second and two
 
-// enough: as soon as there are a lease and a proxy's offer, or a lease and two
-// seconds gone (DHCP_DISC_PROXY_TIMEOUT_SEC).
+// noProxy tells whether an offer tells iPXE to ignore proxyDHCP servers: sub-option 176
+// (no-pxedhcp) of option 175, and not 0.
+func noProxy(r reply) bool {
+	v := find(r.option(optIPXE), ipxeNoPXEDHCP)
+	return len(bytes.Trim(v, "\x00")) > 0
+}
+
+// enough: as soon as there are a lease and a proxy's offer, a lease that forbids
+// proxies, or a lease and two seconds gone (DHCP_DISC_PROXY_TIMEOUT_SEC).
 func (ipxe) enough(offers []reply, waited int) bool {
-	_, lease := first(offers, func(r reply) bool { return !isProxy(r) })
+	lease, ok := first(offers, func(r reply) bool { return !isProxy(r) })
 	_, proxy := first(offers, func(r reply) bool { return r.isClass("PXEClient") })
-	return lease && (proxy || waited >= 2) // waits of one and two seconds
+	return ok && (proxy || noProxy(lease) || waited >= 2) // waits of one and two seconds
 }
 
 // choose: the last offer of each kind stands (equal priority replaces).
@@ -108,6 +120,7 @@ func (ipxe) choose(offers []reply) (plan, error) {
 			proxy, haveProxy = o, true
 		}
 	}
+	haveProxy = haveProxy && !noProxy(lease) // dhcp_request_rx
 	switch {
 	case haveProxy && proxy.siaddr().IsValid() && proxy.file() != "": // dhcp_has_pxeopts
 		return plan{lease: lease, boot: &Boot{proxy.file(), proxy.siaddr()}}, nil

@@ -20,7 +20,9 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"farmboot/dhcp/persona"
+	"farmboot/provisioning"
 	"farmboot/setup"
+	"farmboot/setup/doctor/firewall"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -34,8 +36,13 @@ var (
 // healthy are the facts of a host and LAN where all is well.
 func healthy() Facts {
 	lan := setup.Interface{Name: "eth0", Index: 2, MTU: 1500, Up: true, Prefixes: []netip.Prefix{netip.PrefixFrom(us, 24)}}
-	boot := func(name, file string) persona.Result {
-		return persona.Result{Persona: name, Boot: &persona.Boot{File: file, Server: us}}
+	boot := func(name, file string) Machine {
+		c := persona.Choice{Server: us, File: file}
+		return Machine{
+			Result:  persona.Result{Persona: name, Boot: &persona.Boot{File: file, Server: us}},
+			Choices: []persona.Choice{c, c},
+			Alone:   []Alone{{router, persona.Choice{Err: persona.ErrNoBootOffer}}, {us, c}},
+		}
 	}
 	return Facts{
 		Now:        time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC),
@@ -43,14 +50,21 @@ func healthy() Facts {
 		Interfaces: []setup.Interface{lan},
 		Own:        []netip.Addr{netip.MustParseAddr("127.0.0.1"), us},
 		Running:    true,
-		Ports:      []Port{{Key: "[dhcp] port", Network: "udp", Number: 67}, {Key: "[http] port", Network: "tcp", Number: 80}},
+		Ports: []Port{
+			{Key: dhcpPortKey, Network: "udp", Number: 67, Bound: []netip.Addr{netip.IPv4Unspecified()}},
+			{Key: "[http] port", Network: "tcp", Number: 80, Bound: []netip.Addr{netip.IPv6Unspecified()}},
+		},
 		LANs: []LAN{{
 			Interface: lan,
-			Offers:    []Offer{{Server: router, Assigns: true}, {Server: us, Class: "PXEClient", File: "ipxe.efi"}},
-			Results:   []persona.Result{boot("BIOS", "undionly.kpxe"), boot("UEFI x64", "ipxe.efi")},
+			Offers: []Offer{
+				{Server: router, Assigns: true, Network: netip.PrefixFrom(us, 24).Masked()},
+				{Server: us, Class: "PXEClient", File: "ipxe.efi", Next: us},
+			},
+			Machines: []Machine{boot("BIOS", "undionly.kpxe"), boot("UEFI x64", "ipxe.efi")},
 		}},
 		TFTP:       []Reach{{Addr: netip.AddrPortFrom(us, 69)}},
 		HTTP:       []Reach{{Addr: netip.AddrPortFrom(us, 80)}},
+		HTTPS:      []Reach{{Addr: netip.AddrPortFrom(us, 443)}},
 		StateFree:  75 << 30,
 		Neighbours: 1024,
 	}
@@ -59,12 +73,17 @@ func healthy() Facts {
 // ill is healthy with everything that a person meets first.
 func ill() Facts {
 	f := healthy()
-	f.Running, f.TFTP, f.HTTP = false, nil, nil
+	f.Running, f.TFTP, f.HTTP, f.HTTPS = false, nil, nil, nil
 	f.Ports[0].Err = syscall.EADDRINUSE
 	f.Ports[0].Holders = []string{"dnsmasq (process 123)"}
-	f.LANs[0].Offers = []Offer{{Server: router, Assigns: true, Class: "PXEClient", File: "pxelinux.0"}}
+	f.LANs[0].Offers = []Offer{{Server: router, Assigns: true, Class: "PXEClient", File: "pxelinux.0", Network: netip.PrefixFrom(us, 24).Masked()}}
+	c := persona.Choice{Server: router, File: "pxelinux.0"}
+	f.LANs[0].Machines = []Machine{{
+		Result:  persona.Result{Persona: "BIOS", Boot: &persona.Boot{File: c.File, Server: router}},
+		Choices: []persona.Choice{c}, Alone: []Alone{{router, c}},
+	}}
 	f.TemplateErr = fs.ErrNotExist
-	f.Kernelless = []string{"prod", "qa"}
+	f.Kernels = map[string]error{"prod": errNoKernel, "qa": errNoKernel}
 	f.Unsynchronized = true
 	return f
 }
@@ -118,8 +137,24 @@ func golden(t *testing.T, name, got string) {
 func TestChecks(t *testing.T) {
 	lan := func(change func(l *LAN)) func(*Facts) { return func(f *Facts) { change(&f.LANs[0]) } }
 	failed := func(err error) func(*Facts) {
-		return lan(func(l *LAN) { l.Results = []persona.Result{{Persona: "UEFI x64", Err: err}} })
+		return lan(func(l *LAN) {
+			l.Machines = []Machine{{Result: persona.Result{Persona: "UEFI x64", Err: err}, Choices: []persona.Choice{{Err: err}}}}
+		})
 	}
+	rival := func(o Offer, alone persona.Choice, choices ...persona.Choice) func(*Facts) {
+		return lan(func(l *LAN) {
+			o.Server = other
+			l.Offers = append(l.Offers, o)
+			for n := range l.Machines {
+				l.Machines[n].Alone = append(l.Machines[n].Alone, Alone{other, alone})
+				l.Machines[n].Choices = choices
+			}
+		})
+	}
+	rules := func(text string) func(*Facts) {
+		return func(f *Facts) { f.Firewall = firewall.ParseIPTables("iptables-save", "*filter\n"+text+"\nCOMMIT\n") }
+	}
+	fromUs, fromOther := persona.Choice{Server: us, File: "ipxe.efi"}, persona.Choice{Server: other, File: "x.efi"}
 	tests := []struct {
 		name   string
 		change func(f *Facts)
@@ -130,73 +165,148 @@ func TestChecks(t *testing.T) {
 		{"small MTU", func(f *Facts) { f.Interfaces[0].MTU = 1400 }, []string{"warning interface set [tftp] max-block-size = 1368"}},
 		{"small MTU, no TFTP", func(f *Facts) { f.Interfaces[0].MTU = 1400; f.Config.TFTP.Enabled = false }, nil},
 		{"MTU just enough", func(f *Facts) { f.Interfaces[0].MTU = 1460 }, nil},
-		{"not running", func(f *Facts) { f.Running = false }, []string{"problem daemon farmboot is not running"}},
+		{"not running", func(f *Facts) { f.Running, f.TFTP, f.HTTP, f.HTTPS = false, nil, nil, nil }, []string{"problem daemon farmboot is not running"}},
 		{
 			"port taken",
 			func(f *Facts) {
+				f.Running, f.TFTP, f.HTTP, f.HTTPS = false, nil, nil, nil
 				f.Ports[1].Err, f.Ports[1].Holders = syscall.EADDRINUSE, []string{"nginx (process 7)"}
 			},
-			[]string{"problem ports TCP port 80 is taken by nginx (process 7)"},
+			[]string{"problem daemon farmboot is not running", "problem ports TCP port 80 is taken by nginx (process 7)"},
 		},
 		{"port taken by nobody knows whom", func(f *Facts) { f.Ports[0].Err = syscall.EADDRINUSE }, []string{"problem ports UDP port 67 cannot be opened: address already in use"}},
 		{"not root", func(f *Facts) { f.Ports[0].Err = fmt.Errorf("listen: %w", fs.ErrPermission) }, []string{"warning ports run the doctor as root"}},
 		{"no DHCP server", lan(func(l *LAN) { l.Offers = l.Offers[1:] }), []string{"problem dhcp no DHCP server offers addresses on eth0"}},
 		{
 			"two DHCP servers",
-			lan(func(l *LAN) { l.Offers = append(l.Offers, Offer{Server: other, Assigns: true}) }),
+			lan(func(l *LAN) {
+				l.Offers = append(l.Offers, Offer{Server: other, Assigns: true, Network: l.Offers[0].Network})
+			}),
 			[]string{"warning dhcp 2 DHCP servers offer addresses on eth0: 192.0.2.1, 192.0.2.66"},
 		},
 		{"LAN not heard", lan(func(l *LAN) { *l = LAN{Interface: l.Interface, Err: errors.New("no permission")} }), []string{"warning dhcp nobody could be asked on eth0: no permission"}},
 		{
 			"router boots",
-			lan(func(l *LAN) { l.Offers[0].Class, l.Offers[0].File = "PXEClient", "x.0" }),
-			[]string{`problem pxe the DHCP server 192.0.2.1 on eth0 says itself what to boot: option 60 is PXEClient, the boot file "x.0"`},
-		},
-		{"router names a file", lan(func(l *LAN) { l.Offers[0].File = "x.0" }), []string{`warning pxe the DHCP server 192.0.2.1 on eth0 names a boot file, "x.0"`}},
-		{
-			"another proxyDHCP server, twice",
-			lan(func(l *LAN) {
-				l.Offers = append(l.Offers, Offer{Server: other, Class: "PXEClient:Arch", File: "a"}, Offer{Server: other, Class: "HTTPClient", File: "b"})
-			}),
-			[]string{`warning pxe another PXE server, 192.0.2.66, answers on eth0 too, with the boot file "a"`},
-		},
-		{
-			"boots from another",
-			lan(func(l *LAN) { l.Results[0].Boot.Server = other }),
-			[]string{`problem firmware a machine with the firmware "BIOS" boots from 192.0.2.66 on eth0, not from us`},
-		},
-		{"no boot server", failed(persona.ErrNoBootServer), []string{"problem firmware let UDP port 4011 in"}},
-		{"no boot offer", failed(persona.ErrNoBootOffer), []string{"problem firmware let UDP port 67 in"}},
-		{"boots from its disk", failed(nil), []string{"problem firmware does not boot on eth0: nobody told the machine what to boot"}},
-		{
-			"no boot offer, another's doing",
 			func(f *Facts) {
-				failed(persona.ErrNoBootOffer)(f)
-				f.LANs[0].Offers[0].Class = "PXEClient"
+				lan(func(l *LAN) { l.Offers[0].Class, l.Offers[0].File = "PXEClient", "x.0" })(f)
+				for n := range f.LANs[0].Machines {
+					m := &f.LANs[0].Machines[n]
+					m.Alone[0].Choice = persona.Choice{Server: router, File: "x.0"}
+					m.Choices = []persona.Choice{m.Alone[0].Choice}
+				}
 			},
-			[]string{"problem pxe", "problem firmware mend first what is said of pxe"},
+			[]string{
+				`problem pxe DHCP server 192.0.2.1 on eth0 says itself what to boot BIOS loads "x.0"`,
+				`problem firmware "BIOS" boots from 192.0.2.1 on eth0, not from us`, `problem firmware "UEFI`,
+			},
 		},
+		{
+			"router names a file",
+			func(f *Facts) {
+				lan(func(l *LAN) { l.Offers[0].File = "x.0" })(f)
+				f.LANs[0].Machines[0].Alone[0].Choice = persona.Choice{Server: router, File: "x.0"}
+			},
+			[]string{`warning pxe DHCP server 192.0.2.1 on eth0 names a boot file BIOS loads "x.0" UEFI x64 boots nothing`},
+		},
+		{
+			"another PXE server, and chance",
+			rival(Offer{Class: "PXEClient", File: "x.efi"}, fromOther, fromUs, fromOther),
+			[]string{
+				`warning pxe another PXE server, 192.0.2.66, answers on eth0 BIOS loads "x.efi"; UEFI`,
+				`problem firmware "BIOS" boots on eth0 from whoever is faster: from us or from 192.0.2.66`, `problem firmware "UEFI`,
+			},
+		},
+		{
+			"another PXE server with a menu",
+			rival(Offer{Class: "PXEClient"}, persona.Choice{Err: persona.ErrMenu}, fromUs, persona.Choice{Err: persona.ErrMenu}),
+			[]string{"warning pxe 192.0.2.66 BIOS shows its menu"},
+		},
+		{
+			"another appliance",
+			func(f *Facts) {
+				rival(Offer{Class: "PXEClient", File: "ipxe.efi"}, persona.Choice{Server: other, File: "ipxe.efi"}, fromUs, persona.Choice{Server: other, File: "ipxe.efi"})(f)
+				f.LANs[0].Machines = f.LANs[0].Machines[1:] // whose file is ipxe.efi
+			},
+			[]string{"warning pxe another PXE server, 192.0.2.66", "warning firmware from whoever is faster"},
+		},
+		{"another PXE server that nobody listens to", rival(Offer{Class: "PXEClient", File: "x.efi"}, fromOther, fromUs, fromUs), []string{"warning pxe another PXE server"}},
+		{
+			"iPXE is told to ignore us",
+			func(f *Facts) {
+				lan(func(l *LAN) { l.Offers[0].NoProxy = true })(f)
+				f.LANs[0].Machines = []Machine{{Result: persona.Result{Persona: "iPXE in ROM", Err: persona.ErrNoBootOffer}, Choices: []persona.Choice{{Err: persona.ErrNoBootOffer}}}}
+			},
+			[]string{"problem dhcp 192.0.2.1 option 175 sub-option 176 dhcp-option=175,b0:01:01", "problem firmware mend first what is said of dhcp"},
+		},
+		{"slow DHCP server", lan(func(l *LAN) { l.Offers[0].After = 6 * time.Second }), []string{"warning dhcp first address on eth0 was offered after 6 seconds"}},
+		{
+			"the management network comes first",
+			func(f *Facts) {
+				nodes := netip.MustParsePrefix("10.77.0.2/16")
+				f.Interfaces[0].Prefixes = append(f.Interfaces[0].Prefixes, nodes)
+				f.LANs[0].Interface = f.Interfaces[0]
+				f.LANs[0].Offers[0].Network = nodes.Masked()
+				f.Own = append(f.Own, nodes.Addr())
+			},
+			[]string{`problem dhcp nodes on eth0 get addresses in 10.77.0.0/16, and are told to boot from 192.0.2.10 set [network] address = "10.77.0.2"`},
+		},
+		{
+			"no address in the network of the nodes",
+			lan(func(l *LAN) { l.Offers[0].Network = netip.MustParsePrefix("10.77.0.0/16") }),
+			[]string{"problem dhcp names no router give eth0 an address in that network"},
+		},
+		{
+			"no address in the network of the nodes, but a router",
+			lan(func(l *LAN) { l.Offers[0].Network, l.Offers[0].Gateway = netip.MustParsePrefix("10.77.0.0/16"), true }),
+			[]string{"warning dhcp only if the router"},
+		},
+		{
+			"the LAN is on another interface",
+			func(f *Facts) {
+				f.Own = append(f.Own, netip.MustParseAddr("10.77.0.2"))
+				lan(func(l *LAN) { l.Offers[0].Network = netip.MustParsePrefix("10.77.0.0/16") })(f)
+			},
+			[]string{"problem dhcp set [network] interface"},
+		},
+		{"no boot server", failed(persona.ErrNoBootServer), []string{"problem firmware UDP port 4011"}},
+		{"no boot offer", failed(persona.ErrNoBootOffer), []string{"problem firmware nobody told the machine start it anew an interface that is gone"}},
+		{"boots from its disk", failed(nil), []string{"problem firmware does not boot on eth0: nobody told the machine what to boot"}},
 		{
 			"reply thrown away",
 			lan(func(l *LAN) {
-				l.Results = []persona.Result{{Persona: "UEFI x64", Err: persona.ErrGaveUp, Ignored: []persona.Ignored{{From: netip.AddrPortFrom(us, 67), Why: persona.ErrNoFile}}}}
+				l.Machines = []Machine{{
+					Result:  persona.Result{Persona: "UEFI x64", Err: persona.ErrGaveUp, Ignored: []persona.Ignored{{From: netip.AddrPortFrom(us, 67), Why: persona.ErrNoFile}}},
+					Choices: []persona.Choice{{Err: persona.ErrGaveUp}},
+				}}
 			}),
 			[]string{"problem firmware it threw away a reply of 192.0.2.10: no boot file"},
 		},
 		{"unregistered nodes are ignored", func(f *Facts) { failed(persona.ErrNoBootOffer)(f); f.Config.Provisioning.Unknown = "ignore" }, nil},
 		{"DHCP is off", func(f *Facts) { failed(persona.ErrNoBootOffer)(f); f.Config.DHCP.Enabled = false }, nil},
-		{"firewall lets all in", func(f *Facts) {
-			f.Rules = "table inet filter { chain input { type filter hook input priority filter; policy accept; } }"
-		}, nil},
-		{"firewall drops", func(f *Facts) {
-			f.Rules = "table inet filter { chain input { type filter hook input priority filter; policy drop; tcp dport 80 accept } }"
-		}, []string{"warning firewall no rule about UDP 67 nft add rule inet filter input udp dport 67 accept"}},
-		{"firewall names the services", func(f *Facts) {
-			f.Rules = "chain input { type filter hook input priority 0; policy drop; udp dport { bootps, 4011 } accept\n tcp dport { http, https } accept }"
-		}, nil},
-		{"firewall drops what is forwarded", func(f *Facts) {
-			f.Rules = "chain input { hook input priority 0; policy accept; } chain forward { hook forward priority 0; policy drop; }"
-		}, nil},
+		{"firewall lets all in", rules(":INPUT ACCEPT"), nil},
+		{
+			"firewall drops by default",
+			rules(":INPUT DROP\n-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT\n-A INPUT -i lo -j ACCEPT\n-A INPUT -p tcp --dport 80 -j ACCEPT"),
+			[]string{"problem firewall drops what comes in on eth0 for UDP port 67 nft insert rule inet filter input iifname eth0 udp dport 67 accept"},
+		},
+		{"firewall drops one port", rules(":INPUT ACCEPT\n-A INPUT -p tcp --dport 80 -j DROP"), []string{"problem firewall TCP port 80"}},
+		{"firewall lets some in", rules(":INPUT ACCEPT\n-A INPUT -p udp --dport 67 -m limit --limit 5/sec -j DROP"), []string{"warning firewall some of what comes on eth0 for UDP port 67"}},
+		{"firewall without connections", rules(":INPUT DROP\n-A INPUT -p udp --dport 67:69 -j ACCEPT\n-A INPUT -p tcp --dport 80 -j ACCEPT"), []string{"problem firewall packets of TFTP transfers"}},
+		{"firewall keeps offers in", rules(":OUTPUT ACCEPT\n-A OUTPUT -p udp --dport 68 -j DROP"), []string{"problem firewall drops DHCP offers that go out by eth0"}},
+		{"firewall drops what is forwarded", rules(":FORWARD DROP"), nil},
+		{"firewall drops what only the doctor needs", rules(":INPUT ACCEPT\n-A INPUT -p udp --dport 68 -j DROP"), nil},
+		{"firewall unknown", func(f *Facts) { f.FirewallErr = errors.New("Operation not permitted") }, []string{"warning firewall not known run the doctor as root"}},
+		{
+			"a service cannot be tried from here",
+			func(f *Facts) {
+				rules(":INPUT ACCEPT\n-A INPUT -i lo -p tcp --dport 80 -j DROP")(f)
+				f.HTTP[0].Err = errors.New("timeout")
+			},
+			[]string{"warning http could not be tried"},
+		},
+		{"a service that is not well", func(f *Facts) { f.HTTP[0].Err = saysError{"503 Service Unavailable", "no kernel folder"} }, []string{"problem http 503 no kernel folder"}},
+		{"a port is closed", func(f *Facts) { f.Ports[0].Bound = nil }, []string{"problem ports UDP port 67 is closed systemctl restart farmboot"}},
+		{"bound to an address that is gone", func(f *Facts) { f.Ports[1].Bound = []netip.Addr{other} }, []string{"problem ports TCP port 80 at 192.0.2.66, which is no address of this host any more"}},
 		{"TFTP dead", func(f *Facts) { f.TFTP[0].Err = errors.New("timeout") }, []string{"problem tftp TFTP at 192.0.2.10:69 does not answer: timeout"}},
 		{"HTTP dead", func(f *Facts) { f.HTTP[0].Err = errors.New("reset") }, []string{"problem http HTTP at 192.0.2.10:80 does not answer: reset"}},
 		{"no template", func(f *Facts) { f.TemplateErr = fs.ErrNotExist }, []string{"problem template run setup/template.sh /opt/ipxe-template"}},
@@ -208,11 +318,23 @@ func TestChecks(t *testing.T) {
 			[]string{"warning template no ipxe-riscv64.efi", "problem template ipxe.efi is old"},
 		},
 		{"closed kernel folder", func(f *Facts) { f.KernelErr = fs.ErrPermission }, []string{"problem kernels /var/lib/farmboot/kernel/net cannot be read"}},
-		{"no default kernels", func(f *Facts) { f.Kernelless = []string{"prod", "test", "qa"} }, []string{
+		{"no default kernels", func(f *Facts) {
+			f.Kernels = map[string]error{"prod": errNoKernel, "test": errNoKernel, "qa": errNoKernel}
+		}, []string{
 			"problem kernels prod has no kernel yet unregistered nodes farmboot kernel add FILE farmboot kernel use prod KERNEL",
-			"warning kernels no kernel yet for run mode test, qa farmboot kernel use test KERNEL",
+			"warning kernels no kernel yet for run mode qa, test farmboot kernel use qa KERNEL",
 		}},
-		{"no kernel for held nodes", func(f *Facts) { f.Kernelless = []string{"prod"}; f.Config.Provisioning.Unknown = "hold" }, []string{"warning kernels no kernel yet for run mode prod"}},
+		{"no kernel for registered nodes", func(f *Facts) {
+			f.Kernels = map[string]error{"qa": errNoKernel}
+			f.InUse.RunModes = map[provisioning.RunMode]int{"qa": 3}
+			f.InUse.Missing = map[string]int{"own.efi": 2}
+		}, []string{"problem kernels run mode qa has no kernel yet registered nodes boot that run mode: 3", "problem kernels no kernel own.efi 2"}},
+		{"broken kernel", func(f *Facts) { f.Kernels = map[string]error{"dev": errors.New("is cut short")} }, []string{"warning kernels run mode dev is cut short"}},
+		{"database", func(f *Facts) { f.InUseErr = errors.New("malformed") }, []string{"problem database malformed farmboot restore FILE"}},
+		{"no kernel for held nodes", func(f *Facts) {
+			f.Kernels = map[string]error{"prod": errNoKernel}
+			f.Config.Provisioning.Unknown = "hold"
+		}, []string{"warning kernels no kernel yet for run mode prod"}},
 		{"state read-only", func(f *Facts) { f.StateErr = syscall.EROFS }, []string{"problem state read-only file system"}},
 		{
 			"root left files in the daemon's folder",
@@ -312,9 +434,9 @@ func TestParseSockets(t *testing.T) {
 }
 
 func FuzzParseOffer(f *testing.F) {
-	mac := [6]byte{2, 'd', 'o', 'c', 't', 1}
+	id := persona.Identity{MAC: [6]byte{2, 'd', 'o', 'c', 't', 1}, XID: 0x01020304}
 	offer, err := dhcpv4.New(
-		dhcpv4.WithHwAddr(mac[:]), dhcpv4.WithMessageType(dhcpv4.MessageTypeOffer),
+		dhcpv4.WithHwAddr(id.MAC[:]), dhcpv4.WithTransactionID(dhcpv4.TransactionID{1, 2, 3, 4}), dhcpv4.WithMessageType(dhcpv4.MessageTypeOffer),
 		dhcpv4.WithOption(dhcpv4.OptServerIdentifier(router.AsSlice())),
 		dhcpv4.WithOption(dhcpv4.OptClassIdentifier("PXEClient")),
 		dhcpv4.WithOption(dhcpv4.OptBootFileName("x.0")), dhcpv4.WithYourIP(other.AsSlice()))
@@ -322,16 +444,18 @@ func FuzzParseOffer(f *testing.F) {
 		f.Fatal(err)
 	}
 	offer.OpCode = dhcpv4.OpcodeBootReply
-	got, ok := parseOffer(offer.ToBytes(), mac)
+	got, ok := parseOffer(offer.ToBytes(), id)
 	if want := (Offer{Server: router, Assigns: true, Class: "PXEClient", File: "x.0"}); !ok || got != want {
 		f.Fatalf("parseOffer reads %+v, %v; want %+v", got, ok, want)
 	}
-	if _, ok := parseOffer(offer.ToBytes(), [6]byte{2}); ok {
-		f.Fatal("an offer to somebody else is taken")
+	for _, stranger := range []persona.Identity{{MAC: [6]byte{2}, XID: id.XID}, {MAC: id.MAC, XID: 1}} {
+		if _, ok := parseOffer(offer.ToBytes(), stranger); ok {
+			f.Fatalf("an offer for another transaction or machine is taken: %+v", stranger)
+		}
 	}
 	f.Add(offer.ToBytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if o, ok := parseOffer(b, mac); ok && !o.Server.IsValid() {
+		if o, ok := parseOffer(b, id); ok && !o.Server.IsValid() {
 			t.Errorf("offer of nobody: %+v", o)
 		}
 	})

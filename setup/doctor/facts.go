@@ -2,11 +2,14 @@ package doctor
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"farmboot/dhcp/persona"
+	"farmboot/provisioning"
 	"farmboot/setup"
+	"farmboot/setup/doctor/firewall"
 )
 
 // Facts are what [Gather] found, for [Examine] to judge.
@@ -18,18 +21,22 @@ type Facts struct {
 	InterfacesErr error
 	Own           []netip.Addr // all addresses of this host
 
-	Running bool    // a farmboot answers on our HTTP port
-	Ports   []Port  // those that we open
-	LANs    []LAN   // one for each interface
-	Rules   string  // the host's firewall rules, as "nft list ruleset" prints them; "": none, or not known
-	TFTP    []Reach // one for each interface; only if Running
-	HTTP    []Reach
+	Running     bool   // a farmboot of this configuration runs here
+	Ports       []Port // those that we open
+	LANs        []LAN  // one for each interface
+	Firewall    firewall.Rules
+	FirewallErr error   // why its rules are not known
+	TFTP        []Reach // one for each interface; only if Running
+	HTTP        []Reach
+	HTTPS       []Reach
 
 	TemplateErr error            // the folder
 	Template    map[string]error // each of its files that will not do
 
-	KernelErr  error    // the folder
-	Kernelless []string // run modes without a default kernel
+	KernelErr error            // the folder
+	Kernels   map[string]error // what is wrong with each run mode's default kernel
+	InUse     InUse
+	InUseErr  error // the database
 
 	StateErr  error  // why state cannot be written to
 	StateFree uint64 // bytes
@@ -49,13 +56,20 @@ type Facts struct {
 	Neighbours     int  // net.ipv4.neigh.default.gc_thresh3; 0: not known
 }
 
+// InUse is what registered nodes boot.
+type InUse struct {
+	RunModes map[provisioning.RunMode]int // how many nodes boot its default kernel
+	Missing  map[string]int               // kernels of nodes that are not there, and how many nodes
+}
+
 // Port is one that we open on this host.
 type Port struct {
 	Key     string // in appliance.toml: dhcp.port
 	Network string // udp or tcp
 	Number  uint16
-	Err     error    // of opening it, while no farmboot runs
-	Holders []string // programs that have it open: "dnsmasq (process 123)"
+	Err     error        // of opening it, while no farmboot runs
+	Holders []string     // programs that have it open: "dnsmasq (process 123)"
+	Bound   []netip.Addr // the addresses at which it is open
 }
 
 // LAN is what was heard on an interface.
@@ -63,15 +77,39 @@ type LAN struct {
 	Interface setup.Interface
 	Err       error // nobody could be asked
 	Offers    []Offer
-	Results   []persona.Result // of firmware played there
+	Machines  []Machine // that were played there
+}
+
+// Machine is what became of a machine that was played on a LAN.
+type Machine struct {
+	persona.Result
+	Choices []persona.Choice // what it would do, by the order in which the offers arrive
+	Alone   []Alone          // what each server alone would make it do
+}
+
+// Alone is what one server, with the LAN's DHCP server, makes a machine do.
+type Alone struct {
+	Server netip.Addr
+	persona.Choice
 }
 
 // Offer is a DHCP offer.
 type Offer struct {
 	Server  netip.Addr
-	Assigns bool   // an address; else it comes from a proxyDHCP server
-	Class   string // option 60
-	File    string // boot file, from option 67 or the header
+	Assigns bool          // an address; else it comes from a proxyDHCP server
+	Network netip.Prefix  // of that address; not valid: it has no mask
+	Gateway bool          // it names a router
+	Class   string        // option 60
+	File    string        // boot file, from option 67 or the header
+	Next    netip.Addr    // siaddr; not valid: none
+	NoProxy bool          // it tells iPXE to ignore proxyDHCP servers
+	After   time.Duration // since the machine's first DISCOVER
+}
+
+// same tells whether another offer says the same, whenever it came.
+func (o Offer) same(other Offer) bool {
+	other.After = o.After
+	return o == other
 }
 
 // Reach is whether a service of ours answers at an address of ours.
@@ -83,4 +121,9 @@ type Reach struct {
 // boots tells whether the offer says what to boot, to those who ask for that.
 func (o Offer) boots() bool {
 	return strings.HasPrefix(o.Class, "PXEClient") || strings.HasPrefix(o.Class, "HTTPClient")
+}
+
+// assigning are the offers of DHCP servers.
+func (l LAN) assigning() []Offer {
+	return slices.DeleteFunc(slices.Clone(l.Offers), func(o Offer) bool { return !o.Assigns })
 }

@@ -1,15 +1,16 @@
 package doctor
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -23,34 +24,37 @@ import (
 	"farmboot/ipxe/kernel"
 	"farmboot/setup"
 	"farmboot/setup/ca"
+	"farmboot/setup/doctor/firewall"
 )
 
-// patience is how long an answer of this host, or of its DNS, may take.
-const patience = 3 * time.Second
+// answerLimit is how long an answer of this host, or of its DNS, may take.
+const answerLimit = 3 * time.Second
 
-// Gather collects the facts, at most within some 15 seconds. It sends DHCP
-// requests on the LANs, as machines that boot there would, but takes no address.
-func Gather(ctx context.Context, c setup.Config, now time.Time) Facts {
+// Gather collects the facts: within seconds where all is well, within a minute where no
+// DHCP server answers. It sends DHCP requests on the LANs, as machines that boot there
+// would, but takes no address. inUse reads the database.
+func Gather(ctx context.Context, c setup.Config, now time.Time, inUse func(context.Context) (InUse, error)) Facts {
 	f := Facts{Now: now, Config: c}
 	f.Interfaces, f.InterfacesErr = c.Interfaces()
 	f.Own = ownAddresses()
+	f.Firewall, f.FirewallErr = readFirewall(ctx)
 	f.HTTP = reach(ctx, f.Interfaces, c.HTTP.Port, askHTTP)
-	for _, r := range f.HTTP {
-		f.Running = f.Running || r.Err == nil
-	}
-	if !f.Running {
+	f.Running = running(ctx, c, f.HTTP)
+	if f.Running {
+		f.HTTPS = reach(ctx, f.Interfaces, c.HTTP.TLSPort, askTCP)
+		if c.TFTP.Enabled {
+			f.TFTP = reach(ctx, f.Interfaces, c.TFTP.Port, askTFTP)
+		}
+	} else {
 		f.HTTP = nil
-	}
-	if f.Running && c.TFTP.Enabled {
-		f.TFTP = reach(ctx, f.Interfaces, c.TFTP.Port, askTFTP)
 	}
 	f.Ports = ports(ctx, c, f.Interfaces, f.Running)
 	f.LANs = listen(ctx, f.Interfaces)
-	f.Rules = firewall(ctx)
 	if _, f.TemplateErr = os.ReadDir(c.IPXE.Template); f.TemplateErr == nil {
 		f.Template = binary.Load(c.IPXE.Template).Problems()
 	}
-	f.Kernelless, f.KernelErr = kernelless(c)
+	f.Kernels, f.KernelErr = kernels(c)
+	f.InUse, f.InUseErr = inUse(ctx)
 	f.StateFree, f.StateErr = state(c.State)
 	f.Unreadable, f.Unwritable = closed(c.State, filepath.Base(c.Provisioning.Database))
 	if c.BaseHost != nil {
@@ -60,6 +64,34 @@ func Gather(ctx context.Context, c setup.Config, now time.Time) Facts {
 	f.Unsynchronized = unsynchronized()
 	f.Neighbours = sysctl("net/ipv4/neigh/default/gc_thresh3")
 	return f
+}
+
+// running tells whether a farmboot of this configuration runs here: something answers on
+// its admin socket, or where we may not ask there, on its port of the boot plane, or a
+// program of that name has that port open.
+func running(ctx context.Context, c setup.Config, http []Reach) bool {
+	var d net.Dialer
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	if conn, err := d.DialContext(ctx, "unix", c.Socket()); err == nil {
+		conn.Close()
+		return true
+	}
+	for _, r := range http {
+		if _, answered := errors.AsType[saysError](r.Err); r.Err == nil || answered {
+			return true
+		}
+	}
+	return slices.ContainsFunc(holders("/proc", "tcp", c.HTTP.Port), ours)
+}
+
+// ours tells whether a holder of a port is a farmboot.
+func ours(holder string) bool { return strings.HasPrefix(holder, "farmboot ") }
+
+func readFirewall(ctx context.Context) (firewall.Rules, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	return firewall.Read(ctx)
 }
 
 // ownAddresses are those of all interfaces.
@@ -81,7 +113,7 @@ func reach(ctx context.Context, lans []setup.Interface, port uint16, ask func(co
 	for n, i := range lans {
 		all[n].Addr = netip.AddrPortFrom(i.Addr(), port)
 		asking.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, patience)
+			ctx, cancel := context.WithTimeout(ctx, answerLimit)
 			defer cancel()
 			all[n].Err = ask(ctx, all[n].Addr)
 		})
@@ -100,10 +132,31 @@ func askHTTP(ctx context.Context, at netip.AddrPort) error {
 		return err
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("it says %s", response.Status)
+	if response.StatusCode == http.StatusOK {
+		return nil
 	}
-	return nil
+	line, _ := bufio.NewReader(io.LimitReader(response.Body, 500)).ReadString('\n')
+	return saysError{response.Status, strings.TrimSpace(line)}
+}
+
+// saysError is an answer of a program that is there, and not well.
+type saysError struct{ status, line string }
+
+func (e saysError) Error() string {
+	if e.line == "" {
+		return "it says " + e.status
+	}
+	return fmt.Sprintf("it says %s: %s", e.status, e.line)
+}
+
+// askTCP opens a connection.
+func askTCP(ctx context.Context, at netip.AddrPort) error {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", at.String())
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }
 
 // askTFTP asks for the size of a boot program and aborts, as clients do (RFC 2349).
@@ -133,26 +186,19 @@ func askTFTP(ctx context.Context, at netip.AddrPort) error {
 	return err
 }
 
-// firewall returns the rules of nftables, which those of iptables are today; ""
-// if they cannot be had.
-func firewall(ctx context.Context) string {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, "nft", "list", "ruleset").Output()
-	if err != nil {
-		return ""
-	}
-	return string(out)
-}
-
-// kernelless returns the run modes without a default kernel: all of them, where no
-// kernel has been stored yet.
-func kernelless(c setup.Config) ([]string, error) {
+// kernels returns what is wrong with the default kernel of each run mode.
+func kernels(c setup.Config) (map[string]error, error) {
 	if _, err := os.ReadDir(c.Kernel.NetPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return kernel.Open(c.Kernel.Path, c.Kernel.NetPath).Kernelless(c.RunModes), nil
+	wrong := make(map[string]error)
+	for _, mode := range kernel.Open(c.Kernel.Path, c.Kernel.NetPath).Kernelless(c.RunModes) {
+		wrong[mode] = errNoKernel
+	}
+	return wrong, nil
 }
+
+var errNoKernel = errors.New("has no kernel yet")
 
 // state tries to write to the state folder, or to the folder that it would be made
 // in, and returns the free space there in bytes.
@@ -224,7 +270,7 @@ func resolve(ctx context.Context, name string) ([]netip.Addr, error) {
 	if a, err := netip.ParseAddr(name); err == nil {
 		return []netip.Addr{a}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 	for i := range addrs {

@@ -3,12 +3,14 @@ package doctor
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -92,7 +94,7 @@ func TestAskTFTP(t *testing.T) {
 					}
 				}
 			})
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), answerLimit)
 			defer cancel()
 			err = askTFTP(ctx, netip.MustParseAddrPort(conn.LocalAddr().String()))
 			server.Wait()
@@ -166,12 +168,12 @@ func TestClosed(t *testing.T) {
 	}
 }
 
-func TestKernelless(t *testing.T) {
+func TestKernels(t *testing.T) {
 	c := setup.Default()
 	c.Kernel.Path = t.TempDir()
 	c.Kernel.NetPath = filepath.Join(c.Kernel.Path, "net")
-	if got, err := kernelless(c); err != nil || len(got) != 4 {
-		t.Errorf("no kernel yet: %q, %v; want all run modes", got, err)
+	if got, err := kernels(c); err != nil || len(got) != 4 {
+		t.Errorf("no kernel yet: %v, %v; want all run modes", got, err)
 	}
 	if err := os.Mkdir(c.Kernel.NetPath, 0o755); err != nil {
 		t.Fatal(err)
@@ -179,8 +181,8 @@ func TestKernelless(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(c.Kernel.NetPath, "prod.efi"), []byte("MZ"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	got, err := kernelless(c)
-	if want := "test qa dev"; err != nil || strings.Join(got, " ") != want {
-		t.Errorf("without a kernel are %q, error %v; want %q", got, err, want)
+	got, err := kernels(c)
+	if want := "dev qa test"; err != nil || strings.Join(slices.Sorted(maps.Keys(got)), " ") != want {
+		t.Errorf("without a kernel are %v, error %v; want %q", got, err, want)
 	}
 }

@@ -6,13 +6,13 @@ import (
 	"io/fs"
 	"maps"
 	"net/netip"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"farmboot/provisioning"
+	"farmboot/setup"
+	"farmboot/setup/doctor/firewall"
 )
 
 func checkInterfaces(f Facts) []Finding {
@@ -47,8 +47,14 @@ func checkPorts(f Facts) []Finding {
 	var all []Finding
 	for _, p := range f.Ports {
 		name := fmt.Sprintf("%s port %d", strings.ToUpper(p.Network), p.Number)
-		others := slices.DeleteFunc(slices.Clone(p.Holders), func(h string) bool { return strings.HasPrefix(h, "farmboot ") })
+		others := slices.DeleteFunc(slices.Clone(p.Holders), ours)
 		switch {
+		case f.Running && len(p.Bound) == 0:
+			all = append(all, stop(name+" is closed: farmboot does not listen on it", "nodes get no answer there", restart))
+		case f.Running && !slices.ContainsFunc(p.Bound, func(a netip.Addr) bool { return a.IsUnspecified() || slices.Contains(f.Own, a) }):
+			all = append(all, stop(
+				fmt.Sprintf("farmboot listens for %s at %s, which is no address of this host any more", name, addrList(p.Bound)),
+				"nodes get no answer there", restart))
 		case p.Err == nil:
 		case errors.Is(p.Err, fs.ErrPermission):
 			all = append(all, warn(name+" could not be tried: "+p.Err.Error(), "", "run the doctor as root"))
@@ -64,6 +70,8 @@ func checkPorts(f Facts) []Finding {
 	return all
 }
 
+const restart = "look into farmboot's log, and start it anew: systemctl restart farmboot"
+
 func portList(ports []Port) string {
 	list := make([]string, len(ports))
 	for i, p := range ports {
@@ -72,47 +80,99 @@ func portList(ports []Port) string {
 	return strings.Join(list, ", ")
 }
 
-var inputDrop = regexp.MustCompile(`(?s)hook input [^}]*policy drop;[^}]*\}`)
-
-// checkFirewall cannot know what rules come to; it tells of ports that a chain
-// which drops by default does not name.
+// checkFirewall follows the packets of nodes through this host's rules.
 func checkFirewall(f Facts) []Finding {
-	chain := inputDrop.FindString(f.Rules)
-	if chain == "" {
-		return nil
+	if f.FirewallErr != nil {
+		return []Finding{warn("the firewall's rules are not known: "+f.FirewallErr.Error(), "they may keep nodes' requests from us", "run the doctor as root")}
 	}
-	var unnamed []string
-	for _, p := range f.Ports {
-		n := strconv.Itoa(int(p.Number))
-		service := map[uint16]string{67: "bootps", 69: "tftp", 80: "http", 443: "https"}[p.Number]
-		if service == "" {
-			service = n
+	var all []Finding
+	for _, i := range f.Interfaces {
+		for _, p := range f.Ports {
+			all = append(all, checkRule(f, i, p)...)
 		}
-		if !regexp.MustCompile(`\b(` + n + `|` + service + `)\b`).MatchString(f.Rules) {
-			unnamed = append(unnamed, fmt.Sprintf("%s %s", strings.ToUpper(p.Network), n))
+		if f.Config.TFTP.Enabled {
+			transfer := fromNode(i, "udp", transferPort)
+			transfer.Established = true
+			if f.Firewall.In(transfer) == firewall.Dropped {
+				all = append(all, stop(
+					fmt.Sprintf("this host's firewall drops the packets of TFTP transfers that come in on %s", i.Name),
+					"a transfer goes between ports of its own, not 69 (RFC 1350 section 4)",
+					"let packets of established connections in: nft insert rule inet filter input ct state established,related accept"))
+			}
+		}
+		if f.Config.DHCP.Enabled && f.Firewall.Out(offerTo(i)) == firewall.Dropped {
+			all = append(all, stop(
+				fmt.Sprintf("this host's firewall drops DHCP offers that go out by %s", i.Name),
+				"nodes do not hear what to boot",
+				"let UDP from port 67 to port 68 out"))
 		}
 	}
-	if len(unnamed) == 0 {
-		return []Finding{ok("the firewall drops what comes in by default, and has rules about all our ports")}
+	if all == nil && len(f.Ports) > 0 {
+		all = []Finding{ok("this host's firewall lets nodes' requests in")}
 	}
-	return []Finding{warn(
-		"the firewall drops what comes in by default, and has no rule about "+strings.Join(unnamed, ", "),
-		"nodes' requests may not reach us",
-		"let these ports in on the LAN's interface, for example: nft add rule inet filter input "+strings.ToLower(strings.Replace(unnamed[0], " ", " dport ", 1))+" accept")}
+	return all
 }
 
-func checkTFTP(f Facts) []Finding { return reached(f.TFTP, "TFTP", "network boot programs") }
+// checkRule says what the firewall does with requests for a port.
+func checkRule(f Facts, i setup.Interface, p Port) []Finding {
+	packet := fromNode(i, p.Network, p.Number)
+	if p.Key == dhcpPortKey {
+		packet.Source = netip.PrefixFrom(netip.IPv4Unspecified(), 32)
+		packet.Destination = netip.PrefixFrom(netip.AddrFrom4([4]byte{255, 255, 255, 255}), 32)
+		packet.SourcePort, packet.Broadcast = 68, true
+	}
+	name := fmt.Sprintf("%s port %d", strings.ToUpper(p.Network), p.Number)
+	mend := fmt.Sprintf("let it in, for example: nft insert rule inet filter input iifname %s %s dport %d accept", i.Name, p.Network, p.Number)
+	switch f.Firewall.In(packet) {
+	case firewall.Dropped:
+		return []Finding{stop(fmt.Sprintf("this host's firewall drops what comes in on %s for %s", i.Name, name), "nodes' requests do not reach us", mend)}
+	case firewall.Unknown:
+		return []Finding{warn(fmt.Sprintf("this host's firewall lets in some of what comes on %s for %s", i.Name, name), "its rules go by more than the port, and some nodes' requests may not reach us", mend)}
+	}
+	return nil
+}
 
-func checkHTTP(f Facts) []Finding { return reached(f.HTTP, "HTTP", "boot scripts and kernels") }
+// transferPort stands for those that the kernel gives to TFTP transfers.
+const transferPort = 49152
 
-func reached(services []Reach, name, what string) []Finding {
+// fromNode is a packet that a node with an address sends to us.
+func fromNode(i setup.Interface, protocol string, port uint16) firewall.Packet {
+	return firewall.Packet{Interface: i.Name, Protocol: protocol, Source: i.Prefixes[0].Masked(), Destination: netip.PrefixFrom(i.Addr(), 32), Port: port}
+}
+
+// offerTo is an OFFER that we send.
+func offerTo(i setup.Interface) firewall.Packet {
+	return firewall.Packet{
+		Interface: i.Name, Protocol: "udp", Source: netip.PrefixFrom(i.Addr(), 32), SourcePort: 67,
+		Destination: netip.PrefixFrom(netip.AddrFrom4([4]byte{255, 255, 255, 255}), 32), Port: 68, Broadcast: true,
+	}
+}
+
+func checkTFTP(f Facts) []Finding { return reached(f, f.TFTP, "udp", "TFTP", "network boot programs") }
+
+func checkHTTP(f Facts) []Finding {
+	return append(
+		reached(f, f.HTTP, "tcp", "HTTP", "boot scripts and kernels"),
+		reached(f, f.HTTPS, "tcp", "HTTPS", "boot scripts over https, and people the board")...)
+}
+
+// reached judges services that were asked from this host itself.
+func reached(f Facts, services []Reach, network, name, what string) []Finding {
 	var all []Finding
 	for _, r := range services {
-		if r.Err != nil {
-			all = append(all, stop(fmt.Sprintf("%s at %s does not answer: %v", name, r.Addr, r.Err), "nodes get their "+what+" there", "look into farmboot's log, and at the firewall's rules for that address"))
-			continue
+		here := firewall.Packet{
+			Interface: "lo", Protocol: network, Port: r.Addr.Port(),
+			Source: netip.PrefixFrom(r.Addr.Addr(), 32), Destination: netip.PrefixFrom(r.Addr.Addr(), 32),
 		}
-		all = append(all, ok("%s answers at %s", name, r.Addr))
+		_, answered := errors.AsType[saysError](r.Err)
+		switch {
+		case r.Err == nil:
+			all = append(all, ok("%s answers at %s", name, r.Addr))
+		case !answered && f.FirewallErr == nil && f.Firewall.In(here) != firewall.Accepted:
+			all = append(all, warn(fmt.Sprintf("%s at %s could not be tried: this host's firewall drops what it sends to itself", name, r.Addr), "", ""))
+		default:
+			all = append(all, stop(fmt.Sprintf("%s at %s does not answer: %v", name, r.Addr, r.Err), "nodes get their "+what+" there", restart))
+		}
 	}
 	return all
 }
@@ -146,21 +206,41 @@ func checkKernels(f Facts) []Finding {
 	const mend = "farmboot kernel add FILE, then farmboot kernel use %s KERNEL; or the board's page Kernels"
 	var all []Finding
 	p := f.Config.Provisioning
-	var others []string
-	for _, mode := range f.Kernelless {
-		if mode == string(p.RunMode) && p.Unknown == provisioning.Boot {
-			all = append(all, stop("run mode "+mode+" has no kernel yet", "unregistered nodes boot that run mode", fmt.Sprintf(mend, mode)))
-		} else {
-			others = append(others, mode)
+	var unused []string
+	for _, mode := range slices.Sorted(maps.Keys(f.Kernels)) {
+		nodes := f.InUse.RunModes[provisioning.RunMode(mode)]
+		what := fmt.Sprintf("run mode %s %v", mode, f.Kernels[mode])
+		switch {
+		case mode == string(p.RunMode) && p.Unknown == provisioning.Boot:
+			all = append(all, stop(what, "unregistered nodes boot that run mode", fmt.Sprintf(mend, mode)))
+		case nodes > 0:
+			all = append(all, stop(what, fmt.Sprintf("registered nodes boot that run mode: %d", nodes), fmt.Sprintf(mend, mode)))
+		case f.Kernels[mode] != errNoKernel:
+			all = append(all, warn(what, "nodes of that run mode would not boot", fmt.Sprintf(mend, mode)))
+		default:
+			unused = append(unused, mode)
 		}
 	}
-	if len(others) > 0 {
-		all = append(all, warn("no kernel yet for run mode "+strings.Join(others, ", "), "nodes of that run mode find nothing to boot", "where you use them: "+fmt.Sprintf(mend, others[0])))
+	for _, name := range slices.Sorted(maps.Keys(f.InUse.Missing)) {
+		all = append(all, stop(
+			fmt.Sprintf("there is no kernel %s", name),
+			fmt.Sprintf("registered nodes are to boot it: %d", f.InUse.Missing[name]),
+			"farmboot kernel add FILE --name "+name+", or register them with another kernel"))
+	}
+	if len(unused) > 0 {
+		all = append(all, warn("no kernel yet for run mode "+strings.Join(unused, ", "), "nodes of that run mode find nothing to boot", "where you use them: "+fmt.Sprintf(mend, unused[0])))
 	}
 	if all == nil {
 		all = []Finding{ok("every run mode has a kernel in %s", k.NetPath)}
 	}
 	return all
+}
+
+func checkDatabase(f Facts) []Finding {
+	if f.InUseErr != nil {
+		return []Finding{stop("the database cannot be read: "+f.InUseErr.Error(), "registered nodes get the default of unregistered ones, and nothing can be changed", "mend what it says, or stop farmboot and put a backup back: farmboot restore FILE")}
+	}
+	return []Finding{ok("the database can be read")}
 }
 
 // The space in bytes below which we speak: a kernel is some tens of MB, a year of

@@ -1,131 +1,202 @@
 package doctor
 
 import (
+	"context"
+	"encoding/binary"
 	"errors"
-	"fmt"
+	"math/rand/v2"
+	"net"
 	"net/netip"
 	"slices"
-	"strings"
+	"sync"
+	"time"
 
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"farmboot/dhcp"
 	"farmboot/dhcp/persona"
-	"farmboot/provisioning"
+	"farmboot/setup"
 )
 
-func checkDHCP(f Facts) []Finding {
-	var all []Finding
-	for _, l := range f.LANs {
-		if l.Err != nil {
-			all = append(all, warn(fmt.Sprintf("nobody could be asked on %s: %v", l.Interface.Name, l.Err), "so other DHCP and PXE servers there are not known", "run the doctor as root"))
+// How long a machine is played. Firmware that is offered an address, and told what to
+// boot, has decided within 12 seconds. Else it goes on asking for a minute (PXE 2.1
+// section 2.2.2: 4, 8, 16 and 32 seconds), and servers that are slow are heard.
+const (
+	leasedLimit = 15 * time.Second
+	askingLimit = 62 * time.Second
+)
+
+// played are the machines that are played on a LAN: what most farms have.
+func played() []persona.Persona {
+	return []persona.Persona{persona.BIOS(), persona.UEFI(), persona.HTTPBoot(), persona.IPXEROM()}
+}
+
+// listen plays machines on each LAN and returns what they met.
+func listen(ctx context.Context, lans []setup.Interface) []LAN {
+	all := make([]LAN, len(lans))
+	var listening sync.WaitGroup
+	for n, i := range lans {
+		listening.Go(func() { all[n] = listenOn(ctx, i) })
+	}
+	listening.Wait()
+	return all
+}
+
+func listenOn(ctx context.Context, i setup.Interface) LAN {
+	ctx, cancel := context.WithTimeout(ctx, askingLimit)
+	defer cancel()
+	begun := time.Now()
+	var mu sync.Mutex
+	l := LAN{Interface: i}
+	note := func(o Offer) {
+		mu.Lock()
+		defer mu.Unlock()
+		o.After = time.Since(begun)
+		if !slices.ContainsFunc(l.Offers, o.same) {
+			l.Offers = append(l.Offers, o)
+		}
+	}
+	machines := make([]Machine, len(played()))
+	errs := make([]error, len(machines))
+	var playing sync.WaitGroup
+	for n, p := range played() {
+		id := persona.Identity{MAC: dhcp.ProbeMAC(byte(n + 1)), XID: rand.Uint32(), Address: i.Addr(), Broadcast: true}
+		// One after the other, so that they share port 4011 in the same way always.
+		ctx, enough := context.WithCancel(ctx)
+		defer enough()
+		sockets, ear, err := listenAs(ctx, i, id, func(o Offer) {
+			note(o)
+			if o.Assigns {
+				time.AfterFunc(leasedLimit, enough)
+			}
+		})
+		if err != nil {
+			errs[n] = err
+			break
+		}
+		playing.Go(func() {
+			defer sockets.Close()
+			result, err := persona.Run(ctx, p, id, sockets)
+			machines[n], errs[n] = weigh(p, id, result, ear.offers), err
+		})
+	}
+	playing.Wait()
+	for _, err := range errs {
+		if err != nil {
+			l.Err = err
+			return l
+		}
+	}
+	l.Machines = machines
+	slices.SortStableFunc(l.Offers, func(a, b Offer) int { return a.Server.Compare(b.Server) })
+	return l
+}
+
+// listenAs opens the sockets of a machine.
+func listenAs(ctx context.Context, i setup.Interface, id persona.Identity, note func(Offer)) (persona.Sockets, *ear, error) {
+	sockets, err := persona.Listen(ctx, i.Name)
+	if err != nil {
+		return sockets, nil, err
+	}
+	ear, err := newEar(sockets.Client, i, id, note)
+	if err != nil {
+		return sockets, nil, errors.Join(err, sockets.Close())
+	}
+	sockets.Client = ear
+	if sockets.BootServer == nil {
+		// The daemon has port 4011. It answers other ports as well, and what this host
+		// says to itself never becomes a frame.
+		var config net.ListenConfig
+		if sockets.BootServer, err = config.ListenPacket(ctx, "udp4", netip.AddrPortFrom(i.Addr(), 0).String()); err != nil {
+			return sockets, nil, errors.Join(err, sockets.Close())
+		}
+	}
+	return sockets, ear, nil
+}
+
+// weigh finds out what a machine would do with the same offers in other orders: which
+// of two servers is faster is chance, and what chance decides is to be known.
+func weigh(p persona.Persona, id persona.Identity, result persona.Result, heard []persona.Packet) Machine {
+	m := Machine{Result: result}
+	byServer := make(map[netip.Addr][]persona.Packet)
+	var leases []persona.Packet
+	assigns := make(map[netip.Addr]bool)
+	for _, packet := range heard {
+		o, ok := parseOffer(packet.Data, id)
+		if !ok {
 			continue
 		}
-		var servers []netip.Addr
-		for _, o := range l.Offers {
-			if o.Assigns && !slices.Contains(servers, o.Server) {
-				servers = append(servers, o.Server)
+		if !slices.ContainsFunc(byServer[o.Server], func(q persona.Packet) bool { return slices.Equal(q.Data, packet.Data) }) {
+			byServer[o.Server] = append(byServer[o.Server], packet)
+			if o.Assigns {
+				leases = append(leases, packet)
+				assigns[o.Server] = true
 			}
 		}
-		switch len(servers) {
-		case 0:
-			all = append(all, stop(
-				fmt.Sprintf("no DHCP server offers addresses on %s", l.Interface.Name),
-				"nodes get their address from the LAN's own DHCP server; we add only what to boot",
-				"start one (often the router has it), let it serve machines that it does not know, and check cables and VLANs"))
-		case 1:
-			all = append(all, ok("%s offers addresses on %s", servers[0], l.Interface.Name))
-		default:
-			all = append(all, warn(fmt.Sprintf("%d DHCP servers offer addresses on %s: %s", len(servers), l.Interface.Name, addrList(servers)), "each gives out addresses without knowing of the others'", "leave one of them on, unless they are set up to share the work"))
-		}
 	}
-	return all
-}
-
-// checkOtherServers looks for others who tell nodes what to boot.
-func checkOtherServers(f Facts) []Finding {
-	var all []Finding
-	for _, l := range f.LANs {
-		said := make(map[netip.Addr]bool)
-		for _, o := range l.Offers {
-			if said[o.Server] || slices.Contains(f.Own, o.Server) {
-				continue
+	var servers []netip.Addr
+	for s := range byServer {
+		servers = append(servers, s)
+	}
+	slices.SortFunc(servers, netip.Addr.Compare)
+	for n := range servers {
+		order := append(slices.Clone(servers[n:]), servers[:n]...)
+		for range 2 {
+			var offers []persona.Packet
+			for _, s := range order {
+				offers = append(offers, byServer[s]...)
 			}
-			switch {
-			case o.Assigns && o.boots():
-				all = append(all, stop(
-					fmt.Sprintf("the DHCP server %s on %s says itself what to boot: option 60 is %s, the boot file %q", o.Server, l.Interface.Name, o.Class, o.File),
-					"firmware takes that and does not look at our offer",
-					"remove options 60, 66 and 67 (the network boot settings) from that DHCP server"))
-			case o.boots():
-				all = append(all, warn(
-					fmt.Sprintf("another PXE server, %s, answers on %s too, with the boot file %q", o.Server, l.Interface.Name, o.File),
-					"which of the two a node listens to is chance",
-					"stop it, unless it is an appliance that boots the same nodes"))
-			case o.Assigns && o.File != "":
-				all = append(all, warn(
-					fmt.Sprintf("the DHCP server %s on %s names a boot file, %q", o.Server, l.Interface.Name, o.File),
-					"some firmware takes that, not ours",
-					"remove options 66 and 67 (the network boot settings) from that DHCP server"))
-			default:
-				continue
-			}
-			said[o.Server] = true
-		}
-		if len(said) == 0 && l.Err == nil {
-			all = append(all, ok("nobody else on %s tells nodes what to boot", l.Interface.Name))
+			m.Choices = append(m.Choices, p.Choose(id, offers...))
+			slices.Reverse(order)
 		}
 	}
-	return all
+	for _, s := range servers {
+		var offers []persona.Packet
+		if !assigns[s] {
+			offers = append(offers, leases...)
+		}
+		m.Alone = append(m.Alone, Alone{Server: s, Choice: p.Choose(id, append(offers, byServer[s]...)...)})
+	}
+	return m
 }
 
-// checkFirmware judges what became of the machines that were played on the LAN.
-func checkFirmware(f Facts) []Finding {
-	if !f.Running || !f.Config.DHCP.Enabled {
-		return nil
+// parseOffer reads an OFFER for a machine, in its transaction.
+func parseOffer(b []byte, id persona.Identity) (Offer, bool) {
+	p, err := dhcpv4.FromBytes(b)
+	if err != nil || p.OpCode != dhcpv4.OpcodeBootReply || p.MessageType() != dhcpv4.MessageTypeOffer ||
+		!slices.Equal(p.ClientHWAddr, id.MAC[:]) || binary.BigEndian.Uint32(p.TransactionID[:]) != id.XID {
+		return Offer{}, false
 	}
-	var all []Finding
-	for _, l := range f.LANs {
-		for _, r := range l.Results {
-			all = append(all, judge(f, l, r)...)
+	server, ok := netip.AddrFromSlice(p.ServerIdentifier().To4())
+	if !ok {
+		server, ok = netip.AddrFromSlice(p.ServerIPAddr.To4())
+	}
+	o := Offer{Server: server, Class: p.ClassIdentifier(), File: p.BootFileNameOption()}
+	if o.File == "" {
+		o.File = p.BootFileName
+	}
+	if addr, ok := netip.AddrFromSlice(p.YourIPAddr.To4()); ok && !addr.IsUnspecified() {
+		o.Assigns, o.Gateway = true, len(p.Router()) > 0
+		if mask := p.SubnetMask(); mask != nil {
+			bits, _ := mask.Size()
+			o.Network = netip.PrefixFrom(addr, bits).Masked()
 		}
 	}
-	return all
+	if next, ok := netip.AddrFromSlice(p.ServerIPAddr.To4()); ok && !next.IsUnspecified() {
+		o.Next = next
+	}
+	o.NoProxy = forbidsProxy(p.Options.Get(dhcpv4.GenericOptionCode(175)))
+	return o, ok
 }
 
-func judge(f Facts, l LAN, r persona.Result) []Finding {
-	ours := r.Boot != nil && slices.Contains(f.Own, r.Boot.Server)
-	machine := fmt.Sprintf("a machine with the firmware %q", r.Persona)
-	at := l.Interface.Name
-	switch {
-	case !slices.ContainsFunc(l.Offers, func(o Offer) bool { return o.Assigns }):
-		return nil // without an address nothing boots: checkDHCP says so
-	case r.Err == nil && ours:
-		return []Finding{ok("%s boots from us on %s: %s", machine, at, r.Boot.File)}
-	case r.Boot != nil && !ours:
-		return []Finding{stop(
-			fmt.Sprintf("%s boots from %s on %s, not from us: %q", machine, r.Boot.Server, at, r.Boot.File),
-			"it prefers that server's offer",
-			"stop that server, or take the network boot settings out of it")}
-	case f.Config.Provisioning.Unknown == provisioning.Ignore:
-		return nil // ours is not registered, so the daemon is right not to answer
+// forbidsProxy tells whether option 175 has a sub-option 176 (iPXE's no-pxedhcp) that is
+// not 0: iPXE in a ROM then ignores every proxyDHCP server.
+func forbidsProxy(encapsulated []byte) bool {
+	const noPXEDHCP = 176
+	for b := encapsulated; len(b) >= 2 && len(b) >= 2+int(b[1]); b = b[2+int(b[1]):] {
+		if b[0] == noPXEDHCP {
+			return slices.ContainsFunc(b[2:2+int(b[1])], func(c byte) bool { return c != 0 })
+		}
 	}
-	err := r.Err
-	if err == nil {
-		err = persona.ErrNoBootOffer // it would start from its disk
-	}
-	mend := "let UDP port 67 in through the firewall; look into farmboot's log, with debug = true"
-	switch {
-	case slices.ContainsFunc(l.Offers, func(o Offer) bool { return o.boots() && !slices.Contains(f.Own, o.Server) }):
-		mend = "mend first what is said of pxe"
-	case errors.Is(err, persona.ErrNoBootServer):
-		mend = fmt.Sprintf("let UDP port %d in through the firewall", f.Config.DHCP.BootServerPort)
-	}
-	return []Finding{stop(fmt.Sprintf("%s does not boot on %s: %v", machine, at, err), thrownAway(r), mend)}
-}
-
-// thrownAway tells of replies that firmware ignored; "" if there were none.
-func thrownAway(r persona.Result) string {
-	var list []string
-	for _, i := range r.Ignored {
-		list = append(list, fmt.Sprintf("it threw away a reply of %s: %v", i.From.Addr(), i.Why))
-	}
-	return strings.Join(slices.Compact(list), "; ")
+	return false
 }

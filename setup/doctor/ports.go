@@ -19,6 +19,9 @@ import (
 	"farmboot/setup"
 )
 
+// dhcpPortKey is the key of the port that DISCOVERs are broadcast to.
+const dhcpPortKey = "[dhcp] port"
+
 // ports are those that the daemon opens. While it does not run, each is opened
 // here for a moment, the way the daemon does it.
 func ports(ctx context.Context, c setup.Config, lans []setup.Interface, running bool) []Port {
@@ -34,13 +37,16 @@ func ports(ctx context.Context, c setup.Config, lans []setup.Interface, running 
 		if p.Err != nil {
 			p.Holders = holders("/proc", network, number)
 		}
+		if running {
+			p.Bound = bound("/proc", network, number)
+		}
 		all = append(all, p)
 	}
 	device := "" // one stands for all
 	if len(lans) > 0 {
 		device = lans[0].Name
 	}
-	add(c.DHCP.Enabled, "[dhcp] port", "udp", c.DHCP.Port, device)
+	add(c.DHCP.Enabled, dhcpPortKey, "udp", c.DHCP.Port, device)
 	add(c.DHCP.Enabled, "[dhcp] boot-server-port", "udp", c.DHCP.BootServerPort, device)
 	add(c.TFTP.Enabled, "[tftp] port", "udp", c.TFTP.Port, device)
 	add(true, "[http] port", "tcp", c.HTTP.Port, "")
@@ -75,9 +81,18 @@ func tryPort(ctx context.Context, network string, number uint16, device string) 
 	return conn.Close()
 }
 
-// holders names the programs that have a port open, as far as we may look.
-func holders(proc, network string, number uint16) []string {
-	inodes := make(map[string]bool)
+// bound lists the addresses at which a port is open.
+func bound(proc, network string, number uint16) []netip.Addr {
+	var addrs []netip.Addr
+	for _, s := range socketsOf(proc, network, number) {
+		addrs = append(addrs, s.local.Addr())
+	}
+	return addrs
+}
+
+// socketsOf lists the sockets that keep others from a port.
+func socketsOf(proc, network string, number uint16) []socket {
+	var all []socket
 	for _, table := range []string{network, network + "6"} {
 		text, err := os.ReadFile(filepath.Join(proc, "net", table))
 		if err != nil {
@@ -85,9 +100,18 @@ func holders(proc, network string, number uint16) []string {
 		}
 		for _, s := range parseSockets(string(text)) {
 			if s.local.Port() == number && s.listens(network) {
-				inodes[s.inode] = true
+				all = append(all, s)
 			}
 		}
+	}
+	return all
+}
+
+// holders names the programs that have a port open, as far as we may look.
+func holders(proc, network string, number uint16) []string {
+	inodes := make(map[string]bool)
+	for _, s := range socketsOf(proc, network, number) {
+		inodes[s.inode] = true
 	}
 	var names []string
 	fds, _ := filepath.Glob(filepath.Join(proc, "[0-9]*", "fd", "*"))

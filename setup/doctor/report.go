@@ -63,6 +63,7 @@ var checks = []check{
 	{"http", checkHTTP},
 	{"template", checkTemplate},
 	{"kernels", checkKernels},
+	{"database", checkDatabase},
 	{"state", checkState},
 	{"base-host", checkBaseHost},
 	{"certificate", checkCertificate},

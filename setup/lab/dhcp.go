@@ -40,7 +40,7 @@ func (l *LAN) serveDHCP(server *Host) error {
 	if err := server.ip(fmt.Sprintf("addr add %s dev %s nodad", serverAddr6, Interface)); err != nil {
 		return err
 	}
-	p, err := server.start(l.file("dnsmasq.log"), "dnsmasq", options...)
+	p, err := server.start(l.file("dnsmasq.log"), "dnsmasq", append(options, l.opts.DHCP...)...)
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,10 @@ type Options struct {
 	// Isolated: IPv4 alone, and the DHCP server names neither a gateway nor a
 	// name server.
 	Isolated bool
+	// NoDHCP: no DHCP server runs on the LAN.
+	NoDHCP bool
+	// DHCP are more options for the DHCP server, a dnsmasq.
+	DHCP []string
 	// Capture keeps the LAN's traffic in lan.pcap, if tcpdump is installed.
 	Capture bool
 }
@@ -78,6 +82,9 @@ func New(opts Options) (_ *LAN, err error) {
 	server, err := l.join(ServerAddr, 0)
 	if err != nil {
 		return nil, err
+	}
+	if opts.NoDHCP {
+		return l, nil
 	}
 	if err := l.serveDHCP(server); err != nil {
 		return nil, err

@@ -61,7 +61,7 @@ func TestMain(m *testing.M) {
 	}
 	// Say all that is missing before the first test runs, not one thing each.
 	if missing := lab.Needs("ip", "dnsmasq", "qemu-system-x86_64", "qemu-system-aarch64",
-		"genisoimage", "mkfs.fat", "mcopy", "mmd"); missing != nil {
+		"nft", "genisoimage", "mkfs.fat", "mcopy", "mmd"); missing != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", missing)
 		os.Exit(1)
 	}
