@@ -17,6 +17,7 @@ import (
 	"farmboot/http/api"
 	"farmboot/http/pages"
 	"farmboot/ipxe"
+	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
 	"farmboot/provisioning/live"
 	"farmboot/provisioning/recorder"
@@ -35,6 +36,7 @@ type appliance struct {
 	recorder  *recorder.Recorder
 	metrics   *prometheus.Registry
 	registry  *registry.Registry
+	editor    *kernel.Editor
 	boot      *apphttp.Boot
 	pages     *pages.Pages
 	board     *live.Board
@@ -78,7 +80,8 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 		Kernels:  a.kernels,
 		Describe: a.catalog.Describe,
 	}
-	a.registry = registry.New(a.store, rulesOf(cfg, cfg.Composer()), now)
+	a.registry = registry.New(a.store, rulesOf(cfg, cfg.Composer(), a.kernels), now)
+	a.editor = kernel.NewEditor(a.kernels, a.registry)
 	a.wireAdmin()
 	return a, nil
 }
@@ -93,15 +96,16 @@ func (a *appliance) wireAdmin() {
 	a.local = a.newAPI(throttle, vendor, access.Local)
 	a.board = live.New(a.recorder.Subscribe, a.store.Events, a.log)
 	a.admin = &pages.Admin{
-		Answer:     a.boot.Answer,
-		Registry:   a.registry,
-		Board:      a.board,
-		Sessions:   sessions,
-		Kernels:    a.kernels,
-		Site:       a.boot.Site,
-		Assignment: a.assigner.Assignment,
-		Vendor:     vendor,
-		Now:        a.now,
+		Answer:       a.boot.Answer,
+		Registry:     a.registry,
+		Board:        a.board,
+		Sessions:     sessions,
+		Kernels:      a.kernels,
+		KernelEditor: a.editor,
+		Site:         a.boot.Site,
+		Assignment:   a.assigner.Assignment,
+		Vendor:       vendor,
+		Now:          a.now,
 	}
 	a.adminLink = pages.AdminLink{Answer: a.boot.Answer, AdminURL: func(local netip.Addr) string { return a.urls(local).Admin }}
 }
@@ -113,6 +117,7 @@ func (a *appliance) newAPI(throttle *access.Throttle, vendor func(provisioning.M
 		Registry:     a.registry,
 		Subscribe:    a.recorder.Subscribe,
 		Kernels:      a.kernels,
+		KernelEditor: a.editor,
 		Composer:     a.cfg.Composer(),
 		Authenticate: authenticate,
 		Throttle:     throttle,

@@ -24,6 +24,8 @@ type database struct {
 	registry *registry.Registry
 	assigner *provisioning.Assigner
 	composer ipxe.Composer
+	kernels  *kernel.Store
+	editor   *kernel.Editor // of kernels
 }
 
 // open opens the database that the configuration names. [run] closes it.
@@ -38,12 +40,16 @@ func (e *env) open(ctx context.Context) (*database, error) {
 	}
 	e.opened = append(e.opened, store)
 	composer := cfg.Composer()
+	kernels := kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath)
+	nodes := registry.New(store, rulesOf(cfg, composer, kernels), e.now)
 	return &database{
 		cfg:      cfg,
 		store:    store,
-		registry: registry.New(store, rulesOf(cfg, composer), e.now),
+		registry: nodes,
 		assigner: provisioning.NewAssigner(store, unknownOf(cfg), e.now),
 		composer: composer,
+		kernels:  kernels,
+		editor:   kernel.NewEditor(kernels, nodes),
 	}, nil
 }
 
@@ -64,8 +70,7 @@ func openStore(ctx context.Context, cfg setup.Config) (provisioning.Store, error
 	return sqlite.Open(ctx, cfg.Provisioning.Database)
 }
 
-func rulesOf(cfg setup.Config, composer ipxe.Composer) registry.Rules {
-	kernels := kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath)
+func rulesOf(cfg setup.Config, composer ipxe.Composer, kernels *kernel.Store) registry.Rules {
 	return registry.Rules{
 		RunModes:  cfg.RunModes,
 		RunMode:   cfg.Provisioning.RunMode,

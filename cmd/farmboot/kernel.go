@@ -20,11 +20,6 @@ type kernelCmd struct {
 	Rm   kernelRmCmd   `cmd:"" help:"Remove a kernel that nothing boots."`
 }
 
-// kernels is where changes of kernels go.
-func (d *database) kernels() kernel.Registry {
-	return kernel.Registry{Store: kernel.Open(d.cfg.Kernel.Path, d.cfg.Kernel.NetPath), Nodes: d.registry}
-}
-
 type kernelAddCmd struct {
 	File   fileName `arg:"" help:"The kernel, an EFI application or a bzImage; - for standard input."`
 	Name   string   `help:"Name to store it under; by default that of the file." placeholder:"K"`
@@ -60,7 +55,7 @@ func (c kernelAddCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	isNew, err := db.kernels().Put(ctx, operator(), name, from, want)
+	isNew, err := db.editor.Put(ctx, operator(), name, from, want)
 	if err != nil {
 		return err
 	}
@@ -71,7 +66,7 @@ func (c kernelAddCmd) Run(ctx context.Context, e *env) error {
 	if _, err := fmt.Fprintf(e.stdout, "%s kernel %s\n", done, name); err != nil {
 		return err
 	}
-	if format, err := db.kernels().Format(name); err == nil && format == kernel.Unknown {
+	if format, err := db.kernels.Format(name); err == nil && format == kernel.Unknown {
 		fmt.Fprintf(e.stderr, "farmboot: warning: %s is neither an EFI application nor a bzImage: nodes may not be able to boot it\n", name)
 	}
 	return nil
@@ -93,7 +88,7 @@ func (c kernelListCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	infos, err := db.kernels().Infos()
+	infos, err := db.kernels.Infos()
 	if err != nil {
 		return err
 	}
@@ -133,7 +128,7 @@ func (c kernelUseCmd) Run(ctx context.Context, e *env) error {
 	if err := db.cfg.RunModes.Check(mode); err != nil {
 		return err
 	}
-	if err := db.kernels().Point(ctx, operator(), mode, c.Kernel); err != nil {
+	if err := db.editor.Point(ctx, operator(), mode, c.Kernel); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stdout, "run mode %s boots %s\n", mode, c.Kernel)
@@ -157,7 +152,7 @@ func (c kernelRmCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := db.kernels().Remove(ctx, operator(), c.Kernel); err != nil {
+	if err := db.editor.Remove(ctx, operator(), c.Kernel); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stdout, "removed kernel %s\n", c.Kernel)

@@ -104,7 +104,7 @@ func (d *database) kernelFile(n provisioning.Node) (string, error) {
 	if n.Kernel != "" {
 		return n.Kernel, nil
 	}
-	kernels, err := d.kernels().List()
+	kernels, err := d.kernels.List()
 	if err != nil {
 		return "", err
 	}
@@ -114,7 +114,7 @@ func (d *database) kernelFile(n provisioning.Node) (string, error) {
 		}
 	}
 	path := ipxe.NodeTarget(n).KernelPath()
-	if _, err := d.kernels().Stat(path); err != nil {
+	if _, err := d.kernels.Stat(path); err != nil {
 		return fmt.Sprintf("none: run mode %s has no kernel yet (farmboot kernel use %[1]s KERNEL)", n.RunMode), nil
 	}
 	return fmt.Sprintf("%s, the default of run mode %s", path, n.RunMode), nil

@@ -25,7 +25,9 @@ type API struct {
 	// [recorder.Recorder.Subscribe].
 	Subscribe func(provisioning.MAC) (events <-chan provisioning.Event, cancel func())
 	Kernels   *kernel.Store
-	Composer  ipxe.Composer
+	// KernelEditor changes them.
+	KernelEditor *kernel.Editor
+	Composer     ipxe.Composer
 	// Authenticate tells who asks.
 	Authenticate access.Authenticator
 	// Throttle slows peers down that try bad credentials. The planes and the pages'

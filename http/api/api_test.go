@@ -159,7 +159,7 @@ func serve(t testing.TB, file string, tok tokens) *site {
 	registry := registry.New(store, rules(kernels), clock)
 	s.API = &api.API{
 		Answer: answer.NewAdapter(log, clock, metrics), Registry: registry, Subscribe: s.recorder.Subscribe,
-		Kernels: kernels, Composer: composer(), Authenticate: access.Bearer(registry), Throttle: access.NewThrottle(clock),
+		Kernels: kernels, KernelEditor: kernel.NewEditor(kernels, registry), Composer: composer(), Authenticate: access.Bearer(registry), Throttle: access.NewThrottle(clock),
 		Vendor:  func(provisioning.MAC) string { return "QEMU" },
 		Version: "test", Now: clock, Log: log,
 	}

@@ -55,7 +55,7 @@ func (a *API) putKernel(w http.ResponseWriter, r *http.Request, by provisioning.
 	if want.Size > kernel.MaxSize {
 		return provisioning.Errorf(answer.TooLarge, "kernel %.60s has %d bytes: at most %d are accepted", name, want.Size, kernel.MaxSize)
 	}
-	isNew, err := a.kernels().Put(r.Context(), by, name, answer.Steadily(w, r.Body), want)
+	isNew, err := a.KernelEditor.Put(r.Context(), by, name, answer.Steadily(w, r.Body), want)
 	if err != nil {
 		return err
 	}
@@ -65,11 +65,6 @@ func (a *API) putKernel(w http.ResponseWriter, r *http.Request, by provisioning.
 		w.Header().Set("Location", "/api/v1/kernels/"+name)
 	}
 	return a.answerKernel(w, status, name)
-}
-
-// kernels is where changes of kernels go.
-func (a *API) kernels() kernel.Registry {
-	return kernel.Registry{Store: a.Kernels, Nodes: a.Registry}
 }
 
 // announcedSHA256 returns the digest that the sender announces, in hexadecimal
@@ -136,7 +131,7 @@ func (a *API) removeKernel(w http.ResponseWriter, r *http.Request, by provisioni
 	if err != nil {
 		return err
 	}
-	if err := a.kernels().Remove(r.Context(), by, name); err != nil {
+	if err := a.KernelEditor.Remove(r.Context(), by, name); err != nil {
 		return err
 	}
 	return noContent(w)
@@ -162,7 +157,7 @@ func (a *API) pointRunMode(w http.ResponseWriter, r *http.Request, by provisioni
 	if body.Kernel == "" {
 		return provisioning.Errorf(provisioning.Invalid, `field "kernel" is missing: accepted is the name of a kernel, as in {"kernel":"zos.efi"}`)
 	}
-	if err := a.kernels().Point(r.Context(), by, mode, body.Kernel); err != nil {
+	if err := a.KernelEditor.Point(r.Context(), by, mode, body.Kernel); err != nil {
 		return err
 	}
 	return a.answerKernel(w, http.StatusOK, body.Kernel)

@@ -116,6 +116,23 @@ func TestKernels(t *testing.T) {
 	}
 }
 
+// TestPointKeepsRealFiles: a default kernel that somebody put there as a real file is
+// kept under another name when the run mode is given another kernel.
+func TestPointKeepsRealFiles(t *testing.T) {
+	s := newSite(t)
+	byHand := kernelText("put there by hand")
+	if err := os.WriteFile(filepath.Join(s.folder, "net", "qa.efi"), []byte(byHand), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if k := decode[kernelInfo](t, s.do("PUT", "/api/v1/kernels/net/qa", `{"kernel":"free.efi"}`).want(t, http.StatusOK)); fmt.Sprint(k.RunModes) != "[qa]" {
+		t.Errorf("%+v", k)
+	}
+	kept := "qa-" + hex.EncodeToString(sum(byHand))[:12] + ".efi"
+	if k := decode[kernelInfo](t, s.do("GET", "/api/v1/kernels/"+kept, "").want(t, http.StatusOK)); k.SHA256 != hex.EncodeToString(sum(byHand)) {
+		t.Errorf("%+v", k)
+	}
+}
+
 // TestRefusedUploads: nothing of them is left.
 func TestRefusedUploads(t *testing.T) {
 	s := newSite(t)
@@ -186,7 +203,7 @@ func TestAbortedUploads(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := s.dial(t, fmt.Sprintf(request, s.tokens.admin))
 			// The upload has begun when its temporary file is there.
-			for end := time.Now().Add(patience); !strings.Contains(s.files(), ".upload-"); {
+			for end := time.Now().Add(patience); !strings.Contains(s.files(), ".new-"); {
 				if time.Now().After(end) {
 					t.Fatalf("no upload begins: %s", s.files())
 				}

@@ -60,9 +60,10 @@ func daemon(dir string) error {
 		return err
 	}
 	fmt.Println("http://" + ln.Addr().String())
+	nodes := registry.New(store, rules(kernels), clock)
 	return apphttp.Serve(context.Background(), ln, apphttp.Plane(&api.API{
-		Answer: answer.NewAdapter(log, clock, metrics), Registry: registry.New(store, rules(kernels), clock),
-		Kernels: kernels, Composer: composer(), Authenticate: access.Local, Throttle: access.NewThrottle(clock), Now: clock, Log: log,
+		Answer: answer.NewAdapter(log, clock, metrics), Registry: nodes,
+		Kernels: kernels, KernelEditor: kernel.NewEditor(kernels, nodes), Composer: composer(), Authenticate: access.Local, Throttle: access.NewThrottle(clock), Now: clock, Log: log,
 	}), log)
 }
 

@@ -63,7 +63,7 @@ func (a *API) legacyKernel(w http.ResponseWriter, r *http.Request, by provisioni
 		if part.FormName() != "kernel" {
 			continue
 		}
-		if _, err := a.kernels().Put(r.Context(), by, fileName(part), part, kernel.Want{}); err != nil {
+		if _, err := a.KernelEditor.Put(r.Context(), by, fileName(part), part, kernel.Want{}); err != nil {
 			return err
 		}
 		return writeJSON(w, http.StatusOK, legacyAnswer{Status: "success"})
@@ -91,7 +91,7 @@ func (a *API) legacySymlink(w http.ResponseWriter, r *http.Request, by provision
 	if err != nil {
 		return err
 	}
-	if err := a.kernels().Link(r.Context(), by, link, target); err != nil {
+	if err := a.KernelEditor.Link(r.Context(), by, link, target); err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, legacyAnswer{Status: "success"})

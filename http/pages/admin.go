@@ -27,6 +27,8 @@ type Admin struct {
 	Board    *live.Board
 	Sessions *access.Sessions
 	Kernels  *kernel.Store
+	// KernelEditor changes them.
+	KernelEditor *kernel.Editor
 	// Site is the appliance as a node sees it; see http.Boot.
 	Site func(local netip.Addr) ipxe.Site
 	// Assignment tells what a MAC address would get now; it changes nothing.

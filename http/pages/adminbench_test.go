@@ -20,6 +20,7 @@ import (
 	"farmboot/http/access"
 	"farmboot/http/api"
 	"farmboot/http/pages"
+	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
 	"farmboot/provisioning/live"
 	"farmboot/provisioning/recorder"
@@ -72,11 +73,12 @@ func newAdminBench(t testing.TB) *adminBench {
 	throttle := access.NewThrottle(b.now.Now)
 	b.links = access.NewSignInLinks(b.now.Now)
 	b.Sessions = access.NewSessions(b.Registry, b.links, throttle)
+	b.Admin.KernelEditor = kernel.NewEditor(b.Pages.Kernels, b.Registry)
 	b.Admin.Answer, b.Admin.Kernels, b.Admin.Site, b.Admin.Now = b.Pages.Answer, b.Pages.Kernels, site, b.now.Now
 	b.unknown(provisioning.Boot)
 	b.Vendor = func(provisioning.MAC) string { return "Acme & Sons <Networks>" }
 	b.plane = apphttp.Plane(&b.Admin, &b.Pages, images{}, &api.API{
-		Answer: b.Pages.Answer, Registry: b.Registry, Subscribe: b.recorder.Subscribe, Kernels: b.Pages.Kernels,
+		Answer: b.Pages.Answer, Registry: b.Registry, Subscribe: b.recorder.Subscribe, Kernels: b.Pages.Kernels, KernelEditor: b.Admin.KernelEditor,
 		Composer: site(netip.Addr{}).Composer, Throttle: throttle, Now: b.now.Now, Log: log,
 		Authenticate: b.Sessions.Authenticate,
 	})

@@ -27,7 +27,7 @@ type kernelsPage struct {
 type pointedMode struct {
 	choice
 	Kernel string // "": none
-	Fixed  bool   // it is a file of its own, which is never replaced by a link
+	Fixed  bool   // it is a file of its own, not a link to one of the kernels
 }
 
 func (a *Admin) kernels(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
@@ -137,20 +137,15 @@ func (a *Admin) store(part *multipart.Part, r *http.Request, by provisioning.Act
 			return "", nil
 		}
 	}
-	_, err := a.kernelRegistry().Put(r.Context(), by, name, part, kernel.Want{})
+	_, err := a.KernelEditor.Put(r.Context(), by, name, part, kernel.Want{})
 	return name, err
-}
-
-// kernelRegistry is where changes of kernels go.
-func (a *Admin) kernelRegistry() kernel.Registry {
-	return kernel.Registry{Store: a.Kernels, Nodes: a.Registry}
 }
 
 func (a *Admin) point(r *http.Request, by provisioning.Actor, mode, name string) error {
 	if err := a.Site(answer.LocalOf(r)).RunModes.Check(provisioning.RunMode(mode)); err != nil {
 		return err
 	}
-	return a.kernelRegistry().Point(r.Context(), by, provisioning.RunMode(mode), name)
+	return a.KernelEditor.Point(r.Context(), by, provisioning.RunMode(mode), name)
 }
 
 func (a *Admin) pointRunMode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
@@ -158,7 +153,7 @@ func (a *Admin) pointRunMode(w http.ResponseWriter, r *http.Request, by provisio
 }
 
 func (a *Admin) removeKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	return a.kernelAction(w, r, by, "kernel-removed", func(f form) error { return a.kernelRegistry().Remove(r.Context(), by, f.Text("kernel")) })
+	return a.kernelAction(w, r, by, "kernel-removed", func(f form) error { return a.KernelEditor.Remove(r.Context(), by, f.Text("kernel")) })
 }
 
 // kernelAction does what a small form on the page asks for.

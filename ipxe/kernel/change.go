@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"bytes"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -15,6 +14,7 @@ import (
 	"syscall"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/atomicfile"
 	"farmboot/provisioning/owner"
 )
 
@@ -41,17 +41,12 @@ func (s *Store) Put(name string, r io.Reader, want Want) (err error) {
 		return storage("make the kernel folder", err)
 	}
 	// CheckName refuses names that start with a dot, so no half file is ever served.
-	f, err := os.OpenFile(filepath.Join(s.dir, uploadPrefix+rand.Text()), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := atomicfile.Create(filepath.Join(s.dir, name), 0o644)
 	if err != nil {
 		return storage("store kernel "+name, err)
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	defer f.Close()
-	if err := errors.Join(lock(f), owner.Inherit(f.Name())); err != nil { // the lock is for Sweep
+	defer func() { err = errors.Join(err, f.Discard()) }()
+	if err := errors.Join(f.Lock(), f.Inherit()); err != nil {
 		return storage("store kernel "+name, err)
 	}
 	h := sha256.New()
@@ -73,18 +68,15 @@ func (s *Store) Put(name string, r io.Reader, want Want) (err error) {
 	if err := checkHead(sink.head); err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
-		return storage("store kernel "+name, err)
-	}
 	fi, err := f.Stat()
 	if err != nil {
 		return storage("store kernel "+name, err)
 	}
-	if err := os.Rename(f.Name(), filepath.Join(s.dir, name)); err != nil {
+	if err := f.Replace(); err != nil {
 		return storage("store kernel "+name, err)
 	}
 	s.sumOf(name, fi).set(digest)
-	return syncDir(s.dir)
+	return nil
 }
 
 // headWriter remembers the first bytes that pass, and tells a writer's error from
@@ -247,19 +239,10 @@ func (s *Store) link(link, target string, replace bool) error {
 	if err != nil {
 		return storage("link "+link, err)
 	}
-	tmp := filepath.Join(dir, linkPrefix+rand.Text())
-	if err := os.Symlink(dest, tmp); err != nil {
+	if err := atomicfile.Symlink(dest, path); err != nil {
 		return storage("link "+link, err)
 	}
-	err = owner.Inherit(tmp)
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		_ = os.Remove(tmp)
-		return storage("link "+link, err)
-	}
-	return syncDir(dir)
+	return nil
 }
 
 // maxLinks is how many symbolic links Linux follows (path_resolution(7)).
@@ -318,15 +301,10 @@ func storage(what string, err error) error {
 	return provisioning.Errorf(provisioning.Unavailable, "%s: %s: %w", what, why, err)
 }
 
-// syncDir makes a rename in dir last through a power cut.
+// syncDir makes what was changed in dir last through a power cut.
 func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
+	if err := atomicfile.SyncFolder(dir); err != nil {
 		return storage("flush "+dir, err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return storage("flush "+dir, fmt.Errorf("sync: %w", err))
 	}
 	return nil
 }

@@ -1,19 +1,17 @@
 package ca
 
 import (
-	"bytes"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
-	"farmboot/provisioning/owner"
+	"farmboot/provisioning/atomicfile"
 )
 
 // A file of ours holds a private key and the certificates that belong to it, in
@@ -81,35 +79,12 @@ func parseCerts(text []byte) ([]*x509.Certificate, error) {
 }
 
 // replace writes a private file in one step: a reader, or a process that is killed
-// at any moment, leaves the old content or the new. The caller holds [lock], so
-// the name that the new file has until then can be a fixed one.
-func replace(name string, text []byte) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("write %s: %w", filepath.Base(name), err)
-		}
-	}()
-	tmp := name + ".new"
-	// What a killed run left, or what the folder's owner put there for root to write to.
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+// at any moment, leaves the old content or the new.
+func replace(name string, text []byte) error {
+	if err := atomicfile.Write(name, 0o600, text); err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Base(name), err)
 	}
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = bytes.NewReader(text).WriteTo(f)
-	if err := errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close(), owner.Inherit(tmp)); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, name); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return nil
 }
 
 // lock waits until no other process holds the folder. The lock goes with its

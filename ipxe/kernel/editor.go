@@ -1,0 +1,116 @@
+package kernel
+
+import (
+	"context"
+	"io"
+	"iter"
+
+	"farmboot/provisioning"
+)
+
+// Editor makes people's changes of kernels, from the API, the pages and the command
+// line alike: an admin's only, none that would leave a node without its kernel, and
+// each with a line in the history.
+type Editor struct {
+	store *Store
+	nodes Nodes
+}
+
+// Nodes is what an Editor needs of the registry of nodes.
+type Nodes interface {
+	AllNodes(ctx context.Context, by provisioning.Actor, q provisioning.NodeQuery) iter.Seq2[provisioning.Node, error]
+	Note(ctx context.Context, by provisioning.Actor, action, subject string, before, after any) error
+}
+
+// NewEditor returns an Editor of the kernels in store, which knows from nodes what is
+// in use and writes its history there.
+func NewEditor(store *Store, nodes Nodes) *Editor { return &Editor{store, nodes} }
+
+// Put is [Store.Put]. It tells whether there was no kernel of that name.
+func (e *Editor) Put(ctx context.Context, by provisioning.Actor, name string, from io.Reader, want Want) (isNew bool, err error) {
+	if err := adminOnly(by); err != nil {
+		return false, err
+	}
+	old := e.identity(name)
+	if err := e.store.Put(name, from, want); err != nil {
+		return false, err
+	}
+	action := "kernel set"
+	if old == nil {
+		action = "kernel add"
+	}
+	return old == nil, e.note(ctx, by, action, name, old, e.identity(name))
+}
+
+// Link is [Store.Link].
+func (e *Editor) Link(ctx context.Context, by provisioning.Actor, link, target string) error {
+	if err := adminOnly(by); err != nil {
+		return err
+	}
+	old := e.identity(link)
+	if err := e.store.Link(link, target); err != nil {
+		return err
+	}
+	return e.note(ctx, by, "kernel link", link, old, e.identity(link))
+}
+
+// Point is [Store.Point].
+func (e *Editor) Point(ctx context.Context, by provisioning.Actor, m provisioning.RunMode, name string) error {
+	if err := adminOnly(by); err != nil {
+		return err
+	}
+	link := DefaultOf(m)
+	old := e.identity(link)
+	if err := e.store.Point(m, name); err != nil {
+		return err
+	}
+	return e.note(ctx, by, "kernel link", link, old, e.identity(link))
+}
+
+// Remove is [Store.Remove]; it also refuses a kernel that a node is registered with.
+func (e *Editor) Remove(ctx context.Context, by provisioning.Actor, name string) error {
+	if err := adminOnly(by); err != nil {
+		return err
+	}
+	for n, err := range e.nodes.AllNodes(ctx, by, provisioning.NodeQuery{Text: name}) {
+		if err != nil {
+			return err
+		}
+		if n.Kernel == name {
+			return provisioning.Errorf(provisioning.Conflict, "kernel %s is in use: node %s boots it; give that another kernel first", name, n.MAC)
+		}
+	}
+	old := e.identity(name)
+	if err := e.store.Remove(name); err != nil {
+		return err
+	}
+	return e.note(ctx, by, "kernel rm", name, old, nil)
+}
+
+func adminOnly(by provisioning.Actor) error {
+	if by.Role == provisioning.RoleAdmin {
+		return nil
+	}
+	return provisioning.Errorf(provisioning.Forbidden, "only an admin may change kernels")
+}
+
+// identity says, for the history, which file a kernel is; nil if there is none.
+func (e *Editor) identity(name string) any {
+	sum, err := e.store.SHA256(name)
+	if err != nil {
+		return nil
+	}
+	return struct {
+		Target string `json:"target,omitempty"`
+		SHA256 string `json:"sha256"`
+	}{e.store.target(name), sum}
+}
+
+// note writes a line of the history of a change that has been made, even if the one
+// who asked for it has gone meanwhile.
+func (e *Editor) note(ctx context.Context, by provisioning.Actor, action, subject string, before, after any) error {
+	if err := e.nodes.Note(context.WithoutCancel(ctx), by, action, subject, before, after); err != nil {
+		return provisioning.Errorf(provisioning.Unavailable, "done (%s %s), but it could not be written to the history: %w", action, subject, err)
+	}
+	return nil
+}

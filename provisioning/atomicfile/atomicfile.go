@@ -1,0 +1,192 @@
+// Package atomicfile puts files and symbolic links in their place whole or not at all:
+// a reader, a process that is killed or a power cut finds the old one or the new one.
+//
+// A file is written beside its place under a temporary name, flushed to the disk and
+// renamed; then the folder is flushed. In folders that are swept, temporary files are
+// locked by who writes them, so that [Sweep] tells those that are under way from those
+// that were left behind.
+package atomicfile
+
+import (
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"farmboot/provisioning/owner"
+)
+
+const (
+	filePrefix = ".new-"  // of a file that is being written
+	linkPrefix = ".link-" // of a symbolic link that is about to be renamed
+)
+
+// File is a file on its way to its place. Errors of all functions here are without the
+// name of a file, which may be the temporary one.
+type File struct {
+	*os.File
+	place string
+	done  bool
+}
+
+// Create makes a temporary file beside the place called name. End it with
+// [File.Replace] or [File.Add]; [File.Discard] removes it otherwise. [fs.ErrNotExist]:
+// there is no such folder.
+func Create(name string, mode fs.FileMode) (*File, error) {
+	// The name may be as long as names can be, so the temporary one does not have it.
+	f, err := os.OpenFile(filepath.Join(filepath.Dir(name), filePrefix+rand.Text()), os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return nil, bare(err)
+	}
+	return &File{File: f, place: name}, nil
+}
+
+// Lock tells [Sweep] that somebody is writing the file.
+func (f *File) Lock() error { return lock(f.File) }
+
+// Inherit gives the file to the owner of its folder, as [owner.Inherit] does.
+func (f *File) Inherit() error { return owner.Inherit(f.Name()) }
+
+// Replace puts the file in its place; one that is there is replaced.
+func (f *File) Replace() error { return f.commit(os.Rename) }
+
+// Add puts the file in its place, where none may be: else the error is [fs.ErrExist],
+// and the file can still be put elsewhere by the caller or discarded.
+func (f *File) Add() error { return f.commit(add) }
+
+func (f *File) commit(rename func(from, to string) error) error {
+	if err := f.Sync(); err != nil {
+		return bare(err)
+	}
+	if err := rename(f.Name(), f.place); err != nil {
+		return bare(err)
+	}
+	f.done = true
+	return errors.Join(bare(f.Close()), SyncFolder(filepath.Dir(f.place)))
+}
+
+// add renames a file to a name that no other has.
+func add(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
+		return err
+	}
+	// NFS cannot do that; but it has links, unlike FAT.
+	if err := os.Link(from, to); err != nil {
+		return err
+	}
+	return os.Remove(from)
+}
+
+// Discard removes the temporary file. After it was put in its place it does nothing.
+func (f *File) Discard() error {
+	if f.done {
+		return nil
+	}
+	f.done = true
+	return errors.Join(bare(f.Close()), bare(os.Remove(f.Name())))
+}
+
+// Write makes a file of text, replacing one that is there; it belongs to the owner of
+// its folder.
+func Write(name string, mode fs.FileMode, text []byte) error {
+	f, err := Create(name, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(bare(err), f.Inherit()); err == nil {
+		err = f.Replace()
+	}
+	return errors.Join(err, f.Discard())
+}
+
+// Symlink makes name a symbolic link that says target, replacing a file or link that
+// is there; it belongs to the owner of its folder.
+func Symlink(target, name string) error {
+	tmp := filepath.Join(filepath.Dir(name), linkPrefix+rand.Text())
+	if err := os.Symlink(target, tmp); err != nil {
+		return bare(err)
+	}
+	err := owner.Inherit(tmp)
+	if err == nil {
+		err = os.Rename(tmp, name)
+	}
+	if err != nil {
+		return errors.Join(bare(err), bare(os.Remove(tmp)))
+	}
+	return SyncFolder(filepath.Dir(name))
+}
+
+// SyncFolder makes the names in a folder last through a power cut.
+func SyncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return bare(err)
+	}
+	return bare(errors.Join(d.Sync(), d.Close()))
+}
+
+// linkAge is how old a temporary link must be to be nobody's: it lives for
+// microseconds.
+const linkAge = time.Minute
+
+// Sweep removes temporary files in a folder, and links, that a killed process left.
+// Those that are under way, of whichever process, are left alone. A folder that does
+// not exist is clean.
+func Sweep(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		path, problem := filepath.Join(dir, e.Name()), error(nil)
+		switch {
+		case strings.HasPrefix(e.Name(), filePrefix):
+			problem = removeAbandoned(path)
+		case strings.HasPrefix(e.Name(), linkPrefix):
+			if fi, infoErr := e.Info(); infoErr == nil && time.Since(fi.ModTime()) > linkAge {
+				problem = os.Remove(path)
+			}
+		}
+		if !errors.Is(problem, fs.ErrNotExist) {
+			err = errors.Join(err, bare(problem))
+		}
+	}
+	return err
+}
+
+// removeAbandoned removes a file that nobody has locked. A lock ends with its
+// process, however that ends (flock(2)).
+func removeAbandoned(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if lock(f) != nil {
+		return nil
+	}
+	return os.Remove(path)
+}
+
+// lock locks a file for this process, at once or not at all.
+func lock(f *os.File) error {
+	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+}
+
+// bare is an error of a file without the file's name.
+func bare(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return e.Err
+	}
+	return err
+}
