@@ -33,6 +33,7 @@ type cli struct {
 	ConfigCmd  configCmd     `cmd:"" name:"config" help:"Look at the configuration."`
 	Complete   completeCmd   `cmd:"" hidden:""`
 	Completion completionCmd `cmd:"" help:"Print a script that makes your shell complete commands."`
+	Man        manCmd        `cmd:"" hidden:"" help:"Print the manual page."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 

@@ -24,7 +24,7 @@ type Pages struct {
 	Describe func(catalog.Order) (catalog.Download, error)
 }
 
-// Routes adds /, /generate, /expert, /images and /static/… to r.
+// Routes adds /, /generate, /expert, /images, /help and /static/… to r.
 func (p *Pages) Routes(r *mux.Router) {
 	get := func(path, name string, h answer.Handler) {
 		r.Handle(path, p.Answer.Handle(name, failure, h)).Methods(http.MethodGet, http.MethodHead)
@@ -33,6 +33,7 @@ func (p *Pages) Routes(r *mux.Router) {
 	get("/generate", "page download", p.download)
 	get("/expert", "page expert", p.expert)
 	get("/images", "page images", p.images)
+	get("/help{name:(?:/[^/]*)?}", "page help", p.help)
 	get("/static/{name}", "static", static)
 }
 

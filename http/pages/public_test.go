@@ -12,6 +12,14 @@ import (
 	"farmboot/ipxe/catalog"
 )
 
+// TestSymptomAddress: the short address on a node's screen leads to its symptom.
+func TestSymptomAddress(t *testing.T) {
+	b := newBench(t)
+	if r, _ := b.get(t, "/help/kernel-missing"); r.StatusCode != 302 || r.Header.Get("Location") != "/help/symptoms#kernel-missing" {
+		t.Errorf("status %d, Location %q", r.StatusCode, r.Header.Get("Location"))
+	}
+}
+
 func TestPublicPages(t *testing.T) {
 	b := newBench(t)
 	b.write(t, "net/prod.efi", "MZ prod kernel")
@@ -44,6 +52,9 @@ func TestPublicPages(t *testing.T) {
 		{"/expert?arch=arm64&format=uefi", 200, []string{"You get"}},
 		{"/expert?scheme=gopher", 400, []string{"choose one from the list"}},
 		{"/images", 200, []string{"zos.efi", "net/prod.efi", "No network boots it", "14 bytes", "Testing (test)", "farmboot kernel use test zos.efi"}},
+		{"/help", 200, []string{"Install", "What a node shows", `href="/help/network"`}},
+		{"/help/symptoms", 200, []string{`id="kernel-missing"`, "PXE-E53", `href="/help/kernels"`}},
+		{"/help/nothing", 404, []string{`the manual has nothing about "nothing"`}},
 		{"/static/none", 404, []string{"no such static file"}},
 	} {
 		t.Run(tt.target, func(t *testing.T) {
