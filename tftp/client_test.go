@@ -57,6 +57,15 @@ func start(t *testing.T, prepare ...func(*tftp.Server)) *running {
 
 func startOn(t *testing.T, address string, prepare ...func(*tftp.Server)) *running {
 	t.Helper()
+	conn, err := tftp.Listen(t.Context(), netip.MustParseAddr(address), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startWith(t, conn, prepare...)
+}
+
+func startWith(t *testing.T, conn *net.UDPConn, prepare ...func(*tftp.Server)) *running {
+	t.Helper()
 	t.Parallel() // most tests wait for time to pass
 	have := files()
 	r := &running{registry: prometheus.NewRegistry(), log: new(strings.Builder), recorded: make(chan struct{}, 100)}
@@ -95,10 +104,6 @@ func startOn(t *testing.T, address string, prepare ...func(*tftp.Server)) *runni
 	for _, p := range prepare {
 		p(r.Server)
 	}
-	conn, err := tftp.Listen(t.Context(), netip.MustParseAddr(address), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
 	r.address = conn.LocalAddr().(*net.UDPAddr).AddrPort()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -132,6 +137,11 @@ func newClient(t *testing.T, server netip.AddrPort) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return newClientOn(t, conn, server)
+}
+
+func newClientOn(t *testing.T, conn *net.UDPConn, server netip.AddrPort) *client {
+	t.Helper()
 	if err := conn.SetReadBuffer(1 << 20); err != nil {
 		t.Fatal(err)
 	}
@@ -180,6 +190,17 @@ func (c *client) receive() []byte {
 	}
 	c.transfer = from
 	return buf[:n]
+}
+
+// receiveWithin takes note of where a packet comes from, if there is one in time.
+func (c *client) receiveWithin(d time.Duration) {
+	c.t.Helper()
+	if err := c.conn.SetReadDeadline(time.Now().Add(d)); err != nil {
+		c.t.Fatal(err)
+	}
+	if _, from, err := c.conn.ReadFromUDPAddrPort(make([]byte, 1500)); err == nil {
+		c.transfer = from
+	}
 }
 
 // want waits for a packet that is exactly this.

@@ -11,6 +11,7 @@
 // stalled transfers when it stops. pin/tftp's netascii is used here, and its
 // client proves in the tests that the two understand each other.
 //
-// To be read in this order: [CleanName], [Negotiate] (both pure), transfer.go
-// (one file to one client), [Server] (requests, limits, the end).
+// To be read in this order: [CleanName], [Negotiate], transfer.go (one file to one
+// client) and limits.go (who gets a place), which decide and do nothing else; [Server]
+// (requests, the end); loop_linux.go, in which one thread sends all transfers.
 package tftp

@@ -35,6 +35,8 @@ const (
 	resultCompleted = "completed"
 	resultAborted   = "aborted"
 	resultStalled   = "stalled"
+	resultSilent    = "silent"    // nothing was ever acknowledged
+	resultDisplaced = "displaced" // made room for another client
 	resultStopped   = "stopped"
 	resultNotFound  = "not_found"
 	resultWrite     = "write"

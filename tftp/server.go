@@ -49,13 +49,21 @@ type Server struct {
 	metrics *metrics
 	limits  *limits
 
-	stallLimit time.Duration
-	complaints *rate.Limiter // bounds the log lines about clients that find no room
+	patience   patience
+	openSocket func(local netip.Addr, peer netip.AddrPort) (socket, error)
+	singly     sync.Once // has told that windows are sent packet by packet
+
+	crowded *rate.Limiter // bounds the log lines about clients that find no room
+	faults  *rate.Limiter // bounds those about what went wrong
 }
 
 // NewServer makes a server and registers its metrics.
 func NewServer(c Config) (*Server, error) {
-	s := &Server{Config: c, limits: newLimits(), stallLimit: defaultStallLimit, complaints: rate.NewLimiter(rate.Every(time.Minute), 1)}
+	s := &Server{
+		Config: c, limits: newLimits(),
+		patience: patience{stalled: defaultStallLimit, silent: defaultSilentLimit}, openSocket: openSocket,
+		crowded: rate.NewLimiter(rate.Every(time.Minute), 1), faults: rate.NewLimiter(1, 10),
+	}
 	var err error
 	if s.metrics, err = newMetrics(c.Metrics, s.limits.count); err != nil {
 		return nil, fmt.Errorf("register tftp metrics: %w", err)
@@ -76,7 +84,16 @@ func (s *Server) Serve(ctx context.Context, conn *net.UDPConn) error {
 	if local.IsUnspecified() {
 		return fmt.Errorf("serve tftp: socket is bound to %s, not to an address of ours", conn.LocalAddr())
 	}
-	transfers, cut := context.WithCancel(context.WithoutCancel(ctx))
+	l, err := newLoop(s.unsegmented)
+	if err != nil {
+		return fmt.Errorf("serve tftp on %s: %w", local, err)
+	}
+	var thread sync.WaitGroup
+	thread.Go(l.run)
+	defer thread.Wait()
+	defer l.close()
+	transfers, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	cut := func() { cancel(errStopping) }
 	defer cut()
 	var running sync.WaitGroup
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -87,7 +104,7 @@ func (s *Server) Serve(ctx context.Context, conn *net.UDPConn) error {
 		n, peer, err := conn.ReadFromUDPAddrPort(buf)
 		switch {
 		case err == nil:
-			s.accept(transfers, &running, buf[:n], local, netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port()))
+			s.accept(transfers, &running, l, buf[:n], local, netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port()))
 			continue
 		case ctx.Err() != nil:
 			time.AfterFunc(grace, cut)
@@ -114,66 +131,100 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// accept starts the answer to a request, unless it is one too many.
-func (s *Server) accept(ctx context.Context, running *sync.WaitGroup, b []byte, local netip.Addr, peer netip.AddrPort) {
+// unsegmented tells, once, that windows are sent packet by packet.
+func (s *Server) unsegmented(err error) {
+	s.singly.Do(func() {
+		s.Log.Debug("windows are sent packet by packet: the kernel or a network card does not cut them (UDP_SEGMENT)", "err", err)
+	})
+}
+
+// accept starts the answer to a request, unless it is one too many. running counts
+// answers, until the transfer is over.
+func (s *Server) accept(ctx context.Context, running *sync.WaitGroup, l *loop, b []byte, local netip.Addr, peer netip.AddrPort) {
 	req, ok := parseRequest(b)
 	if !ok || peer.Port() == 0 {
 		s.count(resultMalformed)
 		return
 	}
-	a, refused := s.limits.begin(transferKey{peer, string(b)}, s.Now())
+	ctx, cut := context.WithCancelCause(ctx)
+	a, refused := s.limits.begin(transferKey{peer, string(b)}, s.Now(), func() { cut(errDisplaced) })
 	if refused != "" {
+		cut(nil)
 		s.count(refused)
-		if refused == resultBusy && s.complaints.Allow() {
+		if refused == resultBusy && s.crowded.Allow() {
 			s.Log.Warn("too many transfers at once: some clients have to ask again", "peer", peer, "active", s.limits.count())
 		}
 		return
 	}
+	over := func(result string) {
+		cut(nil)
+		s.limits.end(a)
+		s.count(result)
+	}
 	running.Go(func() {
-		defer s.limits.end(a)
-		s.count(s.answer(ctx, req, local, peer, func() { s.limits.answered(a, s.Now()) }))
+		c, file, result := s.answer(ctx, req, local, peer)
+		if c == nil {
+			over(result)
+			return
+		}
+		running.Add(1)
+		start := s.Now()
+		stop := context.AfterFunc(ctx, func() { l.end(c, context.Cause(ctx)) })
+		c.answered = func() { s.limits.answered(a, s.Now()) }
+		c.done = func(end error) {
+			defer running.Done()
+			stop()
+			over(s.report(c.transfer, end, file, peer, s.Now().Sub(start)))
+		}
+		l.start(c)
 	})
 }
 
 func (s *Server) count(result string) { s.metrics.requests.WithLabelValues(result).Inc() }
 
-// answer deals with one request, from a socket of its own (RFC 1350 section 4:
-// its port is the transfer's id), and says what became of it. begun is called when the
-// client has our answer.
-func (s *Server) answer(ctx context.Context, req request, local netip.Addr, peer netip.AddrPort, begun func()) (result string) {
-	conn, err := net.DialUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)), net.UDPAddrFromAddrPort(peer))
-	if err != nil {
-		s.Log.Error("cannot open socket for transfer", "peer", peer, "err", err)
-		return resultError
+// fault logs what went wrong, unless there is too much of it: strangers can cause it.
+func (s *Server) fault(level slog.Level, message string, attrs ...any) {
+	if s.faults.Allow() {
+		s.Log.Log(context.Background(), level, message, attrs...)
 	}
-	defer conn.Close()
+}
+
+// answer deals with one request, from a socket of its own. It returns the transfer that
+// is to be carried out; where there is none, what became of the request.
+func (s *Server) answer(ctx context.Context, req request, local netip.Addr, peer netip.AddrPort) (c *carried, file File, result string) {
+	socket, err := s.openSocket(local, peer)
+	if err != nil {
+		s.fault(slog.LevelError, "cannot open socket for transfer", "peer", peer, "err", err)
+		return nil, file, resultError
+	}
 	defer func() {
 		if p := recover(); p != nil {
-			s.Log.Error("transfer panicked", "panic", p, "peer", peer, "file", req.name, "stack", string(debug.Stack()))
-			refuse(conn)
-			result = resultPanic
+			result = s.panicked(&panicError{p, debug.Stack()}, req.name, peer)
+		}
+		if c == nil {
+			_ = socket.send(appendError(nil, errorFileNotFound, fileNotFound)) // if it is lost, the client asks again
+			socket.close()
 		}
 	}()
 	if req.write {
 		s.Log.Debug("write request refused", "peer", peer, "file", req.name)
-		refuse(conn)
-		return resultWrite
+		return nil, file, resultWrite
 	}
-	file, err := s.open(ctx, req, local, peer)
-	if err != nil {
-		refuse(conn)
-		return s.refused(err, req, peer)
+	if file, err = s.find(ctx, req, local, peer); err != nil {
+		return nil, file, s.refused(err, req, peer)
 	}
-	return s.send(ctx, conn, file, req, peer, begun)
+	terms, agreed := Negotiate(req.options, file.Size, s.MaxBlockSize)
+	return &carried{socket: socket, transfer: newTransfer(file.Data, file.Size, terms, agreed, s.patience)}, file, ""
 }
 
-// refuse tells the client the one thing that it is ever told.
-func refuse(conn *net.UDPConn) {
-	_, _ = conn.Write(appendError(nil, errorFileNotFound, fileNotFound)) // if it is lost, the client asks again
+// panicked logs what cost a request or a transfer.
+func (s *Server) panicked(p *panicError, name string, peer netip.AddrPort) string {
+	s.fault(slog.LevelError, "transfer panicked", "panic", p.value, "peer", peer, "file", clip(name), "stack", string(p.stack))
+	return resultPanic
 }
 
-// open finds the file, in the client's representation of it.
-func (s *Server) open(ctx context.Context, req request, local netip.Addr, peer netip.AddrPort) (File, error) {
+// find finds the file, in the client's representation of it.
+func (s *Server) find(ctx context.Context, req request, local netip.Addr, peer netip.AddrPort) (File, error) {
 	name := CleanName(req.name)
 	if name == "" {
 		return File{}, provisioning.Errorf(provisioning.NotFound, "no file has this name")
@@ -194,7 +245,7 @@ func (s *Server) open(ctx context.Context, req request, local netip.Addr, peer n
 // refused reports a name that gave no file.
 func (s *Server) refused(err error, req request, peer netip.AddrPort) string {
 	if provisioning.ErrorCode(err) != provisioning.NotFound {
-		s.Log.Error("cannot serve file", "peer", peer, "file", clip(req.name), "err", err)
+		s.fault(slog.LevelError, "cannot serve file", "peer", peer, "file", clip(req.name), "err", err)
 		return resultError
 	}
 	s.Record(provisioning.Event{
@@ -207,38 +258,42 @@ func (s *Server) refused(err error, req request, peer netip.AddrPort) string {
 // clip shortens what a stranger sent to what fits in a line.
 func clip(name string) string { return name[:min(len(name), 80)] }
 
-// send transfers the file and reports how that went.
-func (s *Server) send(ctx context.Context, conn *net.UDPConn, file File, req request, peer netip.AddrPort, begun func()) string {
-	terms, agreed := Negotiate(req.options, file.Size, s.MaxBlockSize)
-	t := &transfer{conn: conn, data: file.Data, size: file.Size, terms: terms, limit: s.stallLimit, begun: begun}
-	start := s.Now()
-	err := t.run(ctx, agreed)
-	now := s.Now()
-	sent := min(t.acked*int64(terms.BlockSize), file.Size)
+// report says how a transfer came to its end, and returns what metrics count.
+func (s *Server) report(t *transfer, end error, file File, peer netip.AddrPort, took time.Duration) string {
+	sent := t.sent()
 	s.metrics.bytes.Add(float64(sent))
-	report := func() {
+	record := func() {
 		s.Record(provisioning.Event{
-			At: now, Peer: peer.Addr(), Stage: provisioning.StageNBP, Detail: file.Name + " by TFTP",
-			Bytes: sent, Size: file.Size, Duration: now.Sub(start),
+			At: s.Now(), Peer: peer.Addr(), Stage: provisioning.StageNBP, Detail: file.Name + " by TFTP",
+			Bytes: sent, Size: file.Size, Duration: took,
 		})
 	}
+	var p *panicError
 	switch {
-	case err == nil:
-		report()
+	case errors.Is(end, errCompleted):
+		record()
 		return resultCompleted
-	case errors.Is(err, errAborted): // clients ask for the size first, and end there
+	case errors.Is(end, errAborted): // clients ask for the size first, and end there
 		s.Log.Debug("transfer ended by client", "peer", peer, "file", file.Name, "bytes", sent)
 		return resultAborted
-	case errors.Is(err, errStopping):
+	case errors.Is(end, errSilent):
+		s.Log.Debug("client never answered", "peer", peer, "file", file.Name)
+		return resultSilent
+	case errors.Is(end, errDisplaced):
+		s.Log.Debug("transfer made room for another client", "peer", peer, "file", file.Name, "bytes", sent)
+		return resultDisplaced
+	case errors.Is(end, errStopping):
 		s.Log.Info("transfer cut: stopping", "peer", peer, "file", file.Name, "bytes", sent)
 		return resultStopped
-	case errors.Is(err, errStalled):
-		s.Log.Warn("transfer stalled", "peer", peer, "file", file.Name, "bytes", sent, "size", file.Size)
+	case errors.Is(end, errStalled):
+		s.fault(slog.LevelWarn, "transfer stalled", "peer", peer, "file", file.Name, "bytes", sent, "size", file.Size)
 		if sent > 0 {
-			report() // fewer bytes than the size
+			record() // fewer bytes than the size
 		}
 		return resultStalled
+	case errors.As(end, &p):
+		return s.panicked(p, file.Name, peer)
 	}
-	s.Log.Error("transfer failed", "peer", peer, "file", file.Name, "err", err)
+	s.fault(slog.LevelError, "transfer failed", "peer", peer, "file", file.Name, "err", end)
 	return resultError
 }

@@ -1,23 +1,22 @@
 package tftp
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"os"
-	"syscall"
 	"time"
 )
 
-// How a transfer can end, besides well.
+// How a transfer can end.
 var (
-	errAborted  = errors.New("client ended the transfer") // after asking for the size only, for instance: normal
-	errGone     = fmt.Errorf("%w: its port is closed", errAborted)
-	errStalled  = errors.New("client stopped answering")
-	errStopping = errors.New(stopping)
+	errCompleted = errors.New("client has the whole file")
+	errAborted   = errors.New("client ended the transfer") // after asking for the size only, for instance: normal
+	errGone      = fmt.Errorf("%w: its port is closed", errAborted)
+	errSilent    = errors.New("client never answered")
+	errStalled   = errors.New("client stopped answering")
+	errDisplaced = errors.New("made room for another client")
+	errStopping  = errors.New(stopping)
 )
 
 const (
@@ -26,160 +25,162 @@ const (
 	// defaultStallLimit is after what time it is given up, whatever time-out it has asked
 	// for: that can be 255 s, and six of those are more than half an hour.
 	defaultStallLimit = time.Minute
+	// defaultSilentLimit is after what time a client is given up that never
+	// acknowledged anything. A machine that is there does so in milliseconds; a request
+	// with a forged address must not hold a place for long.
+	defaultSilentLimit = 5 * time.Second
 )
 
-// transfer sends one file to one client, in lock step or in windows.
-type transfer struct {
-	conn  *net.UDPConn // connected: the kernel drops what other hosts send, and tells when the client is gone
-	data  io.ReaderAt
-	size  int64
-	terms Terms
-	limit time.Duration // how long it may answer nothing
-
-	packet []byte // the one being sent
-	reply  []byte // the one received
-	acked  int64  // blocks that the client has
-
-	begun func() // called when the client has acknowledged something for the first time, and then nil
+// patience is for how long a client may answer nothing.
+type patience struct {
+	stalled time.Duration
+	silent  time.Duration // the same, as long as it has never answered
 }
 
-// run sends the acknowledgement of the options, if there are any, and then the
-// file. It returns nil once the client has acknowledged the last block.
-func (t *transfer) run(ctx context.Context, agreed []Option) error {
-	// Wake the reader when the server is to stop.
-	stop := context.AfterFunc(ctx, func() { _ = t.conn.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	t.packet = make([]byte, 4+t.terms.BlockSize)
-	t.reply = make([]byte, 1500)
-	var err error
-	if len(agreed) > 0 {
-		oack := appendOAck(nil, agreed)
-		err = t.exchange(ctx, 0, func() error { return t.write(oack) })
-	}
+// transfer is one file on its way to one client, in lock step or in windows. It decides;
+// it neither sends nor waits: after start, and whenever receive or expire say so, the
+// packets of pending are to be sent, and at its deadline it expires. The end is an error,
+// [errCompleted] if all went well.
+type transfer struct {
+	data     io.ReaderAt
+	size     int64
+	terms    Terms
+	oack     []byte // sent first, and acknowledged as block 0; nil once it has been, or if no options were agreed on
+	patience patience
+
+	answered bool  // the client has acknowledged something
+	acked    int64 // blocks that the client has
+	blocks   int64 // of the file
+	attempt  int   // how often the pending packets have been sent again
+	resent   bool  // once because the client asked for it
+
+	deadline time.Time // when the pending packets are sent again, or given up
+	limit    time.Time // when they are given up at the latest
+}
+
+func newTransfer(data io.ReaderAt, size int64, terms Terms, agreed []Option, p patience) *transfer {
+	t := &transfer{data: data, size: size, terms: terms, patience: p}
 	// The last block is the one that is not full, and may be empty (RFC 1350
 	// section 6).
-	blocks := t.size/int64(t.terms.BlockSize) + 1
-	for err == nil && t.acked < blocks {
-		last := min(t.acked+int64(t.terms.Window), blocks)
-		err = t.exchange(ctx, last, func() error { return t.sendBlocks(t.acked+1, last) })
-		if errors.Is(err, errGone) && last == blocks {
-			// It has the whole file and does not stay for us: only its last
-			// acknowledgement was lost.
-			t.acked, err = blocks, nil
-		}
+	t.blocks = size/int64(terms.BlockSize) + 1
+	if len(agreed) > 0 {
+		t.oack = appendOAck(nil, agreed)
 	}
-	if errors.Is(err, errStopping) {
-		_ = t.write(appendError(nil, errorUndefined, stopping))
-	}
-	return err
+	return t
 }
 
-// exchange sends until the client acknowledges something new: any block after
-// t.acked up to last, or, where nothing is new, block 0, the options.
-func (t *transfer) exchange(ctx context.Context, last int64, send func() error) error {
-	resent := false
-	limit := time.Now().Add(t.limit)
-	for attempt := 0; attempt < attempts && time.Now().Before(limit); attempt++ {
-		if err := send(); err != nil {
-			return gone(err)
-		}
-		deadline := time.Now().Add(t.terms.Timeout << min(attempt, 2))
-		if limit.Before(deadline) {
-			deadline = limit
-		}
-		for again := false; !again; {
-			ack, err := t.readAck(ctx, deadline)
-			switch {
-			case errors.Is(err, os.ErrDeadlineExceeded):
-				again = true
-			case err != nil:
-				return err
-			default:
-				progress, ok := t.progress(ack, last)
-				if ok {
-					if t.begun != nil {
-						t.begun()
-						t.begun = nil
-					}
-					t.acked += progress
-					return nil
-				}
-				// The client repeats its last acknowledgement. In lock step that is
-				// a duplicate, and answering it would double all traffic from here
-				// on (RFC 1123 section 4.2.3.1). In a window it means that the first
-				// packet is lost (RFC 7440 section 4): send again, but once.
-				if t.terms.Window > 1 && progress == 0 && !resent {
-					resent, again = true, true
-				}
-			}
-		}
+// start begins the transfer.
+func (t *transfer) start(now time.Time) {
+	p := t.patience.stalled
+	if !t.answered {
+		p = min(p, t.patience.silent)
 	}
-	return errStalled
+	t.attempt, t.resent, t.limit = 0, false, now.Add(p)
+	t.await(now)
 }
 
-// progress says how many blocks an acknowledgement adds, and whether it answers
-// what was sent. Block numbers have 16 bits and wrap around.
-func (t *transfer) progress(ack uint16, last int64) (int64, bool) {
-	n := int64(ack - uint16(t.acked))
-	if last == 0 {
-		return n, n == 0
+// await sets the deadline of what is being sent now.
+func (t *transfer) await(now time.Time) {
+	timeout := t.terms.Timeout
+	if !t.answered { // until then what the client wants does not count
+		timeout = min(timeout, defaultTimeout)
 	}
-	return n, n > 0 && n <= last-t.acked
-}
-
-// sendBlocks sends the blocks from first to last; blocks count from 1.
-func (t *transfer) sendBlocks(first, last int64) error {
-	for block := first; block <= last; block++ {
-		binary.BigEndian.PutUint16(t.packet, opData)
-		binary.BigEndian.PutUint16(t.packet[2:], uint16(block))
-		at := (block - 1) * int64(t.terms.BlockSize)
-		n := min(t.size-at, int64(t.terms.BlockSize))
-		if _, err := t.data.ReadAt(t.packet[4:4+n], at); err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("read block %d: %w", block, err)
-		}
-		if err := t.write(t.packet[:4+n]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (t *transfer) write(b []byte) error {
-	_, err := t.conn.Write(b)
-	return err
-}
-
-// readAck waits for an acknowledgement, and skips what is none.
-func (t *transfer) readAck(ctx context.Context, deadline time.Time) (uint16, error) {
-	if err := t.conn.SetReadDeadline(deadline); err != nil {
-		return 0, err
-	}
-	for {
-		if ctx.Err() != nil { // after the deadline was set: it may have replaced the one that was to wake us
-			return 0, errStopping
-		}
-		n, err := t.conn.Read(t.reply)
-		switch {
-		case ctx.Err() != nil:
-			return 0, errStopping
-		case err != nil:
-			return 0, gone(err)
-		case n < 4:
-			continue
-		}
-		switch binary.BigEndian.Uint16(t.reply) {
-		case opAck:
-			return binary.BigEndian.Uint16(t.reply[2:]), nil
-		case opError:
-			return 0, errAborted
-		}
+	t.deadline = now.Add(timeout << min(t.attempt, 2))
+	if t.limit.Before(t.deadline) {
+		t.deadline = t.limit
 	}
 }
 
-// gone recognizes the ICMP message of a client that has closed its port.
-func gone(err error) error {
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return errGone
+// pending are the blocks to send, counted from 1; none where it is the oack.
+func (t *transfer) pending() (first, last int64) {
+	if t.oack != nil {
+		return 1, 0
 	}
-	return err
+	return t.acked + 1, min(t.acked+int64(t.terms.Window), t.blocks)
 }
+
+// block appends the packet of a block.
+func (t *transfer) block(b []byte, block int64) ([]byte, error) {
+	b = append(b, 0, opData, byte(block>>8), byte(block))
+	at := (block - 1) * int64(t.terms.BlockSize)
+	n := int(min(t.size-at, int64(t.terms.BlockSize)))
+	b = b[:len(b)+n]
+	if _, err := t.data.ReadAt(b[len(b)-n:], at); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read block %d: %w", block, err)
+	}
+	return b, nil
+}
+
+// receive takes a packet of the client, and skips what means nothing.
+func (t *transfer) receive(b []byte, now time.Time) (send bool, end error) {
+	if len(b) < 4 {
+		return false, nil
+	}
+	switch binary.BigEndian.Uint16(b) {
+	case opAck:
+		return t.acknowledged(binary.BigEndian.Uint16(b[2:]), now)
+	case opError:
+		return false, errAborted
+	}
+	return false, nil
+}
+
+// acknowledged follows an acknowledgement.
+func (t *transfer) acknowledged(ack uint16, now time.Time) (send bool, end error) {
+	// Block numbers have 16 bits and wrap around.
+	progress := int64(ack - uint16(t.acked))
+	first, last := t.pending()
+	switch {
+	case t.oack != nil && progress == 0:
+		t.oack = nil
+	case t.oack == nil && progress > 0 && progress <= last-first+1:
+		t.acked += progress
+	case t.terms.Window > 1 && progress == 0 && !t.resent:
+		// The client repeats its last acknowledgement. In lock step that is a
+		// duplicate, and answering it would double all traffic from here on (RFC 1123
+		// section 4.2.3.1). In a window it means that the first packet is lost (RFC
+		// 7440 section 4): send again, but once.
+		t.resent = true
+		return t.again(now)
+	default:
+		return false, nil
+	}
+	t.answered = true
+	if t.acked == t.blocks {
+		return false, errCompleted
+	}
+	t.start(now)
+	return true, nil
+}
+
+// expire is called when the deadline is over.
+func (t *transfer) expire(now time.Time) (send bool, end error) {
+	return t.again(now)
+}
+
+// again sends the pending packets again, if there is still a point in that.
+func (t *transfer) again(now time.Time) (send bool, end error) {
+	t.attempt++
+	switch {
+	case t.attempt < attempts && now.Before(t.limit):
+		t.await(now)
+		return true, nil
+	case t.answered:
+		return false, errStalled
+	}
+	return false, errSilent
+}
+
+// unreachable is called when the client's host says that its port is closed.
+func (t *transfer) unreachable() (end error) {
+	if _, last := t.pending(); last == t.blocks {
+		// It has the whole file and does not stay for us: only its last acknowledgement
+		// was lost.
+		t.acked = t.blocks
+		return errCompleted
+	}
+	return errGone
+}
+
+// sent is how much of the file the client has, in bytes.
+func (t *transfer) sent() int64 { return min(t.acked*int64(t.terms.BlockSize), t.size) }

@@ -1,0 +1,169 @@
+package tftp
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+)
+
+// crowd plays clients that ask for places.
+type crowd struct {
+	t     *testing.T
+	l     *limits
+	now   time.Time
+	cut   []string // in order
+	names map[string]*admission
+}
+
+func newCrowd(t *testing.T) *crowd {
+	return &crowd{t: t, l: newLimits(), now: time.Unix(1_800_000_000, 0), names: make(map[string]*admission)}
+}
+
+// ask has addr ask for request; the result is "" if it is admitted.
+func (c *crowd) ask(addr, request string) (refused string) {
+	c.t.Helper()
+	c.now = c.now.Add(time.Millisecond)
+	name := addr + " " + request
+	a, refused := c.l.begin(transferKey{netip.AddrPortFrom(netip.MustParseAddr(addr), 2070), request}, c.now, func() {
+		c.cut = append(c.cut, name)
+	})
+	if a != nil {
+		c.names[name] = a
+	}
+	return refused
+}
+
+// many has addr ask n times.
+func (c *crowd) many(addr string, n int) {
+	c.t.Helper()
+	for i := range n {
+		c.ask(addr, fmt.Sprint(i))
+	}
+}
+
+func (c *crowd) answered(name string) { c.l.answered(c.names[name], c.now) }
+
+func (c *crowd) end(name string) { c.l.end(c.names[name]) }
+
+// wantCut checks who had to go since the last time.
+func (c *crowd) wantCut(names ...string) {
+	c.t.Helper()
+	if !slices.Equal(c.cut, names) {
+		c.t.Errorf("had to go: %q, want %q", c.cut, names)
+	}
+	c.cut = nil
+}
+
+func (c *crowd) wantRefused(got, want string) {
+	c.t.Helper()
+	if got != want {
+		c.t.Errorf("refused: %q, want %q", got, want)
+	}
+}
+
+func TestLimits_OldestUnansweredMakesRoomForANewcomer(t *testing.T) {
+	c := newCrowd(t)
+	for i := range 8 {
+		c.many(fmt.Sprintf("10.0.0.%d", i+1), maxTransfers/8)
+	}
+	c.answered("10.0.0.1 0")
+	c.wantRefused(c.ask("10.0.1.1", "ipxe.efi"), "")
+	c.wantCut("10.0.0.1 1")
+	c.answered("10.0.1.1 ipxe.efi")
+	// It has acknowledged something, so what it asks for next comes first as well.
+	c.wantRefused(c.ask("10.0.1.1", "autoexec.ipxe"), "")
+	c.wantCut("10.0.0.1 2")
+	if n := c.l.count(); n != maxTransfers {
+		t.Errorf("%d under way, want %d", n, maxTransfers)
+	}
+}
+
+func TestLimits_WhoeverHasMostUnansweredGivesUpItsOwn(t *testing.T) {
+	c := newCrowd(t)
+	c.ask("10.0.1.1", "ipxe.efi") // the oldest, but the only one of its address
+	for i := range 4 {
+		c.many(fmt.Sprintf("10.0.0.%d", i+1), maxTransfersPerPeer)
+	}
+	c.wantCut("10.0.0.4 0") // one place was taken
+	c.wantRefused(c.ask("10.0.0.2", "more"), "")
+	c.wantCut("10.0.0.2 0")
+	c.wantRefused(c.ask("10.0.0.2", "still more"), "")
+	c.wantCut("10.0.0.2 1")
+}
+
+func TestLimits_AtMostSoManyForEachAddress(t *testing.T) {
+	c := newCrowd(t)
+	c.many("10.0.0.1", maxTransfersPerPeer)
+	c.wantRefused(c.ask("10.0.0.1", "more"), "")
+	c.wantCut("10.0.0.1 0")
+	for i := range maxTransfersPerPeer {
+		if a := c.names[fmt.Sprintf("10.0.0.1 %d", i)]; !a.over {
+			c.l.answered(a, c.now)
+		}
+	}
+	c.answered("10.0.0.1 more")
+	c.wantRefused(c.ask("10.0.0.1", "still more"), resultBusy)
+	c.wantCut()
+}
+
+func TestLimits_FewThatAcknowledgedCannotKeepOthersOut(t *testing.T) {
+	c := newCrowd(t)
+	for i := range 4 {
+		addr := fmt.Sprintf("10.0.0.%d", i+1)
+		c.many(addr, maxTransfersPerPeer)
+		for j := range maxTransfersPerPeer {
+			c.answered(fmt.Sprintf("%s %d", addr, j))
+		}
+	}
+	c.end("10.0.0.2 7")
+	c.end("10.0.0.3 7")
+	c.end("10.0.0.4 7")
+	for i := range 3 {
+		c.wantRefused(c.ask(fmt.Sprintf("10.0.1.%d", i+1), "ipxe.efi"), "")
+		c.answered(fmt.Sprintf("10.0.1.%d ipxe.efi", i+1))
+	}
+	c.wantCut()
+	c.wantRefused(c.ask("10.0.1.9", "ipxe.efi"), "")
+	c.wantCut("10.0.0.1 0")
+	c.answered("10.0.1.9 ipxe.efi")
+	c.wantRefused(c.ask("10.0.0.2", "more"), resultBusy)
+	c.wantCut()
+}
+
+func TestLimits_Repeats(t *testing.T) {
+	c := newCrowd(t)
+	c.wantRefused(c.ask("10.0.0.1", "ipxe.efi"), "")
+	c.wantRefused(c.ask("10.0.0.1", "ipxe.efi"), resultDuplicate)
+	c.answered("10.0.0.1 ipxe.efi")
+	c.end("10.0.0.1 ipxe.efi")
+	c.wantRefused(c.ask("10.0.0.1", "ipxe.efi"), "")
+	// One that is over does not take its successor's place with it.
+	if got := c.l.count(); got != 1 {
+		t.Errorf("%d under way, want 1", got)
+	}
+}
+
+// TestLimits_NothingIsLeft: whatever happens in whatever order, at the end nothing is
+// remembered of anybody.
+func TestLimits_NothingIsLeft(t *testing.T) {
+	c := newCrowd(t)
+	for i := range 6 {
+		c.many(fmt.Sprintf("10.0.0.%d", i+1), 700)
+	}
+	n := 0
+	for name := range c.names {
+		if n++; n%3 == 0 {
+			c.answered(name)
+		}
+	}
+	for _, a := range c.names {
+		c.l.end(a)
+		c.l.end(a)
+		c.l.answered(a, c.now)
+	}
+	if c.l.total != 0 || len(c.l.peers) != 0 || len(c.l.begun) != 0 || c.l.unanswered.Len() != 0 {
+		t.Errorf("left: %d transfers, %d peers, %d requests, %d unanswered", c.l.total, len(c.l.peers), len(c.l.begun), c.l.unanswered.Len())
+	}
+}
