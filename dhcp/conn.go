@@ -4,22 +4,21 @@ import (
 	"net"
 	"net/netip"
 
-	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
 )
 
 // Conn is an open socket for one service on one interface. The interface of every
 // packet is thereby known without asking.
 type Conn struct {
 	udp     *net.UDPConn
-	in      Ingress
-	control []byte // ancillary data of every reply: source address and interface
+	service Service
+	link    *Link
 }
 
-// NewConn wraps a socket that was opened elsewhere. in says where its packets
-// come in; if index is not 0, replies leave by the interface of that index.
-func NewConn(udp *net.UDPConn, in Ingress, index int) *Conn {
-	control := (&ipv4.ControlMessage{Src: in.Server.AsSlice(), IfIndex: index}).Marshal()
-	return &Conn{udp: udp, in: in, control: control}
+// NewConn wraps a socket that was opened elsewhere, for packets of a service that
+// come in on that link.
+func NewConn(udp *net.UDPConn, service Service, link *Link) *Conn {
+	return &Conn{udp: udp, service: service, link: link}
 }
 
 // LocalAddr returns the address that the socket is bound to.
@@ -28,16 +27,26 @@ func (c *Conn) LocalAddr() netip.AddrPort { return c.udp.LocalAddr().(*net.UDPAd
 // Close closes the socket.
 func (c *Conn) Close() error { return c.udp.Close() }
 
-// read reads one packet into buf.
-func (c *Conn) read(buf []byte) (n int, peer netip.AddrPort, err error) {
-	n, peer, err = c.udp.ReadFromUDPAddrPort(buf)
-	return n, netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port()), err
+// controlLen is the space for the ancillary data of a packet: one IP_PKTINFO.
+var controlLen = unix.CmsgSpace(unix.SizeofInet4Pktinfo)
+
+// read reads one packet into buf, and where it was sent to, if the socket tells
+// (IP_PKTINFO); control is space for that, of controlLen bytes.
+func (c *Conn) read(buf, control []byte) (n int, peer netip.AddrPort, to netip.Addr, err error) {
+	n, nc, _, peer, err := c.udp.ReadMsgUDPAddrPort(buf, control)
+	if nc >= controlLen-4 { // the header, the index, our address, the address in the packet
+		h, data, _, e := unix.ParseOneSocketControlMessage(control[:nc])
+		if e == nil && h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo {
+			to = netip.AddrFrom4([4]byte(data[8:12]))
+		}
+	}
+	return n, netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port()), to, err
 }
 
-// write sends one packet, out of this interface and from our address on it: with
+// write sends one packet, out of this interface and from that address of ours: with
 // several addresses on the interface the kernel's own choice may be another one
 // than siaddr and option 54 say, and firmware drops that.
-func (c *Conn) write(b []byte, to netip.AddrPort) error {
-	_, _, err := c.udp.WriteMsgUDPAddrPort(b, c.control, to)
+func (c *Conn) write(b []byte, from *local, to netip.AddrPort) error {
+	_, _, err := c.udp.WriteMsgUDPAddrPort(b, from.control, to)
 	return err
 }

@@ -16,27 +16,23 @@ import (
 // in bytes. Linux's default of 212,992 holds 125 (measured: of 256, half were lost).
 const receiveBuffer = 4 << 20
 
-// Listen opens the socket of a service on in.Interface, UDP port port. It is
-// bound to that interface, and to all addresses, because DISCOVERs are broadcast.
-// No other program can share the port: whichever one the kernel chose would take
-// the other's packets.
-func Listen(ctx context.Context, in Ingress, port int) (*Conn, error) {
-	device, err := net.InterfaceByName(in.Interface)
-	if err != nil {
-		return nil, fmt.Errorf("listen on interface %s: %w", in.Interface, err)
-	}
+// Listen opens the socket of a service on an interface, UDP port port. It is bound
+// to that interface, and to all addresses, because DISCOVERs are broadcast. No other
+// program can share the port: whichever one the kernel chose would take the other's
+// packets.
+func Listen(ctx context.Context, service Service, link *Link, port int) (*Conn, error) {
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var err error
-		if e := raw.Control(func(fd uintptr) { err = setOptions(int(fd), in.Interface) }); e != nil {
+		if e := raw.Control(func(fd uintptr) { err = setOptions(int(fd), link.name) }); e != nil {
 			return e
 		}
 		return err
 	}}
 	conn, err := config.ListenPacket(ctx, "udp4", netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(port)).String())
 	if err != nil {
-		return nil, listenError(err, in.Interface, port)
+		return nil, listenError(err, link.name, port)
 	}
-	return NewConn(conn.(*net.UDPConn), in, device.Index), nil
+	return NewConn(conn.(*net.UDPConn), service, link), nil
 }
 
 // setOptions prepares a socket before it is bound.
@@ -46,6 +42,9 @@ func setOptions(fd int, device string) error {
 	}
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1); err != nil {
 		return fmt.Errorf("allow broadcast: %w", err)
+	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1); err != nil {
+		return fmt.Errorf("ask for the address that packets are sent to: %w", err)
 	}
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) == nil {
 		return nil

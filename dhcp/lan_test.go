@@ -1,6 +1,7 @@
 package dhcp_test
 
 import (
+	"net/netip"
 	"os/exec"
 	"strings"
 	"testing"
@@ -56,8 +57,9 @@ func listen(t *testing.T, h *lab.Host, services map[dhcp.Service]int) []*dhcp.Co
 	t.Helper()
 	var conns []*dhcp.Conn
 	err := h.Do(func() error {
+		link := linkOf(h)
 		for service, port := range services {
-			conn, err := dhcp.Listen(t.Context(), ingress(h, service), port)
+			conn, err := dhcp.Listen(t.Context(), service, link, port)
 			if err != nil {
 				return err
 			}
@@ -71,6 +73,13 @@ func listen(t *testing.T, h *lab.Host, services map[dhcp.Service]int) []*dhcp.Co
 	return conns
 }
 
-func ingress(h *lab.Host, service dhcp.Service) dhcp.Ingress {
-	return dhcp.Ingress{Service: service, Interface: lab.Interface, Server: h.Addr(), BaseURL: "http://" + h.Addr().String()}
+// linkOf is a host's link to the LAN, of which it knows one address.
+func linkOf(h *lab.Host) *dhcp.Link {
+	return dhcp.NewLink(lab.Interface, 0, local(h.Addr().String()+"/16"))
+}
+
+// local is an address of ours with its network.
+func local(prefix string) dhcp.Local {
+	p := netip.MustParsePrefix(prefix)
+	return dhcp.Local{Prefix: p, BaseURL: "http://" + p.Addr().String()}
 }

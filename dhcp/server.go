@@ -72,7 +72,7 @@ func (s *Server) Serve(ctx context.Context, conns ...*Conn) error {
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
 		defer stop()
 		for range workersPerConn {
-			w := &worker{Server: s, conn: conn, in: make([]byte, 1500), out: make([]byte, 0, 1500)}
+			w := &worker{Server: s, conn: conn, in: make([]byte, 1500), control: make([]byte, controlLen), out: make([]byte, 0, 1500)}
 			group.Go(func() error { return w.run(ctx) })
 		}
 	}
@@ -88,21 +88,22 @@ type worker struct {
 	*Server
 	conn    *Conn
 	in, out []byte
+	control []byte
 	req     dhcpv4.DHCPv4
 }
 
 func (w *worker) run(ctx context.Context) error {
 	for {
-		n, peer, err := w.conn.read(w.in)
+		n, peer, to, err := w.conn.read(w.in, w.control)
 		switch {
 		case err == nil:
-			w.handle(ctx, w.in[:n], peer)
+			w.handle(ctx, w.in[:n], peer, to)
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
-			return fmt.Errorf("%s on %s: %w", w.conn.in.Service, w.conn.in.Interface, err)
+			return fmt.Errorf("%s on %s: %w", w.conn.service, w.conn.link.name, err)
 		default: // the interface is down, or an ICMP error came back: neither ends a server
-			w.Log.Warn("cannot receive", "service", w.conn.in.Service, "iface", w.conn.in.Interface, "err", err)
+			w.Log.Warn("cannot receive", "service", w.conn.service, "iface", w.conn.link.name, "err", err)
 			if pause(ctx, time.Second) != nil {
 				return nil
 			}
@@ -124,17 +125,17 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // handle answers one packet and counts what became of it. A panic costs that
 // packet only.
-func (w *worker) handle(ctx context.Context, packet []byte, peer netip.AddrPort) {
+func (w *worker) handle(ctx context.Context, packet []byte, peer netip.AddrPort, to netip.Addr) {
 	result := resultPanic
 	defer func() {
 		if p := recover(); p != nil {
 			w.Log.Error("packet handler panicked", "panic", p, "peer", peer, "stack", string(debug.Stack()))
 		}
-		w.metrics.packets.WithLabelValues(string(w.conn.in.Service), result).Inc()
+		w.metrics.packets.WithLabelValues(string(w.conn.service), result).Inc()
 	}()
-	if err := w.answer(ctx, packet, peer); err != nil {
+	if err := w.answer(ctx, packet, peer, to); err != nil {
 		result = errorResult(err)
-		w.Log.Debug("packet not answered", "iface", w.conn.in.Interface, "peer", peer, "reason", err)
+		w.Log.Debug("packet not answered", "iface", w.conn.link.name, "peer", peer, "reason", err)
 		return
 	}
 	result = resultAnswered
@@ -142,12 +143,12 @@ func (w *worker) handle(ctx context.Context, packet []byte, peer netip.AddrPort)
 
 // answer is the way of a packet: decode, learn, parse, look up, decide, send. The
 // error says why there was no answer.
-func (w *worker) answer(ctx context.Context, packet []byte, peer netip.AddrPort) error {
+func (w *worker) answer(ctx context.Context, packet []byte, peer netip.AddrPort, asked netip.Addr) error {
 	if err := Decode(packet, &w.req); err != nil {
 		return err
 	}
 	w.learn(peer)
-	if _, ok := answerTo(w.req.MessageType(), w.conn.in.Service); !ok {
+	if _, ok := answerTo(w.req.MessageType(), w.conn.service); !ok {
 		return ErrNotForUs
 	}
 	client, err := ParseClient(&w.req)
@@ -157,19 +158,21 @@ func (w *worker) answer(ctx context.Context, packet []byte, peer netip.AddrPort)
 		}
 		return err
 	}
-	if w.conn.in.Service == ProxyDHCP {
+	if w.conn.service == ProxyDHCP {
 		w.event(provisioning.StageDiscover, client.MAC, peer, client.String(), client.Machine())
 	}
-	reply, err := w.Responder.Reply(client, &w.req, w.conn.in, w.assignment(ctx, client.MAC))
+	from := w.conn.link.local(&w.req, peer, asked)
+	in := Ingress{Service: w.conn.service, Interface: w.conn.link.name, Server: from.Prefix.Addr(), BaseURL: from.BaseURL}
+	reply, err := w.Responder.Reply(client, &w.req, in, w.assignment(ctx, client.MAC))
 	if err != nil {
 		w.refuse(client.MAC, peer, err)
 		return err
 	}
 	w.out = Append(w.out[:0], reply)
-	to := Destination(&w.req, peer, w.conn.in)
-	if err := w.conn.write(w.out, to); err != nil {
+	to := Destination(&w.req, peer, in)
+	if err := w.conn.write(w.out, from, to); err != nil {
 		if w.complaints.Allow() {
-			w.Log.Warn("cannot send reply", "iface", w.conn.in.Interface, "mac", client.MAC, "to", to, "err", err)
+			w.Log.Warn("cannot send reply", "iface", w.conn.link.name, "mac", client.MAC, "to", to, "err", err)
 		}
 		return err
 	}
@@ -193,11 +196,24 @@ func (w *worker) learn(peer netip.AddrPort) {
 	} {
 		if a, ok := address(ip); ok {
 			w.Learn(a, mac)
+			w.hear(a)
 			return
 		}
 	}
-	if w.conn.in.Service == BootServer && !peer.Addr().IsUnspecified() {
+	if w.conn.service == BootServer && !peer.Addr().IsUnspecified() {
 		w.Learn(peer.Addr(), mac)
+	}
+}
+
+// hear tells the link which address the LAN's DHCP server gave out, where the client
+// says that it chose an offer of one (option 54), here and not behind a relay agent.
+// A client that asks for its former address may have that from another LAN.
+func (w *worker) hear(given netip.Addr) {
+	if _, relayed := relayAgent(&w.req); relayed || w.conn.service != ProxyDHCP || !w.req.Options.Has(dhcpv4.OptionServerIdentifier) {
+		return
+	}
+	if w.conn.link.Hear(given) {
+		w.Log.Info("machines of this network are told another address of ours", "iface", w.conn.link.name, "address", w.conn.link.Told(), "dhcp_server_gave", given)
 	}
 }
 
@@ -222,9 +238,9 @@ func (w *worker) refuse(mac provisioning.MAC, peer netip.AddrPort, why error) {
 
 // sent reports a reply that went out.
 func (w *worker) sent(c Client, reply *dhcpv4.DHCPv4, peer netip.AddrPort) {
-	w.metrics.replies.WithLabelValues(string(w.conn.in.Service), c.Program.Platform).Inc()
+	w.metrics.replies.WithLabelValues(string(w.conn.service), c.Program.Platform).Inc()
 	stage := provisioning.StageOffer
-	if w.conn.in.Service == BootServer {
+	if w.conn.service == BootServer {
 		stage = provisioning.StageBootServer
 	}
 	file := reply.BootFileName

@@ -326,22 +326,20 @@ func TestServer_PanicCostsOnePacket(t *testing.T) {
 
 func TestListen_ErrorsSayWhatToDo(t *testing.T) {
 	ours, _ := newLAN(t)
-	in := ingress(ours, dhcp.ProxyDHCP)
 	first := listen(t, ours, map[dhcp.Service]int{dhcp.ProxyDHCP: 67})[0]
 	defer first.Close()
 	if got := first.LocalAddr().Port(); got != 67 {
 		t.Errorf("bound to port %d", got)
 	}
 	err := ours.Do(func() error {
-		_, err := dhcp.Listen(t.Context(), in, 67)
+		_, err := dhcp.Listen(t.Context(), dhcp.ProxyDHCP, linkOf(ours), 67)
 		return err
 	})
 	if err == nil || !strings.HasPrefix(err.Error(), `port 67 on lan0 is in use: is another DHCP or PXE server (dnsmasq?) running on this host? "ss -lunp sport = :67" names it`) {
 		t.Errorf("second server on the port: %v", err)
 	}
-	in.Interface = "lan7"
 	err = ours.Do(func() error {
-		_, err := dhcp.Listen(t.Context(), in, 67)
+		_, err := dhcp.Listen(t.Context(), dhcp.ProxyDHCP, dhcp.NewLink("lan7", 0, local("192.0.2.1/24")), 67)
 		return err
 	})
 	if err == nil || !strings.Contains(err.Error(), "lan7") {

@@ -37,7 +37,9 @@ type Boot struct {
 	// of ours.
 	RootPEM func() []byte
 	Metrics prometheus.Gatherer
-	Record  provisioning.Record
+	// Unhealthy says in one line why nodes cannot boot from here; "": they can.
+	Unhealthy func(context.Context) string
+	Record    provisioning.Record
 }
 
 // Catalog composes what is fetched to boot from.
@@ -302,10 +304,15 @@ func (b *Boot) caPEM(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// healthz answers 200 as long as we can answer at all.
-func (b *Boot) healthz(w http.ResponseWriter, _ *http.Request) error {
+// healthz answers 200 as long as nodes can boot from here, else 503 and why not.
+func (b *Boot) healthz(w http.ResponseWriter, r *http.Request) error {
+	text, status := "ok\n", http.StatusOK
+	if why := b.Unhealthy(r.Context()); why != "" {
+		text, status = why+"\n", http.StatusServiceUnavailable
+	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	_, err := w.Write([]byte("ok\n"))
+	w.WriteHeader(status)
+	_, err := w.Write([]byte(text))
 	return err
 }

@@ -33,10 +33,11 @@ import (
 // bench is a boot plane with fakes around it.
 type bench struct {
 	apphttp.Boot
-	t       *testing.T
-	dir     string // kernels
-	nodes   map[provisioning.MAC]provisioning.Assignment
-	failing error // of the store
+	t         *testing.T
+	dir       string // kernels
+	nodes     map[provisioning.MAC]provisioning.Assignment
+	failing   error // of the store
+	unhealthy string
 
 	mu     sync.Mutex
 	events []provisioning.Event
@@ -47,7 +48,8 @@ func newBench(t *testing.T) *bench {
 	reg := prometheus.NewRegistry()
 	now := func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
 	b.Boot = apphttp.Boot{
-		Answer: answer.NewAdapter(slog.New(slog.DiscardHandler), now, reg), Now: now, Metrics: reg,
+		Unhealthy: func(context.Context) string { return b.unhealthy },
+		Answer:    answer.NewAdapter(slog.New(slog.DiscardHandler), now, reg), Now: now, Metrics: reg,
 		Site: func(local netip.Addr) ipxe.Site {
 			return ipxe.Site{
 				Composer: ipxe.Composer{KernelArgs: "version=v3", RunModes: provisioning.RunModes{"prod": "Production", "test": "Testing"}},
@@ -333,6 +335,15 @@ func TestOtherRoutes(t *testing.T) {
 		if text := body(t, r); r.StatusCode != tt.status || !strings.Contains(text, tt.says) {
 			t.Errorf("%s: %d %q", tt.target, r.StatusCode, text)
 		}
+	}
+}
+
+func TestHealthzSaysWhyNodesCannotBoot(t *testing.T) {
+	b := newBench(t)
+	b.unhealthy = "there is no interface eth1"
+	r := b.do("GET", "/healthz")
+	if text := body(t, r); r.StatusCode != 503 || text != "there is no interface eth1\n" || r.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
+		t.Errorf("%d %q", r.StatusCode, text)
 	}
 }
 

@@ -2,6 +2,7 @@ package setup
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -38,18 +39,68 @@ func (i Interface) Addr() netip.Addr {
 // interface and which ones there are; trying again later may help, for addresses
 // come late on a host that is starting.
 func (c Config) Interfaces() ([]Interface, error) {
+	fit, missing, err := c.Survey("")
+	if err == nil && len(missing) > 0 {
+		err = missing[0]
+	}
+	if err != nil {
+		return nil, err
+	}
+	return fit, nil
+}
+
+// Survey is Interfaces for one who can wait: it returns the LAN interfaces that are
+// fit to be served now, and for each of the others what it lacks. former is the
+// interface that was served before; without a default route it is still the LAN's.
+func (c Config) Survey(former string) (fit []Interface, missing []error, err error) {
 	host, err := HostInterfaces()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if len(c.Network.Interfaces) > 0 {
-		return named(host, c.Network.Interfaces)
+	routed := ""
+	if len(c.Network.Interfaces) == 0 {
+		if routed, err = defaultRoute(); err != nil {
+			return nil, nil, err
+		}
 	}
-	routed, err := defaultRoute()
-	if err != nil {
-		return nil, err
+	fit, missing = c.Network.choose(host, routed, former)
+	return fit, missing, nil
+}
+
+// choose is [Config.Survey] of a host with those interfaces, of which routed has the
+// default route; "": none has.
+func (n Network) choose(host []Interface, routed, former string) (fit []Interface, missing []error) {
+	if len(n.Interfaces) > 0 {
+		fit, missing = named(host, n.Interfaces)
+	} else {
+		fit, missing = guess(host, cmp.Or(routed, former))
+		if missing != nil && routed == "" && former != "" {
+			fit, missing = guess(host, "")
+		}
 	}
-	return guess(host, routed)
+	if !n.Address.IsValid() || len(fit) == 0 {
+		return fit, missing
+	}
+	known := false
+	for i, f := range fit {
+		fit[i].Prefixes = slices.Clone(f.Prefixes)
+		slices.SortStableFunc(fit[i].Prefixes, func(a, b netip.Prefix) int {
+			return cmp.Compare(n.rank(a), n.rank(b))
+		})
+		known = known || n.rank(fit[i].Prefixes[0]) == 0
+	}
+	if !known {
+		missing = append(missing, fmt.Errorf("network.address: no address of ours is in %s; this host has %s", n.Address, survey(host)))
+	}
+	return fit, missing
+}
+
+// rank sorts our addresses: those that network.address means come first.
+func (n Network) rank(p netip.Prefix) int {
+	if n.Address.Contains(p.Addr()) {
+		return 0
+	}
+	return 1
 }
 
 // HostInterfaces returns all network interfaces of this host.
@@ -62,7 +113,7 @@ func HostInterfaces() ([]Interface, error) {
 	for _, i := range list {
 		addrs, err := i.Addrs()
 		if err != nil {
-			return nil, fmt.Errorf("list addresses of network interface %s: %w", i.Name, err)
+			continue // it has just gone
 		}
 		host = append(host, Interface{
 			Name:     i.Name,
@@ -93,40 +144,39 @@ func prefixes(addrs []net.Addr) []netip.Prefix {
 	return append(usual, linkLocal...)
 }
 
-// named returns the interfaces with those names, in that order.
-func named(host []Interface, names []string) ([]Interface, error) {
-	var found []Interface
+// named returns the interfaces with those names, in that order, as far as they are
+// fit, and what the others lack.
+func named(host []Interface, names []string) (fit []Interface, missing []error) {
 	for _, name := range names {
 		n := slices.IndexFunc(host, func(i Interface) bool { return i.Name == name })
 		if n < 0 {
-			return nil, fmt.Errorf("network.interface: there is no interface %q; this host has %s", name, survey(host))
+			missing = append(missing, fmt.Errorf("network.interface: there is no interface %q; this host has %s", name, survey(host)))
+		} else if why := host[n].unfit(); why != "" {
+			missing = append(missing, fmt.Errorf("network.interface: interface %q %s; this host has %s", name, why, survey(host)))
+		} else {
+			fit = append(fit, host[n])
 		}
-		if why := host[n].unfit(); why != "" {
-			return nil, fmt.Errorf("network.interface: interface %q %s; this host has %s", name, why, survey(host))
-		}
-		found = append(found, host[n])
 	}
-	return found, nil
+	return fit, missing
 }
 
 // guess returns the interface called routed, which has the default route, or, if
 // no interface has one, the only interface that is fit to be the LAN's.
-func guess(host []Interface, routed string) ([]Interface, error) {
+func guess(host []Interface, routed string) (fit []Interface, missing []error) {
 	if routed != "" {
-		found, err := named(host, []string{routed})
-		if err != nil {
-			return nil, fmt.Errorf("%w; network.interface is empty, and this is the one with the default route", err)
+		fit, missing = named(host, []string{routed})
+		for i, err := range missing {
+			missing[i] = fmt.Errorf("%w; network.interface is empty, and this is the one with the default route", err)
 		}
-		return found, nil
+		return fit, missing
 	}
-	var fit []Interface
 	for _, i := range host {
 		if !i.Loopback && i.unfit() == "" {
 			fit = append(fit, i)
 		}
 	}
 	if len(fit) != 1 {
-		return nil, fmt.Errorf("network.interface is empty and no interface has a default route: name the LAN's interface; this host has %s", survey(host))
+		return nil, []error{fmt.Errorf("network.interface is empty and no interface has a default route: name the LAN's interface; this host has %s", survey(host))}
 	}
 	return fit, nil
 }
@@ -201,7 +251,7 @@ func parseRoutes(r io.Reader) (string, error) {
 	return best, lines.Err()
 }
 
-// URLs are the URLs of one LAN interface's side of us: scheme, host and, where it
+// URLs are the URLs by which one network reaches us: scheme, host and, where it
 // is not the scheme's own, port; no slash at the end.
 type URLs struct {
 	Base    string // what scripts and images say: base-host, else Literal
@@ -209,11 +259,11 @@ type URLs struct {
 	Admin   string // HTTPS, by the name of base-host if that has one
 }
 
-// URLs returns the URLs for nodes on i's LAN.
-func (c Config) URLs(i Interface) URLs {
+// URLs returns the URLs for nodes that reach us at addr.
+func (c Config) URLs(addr netip.Addr) URLs {
 	u := URLs{
-		Literal: origin("http", i.Addr().String(), c.HTTP.Port),
-		Admin:   origin("https", i.Addr().String(), c.HTTP.TLSPort),
+		Literal: origin("http", addr.String(), c.HTTP.Port),
+		Admin:   origin("https", addr.String(), c.HTTP.TLSPort),
 	}
 	u.Base = u.Literal
 	if b := c.BaseHost; b != nil {

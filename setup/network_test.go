@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"net/url"
@@ -50,7 +51,7 @@ func TestChooseInterfaces(t *testing.T) {
 		{"no route, one fit", host[:2], nil, "", "eth0", ""},
 		{"no route, two fit", host, nil, "", "", "network.interface is empty and no interface has a default route: name the LAN's interface; this host has " + survey},
 		{"no route, only loopback", host[:1], nil, "", "", "network.interface is empty and no interface has a default route: name the LAN's interface; this host has lo (127.0.0.1)"},
-		{"absent", host, []string{"eth0", "eth7"}, "", "", `network.interface: there is no interface "eth7"; this host has ` + survey},
+		{"absent", host, []string{"eth0", "eth7"}, "", "eth0", `network.interface: there is no interface "eth7"; this host has ` + survey},
 		{"down", host, []string{"down0"}, "", "", `network.interface: interface "down0" is down; this host has ` + survey},
 		{"no address", host, []string{"bare0"}, "", "", `network.interface: interface "bare0" has no IPv4 address; this host has ` + survey},
 		{"no address yet on the default route", host, nil, "bare0", "", `network.interface: interface "bare0" has no IPv4 address; this host has ` + survey + "; network.interface is empty, and this is the one with the default route"},
@@ -58,18 +59,60 @@ func TestChooseInterfaces(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			choose := func() ([]Interface, error) { return guess(tt.host, tt.routed) }
-			if tt.names != nil {
-				choose = func() ([]Interface, error) { return named(tt.host, tt.names) }
-			}
-			got, err := choose()
+			got, missing := Network{Interfaces: tt.names}.choose(tt.host, tt.routed, "")
 			if names(got) != tt.want {
 				t.Errorf("chose %q, want %q", names(got), tt.want)
 			}
-			if message := errorText(err); message != tt.err {
-				t.Errorf("error\n%q, want\n%q", message, tt.err)
+			if message := errorText(errors.Join(missing...)); message != tt.err {
+				t.Errorf("missing\n%q, want\n%q", message, tt.err)
 			}
 		})
+	}
+}
+
+// TestChooseLater: what is there is served while the rest is awaited, and a LAN stays
+// the LAN when its default route goes.
+func TestChooseLater(t *testing.T) {
+	eth0, eth1, bare := iface("eth0", true, "192.0.2.2/24"), iface("eth1", true, "198.51.100.1/24"), iface("eth1", true)
+	tests := []struct {
+		name           string
+		names          []string
+		host           []Interface
+		routed, former string
+		want           string
+		missing        int
+	}{
+		{"one of two has no address yet", []string{"eth0", "eth1"}, []Interface{eth0, bare}, "", "", "eth0", 1},
+		{"neither is there", []string{"eth0", "eth1"}, nil, "", "", "", 2},
+		{"default route moves", nil, []Interface{eth0, eth1}, "eth1", "eth0", "eth1", 0},
+		{"default route goes", nil, []Interface{eth0, eth1}, "", "eth0", "eth0", 0},
+		{"interface goes with its route, one remains", nil, []Interface{eth0}, "", "eth1", "eth0", 0},
+		{"interface goes with its route, none remains", nil, nil, "", "eth1", "", 1},
+	}
+	for _, tt := range tests {
+		got, missing := Network{Interfaces: tt.names}.choose(tt.host, tt.routed, tt.former)
+		if names(got) != tt.want || len(missing) != tt.missing {
+			t.Errorf("%s: chose %q, missing %v; want %q and %d", tt.name, names(got), missing, tt.want, tt.missing)
+		}
+	}
+}
+
+func TestConfiguredAddressComesFirst(t *testing.T) {
+	host := []Interface{iface("eth0", true, "192.0.2.2/24", "10.77.0.2/16", "10.77.0.3/16")}
+	for address, want := range map[string]string{
+		"0.0.0.0/0": "192.0.2.2", "10.0.0.0/8": "10.77.0.2", "10.77.0.3/32": "10.77.0.3", "172.16.0.0/12": "192.0.2.2",
+	} {
+		n := Network{Interfaces: []string{"eth0"}, Address: netip.MustParsePrefix(address)}
+		got, missing := n.choose(host, "", "")
+		if len(got) != 1 || got[0].Addr().String() != want {
+			t.Errorf("%s: chose %v, want %s", address, got, want)
+		}
+		if wrong := address == "172.16.0.0/12"; wrong != (len(missing) == 1) {
+			t.Errorf("%s: missing %v", address, missing)
+		}
+	}
+	if host[0].Addr().String() != "192.0.2.2" {
+		t.Error("choose changed what it was given")
 	}
 }
 
@@ -149,7 +192,7 @@ func TestURLs(t *testing.T) {
 			}
 			c.BaseHost = u
 		}
-		if d := cmp.Diff(tt.want, c.URLs(lan)); d != "" {
+		if d := cmp.Diff(tt.want, c.URLs(lan.Addr())); d != "" {
 			t.Errorf("base-host %q, ports %d, %d (-want +got):\n%s", tt.base, tt.port, tt.tlsPort, d)
 		}
 	}

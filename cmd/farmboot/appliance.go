@@ -23,6 +23,7 @@ import (
 	"farmboot/provisioning/recorder"
 	"farmboot/provisioning/registry"
 	"farmboot/setup"
+	"farmboot/setup/lan"
 	"farmboot/setup/oui"
 )
 
@@ -30,6 +31,8 @@ import (
 type appliance struct {
 	*sources
 	log       *slog.Logger
+	network   *lan.Watcher
+	endpoints *endpoints
 	now       func() time.Time
 	store     provisioning.Store
 	assigner  *provisioning.Assigner
@@ -52,7 +55,10 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 	a := &appliance{log: log, now: now, metrics: prometheus.NewRegistry()}
 	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var err error
-	if a.sources, err = openSources(cfg, log, now); err != nil {
+	if a.network, err = lan.Open(cfg, log); err != nil {
+		return nil, err
+	}
+	if a.sources, err = openSources(cfg, a.network.View, log, now); err != nil {
 		return nil, err
 	}
 	if err := a.kernels.Sweep(); err != nil {
@@ -73,6 +79,8 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 		RootPEM: a.rootPEM,
 		Metrics: a.metrics,
 		Record:  a.recorder.Record,
+
+		Unhealthy: a.unhealthy,
 	}
 	a.pages = &pages.Pages{
 		Answer:   a.boot.Answer,

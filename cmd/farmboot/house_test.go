@@ -90,6 +90,8 @@ var imports = []struct {
 	{"dhcp/persona", nil},
 	{"setup", []string{"ipxe", "provisioning", "provisioning/typo"}},
 	{"setup/ca", []string{"provisioning", "provisioning/atomicfile", "provisioning/owner"}},
+	{"setup/lan", []string{"setup"}},
+	{"setup/scripts", nil},
 	{"setup/oui", []string{"provisioning"}},
 	{"setup/docs", nil},
 	{"setup/doctor", []string{"setup", "setup/ca", "setup/doctor/firewall", "dhcp", "dhcp/persona", "ipxe…", "provisioning"}},

@@ -15,6 +15,7 @@ import (
 	"farmboot/ipxe/catalog"
 	"farmboot/ipxe/image"
 	"farmboot/provisioning"
+	"farmboot/setup/lan"
 )
 
 type imageCmd struct {
@@ -68,7 +69,14 @@ func (c imageCmd) Run(_ context.Context, e *env) error {
 		}
 		fmt.Fprintf(e.stderr, "note: image %s is the same for every run mode\n", order.Kind)
 	}
-	sources, err := openSources(cfg, slog.New(slog.DiscardHandler), e.now)
+	network, err := lan.Look(cfg)
+	if err != nil {
+		return err
+	}
+	if len(network.LANs) == 0 && cfg.BaseHost == nil {
+		return fmt.Errorf("image has to name our address: %s", strings.Join(network.Missing, "; "))
+	}
+	sources, err := openSources(cfg, func() *lan.View { return network }, slog.New(slog.DiscardHandler), e.now)
 	if err != nil {
 		return err
 	}

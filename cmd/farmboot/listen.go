@@ -35,7 +35,7 @@ func (a *appliance) listen(ctx context.Context) ([]service, error) {
 	var s sockets
 	s.add("recorder", nil, a.recorder.Run)
 	s.add("template check", nil, a.checkTemplate)
-	for _, open := range []func(context.Context, *sockets) error{a.listenHTTP, a.listenTLS, a.listenSocket, a.listenDHCP, a.listenTFTP} {
+	for _, open := range []func(context.Context, *sockets) error{a.listenHTTP, a.listenTLS, a.listenSocket, a.listenLANs} {
 		if err := open(ctx, &s); err != nil {
 			for _, shut := range s.closers {
 				err = errors.Join(err, shut())
@@ -124,43 +124,42 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	return lc.Listen(ctx, "unix", path)
 }
 
-func (a *appliance) listenDHCP(ctx context.Context, s *sockets) error {
-	if !a.cfg.DHCP.Enabled {
-		return nil
+// listenLANs opens DHCP and TFTP on the LANs that are there; others may come later.
+func (a *appliance) listenLANs(ctx context.Context, s *sockets) error {
+	e, err := newEndpoints(a)
+	if err != nil {
+		return err
 	}
-	server, err := dhcp.NewServer(dhcp.Config{
+	// What opens now runs at once, for as long as the endpoints do.
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	if err := e.apply(running, a.network.View()); err != nil {
+		stop()
+		e.close()
+		return err
+	}
+	a.endpoints = e
+	s.add("network", a.network.Close, a.network.Run)
+	s.add("lans", nil, func(ctx context.Context) error {
+		defer stop()
+		return e.follow(ctx, func() { a.ready(ctx) })
+	})
+	return nil
+}
+
+// newDHCP makes the server of DHCP and the PXE boot server.
+func (a *appliance) newDHCP() (*dhcp.Server, error) {
+	return dhcp.NewServer(dhcp.Config{
 		Responder: dhcp.Responder{HTTPPort: a.cfg.HTTP.Port, TFTP: a.cfg.TFTP.Enabled, Signed: a.cfg.IPXE.Autoexec},
 		Assign:    a.assigner.Assignment,
 		Default:   a.assigner.Default,
 		Record:    a.record, Learn: a.learn,
 		Log: a.log, Now: a.now, Metrics: a.metrics,
 	})
-	if err != nil {
-		return err
-	}
-	var conns []*dhcp.Conn
-	for _, l := range a.lans {
-		for _, port := range []struct {
-			service dhcp.Service
-			number  uint16
-		}{{dhcp.ProxyDHCP, a.cfg.DHCP.Port}, {dhcp.BootServer, a.cfg.DHCP.BootServerPort}} {
-			conn, err := dhcp.Listen(ctx, dhcp.Ingress{Service: port.service, Interface: l.Name, Server: l.Addr(), BaseURL: l.urls.Base}, int(port.number))
-			if err != nil {
-				return err
-			}
-			s.closers = append(s.closers, conn.Close)
-			conns = append(conns, conn)
-		}
-	}
-	s.add("dhcp", nil, func(ctx context.Context) error { return server.Serve(ctx, conns...) })
-	return nil
 }
 
-func (a *appliance) listenTFTP(ctx context.Context, s *sockets) error {
-	if !a.cfg.TFTP.Enabled {
-		return nil
-	}
-	server, err := apptftp.NewServer(apptftp.Config{
+// newTFTP makes the TFTP server.
+func (a *appliance) newTFTP() (*apptftp.Server, error) {
+	return apptftp.NewServer(apptftp.Config{
 		Resolve: func(_ context.Context, name string, local netip.Addr, _ netip.AddrPort) (apptftp.File, error) {
 			f, err := a.catalog.Program(name, local)
 			if err != nil {
@@ -172,15 +171,4 @@ func (a *appliance) listenTFTP(ctx context.Context, s *sockets) error {
 		Record:       a.recorder.Record,
 		Log:          a.log, Now: a.now, Metrics: a.metrics,
 	})
-	if err != nil {
-		return err
-	}
-	for _, l := range a.lans {
-		conn, err := apptftp.Listen(ctx, l.Addr(), int(a.cfg.TFTP.Port))
-		if err != nil {
-			return err
-		}
-		s.add("tftp on "+l.Name, conn.Close, func(ctx context.Context) error { return server.Serve(ctx, conn) })
-	}
-	return nil
 }

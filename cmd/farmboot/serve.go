@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -41,12 +42,21 @@ func (serveCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	a.warnings()
-	log.Info("ready", "version", versionString(), "config", cfg.File, "state", cfg.State, "url", a.lans[0].urls.Base, "admin", a.lans[0].urls.Admin+"/admin")
-	a.welcome(ctx)
+	if missing := a.network.View().Missing; len(missing) > 0 {
+		log.Warn("waiting for the network: some nodes, or all, cannot boot yet", "missing", strings.Join(missing, "; "), "serving", a.network.View())
+	}
+	// To wait for an interface is no failure to start: systemd is not to end us for it.
 	notifySystemd("READY=1")
 	err = runAll(ctx, append(services, service{"stop", a.announceStop}))
 	log.Info("stopped")
 	return errors.Join(err, a.close())
+}
+
+// ready says that every listener is open that the configuration wants.
+func (a *appliance) ready(ctx context.Context) {
+	u := a.urls(netip.Addr{})
+	a.log.Info("ready", "version", versionString(), "config", a.cfg.File, "state", a.cfg.State, "url", u.Base, "admin", u.Admin+"/admin")
+	a.welcome(ctx)
 }
 
 // start wires the parts together and opens every socket.
@@ -82,7 +92,7 @@ func (a *appliance) welcome(ctx context.Context) {
 	if err != nil || len(tokens) > 0 {
 		return // somebody can sign in already; a store that fails says so elsewhere
 	}
-	a.log.Info("nobody has a token yet: sign in with this link, once, within 24 hours", "link", a.lans[0].urls.Admin+a.links.New())
+	a.log.Info("nobody has a token yet: sign in with this link, once, within 24 hours", "link", a.urls(netip.Addr{}).Admin+a.links.New())
 }
 
 // newLog returns the log that the configuration asks for.

@@ -15,35 +15,24 @@ import (
 	"farmboot/provisioning/owner"
 	"farmboot/setup"
 	"farmboot/setup/ca"
+	"farmboot/setup/lan"
 )
 
 // sources is what boot programs and images are composed of. The daemon and the
 // command line have the same, and so make the same bytes.
 type sources struct {
 	cfg       setup.Config
-	lans      []lan // at least one
+	view      func() *lan.View // of the network
 	authority *ca.Server
 	kernels   *kernel.Store
 	template  *binary.Template
 	catalog   *catalog.Catalog
 }
 
-// lan is one LAN that we serve.
-type lan struct {
-	setup.Interface
-	urls setup.URLs
-}
-
-// openSources reads them as the configuration says.
-func openSources(cfg setup.Config, log *slog.Logger, now func() time.Time) (*sources, error) {
-	s := &sources{cfg: cfg}
-	ifaces, err := cfg.Interfaces()
-	if err != nil {
-		return nil, err
-	}
-	for _, i := range ifaces {
-		s.lans = append(s.lans, lan{i, cfg.URLs(i)})
-	}
+// openSources reads them as the configuration says; the network tells our URLs.
+func openSources(cfg setup.Config, network func() *lan.View, log *slog.Logger, now func() time.Time) (*sources, error) {
+	s := &sources{cfg: cfg, view: network}
+	var err error
 	if _, err := os.Stat(cfg.IPXE.Template); err != nil {
 		return nil, fmt.Errorf("no iPXE template folder %s: make it with setup/template.sh %[1]s, or name another in [ipxe] template", cfg.IPXE.Template)
 	}
@@ -74,12 +63,5 @@ func (s *sources) site(local netip.Addr, scheme string) ipxe.Site {
 	return ipxe.Site{Composer: s.cfg.Composer(), Base: baseURL(s.urls(local), scheme), NTP: s.cfg.Boot.NTP}
 }
 
-// urls are the URLs of the LAN where we have that address, else of the first one.
-func (s *sources) urls(local netip.Addr) setup.URLs {
-	for _, l := range s.lans {
-		if l.Addr() == local {
-			return l.urls
-		}
-	}
-	return s.lans[0].urls
-}
+// urls are the URLs for those who reach us at that address of ours.
+func (s *sources) urls(local netip.Addr) setup.URLs { return s.view().URLs(local) }

@@ -31,6 +31,8 @@ type Server struct {
 	now    func() time.Time
 	log    *slog.Logger
 
+	check chan struct{}
+
 	mu   sync.Mutex
 	cert *tls.Certificate
 }
@@ -59,12 +61,12 @@ func Open(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{source: &own{dir: filepath.Clean(o.Dir), root: root, names: o.Names}, now: o.Now, log: o.Log}, nil
+	return &Server{source: &own{dir: filepath.Clean(o.Dir), root: root, names: o.Names}, now: o.Now, log: o.Log, check: make(chan struct{}, 1)}, nil
 }
 
 // open is Open for files.
 func open(f *files, o Options) (*Server, error) {
-	s := &Server{source: f, now: o.Now, log: o.Log}
+	s := &Server{source: f, now: o.Now, log: o.Log, check: make(chan struct{}, 1)}
 	_, err := s.refresh()
 	return s, err
 }
@@ -98,6 +100,14 @@ func (s *Server) refresh() (*tls.Certificate, error) {
 	return cert, nil
 }
 
+// Check has Run look at once whether the certificate is still right.
+func (s *Server) Check() {
+	select {
+	case s.check <- struct{}{}:
+	default:
+	}
+}
+
 // Run keeps the certificate right until ctx ends: it is renewed in time, and when
 // the server's names or the operator's files change. On an error the certificate
 // stays as it is. Run returns nil.
@@ -118,6 +128,7 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-s.check:
 		}
 	}
 }

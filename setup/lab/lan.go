@@ -181,25 +181,39 @@ func (l *LAN) join(addr netip.Addr, loss float64) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := l.connect(n, loss)
+	h := &Host{Namespace: n, lan: l, addr: addr}
+	return h, h.plug(loss)
+}
+
+// plug connects a host that has no cable, and gives its interface its address.
+func (h *Host) plug(loss float64) error {
+	port, err := h.lan.connect(h.Namespace, loss)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	config := []string{
-		fmt.Sprintf("addr add %s/%d brd + dev %s", addr, network.Bits(), Interface),
+		fmt.Sprintf("addr add %s/%d brd + dev %s", h.addr, network.Bits(), Interface),
 		fmt.Sprintf("link set %s up", Interface),
 	}
-	if addr != ServerAddr && !l.opts.Isolated {
+	if h.addr != ServerAddr && !h.lan.opts.Isolated {
 		config = append(config, fmt.Sprintf("route add default via %s", ServerAddr))
 	}
-	if err := n.ip(config...); err != nil {
-		return nil, err
+	if err := h.ip(config...); err != nil {
+		return err
 	}
-	if err := l.awaitCable(port, n); err != nil {
-		return nil, err
-	}
-	return &Host{Namespace: n, lan: l, addr: addr}, nil
+	return h.lan.awaitCable(port, h.Namespace)
 }
+
+// Plug connects a host again that was unplugged, by an interface of the same name and
+// address.
+func (h *Host) Plug() error { return h.plug(0) }
+
+// Unplug takes a host's interface away, with its cable: that of a host whose cable
+// loses nothing.
+func (h *Host) Unplug() error { return h.IP("link del " + Interface) }
+
+// IP runs ip(8) commands on the host, in order, up to the first that fails.
+func (h *Host) IP(commands ...string) error { return h.ip(commands...) }
 
 // cableLimit is how long a new cable may take until it carries frames.
 const cableLimit = time.Minute

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -125,14 +124,16 @@ func (a *appliance) write(t *testing.T, name, text string) {
 // start starts the daemon and waits until it is ready.
 func (a *appliance) start(t *testing.T) {
 	t.Helper()
-	daemon, err := a.host.Start(a.name+".log", a.bin, "serve", "--config", filepath.Join(a.dir, "appliance.toml"))
+	a.launch(t)
+	a.says(t, `\bready\b`)
+}
+
+// launch starts the daemon.
+func (a *appliance) launch(t *testing.T) {
+	t.Helper()
+	var err error
+	a.daemon, err = a.host.Start(a.name+".log", a.bin, "serve", "--config", filepath.Join(a.dir, "appliance.toml"))
 	if err != nil {
-		t.Fatal(err)
-	}
-	a.daemon = daemon
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
-	defer cancel()
-	if _, err := daemon.Expect(ctx, regexp.MustCompile(`\bready\b`)); err != nil {
 		t.Fatal(err)
 	}
 }
