@@ -1,4 +1,4 @@
-package setup
+package scripts
 
 import (
 	"bytes"
@@ -66,7 +66,7 @@ func original(t *testing.T) map[string][]byte {
 // by itself.
 func script(t *testing.T, args ...string) (output string, ok bool) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "./template.sh", args...)
+	cmd := exec.CommandContext(t.Context(), "../template.sh", args...)
 	cmd.Env = append(os.Environ(), "PATH="+withoutApt(t)+":"+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
 	return string(out), err == nil
@@ -188,7 +188,7 @@ func TestTemplateScriptKilled(t *testing.T) {
 	killed := 0
 	for i := range rounds {
 		ctx, cancel := context.WithTimeout(t.Context(), rand.N(2*time.Second))
-		cmd := exec.CommandContext(ctx, "./template.sh", "--from", dirs[(i+1)%2], dir)
+		cmd := exec.CommandContext(ctx, "../template.sh", "--from", dirs[(i+1)%2], dir)
 		cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
