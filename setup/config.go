@@ -32,6 +32,7 @@ type Config struct {
 	IPXE         IPXE
 	Provisioning Provisioning
 	Boot         Boot
+	Alerts       []string // URLs that alert.Check takes: where to tell what needs a person
 	RunModes     provisioning.RunModes
 }
 

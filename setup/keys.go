@@ -48,6 +48,7 @@ func (c *Config) keys() []key {
 		{"provisioning.args", arguments(&c.Provisioning.Args, ipxe.CheckArgs)},
 		{"boot.kernel-args", arguments(&c.Boot.KernelArgs, ipxe.CheckKernelArgs)},
 		{"boot.ntp", optional(&c.Boot.NTP, host)},
+		{"alerts.urls", alertURLs(&c.Alerts)},
 	}
 }
 

@@ -2,6 +2,7 @@ package setup
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"unicode"
 
 	"farmboot/provisioning"
+	"farmboot/setup/alert"
 )
 
 // Each function here makes the set function of a [key]: it checks a value that
@@ -178,6 +180,27 @@ func interfaces(dst *[]string) func(any) error {
 		if len(names) > 0 {
 			*dst = names
 		}
+		return nil
+	}
+}
+
+// alertURLs accepts a list of URLs that alerts are sent to. Nothing of them is shown:
+// there are passwords in them.
+func alertURLs(dst *[]string) func(any) error {
+	return func(v any) error {
+		list, ok := v.([]any)
+		if !ok {
+			return errors.New(`accepted is a list of URLs, as ["ntfy://ntfy.example.org/farm"]`)
+		}
+		var urls []string
+		for n, e := range list {
+			s, _ := e.(string)
+			if err := alert.Check(s); err != nil {
+				return fmt.Errorf("URL %d: %w", n+1, err)
+			}
+			urls = append(urls, s)
+		}
+		*dst = urls
 		return nil
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -23,6 +24,7 @@ import (
 	"farmboot/provisioning/recorder"
 	"farmboot/provisioning/registry"
 	"farmboot/setup"
+	"farmboot/setup/alert"
 	"farmboot/setup/lan"
 	"farmboot/setup/oui"
 )
@@ -43,6 +45,7 @@ type appliance struct {
 	boot      *apphttp.Boot
 	pages     *pages.Pages
 	board     *live.Board
+	teller    *alert.Teller
 	links     *access.SignInLinks
 	admin     *pages.Admin    // of the TLS plane
 	adminLink pages.AdminLink // of the plain plane: links to admin
@@ -91,6 +94,9 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 	a.registry = registry.New(a.store, rulesOf(cfg, cfg.Composer(), a.kernels), now)
 	a.editor = kernel.NewEditor(a.kernels, a.registry)
 	a.wireAdmin()
+	if a.teller, err = a.newTeller(); err != nil {
+		return nil, errors.Join(err, a.store.Close())
+	}
 	return a, nil
 }
 

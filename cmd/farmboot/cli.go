@@ -28,6 +28,7 @@ type cli struct {
 	Farmer     farmerCmd     `cmd:"" help:"Farmers."`
 	Token      tokenCmd      `cmd:"" help:"Tokens, for the API and to sign in to the board."`
 	Kernel     kernelCmd     `cmd:"" help:"Kernels: store them, choose what each run mode boots."`
+	Alert      alertCmd      `cmd:"" help:"Alerts: where to tell what needs a person."`
 	Backup     backupCmd     `cmd:"" help:"Write a consistent copy of the database."`
 	Doctor     doctorCmd     `cmd:"" help:"Say what would stop a node from booting, on this host and its LAN, and how to mend it."`
 	ConfigCmd  configCmd     `cmd:"" name:"config" help:"Look at the configuration."`

@@ -34,6 +34,7 @@ func (s *sockets) add(name string, closer func() error, run func(context.Context
 func (a *appliance) listen(ctx context.Context) ([]service, error) {
 	var s sockets
 	s.add("recorder", nil, a.recorder.Run)
+	s.add("alerts", nil, a.teller.Run)
 	s.add("template check", nil, a.checkTemplate)
 	for _, open := range []func(context.Context, *sockets) error{a.listenHTTP, a.listenTLS, a.listenSocket, a.listenLANs} {
 		if err := open(ctx, &s); err != nil {
