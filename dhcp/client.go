@@ -40,6 +40,8 @@ type Client struct {
 	Program Program   // what that boots
 	Class   Class
 	IPXE    IPXE
+
+	archs, vendor []byte // options 93 and 60 as sent, to tell of an architecture that is none of ours
 }
 
 // String describes the client for people: "UEFI x64, PXEClient, iPXE 1.21.1".
@@ -125,6 +127,7 @@ func (c *Client) chooseArch(archs, class []byte) error {
 			return nil
 		}
 	}
+	c.archs, c.vendor = archs, class
 	return fmt.Errorf("%w: option 93 says %s, option 60 %q", ErrUnknownArch, archNames(archs), clip(class))
 }
 

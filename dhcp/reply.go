@@ -15,7 +15,7 @@ import (
 // Why a client that we could boot gets no answer.
 var (
 	ErrNotForUs = errors.New("message is for another server")                          // on this port we do not answer this message type
-	ErrIgnored  = errors.New(provisioning.Ignored)                                     // [provisioning] unknown = "ignore"
+	ErrIgnored  = errors.New("not registered, and such machines are ignored")          // [provisioning] unknown = "ignore"
 	ErrNoTFTP   = errors.New("client needs TFTP, which is switched off")               // [tftp] enabled = false
 	ErrNoRoom   = errors.New("reply is larger than the client, or a packet, can take") // option 57; a very long base URL
 )

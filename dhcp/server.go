@@ -153,19 +153,21 @@ func (w *worker) answer(ctx context.Context, packet []byte, peer netip.AddrPort,
 	}
 	client, err := ParseClient(&w.req)
 	if err != nil {
-		if errors.Is(err, ErrUnknownArch) || errors.Is(err, ErrRaspberryPi) {
-			w.refuse(client.MAC, peer, err)
+		if c := w.causeOf(client, err); !c.IsZero() {
+			w.refuse(client.MAC, peer, c)
 		}
 		return err
 	}
 	if w.conn.service == ProxyDHCP {
-		w.event(provisioning.StageDiscover, client.MAC, peer, client.String(), client.Machine())
+		w.event(peer, provisioning.Event{
+			MAC: client.MAC, Stage: provisioning.StageDiscover, Detail: client.String(), IPXE: client.IPXE.Present, Machine: client.Machine(),
+		})
 	}
 	from := w.conn.link.local(&w.req, peer, asked)
 	in := Ingress{Service: w.conn.service, Interface: w.conn.link.name, Server: from.Prefix.Addr(), BaseURL: from.BaseURL}
 	reply, err := w.Responder.Reply(client, &w.req, in, w.assignment(ctx, client.MAC))
 	if err != nil {
-		w.refuse(client.MAC, peer, err)
+		w.refuse(client.MAC, peer, w.causeOf(client, err))
 		return err
 	}
 	w.out = Append(w.out[:0], reply)
@@ -232,8 +234,28 @@ func (w *worker) assignment(ctx context.Context, mac provisioning.MAC) provision
 }
 
 // refuse tells why a client that wants to boot gets no answer.
-func (w *worker) refuse(mac provisioning.MAC, peer netip.AddrPort, why error) {
-	w.event(provisioning.StageRefused, mac, peer, why.Error(), provisioning.Machine{})
+func (w *worker) refuse(mac provisioning.MAC, peer netip.AddrPort, why provisioning.Cause) {
+	w.event(peer, provisioning.Event{MAC: mac, Stage: provisioning.StageRefused, Cause: why})
+}
+
+// causeOf is why a client that wants to boot gets no answer; the zero value for errors
+// that are no matter of a node's.
+func (w *worker) causeOf(c Client, err error) provisioning.Cause {
+	switch {
+	case errors.Is(err, ErrUnknownArch):
+		return provisioning.Cause{ID: provisioning.CauseArchUnknown, Arch: archNames(c.archs), Note: string(clip(c.vendor))}
+	case errors.Is(err, ErrRaspberryPi):
+		return provisioning.Cause{ID: provisioning.CauseRaspberryPi}
+	case errors.Is(err, ErrNotEthernet) && len(w.req.ClientHWAddr) != len(c.MAC):
+		return provisioning.Cause{ID: provisioning.CauseNotEthernet, Size: int64(w.req.HWType), Limit: int64(len(w.req.ClientHWAddr))}
+	case errors.Is(err, ErrIgnored):
+		return provisioning.Cause{ID: provisioning.CauseIgnored}
+	case errors.Is(err, ErrNoTFTP):
+		return provisioning.Cause{ID: provisioning.CauseTFTPOff}
+	case errors.Is(err, ErrNoRoom):
+		return provisioning.Cause{ID: provisioning.CauseReplyTooLarge}
+	}
+	return provisioning.Cause{}
 }
 
 // sent reports a reply that went out.
@@ -247,13 +269,13 @@ func (w *worker) sent(c Client, reply *dhcpv4.DHCPv4, peer netip.AddrPort) {
 	if file == "" {
 		file = text(reply.Options.Get(dhcpv4.OptionBootfileName))
 	}
-	w.event(stage, c.MAC, peer, file, provisioning.Machine{})
+	w.event(peer, provisioning.Event{MAC: c.MAC, Stage: stage, File: file})
 }
 
 // event records what happened. A node that has no address yet has none here, nor has
 // one for which a relay agent speaks: that address is not the node's.
-func (w *worker) event(stage provisioning.Stage, mac provisioning.MAC, peer netip.AddrPort, detail string, machine provisioning.Machine) {
-	e := provisioning.Event{At: w.Now(), MAC: mac, Stage: stage, Detail: detail, Machine: machine}
+func (w *worker) event(peer netip.AddrPort, e provisioning.Event) {
+	e.At = w.Now()
 	if _, relayed := relayAgent(&w.req); !relayed && !peer.Addr().IsUnspecified() {
 		e.Peer = peer.Addr()
 	}

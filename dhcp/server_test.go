@@ -21,6 +21,7 @@ import (
 	"farmboot/dhcp"
 	"farmboot/dhcp/persona"
 	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
 	"farmboot/setup/lab"
 )
 
@@ -163,7 +164,7 @@ func (a *appliance) story() []string {
 		if e.Peer.IsValid() {
 			peer = e.Peer.String()
 		}
-		s = append(s, strings.Join([]string{string(e.Stage), e.MAC.String(), peer, e.Detail}, " "))
+		s = append(s, strings.Join([]string{string(e.Stage), e.MAC.String(), peer, cause.Detail(e)}, " "))
 	}
 	return s
 }

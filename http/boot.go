@@ -88,29 +88,35 @@ func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if held := r.URL.Query().Get("held") != ""; held && a.Policy == provisioning.Hold && r.Method == http.MethodGet {
+	held := r.URL.Query().Get("held") != ""
+	if held && a.Policy == provisioning.Hold && r.Method == http.MethodGet {
 		if a, err = b.awaitClaim(r, mac); err != nil {
 			return err
 		}
 	}
-	script, ev, err := b.scriptFor(a, mac, r)
-	if ev.Stage != "" && r.Method == http.MethodGet {
+	a.Node.MAC = mac
+	gets, err := b.Site(answer.LocalOf(r)).Answer(a, b.Kernels)
+	if err != nil {
+		return err
+	}
+	if again := held && a.Policy == provisioning.Hold; r.Method == http.MethodGet && !again {
+		ev := gets.Event
 		ev.At, ev.MAC, ev.Peer, ev.Machine = b.Now(), mac, answer.PeerOf(r), machineOf(r.URL.Query())
 		b.Record(ev)
 	}
-	if err != nil {
-		return err
+	if gets.Script == nil {
+		return gets.Refusal
 	}
 	// Whole, or nothing of it: half a script would be run.
 	h := w.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(len(script)))
+	h.Set("Content-Length", strconv.Itoa(len(gets.Script)))
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	_, err = w.Write(script)
+	_, err = w.Write(gets.Script)
 	return err
 }
 
@@ -145,32 +151,6 @@ func (b *Boot) awaitClaim(r *http.Request, mac provisioning.MAC) (provisioning.A
 	}
 }
 
-// scriptFor renders what a node is told, and the event that this is, if it is one.
-func (b *Boot) scriptFor(a provisioning.Assignment, mac provisioning.MAC, r *http.Request) ([]byte, provisioning.Event, error) {
-	site := b.Site(answer.LocalOf(r))
-	switch a.Policy {
-	case provisioning.Ignore:
-		return nil, provisioning.Event{Stage: provisioning.StageRefused, Detail: provisioning.Ignored},
-			provisioning.Errorf(provisioning.NotFound, "%s is not registered, and unregistered machines are ignored here", mac)
-	case provisioning.Exit:
-		script, err := site.Exit(mac)
-		return script, provisioning.Event{Stage: provisioning.StageExit, Detail: "not registered: sent on to its next boot device"}, err
-	case provisioning.Hold:
-		script, err := site.Hold(mac, a.Code)
-		if r.URL.Query().Get("held") != "" {
-			return script, provisioning.Event{}, err
-		}
-		return script, provisioning.Event{Stage: provisioning.StageHold, Detail: "not registered: waits with claim code " + a.Code}, err
-	}
-	script, err := b.nodeScript(site, a)
-	if err != nil && provisioning.ErrorCode(err) != provisioning.Internal {
-		reason := err.Error()
-		script, err = site.Refused(a.Node, reason)
-		return script, provisioning.Event{Stage: provisioning.StageRefused, Detail: reason}, err
-	}
-	return script, provisioning.Event{Stage: provisioning.StageScript, Detail: whatBoots(a)}, err
-}
-
 // machineOf reads what our provision script says of the machine, as far as it can
 // be true. Firmware that booted us by DHCP has said the same before.
 func machineOf(q url.Values) provisioning.Machine {
@@ -193,26 +173,6 @@ func machineOf(q url.Values) provisioning.Machine {
 
 var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-// nodeScript is the script of a node that boots a kernel that is there.
-func (b *Boot) nodeScript(site ipxe.Site, a provisioning.Assignment) ([]byte, error) {
-	if _, err := b.Kernels.Stat(ipxe.NodeTarget(a.Node).KernelPath()); err != nil {
-		return nil, err
-	}
-	return site.Node(a)
-}
-
-// whatBoots says in a few words what a node boots.
-func whatBoots(a provisioning.Assignment) string {
-	d := "runmode " + string(a.Node.RunMode)
-	if a.Node.Farmer != 0 {
-		d += ", farmer " + a.Node.Farmer.String()
-	}
-	if !a.Registered {
-		d += " (the default: not registered)"
-	}
-	return d
-}
-
 // program answers /boot/NAME for UEFI HTTP Boot: the same files as TFTP, and
 // autoexec.ipxe, which iPXE looks for beside itself.
 func (b *Boot) program(w http.ResponseWriter, r *http.Request) error {
@@ -222,7 +182,7 @@ func (b *Boot) program(w http.ResponseWriter, r *http.Request) error {
 	}
 	start := b.Now()
 	send(w, r, f)
-	b.recordTransfer(w, r, provisioning.StageNBP, f.Name+" by HTTP", f.Content.Size(), start)
+	b.recordTransfer(w, r, provisioning.Event{Stage: provisioning.StageNBP, File: f.Name, Via: "HTTP", Size: f.Content.Size()}, start)
 	return nil
 }
 
@@ -243,7 +203,7 @@ func (b *Boot) kernel(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err != nil {
 		if r.Method == http.MethodGet {
-			b.Record(provisioning.Event{At: b.Now(), Peer: answer.PeerOf(r), Stage: provisioning.StageRefused, Detail: answer.PublicMessage(err)})
+			b.Record(provisioning.Event{At: b.Now(), Peer: answer.PeerOf(r), Stage: provisioning.StageRefused, Cause: refusalOf(err)})
 		}
 		return err
 	}
@@ -256,7 +216,7 @@ func (b *Boot) kernel(w http.ResponseWriter, r *http.Request) error {
 		rec.Progress = b.progress(r, name, fi.Size(), start)
 	}
 	serveContent(w, r, fi.ModTime(), fi.Size(), f)
-	b.recordTransfer(w, r, provisioning.StageKernel, name, fi.Size(), start)
+	b.recordTransfer(w, r, provisioning.Event{Stage: provisioning.StageKernel, File: name, Size: fi.Size()}, start)
 	return nil
 }
 
@@ -274,23 +234,29 @@ func (b *Boot) progress(r *http.Request, what string, size int64, start time.Tim
 		}
 		told = now
 		b.Record(provisioning.Event{
-			At: now, Peer: answer.PeerOf(r), Stage: provisioning.StageLoading, Detail: what,
+			At: now, Peer: answer.PeerOf(r), Stage: provisioning.StageLoading, File: what,
 			Bytes: sent, Size: size, Duration: now.Sub(start),
 		})
 	}
 }
 
 // recordTransfer records what a node was sent of a file.
-func (b *Boot) recordTransfer(w http.ResponseWriter, r *http.Request, stage provisioning.Stage, what string, size int64, start time.Time) {
+func (b *Boot) recordTransfer(w http.ResponseWriter, r *http.Request, e provisioning.Event, start time.Time) {
 	rec, ok := w.(*answer.Recorder)
 	if !ok || r.Method == http.MethodHead || rec.Sent == 0 || rec.Status >= 300 {
 		return
 	}
-	now := b.Now()
-	b.Record(provisioning.Event{
-		At: now, Peer: answer.PeerOf(r), Stage: stage, Detail: what,
-		Bytes: rec.Sent, Size: size, Duration: now.Sub(start),
-	})
+	e.At, e.Peer, e.Bytes = b.Now(), answer.PeerOf(r), rec.Sent
+	e.Duration = e.At.Sub(start)
+	b.Record(e)
+}
+
+// refusalOf is what is recorded of an error: nothing of an internal fault.
+func refusalOf(err error) provisioning.Cause {
+	if provisioning.ErrorCode(err) == provisioning.Internal {
+		return provisioning.Cause{ID: provisioning.CauseOther, Note: answer.PublicMessage(err)}
+	}
+	return provisioning.CauseOf(err)
 }
 
 // caPEM answers /ca.pem.

@@ -28,6 +28,7 @@ import (
 	"farmboot/ipxe/kernel"
 	"farmboot/ipxe/segment"
 	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
 )
 
 // bench is a boot plane with fakes around it.
@@ -179,7 +180,7 @@ func TestProvision(t *testing.T) {
 			var stages []provisioning.Stage
 			for _, e := range b.events {
 				stages = append(stages, e.Stage)
-				if e.MAC != mac || e.Peer != netip.MustParseAddr("192.0.2.1") || e.At.IsZero() || e.Detail == "" {
+				if e.MAC != mac || e.Peer != netip.MustParseAddr("192.0.2.1") || e.At.IsZero() || cause.Detail(e) == "" {
 					t.Errorf("event %+v", e)
 				}
 			}

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
 )
 
 // maxCmdline is the longest kernel command line, in bytes, that we compose. The
@@ -51,7 +52,7 @@ func (c Composer) Cmdline(t Target) (string, error) {
 		b.WriteString(" " + x)
 	}
 	if b.Len() > maxCmdline {
-		return "", provisioning.Errorf(provisioning.Invalid, "kernel command line is %d bytes long: at most %d are accepted", b.Len(), maxCmdline)
+		return "", cause.Error(provisioning.Invalid, provisioning.Cause{ID: provisioning.CauseCmdlineTooLong, Size: int64(b.Len()), Limit: maxCmdline})
 	}
 	return b.String(), nil
 }
@@ -70,7 +71,7 @@ func CheckKernelArgs(x string) error { return checkArgs(x, "version") }
 // checkArgs is CheckArgs, but that the key once may be set one time; "": none may.
 func checkArgs(x, once string) error {
 	refuse := func(format string, args ...any) error {
-		return provisioning.Errorf(provisioning.Invalid, "bad kernel arguments: "+format, args...)
+		return cause.Error(provisioning.Invalid, provisioning.Cause{ID: provisioning.CauseArgs, Note: fmt.Sprintf(format, args...)})
 	}
 	if !utf8.ValidString(x) {
 		return refuse("not valid UTF-8")

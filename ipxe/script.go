@@ -45,34 +45,19 @@ type view struct {
 // network on any card, fetches the kernel and starts it. The error is that of
 // [Composer.Cmdline].
 func (s Site) Boot(t Target) ([]byte, error) {
-	v, err := s.view(t)
-	if err != nil {
-		return nil, err
-	}
-	return render("boot.ipxe", v)
-}
-
-// Node renders the script of /provision/MAC for a node that boots: the network is
-// up already. The error is that of [Composer.Cmdline].
-func (s Site) Node(a provisioning.Assignment) ([]byte, error) {
-	v, err := s.view(NodeTarget(a.Node))
-	if err != nil {
-		return nil, err
-	}
-	v.MAC, v.Name, v.Registered = a.Node.MAC, a.Node.Name, a.Registered
-	return render("node.ipxe", v)
-}
-
-func (s Site) view(t Target) (view, error) {
 	line, err := s.Cmdline(t)
 	if err != nil {
-		return view{}, err
+		return nil, err
 	}
+	return render("boot.ipxe", s.view(t, line))
+}
+
+func (s Site) view(t Target, line string) view {
 	return view{
 		Base: s.Base, NTP: s.NTP,
 		RunMode: t.RunMode, Pretty: s.RunModes[t.RunMode], Farmer: t.Farmer, Args: shown(t.Args),
 		Kernel: t.KernelPath(), KernelURL: s.Base + "/kernel/" + escapePath(t.KernelPath()), Cmdline: line,
-	}, nil
+	}
 }
 
 // Provision renders the script that goes into network boot programs and into

@@ -2,7 +2,9 @@ package ipxe
 
 import (
 	"bytes"
+	"errors"
 	"flag"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -30,6 +32,18 @@ func testSite() Site {
 
 var testMAC = provisioning.MAC{0x52, 0x54, 0, 0, 0, 0xb1}
 
+// everyKernel is a kernel folder in which all kernels are.
+type everyKernel struct{}
+
+func (everyKernel) Stat(string) (fs.FileInfo, error) { return nil, nil }
+
+// script is what a node gets.
+func script(s Site, a provisioning.Assignment) ([]byte, error) {
+	a.Policy = provisioning.Boot
+	got, err := s.Answer(a, everyKernel{})
+	return got.Script, errors.Join(err, got.Refusal)
+}
+
 func TestScriptsGolden(t *testing.T) {
 	site := testSite()
 	bare := site
@@ -41,9 +55,9 @@ func TestScriptsGolden(t *testing.T) {
 			return bare.Boot(Target{RunMode: "dev", Farmer: 7, Args: " a=b secret=hush ", Kernel: "zos-v3.efi"})
 		},
 		"provision":       site.Provision,
-		"node-registered": func() ([]byte, error) { return site.Node(provisioning.Assignment{Registered: true, Node: node}) },
+		"node-registered": func() ([]byte, error) { return script(site, provisioning.Assignment{Registered: true, Node: node}) },
 		"node-unregistered": func() ([]byte, error) {
-			return site.Node(provisioning.Assignment{Node: provisioning.Node{MAC: testMAC, RunMode: "prod"}})
+			return script(site, provisioning.Assignment{Node: provisioning.Node{MAC: testMAC, RunMode: "prod"}})
 		},
 		"hold": func() ([]byte, error) { return site.Hold(testMAC, "K7XQ") },
 		"exit": func() ([]byte, error) { return site.Exit(testMAC) },
@@ -126,14 +140,14 @@ func TestScriptsAreSound(t *testing.T) {
 // the same lines and the same commands, or there is no script.
 func TestNothingTypedBecomesACommand(t *testing.T) {
 	site := testSite()
-	plain, err := site.Node(provisioning.Assignment{Registered: true, Node: provisioning.Node{MAC: testMAC, Farmer: 1, RunMode: "prod", Args: "x", Name: "x"}})
+	plain, err := script(site, provisioning.Assignment{Registered: true, Node: provisioning.Node{MAC: testMAC, Farmer: 1, RunMode: "prod", Args: "x", Name: "x"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.OneOf(rapid.String(), rapid.StringMatching(`(\$\{net0/mac\}| && | \|\| | ; |\n|\r|reboot|["'#\\ =]|runmode=dev){1,6}`))
 		node := provisioning.Node{MAC: testMAC, Farmer: 1, RunMode: "prod", Args: text.Draw(t, "args"), Name: text.Draw(t, "name")}
-		got, err := site.Node(provisioning.Assignment{Registered: true, Node: node})
+		got, err := script(site, provisioning.Assignment{Registered: true, Node: node})
 		if err != nil {
 			if provisioning.ErrorCode(err) != provisioning.Invalid {
 				t.Fatalf("refused with %v", err)

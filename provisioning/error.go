@@ -26,13 +26,20 @@ const (
 type Error struct {
 	Code    Code
 	Message string
-	Err     error // the cause; may be nil
+	Hint    string // what to do about it; may be empty
+	Cause   Cause  // the fault, for programs; may be zero
+	Err     error  // what led to it; may be nil
 }
 
-// Error returns the message alone.
-func (e *Error) Error() string { return e.Message }
+// Error returns the message, and the hint behind it.
+func (e *Error) Error() string {
+	if e.Hint == "" {
+		return e.Message
+	}
+	return e.Message + "; " + e.Hint
+}
 
-// Unwrap returns the cause.
+// Unwrap returns what led to it.
 func (e *Error) Unwrap() error { return e.Err }
 
 // Errorf makes an [Error] with that code. A %w verb sets the cause, whose text becomes

@@ -20,26 +20,32 @@ const (
 	StageLoading    Stage = "loading"    // a kernel is on its way: so far Bytes of Size, in Duration
 	StageKernel     Stage = "kernel"     // a kernel went out; Bytes of Size, Duration
 	StageExit       Stage = "exit"       // the node was sent on to its next boot device
-	StageRefused    Stage = "refused"    // we refused something; Detail says why
+	StageUp         Stage = "up"         // its operating system asked the LAN for an address: it runs
+	StageFailed     Stage = "failed"     // the node told us that something failed; Cause says what
+	StageRefused    Stage = "refused"    // we refused something; Cause says why
 )
 
 // StageDropped is the last event that a subscriber gets who did not keep up. It is
 // never stored.
 const StageDropped Stage = "dropped"
 
-// Ignored is the Detail with which a node is refused whose policy is [Ignore].
-const Ignored = `not registered, and unknown = "ignore"`
-
 // Event is one thing that one node did, or that we did for it.
 type Event struct {
-	ID       int64         `json:"id"` // given by the store; grows with time
+	ID       int64         `json:"id"` // given by the store; grows with time, whatever clocks say
 	At       time.Time     `json:"at"`
 	MAC      MAC           `json:"mac"` // zero: not known (yet), see package recorder
 	Peer     netip.Addr    `json:"peer,omitzero"`
 	Stage    Stage         `json:"stage"`
-	Detail   string        `json:"detail,omitempty"` // file, architecture, reason: one line for people
-	Bytes    int64         `json:"bytes,omitempty"`  // sent
-	Size     int64         `json:"size,omitempty"`   // of the whole, where Bytes is a part
+	Detail   string        `json:"detail,omitempty"`  // what else there is to say, one line for people
+	IPXE     bool          `json:"ipxe,omitempty"`    // with StageDiscover: iPXE asks, not firmware
+	File     string        `json:"file,omitempty"`    // that was offered or sent: a boot program, a URL, a kernel
+	Via      string        `json:"via,omitempty"`     // how a boot program went out: "TFTP", "HTTP"
+	Version  string        `json:"version,omitempty"` // of the kernel, in words
+	SHA256   string        `json:"sha256,omitempty"`  // of the kernel
+	Cause    Cause         `json:"cause,omitzero"`
+	Held     int           `json:"held,omitempty"`  // how many like it were held back before
+	Bytes    int64         `json:"bytes,omitempty"` // sent
+	Size     int64         `json:"size,omitempty"`  // of the whole, where Bytes is a part
 	Duration time.Duration `json:"duration,omitempty"`
 	Machine  Machine       `json:"-"` // where it said so: kept with the MAC address, not with the event
 }

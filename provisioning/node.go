@@ -37,7 +37,9 @@ func (r RunModes) Check(m RunMode) error {
 	if _, ok := r[m]; ok {
 		return nil
 	}
-	return Errorf(NotFound, "unknown run mode %q: accepted are %s", Clip(string(m), 40), strings.Join(r.Keywords(), ", "))
+	e := Errorf(NotFound, "unknown run mode %q: accepted are %s", Clip(string(m), 40), strings.Join(r.Keywords(), ", "))
+	e.Cause = Cause{ID: CauseRunModeUnknown, RunMode: RunMode(Clip(string(m), 40)), Note: strings.Join(r.Keywords(), ", ")}
+	return e
 }
 
 // Keywords returns the run modes in the order in which people expect them:

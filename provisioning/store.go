@@ -79,7 +79,7 @@ type Tx interface {
 	// and no MAC address.
 	AttributeEvents(ctx context.Context, mac MAC, peer string, since time.Time) error
 
-	// Prune deletes what is too old or too much, at most a few thousand rows, and
+	// Prune deletes what is too much, the oldest first, at most a few thousand rows, and
 	// tells whether there is more to delete.
 	Prune(ctx context.Context, p Prune) (more bool, err error)
 }
@@ -115,12 +115,11 @@ type ChangeQuery struct {
 	Limit   int
 }
 
-// Prune says what need not be kept.
+// Prune says what need not be kept: by number, for a clock may be wrong for a while.
 type Prune struct {
-	EventsBefore time.Time // events that are older
-	EventsKept   int       // all but about so many events; 0: keep all
-	SeenBefore   time.Time // unregistered MAC addresses not seen since
-	SeenKept     int       // all but so many unregistered MAC addresses; 0: keep all
+	EventsKept  int // all but the last so many events, about; 0: keep all
+	SeenKept    int // all but the last so many unregistered MAC addresses; 0: keep all
+	ChangesKept int // all but the last so many changes, about; 0: keep all
 }
 
 // SessionPrune says which sessions end.

@@ -250,7 +250,7 @@ func (s *Server) refused(err error, req request, peer netip.AddrPort) string {
 	}
 	s.Record(provisioning.Event{
 		At: s.Now(), Peer: peer.Addr(), Stage: provisioning.StageRefused,
-		Detail: fmt.Sprintf("no file %q by TFTP", clip(req.name)),
+		Cause: provisioning.Cause{ID: provisioning.CauseFileUnknown, File: clip(req.name), Server: "TFTP"},
 	})
 	return resultNotFound
 }
@@ -264,7 +264,7 @@ func (s *Server) report(t *transfer, end error, file File, peer netip.AddrPort, 
 	s.metrics.bytes.Add(float64(sent))
 	record := func() {
 		s.Record(provisioning.Event{
-			At: s.Now(), Peer: peer.Addr(), Stage: provisioning.StageNBP, Detail: file.Name + " by TFTP",
+			At: s.Now(), Peer: peer.Addr(), Stage: provisioning.StageNBP, File: file.Name, Via: "TFTP",
 			Bytes: sent, Size: file.Size, Duration: took,
 		})
 	}

@@ -189,8 +189,8 @@ func TestServer_EventsTellWhatWentOut(t *testing.T) {
 	r.stop()
 	peer := netip.MustParseAddr("127.0.0.1")
 	want := []provisioning.Event{
-		{Stage: provisioning.StageNBP, Peer: peer, Detail: "blocks by TFTP", Bytes: 3 * 1428, Size: 3 * 1428},
-		{Stage: provisioning.StageRefused, Peer: peer, Detail: `no file "pxelinux.0" by TFTP`},
+		{Stage: provisioning.StageNBP, Peer: peer, File: "blocks", Via: "TFTP", Bytes: 3 * 1428, Size: 3 * 1428},
+		{Stage: provisioning.StageRefused, Peer: peer, Cause: provisioning.Cause{ID: provisioning.CauseFileUnknown, File: "pxelinux.0", Server: "TFTP"}},
 	}
 	for i := range r.events {
 		if r.events[i].At.IsZero() {

@@ -71,7 +71,7 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 		return nil, err
 	}
 	a.assigner = provisioning.NewAssigner(a.store, unknownOf(cfg), now)
-	a.recorder = recorder.New(a.store, retention, log, a.metrics, now)
+	a.recorder = recorder.New(a.store, recorder.Retention{}, log, a.metrics, now)
 	a.boot = &apphttp.Boot{
 		Answer:  answer.NewAdapter(log, now, a.metrics),
 		Now:     now,
@@ -182,6 +182,3 @@ func baseURL(u setup.URLs, scheme string) string {
 	}
 	return u.Base
 }
-
-// retention bounds what is kept of boots: a year of a busy farm.
-var retention = recorder.Retention{Events: 365 * 24 * time.Hour, Unknown: 90 * 24 * time.Hour}

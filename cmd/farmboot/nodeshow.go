@@ -12,6 +12,7 @@ import (
 
 	"farmboot/ipxe"
 	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
 	"farmboot/provisioning/story"
 	"farmboot/setup/oui"
 )
@@ -37,6 +38,7 @@ type nodeView struct {
 	Code       string                   `json:"code,omitempty"` // with policy hold
 	File       string                   `json:"-"`              // of its kernel, in words
 	Cmdline    string                   `json:"cmdline,omitempty"`
+	wrong      error                    // why it would not boot
 	Seen       *provisioning.Discovered `json:"seen,omitempty"`
 	LastBoot   story.Story              `json:"last_boot"`
 	History    []provisioning.Change    `json:"history,omitempty"`
@@ -74,7 +76,7 @@ func (d *database) view(ctx context.Context, mac provisioning.MAC) (nodeView, er
 	}
 	v := nodeView{Node: a.Node, Registered: a.Registered, Policy: a.Policy}
 	if a.Policy == provisioning.Boot {
-		v.Cmdline, _ = d.composer.Cmdline(ipxe.NodeTarget(a.Node)) // refused: none
+		v.Cmdline, v.wrong = d.composer.Bootable(ipxe.NodeTarget(a.Node), d.kernels)
 		if v.File, err = d.kernelFile(a.Node); err != nil {
 			return nodeView{}, err
 		}
@@ -113,11 +115,7 @@ func (d *database) kernelFile(n provisioning.Node) (string, error) {
 			return fmt.Sprintf("%s, the default of run mode %s", k.Name, n.RunMode), nil
 		}
 	}
-	path := ipxe.NodeTarget(n).KernelPath()
-	if _, err := d.kernels.Stat(path); err != nil {
-		return fmt.Sprintf("none: run mode %s has no kernel yet (farmboot kernel use %[1]s KERNEL)", n.RunMode), nil
-	}
-	return fmt.Sprintf("%s, the default of run mode %s", path, n.RunMode), nil
+	return fmt.Sprintf("%s, the default of run mode %s", ipxe.NodeTarget(n).KernelPath(), n.RunMode), nil
 }
 
 // print writes v for a terminal.
@@ -132,7 +130,11 @@ func (v nodeView) print(w io.Writer) error {
 	if v.Policy == provisioning.Boot {
 		t.row("Run mode\t%s", v.RunMode)
 		t.row("Farmer\t%s", dash(v.Farmer.String()))
-		t.row("Kernel\t%s", v.File)
+		if provisioning.CauseOf(v.wrong).ID == provisioning.CauseKernelMissing {
+			t.row("Kernel\t%s (%s)", cause.Message(provisioning.CauseOf(v.wrong)), cause.Hint(provisioning.CauseOf(v.wrong)))
+		} else {
+			t.row("Kernel\t%s", v.File)
+		}
 		t.row("Arguments\t%s", dash(v.Args))
 		if v.NBP != provisioning.DefaultNBP {
 			t.row("Boot program\t%s", v.NBP)

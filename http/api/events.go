@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
 )
 
 // listEvents answers GET /api/v1/events, oldest first: those that follow since, or
@@ -32,6 +33,9 @@ func (a *API) listEvents(w http.ResponseWriter, r *http.Request, by provisioning
 	}
 	if n := len(events); n == eq.Limit && !eq.Last {
 		w.Header().Set("X-Next-After", strconv.FormatInt(events[n-1].ID, 10))
+	}
+	for i := range events {
+		events[i] = cause.Told(events[i])
 	}
 	return writeJSON(w, http.StatusOK, list(events))
 }

@@ -8,6 +8,7 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
 )
 
 const (
@@ -88,7 +89,7 @@ func (s *stream) event(e provisioning.Event) bool {
 	case !s.api.Registry.Concerns(s.r.Context(), s.by, e):
 		return true
 	}
-	body, err := json.Marshal(e)
+	body, err := json.Marshal(cause.Told(e))
 	if err != nil {
 		return false
 	}

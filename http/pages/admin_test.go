@@ -55,8 +55,11 @@ func TestIgnoredNodesAreQuiet(t *testing.T) {
 	b := newAdminBench(t)
 	at := b.now.Now().Add(-time.Minute)
 	for i, stage := range []provisioning.Stage{provisioning.StageDiscover, provisioning.StageRefused, provisioning.StageDiscover} {
-		detail := map[provisioning.Stage]string{provisioning.StageRefused: provisioning.Ignored}[stage]
-		b.play(t, provisioning.Event{MAC: macOf(1), At: at.Add(time.Duration(i) * time.Second), Stage: stage, Detail: detail})
+		e := provisioning.Event{MAC: macOf(1), At: at.Add(time.Duration(i) * time.Second), Stage: stage}
+		if stage == provisioning.StageRefused {
+			e.Cause.ID = provisioning.CauseIgnored
+		}
+		b.play(t, e)
 	}
 	for group, want := range map[string]bool{"attention": false, "quiet": true} {
 		if _, page := b.look(t, "/admin?state="+group); strings.Contains(page, macOf(1).String()) != want {

@@ -201,13 +201,13 @@ func macOf(n int) provisioning.MAC {
 func bootOf(mac provisioning.MAC, at time.Time, events int) []provisioning.Event {
 	all := []provisioning.Event{
 		{Stage: provisioning.StageDiscover, Detail: "UEFI x64, PXEClient", Machine: provisioning.Machine{Arch: "UEFI x64", Firmware: "PXEClient", UUID: "4c4c4544-0042"}},
-		{Stage: provisioning.StageOffer, Detail: "ipxe.efi"},
-		{Stage: provisioning.StageBootServer, Detail: "ipxe.efi"},
-		{Stage: provisioning.StageNBP, Detail: "ipxe.efi by TFTP", Bytes: 1_020_000, Size: 1_020_000, Duration: 640 * time.Millisecond},
-		{Stage: provisioning.StageDiscover, Detail: "UEFI x64, iPXE 1.21.1"},
-		{Stage: provisioning.StageOffer, Detail: "script"},
+		{Stage: provisioning.StageOffer, File: "ipxe.efi"},
+		{Stage: provisioning.StageBootServer, File: "ipxe.efi"},
+		{Stage: provisioning.StageNBP, File: "ipxe.efi", Via: "TFTP", Bytes: 1_020_000, Size: 1_020_000, Duration: 640 * time.Millisecond},
+		{Stage: provisioning.StageDiscover, Detail: "UEFI x64, iPXE 1.21.1", IPXE: true},
+		{Stage: provisioning.StageOffer, File: "script"},
 		{Stage: provisioning.StageScript, Detail: "runmode prod, farmer 1234"},
-		{Stage: provisioning.StageKernel, Detail: "net/prod.efi", Bytes: 61_300_000, Size: 61_300_000, Duration: 2300 * time.Millisecond},
+		{Stage: provisioning.StageKernel, File: "net/prod.efi", Bytes: 61_300_000, Size: 61_300_000, Duration: 2300 * time.Millisecond},
 	}
 	for i := range all {
 		all[i].MAC, all[i].At = mac, at.Add(time.Duration(i)*1700*time.Millisecond)

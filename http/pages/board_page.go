@@ -144,11 +144,11 @@ func stagesOf(told story.Story) stages {
 		s.Done = max(s.Done, stageOf(step.Stage))
 	}
 	switch told.State {
-	case story.Booted:
+	case story.Started, story.Booted:
 		s.Done = len(stageNames)
 	case story.Booting, story.Held:
 		s.State = "now"
-	case story.Stalled, story.Refused:
+	case story.Stalled, story.Refused, story.Failed:
 		s.State = "wrong"
 	}
 	return s
@@ -162,7 +162,7 @@ func stageOf(s provisioning.Stage) int {
 		return 1
 	case provisioning.StageNBP:
 		return 2
-	case provisioning.StageScript, provisioning.StageHold, provisioning.StageClaim, provisioning.StageExit, provisioning.StageLoading, provisioning.StageKernel:
+	case provisioning.StageScript, provisioning.StageHold, provisioning.StageClaim, provisioning.StageExit, provisioning.StageLoading, provisioning.StageKernel, provisioning.StageFailed:
 		return 3
 	}
 	return 0
@@ -173,9 +173,9 @@ func groupOf(s story.State) string {
 	switch s {
 	case story.Booting:
 		return "booting"
-	case story.Stalled, story.Refused, story.Held:
+	case story.Stalled, story.Refused, story.Failed, story.Held:
 		return "attention"
-	case story.Booted:
+	case story.Started, story.Booted:
 		return "started"
 	}
 	return "quiet"
@@ -199,7 +199,7 @@ func rowOf(n provisioning.Node, registered bool, events []provisioning.Event, no
 
 // seenBy is the row as somebody sees it.
 func (r boardRow) seenBy(by provisioning.Actor) boardRow {
-	r.Mend = by.Role == provisioning.RoleAdmin && r.Story.NoKernel
+	r.Mend = by.Role == provisioning.RoleAdmin && r.Story.Cause.ID == provisioning.CauseKernelMissing
 	return r
 }
 
@@ -214,10 +214,10 @@ func kernelOf(events []provisioning.Event, began time.Time) transfer {
 			continue
 		case e.Bytes >= e.Size:
 			return transfer{e.Bytes, e.Size, e.Duration}
-		case name != "" && e.Detail != name:
+		case name != "" && e.File != name:
 			return t
 		}
-		name = e.Detail
+		name = e.File
 		t = transfer{min(t.Bytes+e.Bytes, e.Size), e.Size, t.Duration + e.Duration}
 		if t.Bytes == t.Size {
 			break

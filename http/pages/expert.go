@@ -45,7 +45,7 @@ func (p *Pages) expert(w http.ResponseWriter, r *http.Request) error {
 		Local:   answer.LocalOf(r),
 	}
 	if err := ipxe.CheckArgs(o.Target.Args); err != nil {
-		f.Errors["args"] = err.Error()
+		f.Errors["args"] = messageOf(err)
 	}
 	page := expertPage{
 		frame: frame{Section: "expert"}, form: f,

@@ -29,7 +29,7 @@ func (f form) Or(field, other string) string {
 }
 
 // Error is what is wrong with a field; empty: nothing.
-func (f form) Error(field string) string { return plain(f.Errors[field]) }
+func (f form) Error(field string) string { return f.Errors[field] }
 
 // fieldOrder is the order in which forms have their fields.
 var fieldOrder = []string{
@@ -66,7 +66,7 @@ func (f form) farmer(field string) provisioning.FarmerID {
 func (f form) runMode(field string, known provisioning.RunModes, other string) provisioning.RunMode {
 	m := provisioning.RunMode(f.Or(field, other))
 	if err := known.Check(m); err != nil {
-		f.Errors[field] = err.Error()
+		f.Errors[field] = messageOf(err)
 	}
 	return m
 }

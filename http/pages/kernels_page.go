@@ -128,7 +128,7 @@ func (a *Admin) store(part *multipart.Part, r *http.Request, by provisioning.Act
 		return "", provisioning.Errorf(provisioning.Invalid, "choose a file")
 	}
 	if err := kernel.CheckName(name); err != nil {
-		f.Errors["name"] = err.Error()
+		f.Errors["name"] = messageOf(err)
 		return "", nil
 	}
 	if mode := f.Text("runmode"); mode != "" {

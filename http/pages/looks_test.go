@@ -126,17 +126,18 @@ func TestRefusedNodes(t *testing.T) {
 	b.add(t, provisioning.Node{MAC: macOf(1), Name: "no kernel here", Farmer: 5, RunMode: "dev"})
 	b.now.advance(2 * time.Minute) // a farmer sees what happens while it is his
 	boot := bootOf(macOf(1), b.now.Now().Add(-time.Minute), 7)
-	boot[6].Stage, boot[6].Detail = provisioning.StageRefused, "missing kernel net/dev.efi: run mode dev has no kernel yet; farmboot kernel use dev KERNEL gives it one"
+	boot[6].Stage, boot[6].Detail, boot[6].File = provisioning.StageRefused, "", ""
+	boot[6].Cause = provisioning.Cause{ID: provisioning.CauseKernelMissing, Kernel: "net/dev.efi", RunMode: "dev"}
 	b.play(t, boot...)
 	pi := provisioning.MAC{0xb8, 0x27, 0xeb, 0x11, 0x22, 0x33}
-	b.play(t, provisioning.Event{MAC: pi, At: b.now.Now(), Stage: provisioning.StageRefused, Detail: "a Raspberry Pi claims to be a BIOS PC"})
+	b.play(t, provisioning.Event{MAC: pi, At: b.now.Now(), Stage: provisioning.StageRefused, Cause: provisioning.Cause{ID: provisioning.CauseRaspberryPi}})
 	sentOn := bootOf(macOf(2), b.now.Now().Add(-time.Minute), 7)
-	sentOn[6].Stage, sentOn[6].Detail = provisioning.StageExit, "not registered: sent on to its next boot device"
+	sentOn[6].Stage, sentOn[6].Cause.ID = provisioning.StageExit, provisioning.CauseExit
 	b.play(t, sentOn...)
 
 	const mend = `href="/admin/kernels">Store a kernel, or have a network boot one`
 	_, row := b.look(t, "/admin/board/rows?mac="+macOf(1).String())
-	inOrder(t, row, "network dev has no kernel yet", "<summary>Check", mend, "the kernel of its network")
+	inOrder(t, row, "run mode dev has no kernel yet", "<summary>Check", mend, "the kernel of its run mode")
 	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.RoleFarmer, 5)
 	if err != nil {
 		t.Fatal(err)
@@ -154,7 +155,7 @@ func TestRefusedNodes(t *testing.T) {
 	if strings.Contains(row, "Claim") || !strings.Contains(row, "SD card") {
 		t.Errorf("a Raspberry Pi on the board: %s", text(row))
 	}
-	b.play(t, provisioning.Event{MAC: macOf(3), At: b.now.Now(), Stage: provisioning.StageRefused, Detail: provisioning.Ignored})
+	b.play(t, provisioning.Event{MAC: macOf(3), At: b.now.Now(), Stage: provisioning.StageRefused, Cause: provisioning.Cause{ID: provisioning.CauseIgnored}})
 	if _, row := b.look(t, "/admin/board/rows?mac="+macOf(3).String()); !strings.Contains(row, `data-group="quiet"`) || !strings.Contains(row, "register it to boot it") {
 		t.Errorf("ignored: %s", text(row))
 	}
@@ -168,7 +169,7 @@ func TestRefusedNodes(t *testing.T) {
 func TestMachinesThatCannotBoot(t *testing.T) {
 	b := newAdminBench(t)
 	pi := provisioning.MAC{0xb8, 0x27, 0xeb, 0x11, 0x22, 0x33}
-	b.play(t, provisioning.Event{MAC: pi, At: b.now.Now(), Stage: provisioning.StageRefused, Detail: "a Raspberry Pi claims to be a BIOS PC"})
+	b.play(t, provisioning.Event{MAC: pi, At: b.now.Now(), Stage: provisioning.StageRefused, Cause: provisioning.Cause{ID: provisioning.CauseRaspberryPi}})
 	b.play(t, bootOf(macOf(1), b.now.Now(), 3)...)
 	_, page := b.look(t, "/admin/discovered")
 	if n := strings.Count(page, "?claim="); n != 1 || !strings.Contains(page, "a Raspberry Pi claims to be") || !strings.Contains(page, "Cannot boot") {

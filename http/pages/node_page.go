@@ -67,7 +67,7 @@ func (a *Admin) showNode(w http.ResponseWriter, r *http.Request, by provisioning
 	}
 	page := nodePage{
 		frame: adminFrame(r, by, "nodes"), form: f, Problem: problem,
-		Row: rowOf(n, registered, events, a.Now()), Boots: boots(events, a),
+		Row: rowOf(n, registered, events, a.Now()), Boots: story.Boots(events, a.Now(), nodeBoots),
 	}
 	if by.Role == provisioning.RoleFarmer {
 		page.Farmer = by.Farmer
@@ -120,18 +120,6 @@ func nodeValues(n provisioning.Node) url.Values {
 	return v
 }
 
-// boots tells the stories of the last boots among the events, the last first.
-func boots(events []provisioning.Event, a *Admin) []story.Story {
-	var stories []story.Story
-	for len(events) > 0 && len(stories) < nodeBoots {
-		s := story.Tell(events, a.Now())
-		stories = append(stories, s)
-		n := slices.IndexFunc(events, func(e provisioning.Event) bool { return !e.At.Before(s.Began) })
-		events = events[:max(n, 0)]
-	}
-	return stories
-}
-
 // nextBoot tells what a node would get now.
 func (a *Admin) nextBoot(r *http.Request, mac provisioning.MAC) (nextBoot, error) {
 	as, err := a.Assignment(r.Context(), mac)
@@ -146,16 +134,12 @@ func (a *Admin) nextBoot(r *http.Request, mac provisioning.MAC) (nextBoot, error
 	target := ipxe.NodeTarget(as.Node)
 	report := site.Check(target)
 	o.Report, o.Kernel = &report, target.KernelPath()
-	script, err := site.Node(as)
-	if err == nil {
-		o.Script = string(script)
-		_, err = a.Kernels.Stat(o.Kernel)
-		o.Mend = err != nil
-	}
-	var ok bool
-	if o.Wrong, ok = notice(err); !ok {
+	gets, err := site.Answer(as, a.Kernels)
+	if err != nil {
 		return o, err
 	}
+	o.Script, o.Mend = string(gets.Script), gets.Event.Cause.ID == provisioning.CauseKernelMissing
+	o.Wrong, _ = notice(gets.Refusal)
 	return o, nil
 }
 

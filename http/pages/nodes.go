@@ -139,7 +139,7 @@ func (a *Admin) readNode(r *http.Request, f form) (nodeFields, error) {
 		n.Kernel = f.oneOf("kernel", "", kernels)
 	}
 	if err := ipxe.CheckArgs(n.Args); err != nil {
-		f.Errors["args"] = err.Error()
+		f.Errors["args"] = messageOf(err)
 	}
 	return n, nil
 }
@@ -152,7 +152,7 @@ func (n nodeFields) patch() provisioning.NodePatch {
 func (f form) mac(field string) provisioning.MAC {
 	mac, err := provisioning.ParseMAC(f.Get(field))
 	if err != nil {
-		f.Errors[field] = err.Error()
+		f.Errors[field] = messageOf(err)
 	}
 	return mac
 }

@@ -110,7 +110,7 @@ func (a *Admin) readPatch(r *http.Request, f form) provisioning.NodePatch {
 		p.Args = new(string)
 	case args != "":
 		if err := ipxe.CheckArgs(args); err != nil {
-			f.Errors["args"] = err.Error()
+			f.Errors["args"] = messageOf(err)
 		}
 		p.Args = &args
 	}

@@ -3,6 +3,7 @@ package pages
 import (
 	"bytes"
 	"embed"
+	"errors"
 	"fmt"
 	"html/template"
 	"io/fs"
@@ -13,6 +14,7 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
 	"farmboot/provisioning/human"
 )
 
@@ -30,7 +32,6 @@ func mustParse(files fs.FS, err error) map[string]*template.Template {
 	shared := template.Must(template.New("").Option("missingkey=error").Funcs(template.FuncMap{
 		"asset": assetURL, "bytes": human.Bytes, "groups": groups, "time": timeOf, "duration": human.Duration,
 		"digits": digits, "rate": human.Rate, "words": wordsFor, "pick": pick, "blank": blank,
-		"plain": plain,
 	}).ParseFS(files, "layout.html", "part-*.html"))
 	names, err := fs.Glob(files, "*.html")
 	if err != nil {
@@ -123,10 +124,18 @@ type failurePage struct {
 // failure is the [answer.Failure] of pages.
 func failure(w http.ResponseWriter, r *http.Request, err error) {
 	code := provisioning.ErrorCode(err)
-	data := failurePage{Status: answer.StatusOf(code), Message: plain(answer.PublicMessage(err))}
+	data := failurePage{Status: answer.StatusOf(code), Message: messageOf(err)}
 	if err := render(w, data.Status, "failure", data); err != nil {
 		answer.Plain(w, r, err)
 	}
+}
+
+// messageOf is what a page says of err.
+func messageOf(err error) string {
+	if e, ok := errors.AsType[*provisioning.Error](err); ok && !e.Cause.IsZero() && e.Error() == err.Error() {
+		return cause.OnPage(e.Cause)
+	}
+	return answer.PublicMessage(err)
 }
 
 // notice is the message of a refusal for the page that asked; ok is false for
@@ -136,5 +145,5 @@ func notice(err error) (message string, ok bool) {
 		return "", true
 	}
 	code := provisioning.ErrorCode(err)
-	return plain(answer.PublicMessage(err)), code != provisioning.Internal
+	return messageOf(err), code != provisioning.Internal
 }

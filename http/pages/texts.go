@@ -2,7 +2,6 @@ package pages
 
 import (
 	"fmt"
-	"strings"
 
 	"farmboot/ipxe/image"
 )
@@ -10,12 +9,6 @@ import (
 // The texts that Go code chooses from. All others are in the templates.
 
 const badFarmer = "A farmer id is a whole number from 1 to 4294967295, digits only."
-
-// plain puts a message of other packages into the words of the pages, which call a
-// run mode a network.
-func plain(message string) string { return networkWords.Replace(message) }
-
-var networkWords = strings.NewReplacer("run mode", "network", "runmode ", "network ", "RUNMODE", "NETWORK")
 
 // formats are the kinds of image that farmers choose from, the one for nearly
 // everybody first.
@@ -68,7 +61,7 @@ func wordsFor(keyword any) string {
 	case "note":
 		return "Note:"
 	case "booted":
-		return "started"
+		return "up"
 	case "exited":
 		return "sent on"
 	case "held":

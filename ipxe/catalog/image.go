@@ -72,12 +72,8 @@ func (c *Catalog) script(o Order) ([]byte, error) {
 	if !o.Kind.NeedsTarget() {
 		return site.Provision()
 	}
-	script, err := site.Boot(o.Target)
-	if err != nil {
+	if _, err := site.Bootable(o.Target, c.Kernels); err != nil {
 		return nil, err
 	}
-	if _, err := c.Kernels.Stat(o.Target.KernelPath()); err != nil {
-		return nil, err
-	}
-	return script, nil
+	return site.Boot(o.Target)
 }

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
 )
 
 // Store is the two folders. Its methods are safe for concurrent use, by several
@@ -153,13 +154,17 @@ func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
 func missing(rel string, err error) error {
 	// Links that lead in a circle lead to no file, as one does that leads nowhere.
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ELOOP) {
-		return provisioning.Errorf(provisioning.Unavailable, "kernel %s cannot be read: %w", rel, errors.Unwrap(err))
+		why := errors.Unwrap(err)
+		e := cause.Error(provisioning.Unavailable, provisioning.Cause{ID: provisioning.CauseKernelUnread, Kernel: rel, Note: why.Error()})
+		e.Err = why
+		return e
 	}
-	link, ok := strings.CutPrefix(rel, netPrefix)
-	if mode, isDefault := strings.CutSuffix(link, defaultExt); ok && isDefault {
-		return provisioning.Errorf(provisioning.NotFound, "missing kernel %s: run mode %s has no kernel yet; farmboot kernel use %[2]s KERNEL gives it one (farmboot kernel add FILE first), or the board's page Kernels", rel, mode)
+	c := provisioning.Cause{ID: provisioning.CauseKernelMissing, Kernel: rel}
+	link, isDefault := strings.CutPrefix(rel, netPrefix)
+	if mode, ok := strings.CutSuffix(link, defaultExt); ok && isDefault {
+		c.RunMode = provisioning.RunMode(mode)
 	}
-	return provisioning.Errorf(provisioning.NotFound, "missing kernel %s: there is none of that name (see farmboot kernel list); farmboot kernel add FILE --name %[1]s stores it, or the board's page Kernels", rel)
+	return cause.Error(provisioning.NotFound, c)
 }
 
 // Version is a strong validator of the file behind fi: it differs whenever the

@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/netip"
@@ -8,17 +9,18 @@ import (
 	"time"
 	"unicode"
 
-	"farmboot/provisioning"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
 )
 
-// Retention is how long, and how much, the [Recorder] keeps.
+// Retention is how much the [Recorder] keeps, the last of each. No clock is asked: one
+// that is wrong for a while would delete everything, or nothing.
 type Retention struct {
-	Events      time.Duration // boot events; 0: for ever
-	EventsKept  int           // at most about so many; 0: a million
-	Unknown     time.Duration // unregistered MAC addresses after they were last seen; 0: for ever
-	UnknownKept int           // at most so many of them; 0: 100,000
+	Events  int // boot events, about; 0: a million, a year of a busy farm
+	Unknown int // unregistered MAC addresses, with their claim codes; 0: 100,000
+	Changes int // lines of the history, about; 0: a million
 }
 
 // Recorder is where a step of a boot is told, once: listeners hand it their events. It
@@ -74,12 +76,9 @@ const (
 // NewRecorder returns a Recorder; [Recorder.Run] makes it work. It registers its
 // counters with metrics.
 func New(store provisioning.Store, retention Retention, log *slog.Logger, metrics prometheus.Registerer, now func() time.Time) *Recorder {
-	if retention.EventsKept == 0 {
-		retention.EventsKept = 1_000_000
-	}
-	if retention.UnknownKept == 0 {
-		retention.UnknownKept = 100_000
-	}
+	retention.Events = cmp.Or(retention.Events, 1_000_000)
+	retention.Unknown = cmp.Or(retention.Unknown, 100_000)
+	retention.Changes = cmp.Or(retention.Changes, 1_000_000)
 	r := &Recorder{
 		store: store, log: log, now: now, retention: retention,
 		queue:    make(chan recorded, recorderQueue),
@@ -106,7 +105,10 @@ func (r *Recorder) Record(e provisioning.Event) {
 		e.At = r.now()
 	}
 	e.Peer = e.Peer.Unmap()
-	for _, text := range []*string{&e.Detail, &e.Machine.Arch, &e.Machine.Firmware, &e.Machine.UUID} {
+	for _, text := range []*string{
+		&e.Detail, &e.File, &e.Version, &e.SHA256, &e.Machine.Arch, &e.Machine.Firmware, &e.Machine.UUID,
+		&e.Cause.Kernel, &e.Cause.File, &e.Cause.Arch, &e.Cause.Server, &e.Cause.Note,
+	} {
 		*text = oneLine(*text)
 	}
 	if e.MAC.IsZero() {
@@ -132,7 +134,7 @@ func (r *Recorder) tell(e provisioning.Event) {
 	switch e.Stage {
 	case provisioning.StageDiscover, provisioning.StageLoading:
 		level = slog.LevelDebug
-	case provisioning.StageRefused:
+	case provisioning.StageRefused, provisioning.StageFailed:
 		level = slog.LevelWarn
 	}
 	if !r.log.Enabled(context.Background(), level) {
@@ -152,8 +154,11 @@ func (r *Recorder) tell(e provisioning.Event) {
 	if e.Peer.IsValid() {
 		attrs = append(attrs, "peer", e.Peer)
 	}
-	if e.Detail != "" {
-		attrs = append(attrs, "detail", e.Detail)
+	if !e.Cause.IsZero() {
+		attrs = append(attrs, "cause", e.Cause.ID)
+	}
+	if detail := cause.Detail(e); detail != "" {
+		attrs = append(attrs, "detail", detail)
 	}
 	if e.Size > 0 {
 		attrs = append(attrs, "bytes", e.Bytes, "size", e.Size, "dur", e.Duration)
@@ -234,7 +239,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 		case first := <-r.queue:
 			r.write(ctx, r.collect(ctx, first))
 			// Whoever forges MAC addresses would fill the disk before pruneEvery.
-			if r.grown > r.retention.UnknownKept/2 {
+			if r.grown > r.retention.Unknown/2 {
 				r.grown = 0
 				forget()
 			}
@@ -390,19 +395,13 @@ func (r *Recorder) publishStored(ctx context.Context) {
 // prune forgets some of what is old, and tells whether there is more: in small steps,
 // so that nobody waits for the lock, and between them events are stored.
 func (r *Recorder) prune(ctx context.Context) (more bool) {
-	p := provisioning.Prune{EventsKept: r.retention.EventsKept, SeenKept: r.retention.UnknownKept}
-	if r.retention.Events > 0 {
-		p.EventsBefore = r.now().Add(-r.retention.Events)
-	}
-	if r.retention.Unknown > 0 {
-		p.SeenBefore = r.now().Add(-r.retention.Unknown)
-	}
+	p := provisioning.Prune{EventsKept: r.retention.Events, SeenKept: r.retention.Unknown, ChangesKept: r.retention.Changes}
 	err := r.store.UpdateLazily(ctx, func(tx provisioning.Tx) (err error) {
 		more, err = tx.Prune(ctx, p)
 		return err
 	})
 	if err != nil && ctx.Err() == nil {
-		r.log.Warn("old boot events cannot be deleted", "err", provisioning.Detail(err))
+		r.log.Warn("old events cannot be deleted", "err", provisioning.Detail(err))
 	}
 	return more && err == nil
 }

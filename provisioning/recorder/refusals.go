@@ -1,7 +1,6 @@
 package recorder
 
 import (
-	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -17,7 +16,7 @@ import (
 // chooses under which name, and what for.
 type refusals struct {
 	mu   sync.Mutex
-	seen *lru.Map[utterance, *repetition]
+	seen *lru.Map[refusal, *repetition]
 	each *lru.Map[speaker, *rate.Limiter]
 	all  *rate.Limiter
 }
@@ -28,9 +27,10 @@ type speaker struct {
 	peer netip.Addr
 }
 
-type utterance struct {
+type refusal struct {
 	speaker
 	stage  provisioning.Stage
+	cause  provisioning.Cause
 	detail string
 }
 
@@ -60,7 +60,7 @@ const (
 
 func newRefusals() *refusals {
 	return &refusals{
-		seen: lru.New[utterance, *repetition](refusalsKept),
+		seen: lru.New[refusal, *repetition](refusalsKept),
 		each: lru.New[speaker, *rate.Limiter](refusalsKept),
 		all:  rate.NewLimiter(rate.Every(allEvery), allBurst),
 	}
@@ -76,7 +76,7 @@ func (r *refusals) pass(e provisioning.Event) (_ provisioning.Event, dropped str
 	if e.MAC.IsZero() {
 		who.peer = e.Peer
 	}
-	key := utterance{who, e.Stage, e.Detail}
+	key := refusal{who, e.Stage, e.Cause, e.Detail}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known, ok := r.seen.Get(key)
@@ -91,9 +91,7 @@ func (r *refusals) pass(e provisioning.Event) (_ provisioning.Event, dropped str
 		r.seen.Put(key, &repetition{last: e.At})
 		return e, ""
 	}
-	if known.held > 0 {
-		e.Detail += fmt.Sprintf(" (and %d times before)", known.held)
-	}
+	e.Held = known.held
 	known.last, known.held = e.At, 0
 	return e, ""
 }

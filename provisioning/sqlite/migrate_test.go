@@ -25,6 +25,7 @@ var oldData = map[int]string{
 		INSERT INTO seen VALUES (x'525400000002', '', '', '', 1, 2, 3, 'AAAAAA')`,
 	3: `INSERT INTO tokens VALUES ('T', 'farmer', 5, 1, 0, zeroblob(32)); INSERT INTO sessions VALUES (zeroblob(32), 'T', 'token T', 1, 2);
 		INSERT INTO changes (at, actor, origin, action, subject, before, after) VALUES (1, 'root', 'cli', 'node add', 'x', '', '')`,
+	4: `INSERT INTO events (at, mac, peer, stage, detail, cause, bytes, size, duration) VALUES (1, x'525400000001', '', 'refused', '', '{"id":"tftp-off"}', 0, 0, 0)`,
 }
 
 // contents counts the rows of every table.
@@ -90,6 +91,43 @@ func TestMigrateFromEveryOlderSchema(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestWordsOfFormerVersionsBecomeValues: what stories were told by is kept in values now.
+func TestWordsOfFormerVersionsBecomeValues(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "p.db")
+	if err := migrate(t.Context(), file, schema()[:3]); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, file, `INSERT INTO events (at, mac, peer, stage, detail, bytes, size, duration) VALUES
+		(1, x'525400000001', '', 'discover', 'UEFI x64, PXEClient, iPXE 1.21.1', 0, 0, 0),
+		(2, x'525400000001', '', 'nbp', 'ipxe.efi by TFTP', 5, 5, 7),
+		(3, x'525400000001', '', 'kernel', 'net/prod.efi', 9, 9, 8),
+		(4, x'525400000001', '', 'refused', 'not registered, and unknown = "ignore" (and 3 times before)', 0, 0, 0),
+		(5, x'525400000001', '', 'script', 'runmode prod', 0, 0, 0)`)
+	s, err := Open(t.Context(), file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	events, err := s.Events(t.Context(), provisioning.EventQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range events {
+		got = append(got, fmt.Sprintf("%s ipxe=%t file=%s via=%s cause=%s", e.Stage, e.IPXE, e.File, e.Via, e.Cause.ID))
+	}
+	want := []string{
+		"discover ipxe=true file= via= cause=",
+		"nbp ipxe=false file=ipxe.efi via=TFTP cause=",
+		"kernel ipxe=false file=net/prod.efi via= cause=",
+		"refused ipxe=false file= via= cause=ignored",
+		"script ipxe=false file= via= cause=",
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("events %q, want %q", got, want)
 	}
 }
 

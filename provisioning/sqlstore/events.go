@@ -2,8 +2,8 @@ package sqlstore
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -11,10 +11,10 @@ import (
 	"farmboot/provisioning"
 )
 
-const eventColumns = `id, at, mac, peer, stage, detail, bytes, size, duration`
+const eventColumns = `id, at, mac, peer, stage, detail, ipxe, file, via, version, sha256, cause, held, bytes, size, duration`
 
 func scanEvent(e *provisioning.Event) []any {
-	return []any{&e.ID, millis{&e.At}, optionalMAC{&e.MAC}, address{&e.Peer}, &e.Stage, &e.Detail, &e.Bytes, &e.Size, &e.Duration}
+	return []any{&e.ID, millis{&e.At}, optionalMAC{&e.MAC}, address{&e.Peer}, &e.Stage, &e.Detail, &e.IPXE, &e.File, &e.Via, &e.Version, &e.SHA256, causeText{&e.Cause}, &e.Held, &e.Bytes, &e.Size, &e.Duration}
 }
 
 // optionalMAC reads a MAC address; no bytes are the zero one.
@@ -51,6 +51,33 @@ func (a address) Scan(src any) error {
 		return nil
 	}
 	return a.a.UnmarshalText([]byte(s))
+}
+
+// causeText reads a cause; the empty text is none.
+type causeText struct{ c *provisioning.Cause }
+
+// Scan reads the JSON.
+func (t causeText) Scan(src any) error {
+	s, ok := src.(string)
+	if !ok {
+		return fmt.Errorf("scan cause from %T", src)
+	}
+	*t.c = provisioning.Cause{}
+	if s == "" {
+		return nil
+	}
+	return json.Unmarshal([]byte(s), t.c)
+}
+
+func causeJSON(c provisioning.Cause) string {
+	if c.IsZero() {
+		return ""
+	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		panic(err) // strings and numbers can always be written
+	}
+	return string(text)
 }
 
 // PeerText is how events keep an address: its text, "" for none.
@@ -98,8 +125,10 @@ func (r Reader) LastEventID(ctx context.Context) (int64, error) {
 // AddEvents implements [provisioning.Tx].
 func (t Tx) AddEvents(ctx context.Context, events []provisioning.Event) error {
 	for _, e := range events {
-		err := t.exec(ctx, `INSERT INTO events (at, mac, peer, stage, detail, bytes, size, duration) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-			ms(e.At), bytesOf(e.MAC), PeerText(e.Peer), string(e.Stage), e.Detail, e.Bytes, e.Size, int64(e.Duration))
+		err := t.exec(ctx, `INSERT INTO events (at, mac, peer, stage, detail, ipxe, file, via, version, sha256, cause, held, bytes, size, duration)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+			ms(e.At), bytesOf(e.MAC), PeerText(e.Peer), string(e.Stage), e.Detail, e.IPXE, e.File, e.Via, e.Version, e.SHA256,
+			causeJSON(e.Cause), e.Held, e.Bytes, e.Size, int64(e.Duration))
 		if err != nil {
 			return err
 		}
@@ -159,40 +188,22 @@ func (t Tx) PutSeen(ctx context.Context, d provisioning.Discovered) error {
 // nobody waits long for the write lock.
 const pruneStep = 2000
 
-// Prune implements [provisioning.Tx]. Events are numbered in the order of time, so
-// the oldest are found from the low end of their key, without an index on time.
+// Prune implements [provisioning.Tx]. Events and changes are numbered in the order in
+// which they came, so the oldest are found from the low end of their keys.
 func (t Tx) Prune(ctx context.Context, p provisioning.Prune) (bool, error) {
-	var lastToGo int64
-	if p.EventsKept > 0 {
-		last, err := t.LastEventID(ctx)
-		if err != nil {
-			return false, err
-		}
-		lastToGo = last - int64(p.EventsKept)
-	}
-	seenKept := p.SeenKept
-	if seenKept == 0 {
-		seenKept = math.MaxInt32
-	}
 	more := false
 	for _, step := range []struct {
+		kept  int
 		query string
-		args  []any
 	}{
-		{
-			`DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT $1) AND (at < $2 OR id <= $3)`,
-			[]any{pruneStep, ms(p.EventsBefore), lastToGo},
-		},
-		{
-			`DELETE FROM seen WHERE mac IN (SELECT mac FROM seen WHERE ` + unregistered + ` AND last_seen < $1 LIMIT $2)`,
-			[]any{ms(p.SeenBefore), pruneStep},
-		},
-		{
-			`DELETE FROM seen WHERE mac IN (SELECT mac FROM seen WHERE ` + unregistered + ` ORDER BY last_seen DESC, mac LIMIT $1 OFFSET $2)`,
-			[]any{pruneStep, seenKept},
-		},
+		{p.EventsKept, `DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT $1) AND id <= (SELECT max(id) FROM events) - $2`},
+		{p.ChangesKept, `DELETE FROM changes WHERE id IN (SELECT id FROM changes ORDER BY id LIMIT $1) AND id <= (SELECT max(id) FROM changes) - $2`},
+		{p.SeenKept, `DELETE FROM seen WHERE mac IN (SELECT mac FROM seen WHERE ` + unregistered + ` ORDER BY last_seen DESC, mac LIMIT $1 OFFSET $2)`},
 	} {
-		result, err := t.Q.ExecContext(ctx, step.query, step.args...)
+		if step.kept == 0 {
+			continue
+		}
+		result, err := t.Q.ExecContext(ctx, step.query, pruneStep, step.kept)
 		if err != nil {
 			return false, t.Explain(err)
 		}

@@ -1,7 +1,6 @@
 package story
 
 import (
-	"strings"
 	"time"
 
 	"farmboot/provisioning"
@@ -60,7 +59,7 @@ func (b *boundary) see(i int, e provisioning.Event) {
 	}
 	switch e.Stage {
 	case provisioning.StageDiscover:
-		b.discover(i, pause, strings.Contains(e.Detail, "iPXE"))
+		b.discover(i, pause, e.IPXE)
 	case provisioning.StageNBP:
 		b.nbp(e)
 	case provisioning.StageScript, provisioning.StageHold, provisioning.StageExit:
@@ -73,6 +72,8 @@ func (b *boundary) see(i int, e provisioning.Event) {
 		b.phase = running
 	case provisioning.StageKernel:
 		b.phase, b.complete = running, b.complete || e.Bytes >= e.Size
+	case provisioning.StageUp:
+		b.phase, b.complete = running, true
 	}
 	b.last = e.At
 }
@@ -90,11 +91,14 @@ func (b *boundary) discover(i int, pause time.Duration, byIPXE bool) {
 	}
 }
 
+// autoexec is a script that iPXE looks for beside itself.
+const autoexec = "autoexec.ipxe"
+
 // nbp follows a network boot program. Our iPXE is never given iPXE again: one that
 // goes out after what was taken for iPXE's DISCOVER went to firmware, that had
 // started anew with that DISCOVER.
 func (b *boundary) nbp(e provisioning.Event) {
-	if strings.Contains(e.Detail, "autoexec") {
+	if e.File == autoexec {
 		return // a script, and iPXE that asks for it
 	}
 	if b.phase == ipxe {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
 	"farmboot/provisioning/human"
 )
 
@@ -23,7 +24,9 @@ const (
 	Ignored State = "ignored" // it is not registered, and such nodes get no answer
 	Held    State = "held"    // it waits to be claimed
 	Exited  State = "exited"  // sent on to its next boot device
-	Booted  State = "booted"  // its kernel went out whole
+	Started State = "started" // its kernel went out whole
+	Booted  State = "booted"  // its operating system runs: it asked the LAN for an address
+	Failed  State = "failed"  // it told us so, or netbooted again soon after its kernel without having been up
 )
 
 // Story tells how a node's last boot went, in plain words.
@@ -36,8 +39,8 @@ type Story struct {
 
 	// Unbootable: we have nothing that this machine could start, registered or not.
 	Unbootable bool `json:"-"`
-	// NoKernel: it was refused because the kernel that it is to boot is not there.
-	NoKernel bool `json:"-"`
+	// Cause is why it was refused or failed; zero: neither, or it is not known.
+	Cause provisioning.Cause `json:"cause,omitzero"`
 }
 
 // Step is one event of a boot, or several alike in a row.
@@ -50,24 +53,41 @@ type Step struct {
 }
 
 // Tell tells the story of the last boot among the events of one MAC address, in any
-// order. Now decides whether a boot that has not ended is on its way or has
-// stalled.
+// order: their IDs tell which came first, never a clock. Now decides whether a boot that
+// has not ended is on its way or has stalled.
 func Tell(events []provisioning.Event, now time.Time) Story {
+	if told := Boots(events, now, 1); len(told) > 0 {
+		return told[0]
+	}
+	return Story{State: Unseen, Verdict: "No boot of this MAC address has been seen.", Check: ladder["unseen"].check}
+}
+
+// Boots tells the stories of the boots among the events of one MAC address, the last
+// first, at most so many of them.
+func Boots(events []provisioning.Event, now time.Time, limit int) []Story {
 	events = slices.Clone(events)
-	slices.SortStableFunc(events, func(a, b provisioning.Event) int {
-		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID))
-	})
-	boot, phase := lastBoot(events)
-	if len(boot) == 0 {
-		return Story{State: Unseen, Verdict: "No boot of this MAC address has been seen.", Check: ladder["unseen"].check}
+	slices.SortStableFunc(events, func(a, b provisioning.Event) int { return cmp.Compare(a.ID, b.ID) })
+	var told []Story
+	var next []provisioning.Event // the boot that came after
+	for len(events) > 0 && len(told) < limit {
+		boot, phase := lastBoot(events)
+		s := Story{Began: boot[0].At, Steps: steps(boot)}
+		before := events[:len(events)-len(boot)]
+		switch refusal, ok := standingRefusal(events); {
+		case ok:
+			s.refused(refusal, boot[len(boot)-1].At, now)
+		case failed(boot, next):
+			s.failed(kernelOf(boot), now)
+		default:
+			s.judge(boot, phase, now)
+			if former, _ := lastBoot(before); failed(former, boot) && s.open() {
+				s.failed(kernelOf(former), now)
+			}
+		}
+		told = append(told, s)
+		next, events = boot, before
 	}
-	s := Story{Began: boot[0].At, Steps: steps(boot)}
-	if refusal, ok := standingRefusal(events); ok {
-		s.refused(refusal, boot[len(boot)-1].At, now)
-	} else {
-		s.judge(boot, phase, now)
-	}
-	return s
+	return told
 }
 
 // Seen returns the story for a machine that is known to have booted: when none of its
@@ -84,7 +104,7 @@ func (s Story) Seen() Story {
 func steps(boot []provisioning.Event) []Step {
 	var list []Step
 	for _, e := range boot {
-		step := Step{At: e.At, After: e.At.Sub(boot[0].At), Stage: e.Stage, Text: sentence(e), Times: 1}
+		step := Step{At: e.At, After: max(e.At.Sub(boot[0].At), 0), Stage: e.Stage, Text: sentence(e), Times: 1}
 		if n := len(list); n > 0 && list[n-1].Stage == provisioning.StageLoading && (e.Stage == provisioning.StageLoading || e.Stage == provisioning.StageKernel) {
 			list[n-1] = step // what it tells, this tells anew
 			continue
@@ -117,11 +137,12 @@ func repeated(list []Step, step Step) int {
 
 // sentence says what happened.
 func sentence(e provisioning.Event) string {
+	text := cause.Detail(e)
 	detail := func(before string) string {
-		if e.Detail == "" {
+		if text == "" {
 			return ""
 		}
-		return before + e.Detail
+		return before + text
 	}
 	switch e.Stage {
 	case provisioning.StageDiscover:
@@ -135,15 +156,19 @@ func sentence(e provisioning.Event) string {
 	case provisioning.StageScript:
 		return "fetched its boot script" + detail(": ")
 	case provisioning.StageHold:
-		return cmp.Or(e.Detail, "waits on its screen to be claimed")
+		return cmp.Or(text, "waits on its screen to be claimed")
 	case provisioning.StageClaim:
-		return cmp.Or(e.Detail, "claimed")
+		return cmp.Or(text, "claimed")
 	case provisioning.StageLoading:
 		return "is fetching its kernel" + detail(" ") + soFar(e)
 	case provisioning.StageKernel:
 		return "fetched its kernel" + detail(" ") + transferred(e)
 	case provisioning.StageExit:
-		return cmp.Or(e.Detail, "sent on to its next boot device")
+		return cmp.Or(text, "sent on to its next boot device")
+	case provisioning.StageUp:
+		return "is up: its operating system asked the network for an address" + detail(": ")
+	case provisioning.StageFailed:
+		return "told us that it failed" + detail(": ")
 	case provisioning.StageRefused:
 		return "refused" + detail(": ")
 	default:

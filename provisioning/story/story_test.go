@@ -1,10 +1,12 @@
 package story_test
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,8 +21,8 @@ import (
 var update = flag.Bool("update", false, "write golden files anew")
 
 // TestStories tells the stories in testdata. A file has a heading, events, one
-// a line (time, stage, and where it matters detail, bytes/size and duration, between
-// bars), the line "now <time>", and below the line of dashes what is told of them.
+// a line (time, stage, and where it matters what it tells, bytes/size, duration and how
+// many were held back, between bars), the line "now <time>", and below the line of dashes what is told of them.
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) < 20 {
@@ -77,8 +79,10 @@ func parseStory(input string) (events []provisioning.Event, now time.Time, err e
 		if e.At, err = at(words[0]); err != nil {
 			return nil, now, err
 		}
-		fields := append(strings.Split(rest, "|"), "", "")
-		e.Detail = strings.TrimSpace(fields[0])
+		fields := append(strings.Split(rest, "|"), "", "", "")
+		if err := say(&e, strings.TrimSpace(fields[0])); err != nil {
+			return nil, now, fmt.Errorf("line %q: %w", line, err)
+		}
 		if s := strings.TrimSpace(fields[1]); s != "" {
 			if _, err := fmt.Sscanf(s, "%d/%d", &e.Bytes, &e.Size); err != nil {
 				return nil, now, fmt.Errorf("line %q: %w", line, err)
@@ -89,9 +93,27 @@ func parseStory(input string) (events []provisioning.Event, now time.Time, err e
 				return nil, now, err
 			}
 		}
+		if s := strings.TrimSpace(fields[3]); s != "" {
+			if e.Held, err = strconv.Atoi(s); err != nil {
+				return nil, now, err
+			}
+		}
 		events = append(events, e)
 	}
 	return events, now, nil
+}
+
+// say gives an event what it tells: a cause as JSON, a file, or words.
+func say(e *provisioning.Event, text string) error {
+	switch e.Stage {
+	case provisioning.StageOffer, provisioning.StageBootServer, provisioning.StageNBP, provisioning.StageLoading, provisioning.StageKernel:
+		e.File = text
+	case provisioning.StageRefused, provisioning.StageFailed, provisioning.StageHold, provisioning.StageExit:
+		return json.Unmarshal([]byte(text), &e.Cause)
+	default:
+		e.Detail, e.IPXE = text, strings.Contains(text, "iPXE")
+	}
+	return nil
 }
 
 // TestStoryOfEventsInAnyOrder tells the same story of a boot's events backwards.

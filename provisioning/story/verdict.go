@@ -3,10 +3,10 @@ package story
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
 	"farmboot/provisioning/human"
 )
 
@@ -139,50 +139,50 @@ func standingRefusal(events []provisioning.Event) (refusal provisioning.Event, o
 // refused says that the boot was refused, the last time at that time.
 func (s *Story) refused(refusal provisioning.Event, at, now time.Time) {
 	ago := human.Duration(max(now.Sub(at), 0))
-	if strings.HasPrefix(refusal.Detail, provisioning.Ignored) {
+	c := refusal.Cause
+	if c.ID == provisioning.CauseIgnored {
 		s.State, s.Verdict = Ignored, fmt.Sprintf("Ignored, %s ago, as unknown = \"ignore\" in the configuration says; register it to boot it.", ago)
 		return
 	}
-	why := obstacleOf(refusal.Detail)
-	s.State, s.Check, s.Unbootable, s.NoKernel = Refused, why.check, why.never, why.kernel
-	s.Verdict = fmt.Sprintf("Refused, %s ago: %s.", ago, refusal.Detail)
+	s.State, s.Cause, s.Unbootable, s.Check = Refused, c, c.Unbootable(), cause.Check(c)
+	s.Verdict = fmt.Sprintf("Refused, %s ago: %s.", ago, cause.Detail(refusal))
 }
 
-// obstacle is why we refused something, and what can be done about it.
-type obstacle struct {
-	reason string // words of our own message
-	check  []string
-	never  bool // no registration mends it
-	kernel bool // a kernel does
+// failGap is how soon after its kernel went out a node that netboots again, and has not
+// been up in between, has failed: an operating system that was up for longer may have
+// been told to reboot, and whether it asked for an address we may not have seen.
+const failGap = 10 * time.Minute
+
+// failed tells whether a boot failed, as the one that came after it shows.
+func failed(boot, next []provisioning.Event) bool {
+	if len(next) == 0 || slices.ContainsFunc(boot, func(e provisioning.Event) bool { return e.Stage == provisioning.StageUp }) {
+		return false
+	}
+	kernel := kernelOf(boot)
+	gap := next[0].At.Sub(kernel.At) // negative: a clock was set back, and there is no telling
+	return kernel.Stage != "" && whole(boot, kernel) && gap >= 0 && gap <= failGap
 }
 
-// obstacles has the last one for all reasons that are not told apart.
-var obstacles = []obstacle{
-	{reason: "missing kernel", kernel: true, check: []string{
-		"the kernel of its run mode, or its own if it is registered with one, is there: farmboot kernel list",
-	}},
-	{reason: "Raspberry Pi", never: true, check: []string{
-		"UEFI firmware is on its SD card: its own boot ROM says that it is a BIOS PC, and starts nothing of ours",
-	}},
-	{reason: "client architecture", never: true, check: []string{
-		"its firmware boots as BIOS or UEFI on x64, or as UEFI on ARM64 or RISC-V: for others there is no boot program",
-	}},
-	{reason: "TFTP, which is switched off", check: []string{
-		"its firmware boots by HTTP (UEFI HTTP Boot), or [tftp] enabled is true",
-	}},
-	{reason: "reply is larger", check: []string{
-		"base-host is short enough: the address of its boot script has to fit into one packet",
-	}},
-	{reason: "by TFTP", check: []string{
-		"no other DHCP server (a router with options 66 and 67) names a boot file of its own",
-	}},
-	{check: []string{"farmboot node check MAC: it says what is wrong with what it would get"}},
+// kernelOf is the last event of a boot that tells of its kernel; the zero value if none
+// does.
+func kernelOf(boot []provisioning.Event) (kernel provisioning.Event) {
+	for _, e := range boot {
+		if e.Stage == provisioning.StageKernel {
+			kernel = e
+		}
+	}
+	return kernel
 }
 
-// obstacleOf finds the obstacle that a reason of ours speaks of.
-func obstacleOf(reason string) obstacle {
-	return obstacles[slices.IndexFunc(obstacles, func(o obstacle) bool { return strings.Contains(reason, o.reason) })]
+// failed says that a boot failed after its kernel had gone out.
+func (s *Story) failed(kernel provisioning.Event, now time.Time) {
+	s.Cause = provisioning.Cause{ID: provisioning.CauseNotUp, Kernel: kernel.File}
+	s.State, s.Check = Failed, cause.Check(s.Cause)
+	s.Verdict = fmt.Sprintf("Failed, %s ago: %s.", human.Duration(max(now.Sub(kernel.At), 0)), cause.Message(s.Cause))
 }
+
+// open tells whether a boot may still come to a good end.
+func (s *Story) open() bool { return s.State == Booting || s.State == Stalled }
 
 // judge says how the boot stands, by its last event that tells.
 func (s *Story) judge(boot []provisioning.Event, p phase, now time.Time) {
@@ -192,8 +192,15 @@ func (s *Story) judge(boot []provisioning.Event, p phase, now time.Time) {
 	case last.Stage == provisioning.StageExit:
 		s.State, s.Verdict = Exited, fmt.Sprintf("It was sent on to its next boot device, %s ago, as unknown = \"exit\" says; register it to boot it.", ago)
 		return
+	case last.Stage == provisioning.StageUp:
+		s.State, s.Verdict = Booted, fmt.Sprintf("It is up: its operating system asked the network for an address, %s ago.", ago)
+		return
+	case last.Stage == provisioning.StageFailed:
+		s.State, s.Cause, s.Check = Failed, last.Cause, cause.Check(last.Cause)
+		s.Verdict = fmt.Sprintf("Failed, %s ago: %s.", ago, cause.Detail(last))
+		return
 	case last.Stage == provisioning.StageKernel && whole(boot, last):
-		s.State, s.Verdict = Booted, fmt.Sprintf("Its kernel went out whole, %s ago. From there on the node is on its own.", ago)
+		s.State, s.Verdict = Started, fmt.Sprintf("Its kernel went out whole, %s ago. Whether its operating system runs has not been seen yet.", ago)
 		return
 	}
 	at := where(last, p)
@@ -225,7 +232,7 @@ func where(last provisioning.Event, p phase) string {
 func whole(boot []provisioning.Event, kernel provisioning.Event) bool {
 	var sent int64
 	for _, e := range boot {
-		if e.Stage == provisioning.StageKernel && e.Detail == kernel.Detail {
+		if e.Stage == provisioning.StageKernel && e.File == kernel.File {
 			sent += e.Bytes
 		}
 	}

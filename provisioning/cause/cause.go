@@ -1,0 +1,234 @@
+// Package cause turns causes into words: what is wrong, and what to do about it. It is
+// the one place that does, for consoles, the log, the command line, the API and pages.
+// Nothing reads its texts but people, so each of them may change.
+package cause
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"farmboot/provisioning"
+)
+
+// words are what there is to say of a cause. Each text may name values of it in braces.
+type words struct {
+	message string
+	hint    string   // what to do, one line behind the message
+	check   []string // what to look at when a boot ends with it, likeliest first
+}
+
+var texts = map[provisioning.CauseID]words{
+	provisioning.CauseOther: {message: "{note}"},
+	provisioning.CauseIgnored: {
+		message: `not registered, and unknown = "ignore"`,
+	},
+	provisioning.CauseExit: {message: "not registered: sent on to its next boot device"},
+	provisioning.CauseHeld: {message: "not registered: waits with claim code {note}"},
+	provisioning.CauseKernelMissing: {
+		message: "missing kernel {kernel}: there is none of that name (see farmboot kernel list)",
+		hint:    "farmboot kernel add FILE --name {kernel} stores it, or the board's page Kernels",
+		check:   kernelThere,
+	},
+	provisioning.CauseKernelBroken: {
+		message: "kernel {kernel} is broken: {note}",
+		hint:    "store it again (farmboot kernel add)",
+		check:   []string{"the kernel is whole: farmboot kernel list shows its size and SHA-256"},
+	},
+	provisioning.CauseKernelUnread: {
+		message: "kernel {kernel} cannot be read: {note}",
+		check:   []string{"the kernel folder is there, and the appliance may read it: farmboot doctor"},
+	},
+	provisioning.CauseRunModeUnknown: {
+		message: `unknown {mode} "{runmode}": accepted are {note}`,
+		check:   []string{"the node is registered with one of them: farmboot node set MAC --runmode R"},
+	},
+	provisioning.CauseArgs: {
+		message: "bad kernel arguments: {note}",
+		check:   []string{"farmboot node check MAC: it says what is wrong with what it would get"},
+	},
+	provisioning.CauseCmdlineTooLong: {
+		message: "kernel command line is {size} bytes long: at most {limit} are accepted",
+		check:   []string{"farmboot node check MAC: it says what is wrong with what it would get"},
+	},
+	provisioning.CauseArchUnknown: {
+		message: `client architecture is none that Farmboot boots: option 93 says {arch}, option 60 "{note}"`,
+		check: []string{
+			"its firmware boots as BIOS or UEFI on x64, or as UEFI on ARM64 or RISC-V: for others there is no boot program",
+		},
+	},
+	provisioning.CauseRaspberryPi: {
+		message: "a Raspberry Pi claims to be a BIOS PC",
+		check: []string{
+			"UEFI firmware is on its SD card: its own boot ROM says that it is a BIOS PC, and starts nothing of ours",
+		},
+	},
+	provisioning.CauseNotEthernet: {
+		message: "hardware address is not a 6-byte MAC address of Ethernet: type {size}, {limit} bytes",
+		check: []string{
+			"it boots from an Ethernet card: InfiniBand and others have addresses of another kind (DHCP htype, hlen)",
+		},
+	},
+	provisioning.CauseTFTPOff: {
+		message: "client needs TFTP, which is switched off",
+		check:   []string{"its firmware boots by HTTP (UEFI HTTP Boot), or [tftp] enabled is true"},
+	},
+	provisioning.CauseReplyTooLarge: {
+		message: "reply is larger than the client, or a packet, can take",
+		check:   []string{"base-host is short enough: the address of its boot script has to fit into one packet"},
+	},
+	provisioning.CauseFileUnknown: {
+		message: `no file "{file}" by {server}`,
+		check: []string{
+			"no other DHCP server (a router with options 66 and 67) names a boot file of its own",
+		},
+	},
+	provisioning.CauseStoreSilent: {
+		message: "the database does not answer",
+		hint:    "farmboot doctor on the appliance says why",
+	},
+	provisioning.CauseProgramsMissing: {
+		message: "the iPXE template folder cannot be used: {note}",
+		hint:    "run setup/template.sh",
+		check:   []string{"farmboot doctor on the appliance"},
+	},
+	provisioning.CauseSecureBoot: {
+		message: "Secure Boot refused {kernel or file}",
+		hint:    "switch Secure Boot off in its firmware, or enrol our certificate (farmboot secureboot enrol MAC)",
+		check: []string{
+			"Secure Boot is off in the node's firmware, or [secure-boot] is enabled and our certificate enrolled",
+		},
+	},
+	provisioning.CauseNotExecutable: {
+		message: "the machine cannot start {kernel}: it is no program for it",
+		check: []string{
+			"the kernel is an EFI application or a bzImage for this machine's architecture",
+		},
+	},
+	provisioning.CauseKernelRefused: {
+		message: "the machine refused kernel {kernel}: {note}",
+		check: []string{
+			"the kernel is whole and for this architecture: farmboot kernel list",
+			"Secure Boot is off in the node's firmware",
+			"the node has memory enough for kernel and initramfs (2 GB)",
+		},
+	},
+	provisioning.CauseProgramRefused: {
+		message: "the firmware did not start {file}",
+		check: []string{
+			"Secure Boot is off in the node's firmware: with it on, firmware loads iPXE and refuses to start it",
+		},
+	},
+	provisioning.CauseNetworkFailed: {
+		message: "its network card did not come up: {note}",
+		check: []string{
+			"cable and switch port of the node",
+			"the LAN's DHCP server has an address left for it, and the switch port forwards at once (portfast)",
+		},
+	},
+	provisioning.CauseScriptFailed: {
+		message: "its boot script ended early: {note}",
+		check:   []string{"the node's screen: the boot script says there what went wrong"},
+	},
+	provisioning.CauseNotUp: {
+		message: "it netbooted again soon after its kernel {kernel} went out, and has not been up in between",
+		check: []string{
+			"the node's screen, while its kernel starts: a panic ends in a reboot",
+			"the kernel is the right one for it: farmboot kernel history shows what was booted before",
+			"the node has memory enough for kernel and initramfs (2 GB)",
+			"the LAN's DHCP server has an address left for the operating system",
+		},
+	},
+}
+
+var kernelThere = []string{
+	"the kernel of its run mode, or its own if it is registered with one, is there: farmboot kernel list",
+}
+
+// missingDefault is what CauseKernelMissing says of the default kernel of a run mode.
+var missingDefault = words{
+	message: "missing kernel {kernel}: {mode} {runmode} has no kernel yet",
+	hint:    "farmboot kernel use {runmode} KERNEL gives it one (farmboot kernel add FILE first), or the board's page Kernels",
+	check:   kernelThere,
+}
+
+func wordsOf(c provisioning.Cause) words {
+	if c.ID == provisioning.CauseKernelMissing && c.RunMode != "" {
+		return missingDefault
+	}
+	if w, ok := texts[c.ID]; ok {
+		return w
+	}
+	return words{message: string(c.ID)} // of a later version, in a database that it used
+}
+
+// fill puts the values of a cause into a text.
+func fill(text string, c provisioning.Cause, mode string) string {
+	if !strings.Contains(text, "{") {
+		return text
+	}
+	return strings.NewReplacer(
+		"{mode}", mode, "{runmode}", string(c.RunMode), "{kernel}", c.Kernel, "{file}", c.File,
+		"{kernel or file}", cmp.Or(c.File, c.Kernel), "{arch}", c.Arch, "{server}", c.Server, "{note}", c.Note,
+		"{size}", fmt.Sprint(c.Size), "{limit}", fmt.Sprint(c.Limit),
+	).Replace(text)
+}
+
+// Message says what is wrong, in one line without a full stop.
+func Message(c provisioning.Cause) string { return fill(wordsOf(c).message, c, "run mode") }
+
+// Hint says what to do about it, in one line; "" if there is nothing to say.
+func Hint(c provisioning.Cause) string { return fill(wordsOf(c).hint, c, "run mode") }
+
+// OnPage is message and hint in the words of the pages, which call a run mode a network.
+func OnPage(c provisioning.Cause) string {
+	return join(fill(wordsOf(c).message, c, "network"), fill(wordsOf(c).hint, c, "network"))
+}
+
+func join(message, hint string) string {
+	if hint == "" {
+		return message
+	}
+	return message + "; " + hint
+}
+
+// Check says what to look at when a boot ended so, likeliest first.
+func Check(c provisioning.Cause) []string {
+	if check := wordsOf(c).check; check != nil {
+		return check
+	}
+	return []string{"farmboot node check MAC: it says what is wrong with what it would get"}
+}
+
+// Error makes an error of a cause.
+func Error(code provisioning.Code, c provisioning.Cause) *provisioning.Error {
+	return &provisioning.Error{Code: code, Message: Message(c), Hint: Hint(c), Cause: c}
+}
+
+// Detail is what there is to say of an event besides its stage and its figures, in one
+// line; "" for nothing.
+func Detail(e provisioning.Event) string {
+	text := e.Detail
+	switch {
+	case !e.Cause.IsZero():
+		text = join(Message(e.Cause), Hint(e.Cause))
+	case text == "" && e.File != "":
+		text = e.File
+		if e.Via != "" {
+			text += " by " + e.Via
+		}
+		if e.Version != "" {
+			text += " (" + e.Version + ")"
+		}
+	}
+	if e.Held > 0 {
+		text += fmt.Sprintf(" (and %d times before)", e.Held)
+	}
+	return text
+}
+
+// Told is e with its detail in words, as people and programs outside are shown it.
+func Told(e provisioning.Event) provisioning.Event {
+	e.Detail = Detail(e)
+	return e
+}
