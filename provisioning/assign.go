@@ -2,7 +2,11 @@ package provisioning
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"farmboot/provisioning/lru"
 )
 
 // Unknown says what a MAC address gets that is not registered: [provisioning] in
@@ -18,46 +22,87 @@ type Unknown struct {
 // a change counts from the next boot on.
 type Assigner struct {
 	store   Store
-	unknown Unknown
+	unknown atomic.Pointer[Unknown]
 	now     func() time.Time
+
+	mu    sync.Mutex
+	known *lru.Map[MAC, Node] // as they were found last, for when the store fails
 }
+
+// remembered is how many nodes an Assigner remembers, of some 200 bytes each.
+const remembered = 20_000
 
 // NewAssigner returns an Assigner that looks into store, and gives a MAC address
 // that is not there what unknown says.
 func NewAssigner(store Store, unknown Unknown, now func() time.Time) *Assigner {
-	return &Assigner{store: store, unknown: unknown, now: now}
+	a := &Assigner{store: store, now: now, known: lru.New[MAC, Node](remembered)}
+	a.SetUnknown(unknown)
+	return a
 }
+
+// SetUnknown replaces what MAC addresses get that are not registered, from now on.
+func (a *Assigner) SetUnknown(unknown Unknown) { a.unknown.Store(&unknown) }
 
 // Assignment returns what mac gets. It only reads, which takes some microseconds.
 // The error is the store's: a listener that must not stay silent goes on with
-// [Assigner.Default].
+// [Assigner.LastKnown].
 func (a *Assigner) Assignment(ctx context.Context, mac MAC) (Assignment, error) {
 	n, err := a.store.Node(ctx, mac)
-	if err == nil {
+	switch {
+	case err == nil:
+		a.remember(func() { a.known.Put(mac, n) })
 		return Assignment{Policy: Boot, Registered: true, Node: n}, nil
+	case ErrorCode(err) == NotFound:
+		a.remember(func() { a.known.Delete(mac) })
+		return a.Default(mac), nil
 	}
-	if ErrorCode(err) != NotFound {
-		return Assignment{}, err
+	return Assignment{}, err
+}
+
+func (a *Assigner) remember(change func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	change()
+}
+
+// LastKnown is what mac got when the store was last asked for it, else the default: for
+// when the store fails.
+func (a *Assigner) LastKnown(mac MAC) Assignment {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if n, ok := a.known.Get(mac); ok {
+		return Assignment{Policy: Boot, Registered: true, Node: n}
 	}
-	return a.Default(mac), nil
+	return a.Default(mac)
 }
 
 // Default is what mac gets as long as nothing is known of it.
 func (a *Assigner) Default(mac MAC) Assignment {
-	as := Assignment{Policy: a.unknown.Policy, Node: Node{MAC: mac}}
+	unknown := a.unknown.Load()
+	as := Assignment{Policy: unknown.Policy, Node: Node{MAC: mac}}
 	if as.Policy == Boot {
-		as.Node.RunMode, as.Node.Farmer, as.Node.Args = a.unknown.RunMode, a.unknown.Farmer, a.unknown.Args
+		as.Node.RunMode, as.Node.Farmer, as.Node.Args = unknown.RunMode, unknown.Farmer, unknown.Args
 	}
 	return as
 }
 
 // Admit is Assignment for a node that asks for its boot script: one that is held
 // gets its claim code, made on first demand. Where no code can be stored, the
-// assignment has none, and the node can be registered by its MAC address only.
+// assignment has none, and the node can be registered by its MAC address only. A store
+// that fails, or takes longer than admitLimit, keeps no node from booting: it gets what
+// it got last. The error is that of ctx.
 func (a *Assigner) Admit(ctx context.Context, mac MAC) (Assignment, error) {
-	as, err := a.Assignment(ctx, mac)
-	if err != nil || as.Policy != Hold {
-		return as, err
+	within, cancel := context.WithTimeout(ctx, admitLimit)
+	defer cancel()
+	as, err := a.Assignment(within, mac)
+	switch {
+	case ctx.Err() != nil:
+		return as, ctx.Err()
+	case err != nil:
+		as = a.LastKnown(mac)
+		return as, nil
+	case as.Policy != Hold:
+		return as, nil
 	}
 	if d, err := a.store.Seen(ctx, mac); err == nil {
 		as.Code = d.Code
@@ -66,6 +111,10 @@ func (a *Assigner) Admit(ctx context.Context, mac MAC) (Assignment, error) {
 	as.Code = a.makeCode(ctx, mac)
 	return as, nil
 }
+
+// admitLimit is how long a node waits for its script while the store does not answer:
+// iPXE gives up much later.
+const admitLimit = 2 * time.Second
 
 // codeLimit is how long a node waits for its claim code to be stored. It asks again
 // soon, and has to be told something meanwhile.

@@ -10,45 +10,46 @@ import (
 	"farmboot/provisioning/typo"
 )
 
-// key is one key of appliance.toml: how its value gets into a Config. set checks
-// the value and returns what is accepted if it is not that.
+// key is one key of appliance.toml: where its value is in a Config, and how it gets
+// there. set checks the value and returns what is accepted if it is not that.
 type key struct {
-	name string // dotted
-	set  func(value any) error
+	name  string // dotted
+	value any    // pointer
+	set   func(value any) error
 }
 
 // keys lists every key that there is, in the order of appliance.toml. A new key
 // is a row here, a field with its default in config.go, and a line there.
 func (c *Config) keys() []key {
 	return []key{
-		{"base-host", baseURL(&c.BaseHost)},
-		{"state", path(&c.State)},
-		{"debug", boolean(&c.Debug)},
-		{"log-format", oneOf(&c.LogFormat, "text", "json")},
-		{"network.interface", interfaces(&c.Network.Interfaces)},
-		{"network.address", network(&c.Network.Address)},
-		{"dhcp.enabled", boolean(&c.DHCP.Enabled)},
-		{"dhcp.port", port(&c.DHCP.Port)},
-		{"dhcp.boot-server-port", port(&c.DHCP.BootServerPort)},
-		{"tftp.enabled", boolean(&c.TFTP.Enabled)},
-		{"tftp.port", port(&c.TFTP.Port)},
-		{"tftp.max-block-size", blockSize(&c.TFTP.MaxBlockSize)},
-		{"http.port", port(&c.HTTP.Port)},
-		{"http.tls-port", port(&c.HTTP.TLSPort)},
-		{"http.tls-cert", optional(&c.HTTP.TLSCert, path)},
-		{"http.tls-key", optional(&c.HTTP.TLSKey, path)},
-		{"kernel.path", path(&c.Kernel.Path)},
-		{"kernel.net-path", path(&c.Kernel.NetPath)},
-		{"ipxe.template", path(&c.IPXE.Template)},
-		{"ipxe.autoexec", boolean(&c.IPXE.Autoexec)},
-		{"provisioning.database", database(&c.Provisioning.Database)},
-		{"provisioning.unknown", oneOf(&c.Provisioning.Unknown, provisioning.Boot, provisioning.Hold, provisioning.Exit, provisioning.Ignore)},
-		{"provisioning.runmode", text(&c.Provisioning.RunMode)},
-		{"provisioning.farmer", farmer(&c.Provisioning.Farmer)},
-		{"provisioning.args", arguments(&c.Provisioning.Args, ipxe.CheckArgs)},
-		{"boot.kernel-args", arguments(&c.Boot.KernelArgs, ipxe.CheckKernelArgs)},
-		{"boot.ntp", optional(&c.Boot.NTP, host)},
-		{"alerts.urls", alertURLs(&c.Alerts)},
+		{"base-host", &c.BaseHost, baseURL(&c.BaseHost)},
+		{"state", &c.State, path(&c.State)},
+		{"debug", &c.Debug, boolean(&c.Debug)},
+		{"log-format", &c.LogFormat, oneOf(&c.LogFormat, "text", "json")},
+		{"network.interface", &c.Network.Interfaces, interfaces(&c.Network.Interfaces)},
+		{"network.address", &c.Network.Address, network(&c.Network.Address)},
+		{"dhcp.enabled", &c.DHCP.Enabled, boolean(&c.DHCP.Enabled)},
+		{"dhcp.port", &c.DHCP.Port, port(&c.DHCP.Port)},
+		{"dhcp.boot-server-port", &c.DHCP.BootServerPort, port(&c.DHCP.BootServerPort)},
+		{"tftp.enabled", &c.TFTP.Enabled, boolean(&c.TFTP.Enabled)},
+		{"tftp.port", &c.TFTP.Port, port(&c.TFTP.Port)},
+		{"tftp.max-block-size", &c.TFTP.MaxBlockSize, blockSize(&c.TFTP.MaxBlockSize)},
+		{"http.port", &c.HTTP.Port, port(&c.HTTP.Port)},
+		{"http.tls-port", &c.HTTP.TLSPort, port(&c.HTTP.TLSPort)},
+		{"http.tls-cert", &c.HTTP.TLSCert, optional(&c.HTTP.TLSCert, path)},
+		{"http.tls-key", &c.HTTP.TLSKey, optional(&c.HTTP.TLSKey, path)},
+		{"kernel.path", &c.Kernel.Path, path(&c.Kernel.Path)},
+		{"kernel.net-path", &c.Kernel.NetPath, path(&c.Kernel.NetPath)},
+		{"ipxe.template", &c.IPXE.Template, path(&c.IPXE.Template)},
+		{"ipxe.autoexec", &c.IPXE.Autoexec, boolean(&c.IPXE.Autoexec)},
+		{"provisioning.database", &c.Provisioning.Database, database(&c.Provisioning.Database)},
+		{"provisioning.unknown", &c.Provisioning.Unknown, oneOf(&c.Provisioning.Unknown, provisioning.Boot, provisioning.Hold, provisioning.Exit, provisioning.Ignore)},
+		{"provisioning.runmode", &c.Provisioning.RunMode, text(&c.Provisioning.RunMode)},
+		{"provisioning.farmer", &c.Provisioning.Farmer, farmer(&c.Provisioning.Farmer)},
+		{"provisioning.args", &c.Provisioning.Args, arguments(&c.Provisioning.Args, ipxe.CheckArgs)},
+		{"boot.kernel-args", &c.Boot.KernelArgs, arguments(&c.Boot.KernelArgs, ipxe.CheckKernelArgs)},
+		{"boot.ntp", &c.Boot.NTP, optional(&c.Boot.NTP, host)},
+		{"alerts.urls", &c.Alerts, alertURLs(&c.Alerts)},
 	}
 }
 
@@ -58,7 +59,7 @@ const runModes = "runmodes"
 // find returns the key with that name.
 func (c *Config) find(name string, keys []key) (key, bool) {
 	if keyword, ok := strings.CutPrefix(name, runModes+"."); ok {
-		return key{name, runMode(c.RunModes, keyword)}, true
+		return key{name: name, set: runMode(c.RunModes, keyword)}, true
 	}
 	i := slices.IndexFunc(keys, func(k key) bool { return k.name == name })
 	if i < 0 {

@@ -59,7 +59,7 @@ func (a *appliance) newTeller() (*alert.Teller, error) {
 
 // unwell is why nodes cannot boot from here.
 func (a *appliance) unwell(ctx context.Context) []alert.Condition {
-	why := a.unhealthy(ctx)
+	why := a.health.unhealthy(ctx)
 	if why == "" {
 		return nil
 	}
@@ -103,7 +103,7 @@ func (a *appliance) nodeTroubles(ctx context.Context) []alert.Condition {
 		told := story.Tell(boot, now)
 		key := string(told.State) + " " + mac.String()
 		switch told.State {
-		case story.Stalled, story.Refused:
+		case story.Stalled, story.Refused, story.Failed:
 			all = append(all, alert.Condition{Key: key, Text: a.nodeName(ctx, mac) + ": " + told.Verdict, Cure: told.Check})
 		case story.Held:
 			all = append(all, alert.Condition{Key: key, Text: mac.String() + " is not registered, and waits to be claimed", Cure: []string{"the board's page Discovered, or farmboot node claim CODE --farmer F"}})

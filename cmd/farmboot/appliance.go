@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,6 +36,9 @@ type appliance struct {
 	log       *slog.Logger
 	network   *lan.Watcher
 	endpoints *endpoints
+	health    *health
+	fixed     []api.Listener                   // those that stay as they are; complete before anything serves
+	broken    atomic.Pointer[map[string]error] // template files
 	now       func() time.Time
 	store     provisioning.Store
 	assigner  *provisioning.Assigner
@@ -72,6 +76,7 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 	}
 	a.assigner = provisioning.NewAssigner(a.store, unknownOf(cfg), now)
 	a.recorder = recorder.New(a.store, recorder.Retention{}, log, a.metrics, now)
+	a.health = &health{appliance: a, hadKernels: make(map[string]bool)}
 	a.boot = &apphttp.Boot{
 		Answer:  answer.NewAdapter(log, now, a.metrics),
 		Now:     now,
@@ -83,7 +88,7 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 		Metrics: a.metrics,
 		Record:  a.recorder.Record,
 
-		Unhealthy: a.unhealthy,
+		Unhealthy: a.health.unhealthy,
 	}
 	a.pages = &pages.Pages{
 		Answer:   a.boot.Answer,
@@ -132,11 +137,12 @@ func (a *appliance) newAPI(throttle *access.Throttle, vendor func(provisioning.M
 		Subscribe:    a.recorder.Subscribe,
 		Kernels:      a.kernels,
 		KernelEditor: a.editor,
-		Composer:     a.cfg.Composer(),
+		Composer:     a.composer,
 		Authenticate: authenticate,
 		Throttle:     throttle,
 		Vendor:       vendor,
 		Version:      versionString(),
+		Health:       a.health.report,
 		Now:          a.now,
 		Log:          a.log,
 	}

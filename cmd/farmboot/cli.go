@@ -30,6 +30,7 @@ type cli struct {
 	Kernel     kernelCmd     `cmd:"" help:"Kernels: store them, choose what each run mode boots."`
 	Alert      alertCmd      `cmd:"" help:"Alerts: where to tell what needs a person."`
 	Backup     backupCmd     `cmd:"" help:"Write a consistent copy of the database."`
+	Status     statusCmd     `cmd:"" help:"Say whether the daemon runs, where it listens, and what does not work."`
 	Doctor     doctorCmd     `cmd:"" help:"Say what would stop a node from booting, on this host and its LAN, and how to mend it."`
 	ConfigCmd  configCmd     `cmd:"" name:"config" help:"Look at the configuration."`
 	Complete   completeCmd   `cmd:"" hidden:""`

@@ -34,6 +34,9 @@ func (e *env) open(ctx context.Context) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := e.beside(ctx, cfg); err != nil {
+		return nil, err
+	}
 	store, err := openStore(ctx, cfg)
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"farmboot/dhcp"
+	"farmboot/http/api"
 	"farmboot/setup"
 	"farmboot/setup/lan"
 	apptftp "farmboot/tftp"
@@ -30,7 +31,7 @@ type endpoints struct {
 
 	mu     sync.Mutex
 	failed map[endpointKey]error // why they are not open
-	list   []listener            // what is open
+	list   []api.Listener        // what is open
 }
 
 // endpointKey is what an endpoint is bound to for its whole life.
@@ -52,17 +53,10 @@ func (k endpointKey) String() string {
 type endpoint struct {
 	link      *dhcp.Link // of DHCP
 	sockets   []func() error
-	listeners []listener
+	listeners []api.Listener
 	serve     func(context.Context) error
 	cancel    context.CancelFunc
 	done      chan struct{} // closed when it has ended
-}
-
-// listener is an open socket, for people.
-type listener struct {
-	Service   string `json:"service"`
-	Address   string `json:"address"`
-	Interface string `json:"interface,omitempty"`
 }
 
 // retry is how long after a failure sockets are tried again.
@@ -157,7 +151,7 @@ func (e *endpoints) apply(ctx context.Context, view *lan.View) error {
 	for _, o := range e.open {
 		e.list = append(e.list, o.listeners...)
 	}
-	slices.SortFunc(e.list, func(a, b listener) int {
+	slices.SortFunc(e.list, func(a, b api.Listener) int {
 		return strings.Compare(a.Service+a.Interface+a.Address, b.Service+b.Interface+b.Address)
 	})
 	return errors.Join(slices.Collect(maps.Values(failed))...)
@@ -197,7 +191,7 @@ func (e *endpoints) listen(ctx context.Context, key endpointKey, view *lan.View,
 		}
 		return &endpoint{
 			sockets:   []func() error{conn.Close},
-			listeners: []listener{{"tftp", "udp " + conn.LocalAddr().String(), i.Name}},
+			listeners: []api.Listener{{Service: "tftp", Address: "udp " + conn.LocalAddr().String(), Interface: i.Name}},
 			serve:     func(ctx context.Context) error { return e.tftp.Serve(ctx, conn) },
 		}, nil
 	}
@@ -213,7 +207,7 @@ func (e *endpoints) listen(ctx context.Context, key endpointKey, view *lan.View,
 		}
 		conns = append(conns, conn)
 		o.sockets = append(o.sockets, conn.Close)
-		o.listeners = append(o.listeners, listener{string(s.service), "udp " + conn.LocalAddr().String(), i.Name})
+		o.listeners = append(o.listeners, api.Listener{Service: string(s.service), Address: "udp " + conn.LocalAddr().String(), Interface: i.Name})
 	}
 	o.serve = func(ctx context.Context) error {
 		e.ask(ctx, i.Name, o.link)
@@ -305,7 +299,7 @@ func (e *endpoints) close() {
 }
 
 // listeners are the sockets that are open.
-func (e *endpoints) listeners() []listener {
+func (e *endpoints) listeners() []api.Listener {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.list)

@@ -2,10 +2,197 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
+
+	"farmboot/http/api"
+	"farmboot/ipxe/binary"
+	"farmboot/provisioning"
 )
 
+// health knows what of the appliance does not work. The network is asked when somebody
+// wants to know, and whether the database's file is in its place; all else is looked at
+// from time to time, so that nobody waits for a disk.
+type health struct {
+	*appliance
+	found atomic.Pointer[[]api.Problem]
+
+	// Of the loop alone:
+	hadKernels map[string]bool // kernel folders that were there
+	verified   time.Time       // when the whole database was read last
+	damaged    error           // what that found
+}
+
+const (
+	healthEvery = 2 * time.Second // how often health looks
+	verifyEvery = time.Hour       // how often it reads the whole database
+	storeLimit  = time.Second     // what the store may take for an answer
+)
+
+// lostDatabase is the problem of a database file that was deleted or replaced.
+const lostDatabase = "database file"
+
+// run looks until ctx ends, and returns nil then. It writes a line when something
+// ceases to work, and when it works again.
+func (h *health) run(ctx context.Context) error {
+	tick := time.NewTicker(healthEvery)
+	defer tick.Stop()
+	var before []api.Problem
+	for {
+		found := h.look(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		h.found.Store(&found)
+		now := slices.Concat(h.databaseFile(), found)
+		for _, p := range now {
+			if !slices.Contains(before, p) {
+				h.log.Error("something does not work", "what", p.What, "why", p.Why, "stops_boots", p.StopsBoots)
+			}
+		}
+		for _, p := range before {
+			if !slices.ContainsFunc(now, func(q api.Problem) bool { return p.What == q.What }) {
+				h.log.Info("works again", "what", p.What)
+			}
+		}
+		before = now
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// look finds what does not work, but for the network and the database's file.
+func (h *health) look(ctx context.Context) []api.Problem {
+	return slices.Concat(h.database(ctx), h.kernelFolders(), h.templates())
+}
+
+// database is about the database.
+func (h *health) database(ctx context.Context) []api.Problem {
+	if v, ok := h.store.(interface{ Verify(context.Context) error }); ok && h.now().Sub(h.verified).Abs() >= verifyEvery {
+		h.verified = h.now()
+		h.damaged = v.Verify(ctx)
+	}
+	err := h.damaged
+	if err == nil {
+		err = h.checkStore(ctx)
+	}
+	if err == nil {
+		return nil
+	}
+	why := provisioning.Detail(err) + "; registered nodes may get the default: to restore a backup, stop farmboot, put the backup in the database's place (farmboot restore FILE) and start it"
+	return []api.Problem{{What: "database", Why: why, StopsBoots: true}}
+}
+
+// databaseFile is about the file of the database: is it still the one that is open?
+func (h *health) databaseFile() []api.Problem {
+	if r, ok := h.store.(interface{ Replaced() error }); ok {
+		if err := r.Replaced(); err != nil {
+			return []api.Problem{{What: lostDatabase, Why: provisioning.Detail(err), StopsBoots: true}}
+		}
+	}
+	return nil
+}
+
+func (h *health) checkStore(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, storeLimit)
+	defer cancel()
+	_, err := h.store.Node(ctx, provisioning.MAC{})
+	if provisioning.ErrorCode(err) == provisioning.NotFound {
+		return nil
+	}
+	return err
+}
+
+// kernelFolders is about kernel folders that were there and are not any more.
+func (h *health) kernelFolders() (list []api.Problem) {
+	for _, dir := range []string{h.cfg.Kernel.Path, h.cfg.Kernel.NetPath} {
+		_, err := os.ReadDir(dir)
+		if err == nil {
+			h.hadKernels[dir] = true
+		} else if h.hadKernels[dir] || !errors.Is(err, os.ErrNotExist) {
+			list = append(list, api.Problem{What: "kernels", Why: fmt.Sprintf("the kernel folder is gone or cannot be read: %v", err), StopsBoots: true})
+			break
+		}
+	}
+	return list
+}
+
+// templates is about iPXE's binaries; nodes of most architectures boot without the
+// others'.
+func (h *health) templates() (list []api.Problem) {
+	problems := h.broken.Load()
+	if problems == nil {
+		return nil
+	}
+	for file, err := range *problems {
+		needed := slices.Contains([]string{binary.Undionly, binary.EFI}, file)
+		list = append(list, api.Problem{What: "boot file " + file, Why: provisioning.Detail(err), StopsBoots: needed})
+	}
+	slices.SortFunc(list, func(a, b api.Problem) int { return strings.Compare(a.What, b.What) })
+	return list
+}
+
+// problems is all that does not work now.
+func (h *health) problems() []api.Problem {
+	var list []api.Problem
+	for _, why := range h.endpoints.problems() {
+		list = append(list, api.Problem{What: "network", Why: why, StopsBoots: true})
+	}
+	list = append(list, h.databaseFile()...)
+	if found := h.found.Load(); found != nil {
+		list = append(list, *found...)
+	}
+	return list
+}
+
 // unhealthy says in one line why nodes cannot boot from here; "" if they can.
-func (a *appliance) unhealthy(context.Context) string {
-	return strings.Join(a.endpoints.problems(), "; ")
+func (h *health) unhealthy(context.Context) string {
+	var why []string
+	for _, p := range h.problems() {
+		if p.StopsBoots {
+			why = append(why, oneLine(errors.New(p.What+": "+p.Why)))
+		}
+	}
+	return strings.Join(why, "; ")
+}
+
+// report is what the API says.
+func (h *health) report() api.Health {
+	cfg := *h.live.Load()
+	r := api.Health{
+		Listeners: slices.Concat(h.fixed, h.endpoints.listeners()),
+		Problems:  h.problems(),
+		Config:    api.Config{File: cfg.File, Digest: cfg.Digest()},
+	}
+	if r.Problems == nil {
+		r.Problems = []api.Problem{}
+	}
+	return r
+}
+
+// watchdog tells systemd that we are alive, as often as it asks (sd_watchdog_enabled(3)).
+func watchdog(ctx context.Context) error {
+	us, err := strconv.Atoi(os.Getenv("WATCHDOG_USEC"))
+	if err != nil || us <= 0 {
+		return nil // it does not ask
+	}
+	tick := time.NewTicker(time.Duration(us) * time.Microsecond / 2)
+	defer tick.Stop()
+	for {
+		notifySystemd("WATCHDOG=1")
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
 }

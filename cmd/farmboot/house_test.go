@@ -125,7 +125,7 @@ var imports = []struct {
 	{"provisioning/story", []string{"provisioning", "provisioning/cause", "provisioning/human"}},
 	{"provisioning/cause", []string{"provisioning"}},
 	{"provisioning/lru", nil},
-	{"provisioning", nil},
+	{"provisioning", []string{"provisioning/lru"}},
 	{"provisioning/sqlite", []string{"provisioning", "provisioning/atomicfile", "provisioning/owner", "provisioning/sqlstore"}},
 	{"provisioning/postgres", []string{"provisioning", "provisioning/owner", "provisioning/sqlstore"}},
 	{"provisioning/sqlstore", []string{"provisioning"}},

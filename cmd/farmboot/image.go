@@ -51,7 +51,7 @@ func kindList() string {
 }
 
 // Run composes the image and writes it.
-func (c imageCmd) Run(_ context.Context, e *env) error {
+func (c imageCmd) Run(ctx context.Context, e *env) error {
 	order, err := c.order()
 	if err != nil {
 		return err
@@ -68,6 +68,9 @@ func (c imageCmd) Run(_ context.Context, e *env) error {
 			return err
 		}
 		fmt.Fprintf(e.stderr, "note: image %s is the same for every run mode\n", order.Kind)
+	}
+	if err := e.beside(ctx, cfg); err != nil {
+		return err
 	}
 	network, err := lan.Look(cfg)
 	if err != nil {

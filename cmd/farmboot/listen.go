@@ -9,10 +9,13 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+	"time"
 
 	"farmboot/dhcp"
 	apphttp "farmboot/http"
+	"farmboot/http/api"
 	"farmboot/provisioning"
+	"farmboot/provisioning/owner"
 	apptftp "farmboot/tftp"
 )
 
@@ -35,7 +38,9 @@ func (a *appliance) listen(ctx context.Context) ([]service, error) {
 	var s sockets
 	s.add("recorder", nil, a.recorder.Run)
 	s.add("alerts", nil, a.teller.Run)
-	s.add("template check", nil, a.checkTemplate)
+	s.add("template check", nil, func(context.Context) error { a.checkTemplate(); return nil })
+	s.add("health", nil, a.health.run)
+	s.add("watchdog", nil, watchdog)
 	for _, open := range []func(context.Context, *sockets) error{a.listenHTTP, a.listenTLS, a.listenSocket, a.listenLANs} {
 		if err := open(ctx, &s); err != nil {
 			for _, shut := range s.closers {
@@ -50,6 +55,7 @@ func (a *appliance) listen(ctx context.Context) ([]service, error) {
 // serveHTTP notes a service that answers on ln.
 func (a *appliance) serveHTTP(s *sockets, name string, ln net.Listener, parts ...apphttp.Routes) {
 	plane := apphttp.Plane(parts...)
+	a.fixed = append(a.fixed, api.Listener{Service: name, Address: ln.Addr().Network() + " " + ln.Addr().String()})
 	s.add(name, ln.Close, func(ctx context.Context) error { return apphttp.Serve(ctx, ln, plane, a.log) })
 }
 
@@ -66,6 +72,9 @@ func (a *appliance) listenTLS(ctx context.Context, s *sockets) error {
 	ln, err := listenTCP(ctx, "[http] tls-port", a.cfg.HTTP.TLSPort)
 	if err != nil {
 		return err
+	}
+	if err := a.authority.Renew(); err != nil {
+		a.log.Error("server certificate", "err", err) // its service tries again
 	}
 	s.add("board", nil, a.board.Run)
 	s.add("certificate renewal", nil, a.authority.Run)
@@ -109,8 +118,74 @@ func (a *appliance) listenSocket(ctx context.Context, s *sockets) error {
 	if err != nil {
 		return fmt.Errorf("open the admin socket: %w", err)
 	}
-	a.serveHTTP(s, "socket", ln, a.boot, a.local)
+	a.fixed = append(a.fixed, api.Listener{Service: "socket", Address: "unix " + path})
+	s.add("socket", ln.Close, func(ctx context.Context) error { return a.serveSocket(ctx, ln) })
 	return nil
+}
+
+// socketEvery is how often we look whether the admin socket is still in its place.
+const socketEvery = 2 * time.Second
+
+// serveSocket serves the admin plane on ln, and makes the socket anew when it is gone,
+// with the state folder perhaps.
+func (a *appliance) serveSocket(ctx context.Context, ln net.Listener) error {
+	path := a.cfg.Socket()
+	plane := apphttp.Plane(a.boot, a.local)
+	tick := time.NewTicker(socketEvery)
+	defer tick.Stop()
+	for {
+		made, _ := os.Stat(path) // gone at once: nil
+		serving, stop := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		go func() { ended <- apphttp.Serve(serving, ln, plane, a.log) }()
+		for here := true; here; {
+			select {
+			case err := <-ended:
+				stop()
+				return err
+			case <-tick.C:
+				now, err := os.Stat(path)
+				here = err == nil && made != nil && os.SameFile(made, now)
+			}
+		}
+		// The old one must not take the new one's name away when it is closed.
+		if u, ok := ln.(*net.UnixListener); ok {
+			u.SetUnlinkOnClose(false)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			return err
+		}
+		var err error
+		if ln, err = a.reopenSocket(ctx, path); err != nil {
+			return nil // ctx has ended
+		}
+	}
+}
+
+// reopenSocket makes the admin socket anew, as soon as it can be.
+func (a *appliance) reopenSocket(ctx context.Context, path string) (net.Listener, error) {
+	said := ""
+	for {
+		err := owner.MkdirAll(a.cfg.State, 0o750)
+		if err == nil {
+			_ = os.Remove(path) // another's, or none
+			var ln net.Listener
+			if ln, err = listenUnix(ctx, path); err == nil {
+				a.log.Warn("the admin socket was gone, and was made anew: was the state folder deleted?", "socket", path)
+				return ln, nil
+			}
+		}
+		if err.Error() != said {
+			said = err.Error()
+			a.log.Error("the admin socket is gone and cannot be made anew", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(socketEvery):
+		}
+	}
 }
 
 // listenUnix opens a socket that only its owner may open. The file is made with the
@@ -152,7 +227,7 @@ func (a *appliance) newDHCP() (*dhcp.Server, error) {
 	return dhcp.NewServer(dhcp.Config{
 		Responder: dhcp.Responder{HTTPPort: a.cfg.HTTP.Port, TFTP: a.cfg.TFTP.Enabled, Signed: a.cfg.IPXE.Autoexec},
 		Assign:    a.assigner.Assignment,
-		Default:   a.assigner.Default,
+		Default:   a.assigner.LastKnown,
 		Record:    a.record, Learn: a.learn,
 		Log: a.log, Now: a.now, Metrics: a.metrics,
 	})

@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -32,7 +34,11 @@ func (serveCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	log := newLog(e, cfg)
+	level := new(slog.LevelVar)
+	log := newLog(e, cfg, level)
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	a, services, err := start(ctx, cfg, log, e.now)
 	if err != nil && ctx.Err() != nil {
 		log.Info("stopped while starting", "err", err)
@@ -47,7 +53,8 @@ func (serveCmd) Run(ctx context.Context, e *env) error {
 	}
 	// To wait for an interface is no failure to start: systemd is not to end us for it.
 	notifySystemd("READY=1")
-	err = runAll(ctx, append(services, service{"stop", a.announceStop}))
+	r := &reloader{appliance: a, read: e.config, level: level}
+	err = runAll(ctx, append(services, service{"stop", a.announceStop}, service{"reload", func(ctx context.Context) error { return r.run(ctx, hangup) }}))
 	log.Info("stopped")
 	return errors.Join(err, a.close())
 }
@@ -95,16 +102,22 @@ func (a *appliance) welcome(ctx context.Context) {
 	a.log.Info("nobody has a token yet: sign in with this link, once, within 24 hours", "link", a.urls(netip.Addr{}).Admin+a.links.New())
 }
 
-// newLog returns the log that the configuration asks for.
-func newLog(e *env, cfg setup.Config) *slog.Logger {
-	options := &slog.HandlerOptions{Level: slog.LevelInfo}
-	if cfg.Debug {
-		options.Level = slog.LevelDebug
-	}
+// newLog returns the log that the configuration asks for; level is its level from
+// now on.
+func newLog(e *env, cfg setup.Config, level *slog.LevelVar) *slog.Logger {
+	level.Set(levelOf(cfg))
+	options := &slog.HandlerOptions{Level: level}
 	if cfg.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(e.stderr, options))
 	}
 	return slog.New(slog.NewTextHandler(e.stderr, options))
+}
+
+func levelOf(cfg setup.Config) slog.Level {
+	if cfg.Debug {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 // service is something that runs until its context ends, and returns nil then.
@@ -158,12 +171,13 @@ func (a *appliance) warnings() {
 
 // checkTemplate puts every boot file through what requests may need of it, in the
 // background: a broken one is reported, the rest works.
-func (a *appliance) checkTemplate(context.Context) error {
-	for file, err := range a.template.Problems() {
+func (a *appliance) checkTemplate() {
+	problems := a.template().Problems()
+	a.broken.Store(&problems)
+	for file, err := range problems {
 		a.log.Warn("boot file cannot be used", "file", file, "err", err)
 	}
 	// The check unpacked some 10 MB that nobody needs any more, and an idle
 	// appliance would not come to collect them for minutes.
 	debug.FreeOSMemory()
-	return nil
 }

@@ -27,7 +27,7 @@ type API struct {
 	Kernels   *kernel.Store
 	// KernelEditor changes them.
 	KernelEditor *kernel.Editor
-	Composer     ipxe.Composer
+	Composer     func() ipxe.Composer
 	// Authenticate tells who asks.
 	Authenticate access.Authenticator
 	// Throttle slows peers down that try bad credentials. The planes and the pages'
@@ -36,8 +36,10 @@ type API struct {
 	// Vendor names the maker of a network card; nil: unknown.
 	Vendor  func(provisioning.MAC) string
 	Version string // of the program, for people
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Health tells admins how the appliance is.
+	Health func() Health
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // handler answers a request of by, or returns why not and has written nothing then.

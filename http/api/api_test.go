@@ -117,6 +117,15 @@ func rules(kernels *kernel.Store) registry.Rules {
 	}
 }
 
+// healthy is an appliance with one socket and one problem.
+func healthy() api.Health {
+	return api.Health{
+		Listeners: []api.Listener{{Service: "tftp", Address: "udp 192.0.2.1:69", Interface: "eth0"}},
+		Problems:  []api.Problem{{What: "network", Why: "there is no eth1", StopsBoots: true}},
+		Config:    api.Config{File: "/etc/farmboot/appliance.toml", Digest: "d1"},
+	}
+}
+
 func composer() ipxe.Composer {
 	return ipxe.Composer{KernelArgs: "nomodeset version=v3", RunModes: runModes}
 }
@@ -159,7 +168,7 @@ func serve(t testing.TB, file string, tok tokens) *site {
 	registry := registry.New(store, rules(kernels), clock)
 	s.API = &api.API{
 		Answer: answer.NewAdapter(log, clock, metrics), Registry: registry, Subscribe: s.recorder.Subscribe,
-		Kernels: kernels, KernelEditor: kernel.NewEditor(kernels, registry), Composer: composer(), Authenticate: access.Bearer(registry), Throttle: access.NewThrottle(clock),
+		Kernels: kernels, KernelEditor: kernel.NewEditor(kernels, registry), Composer: composer, Health: healthy, Authenticate: access.Bearer(registry), Throttle: access.NewThrottle(clock),
 		Vendor:  func(provisioning.MAC) string { return "QEMU" },
 		Version: "test", Now: clock, Log: log,
 	}

@@ -145,7 +145,7 @@ func (a *API) pointRunMode(w http.ResponseWriter, r *http.Request, by provisioni
 		return err
 	}
 	mode := provisioning.RunMode(s)
-	if err := a.Composer.RunModes.Check(mode); err != nil {
+	if err := a.Composer().RunModes.Check(mode); err != nil {
 		return err
 	}
 	var body struct {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 
 	"farmboot/http/answer"
 	"farmboot/ipxe"
@@ -41,7 +40,7 @@ func (a *API) listNodes(w http.ResponseWriter, r *http.Request, by provisioning.
 func (a *API) nodeQuery(q url.Values) (nq provisioning.NodeQuery, err error) {
 	nq.Text, nq.RunMode = q.Get("text"), provisioning.RunMode(q.Get("runmode"))
 	if nq.RunMode != "" {
-		if err := a.Composer.RunModes.Check(nq.RunMode); err != nil {
+		if err := a.Composer().RunModes.Check(nq.RunMode); err != nil {
 			return nq, provisioning.Errorf(provisioning.Invalid, "%w", err)
 		}
 	}
@@ -246,27 +245,5 @@ func (a *API) check(w http.ResponseWriter, r *http.Request, _ provisioning.Actor
 	if n.Farmer, err = farmerOf(q); err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, a.Composer.Check(ipxe.NodeTarget(n)))
-}
-
-// status answers GET /api/v1/status: what a client needs to know to fill in a form.
-func (a *API) status(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	type runMode struct {
-		RunMode string `json:"runmode"`
-		Name    string `json:"name"`
-		Kernel  bool   `json:"kernel"` // whether it has a default kernel
-	}
-	s := struct {
-		Version  string                `json:"version"`
-		Time     string                `json:"time"`
-		Role     provisioning.Role     `json:"role"`
-		Farmer   provisioning.FarmerID `json:"farmer,omitempty"`
-		RunModes []runMode             `json:"runmodes"`
-	}{Version: a.Version, Time: a.Now().UTC().Format("2006-01-02T15:04:05Z"), Role: by.Role, Farmer: by.Farmer}
-	modes := a.Composer.RunModes
-	kernelless := a.Kernels.Kernelless(modes)
-	for _, m := range modes.Keywords() {
-		s.RunModes = append(s.RunModes, runMode{m, modes[provisioning.RunMode(m)], !slices.Contains(kernelless, m)})
-	}
-	return writeJSON(w, http.StatusOK, s)
+	return writeJSON(w, http.StatusOK, a.Composer().Check(ipxe.NodeTarget(n)))
 }

@@ -20,6 +20,7 @@ import (
 	"farmboot/http/access"
 	"farmboot/http/api"
 	"farmboot/http/pages"
+	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
 	"farmboot/provisioning/live"
@@ -79,7 +80,7 @@ func newAdminBench(t testing.TB) *adminBench {
 	b.Vendor = func(provisioning.MAC) string { return "Acme & Sons <Networks>" }
 	b.plane = apphttp.Plane(&b.Admin, &b.Pages, images{}, &api.API{
 		Answer: b.Pages.Answer, Registry: b.Registry, Subscribe: b.recorder.Subscribe, Kernels: b.Pages.Kernels, KernelEditor: b.Admin.KernelEditor,
-		Composer: site(netip.Addr{}).Composer, Throttle: throttle, Now: b.now.Now, Log: log,
+		Composer: func() ipxe.Composer { return site(netip.Addr{}).Composer }, Health: func() api.Health { return api.Health{} }, Throttle: throttle, Now: b.now.Now, Log: log,
 		Authenticate: b.Sessions.Authenticate,
 	})
 	b.run(t)

@@ -18,7 +18,8 @@ import (
 // it on a disk. All exported fields are required; its methods are safe for concurrent
 // use.
 type Catalog struct {
-	Template *binary.Template
+	// Template returns the binaries that are used now: what they trust may change.
+	Template func() *binary.Template
 	Kernels  *kernel.Store
 	// Site is the appliance as those see it that reach it at that address of ours;
 	// the zero address stands for the first LAN. scheme is "http", "https", or ""
@@ -71,9 +72,10 @@ func (c *Catalog) compose(f File, recipe image.Recipe, script func() ([]byte, er
 			return File{}, err
 		}
 	}
-	if f.Content, err = recipe.Compose(c.Template, f.Script); err != nil {
+	template := c.Template()
+	if f.Content, err = recipe.Compose(template, f.Script); err != nil {
 		return File{}, err
 	}
-	f.ETag = recipe.ETag(c.Template, f.Script)
+	f.ETag = recipe.ETag(template, f.Script)
 	return f, nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"farmboot/ipxe"
@@ -27,7 +28,7 @@ func open(t testing.TB, dir string) *catalog.Catalog {
 		t.Fatal(err)
 	}
 	return &catalog.Catalog{
-		Template: binary.Load(dir),
+		Template: sync.OnceValue(func() *binary.Template { return binary.Load(dir) }),
 		Kernels:  kernel.Open(kernels, kernels),
 		Site: func(local netip.Addr, scheme string) ipxe.Site {
 			host := "192.0.2.1"

@@ -92,8 +92,8 @@ func (r *Registry) importRows(ctx context.Context, tx provisioning.Tx, by provis
 		line := ImportedRow{Line: row.Line, MAC: row.MAC, Outcome: outcome}
 		if err != nil {
 			line.Outcome, line.Message = Refused, err.Error()
-		} else if r.rules.Warnings != nil {
-			line.Warnings = r.rules.Warnings(n)
+		} else if warnings := r.rules.Load().Warnings; warnings != nil {
+			line.Warnings = warnings(n)
 		}
 		report.Counts[line.Outcome]++
 		report.Rows = append(report.Rows, line)

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -35,7 +36,7 @@ type Rules struct {
 // nodes of his farmer only.
 type Registry struct {
 	store    provisioning.Store
-	rules    Rules
+	rules    atomic.Pointer[Rules]
 	now      func() time.Time
 	guesses  guesses
 	unstored unstored
@@ -46,11 +47,16 @@ type Registry struct {
 
 // NewRegistry returns the registry of what is in store.
 func New(store provisioning.Store, rules Rules, now func() time.Time) *Registry {
-	return &Registry{
-		store: store, rules: rules, now: now,
+	r := &Registry{
+		store: store, now: now,
 		unstored: unstored{sessions: map[provisioning.SecretsHash]provisioning.Session{}},
 	}
+	r.SetRules(rules)
+	return r
 }
+
+// SetRules replaces the rules, for the requests from now on.
+func (r *Registry) SetRules(rules Rules) { r.rules.Store(&rules) }
 
 // Node returns a registered node.
 func (r *Registry) Node(ctx context.Context, by provisioning.Actor, mac provisioning.MAC) (provisioning.Node, error) {
@@ -160,7 +166,7 @@ func (r *Registry) addNew(ctx context.Context, tx provisioning.Tx, by provisioni
 		n.Farmer = by.Farmer
 	}
 	if n.RunMode == "" {
-		n.RunMode = r.rules.RunMode
+		n.RunMode = r.rules.Load().RunMode
 	}
 	n.Created = r.now()
 	return r.put(ctx, tx, by, "node add", nil, n)
@@ -226,15 +232,15 @@ func (r *Registry) check(by provisioning.Actor, old *provisioning.Node, n provis
 	if err := n.NBP.Check(); err != nil {
 		return err
 	}
-	if err := r.rules.RunModes.Check(n.RunMode); err != nil {
+	if err := r.rules.Load().RunModes.Check(n.RunMode); err != nil {
 		return provisioning.Errorf(provisioning.Invalid, "%w", err) // what is not found is not the node
 	}
-	if err := r.rules.CheckNode(n); err != nil {
+	if err := r.rules.Load().CheckNode(n); err != nil {
 		return provisioning.Errorf(provisioning.Invalid, "%w", err)
 	}
 	// A kernel that has gone since must not stand in the way of other changes.
 	if n.Kernel != "" && (old == nil || n.Kernel != old.Kernel) {
-		if err := r.rules.KernelExists(n.Kernel); err != nil {
+		if err := r.rules.Load().KernelExists(n.Kernel); err != nil {
 			return provisioning.Errorf(provisioning.Invalid, "%w", err)
 		}
 	}

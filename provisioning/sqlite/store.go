@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
 
@@ -27,6 +28,7 @@ import (
 type Store struct {
 	sqlstore.Reader
 	file     string
+	opened   os.FileInfo         // of file
 	readOnly *provisioning.Error // why it cannot be written; nil: it can
 
 	copySettings string // of a connection for a backup
@@ -77,6 +79,9 @@ func Open(ctx context.Context, file string) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{file: file, copySettings: copySettings, writing: make(chan struct{}, 1)}
+	if s.opened, err = os.Stat(file); err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
 	if s.durable, err = pool(file, durableSettings, 1); err != nil {
 		return nil, err
 	}
@@ -167,6 +172,9 @@ func (s *Store) update(ctx context.Context, db *sql.DB, fn func(provisioning.Tx)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	if err := s.Replaced(); err != nil {
+		return err
+	}
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return explain(err)
@@ -192,6 +200,35 @@ func (q quick) QueryRowContext(ctx context.Context, query string, args ...any) *
 
 func (q quick) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	return q.Querier.ExecContext(context.WithoutCancel(ctx), query, args...)
+}
+
+// Replaced returns an error if the file that is open is not the one of that name any
+// more: it was removed, or another put in its place. What is written then is lost.
+func (s *Store) Replaced() error {
+	if s.opened == nil {
+		return nil // only read, so nothing can be lost
+	}
+	const why = "so nothing is written until farmboot is started again; nodes boot as they were registered last"
+	switch now, err := os.Stat(s.file); {
+	case errors.Is(err, os.ErrNotExist):
+		return provisioning.Errorf(provisioning.Unavailable, "the database %s was deleted, %s", s.file, why)
+	case err == nil && !os.SameFile(s.opened, now):
+		return provisioning.Errorf(provisioning.Unavailable, "the database %s was replaced by another file, %s", s.file, why)
+	}
+	return nil
+}
+
+// Verify reads the whole file, and says whether it is damaged. It takes about a second
+// for 100 MB.
+func (s *Store) Verify(ctx context.Context) error {
+	var says string
+	if err := s.lists.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&says); err != nil {
+		return explain(err)
+	}
+	if says != "ok" {
+		return provisioning.Errorf(provisioning.Unavailable, "the database is damaged (%s), restore a backup", strings.Join(strings.Fields(says), " "))
+	}
+	return nil
 }
 
 // Close waits for reads and writes under way. The last one to close the file

@@ -65,7 +65,10 @@ func openServer(t *testing.T, o Options) *Server {
 
 func leaf(t *testing.T, s *Server) *x509.Certificate {
 	t.Helper()
-	c, err := s.refresh()
+	if err := s.Renew(); err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.GetCertificate(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,6 +78,9 @@ func leaf(t *testing.T, s *Server) *x509.Certificate {
 // handshake connects as iPXE does: TLS 1.2, ECDHE-RSA with AES-GCM, one root.
 func handshake(t *testing.T, s *Server, name string, rootPEM []byte) (tls.ConnectionState, error) {
 	t.Helper()
+	if err := s.Renew(); err != nil {
+		t.Fatal(err)
+	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(rootPEM)
 	here, there := net.Pipe()
@@ -237,7 +243,7 @@ func TestHelperOpensForever(t *testing.T) {
 	w := newWorld()
 	for i := 0; ; i++ {
 		w.names = []string{fmt.Sprintf("n%d.lan", i)} // a new certificate each time
-		if _, err := openServer(t, w.options(dir)).refresh(); err != nil {
+		if err := openServer(t, w.options(dir)).Renew(); err != nil {
 			t.Fatal(err)
 		}
 		fmt.Println("opened")
@@ -372,7 +378,7 @@ func TestOperatorsCertificate(t *testing.T) {
 			w := newWorld()
 			s, err := open(&files{op.certFile, op.keyFile, func(c []*x509.Certificate, now time.Time) (*x509.Certificate, bool) {
 				return rootOf(c, tt.roots, tt.private, now)
-			}, sync.Mutex{}, trust{}}, w.options(dir))
+			}}, w.options(dir))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -424,11 +430,112 @@ func TestOperatorsFilesChange(t *testing.T) {
 	if err := os.WriteFile(op.keyFile, []byte("half a key"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.refresh(); err == nil {
+	if err := s.Renew(); err == nil {
 		t.Error("damaged files are accepted")
 	}
 	if c, err := s.GetCertificate(nil); err != nil || !c.Leaf.Equal(second) {
 		t.Errorf("the certificate went with its file: %v", err)
+	}
+}
+
+// TestRootsChange: a root that was restored, or an operator's certificate under
+// another one, or a leaf that is all there is, is what is trusted from then on.
+func TestRootsChange(t *testing.T) {
+	w, dir := newWorld(), t.TempDir()
+	s := openServer(t, w.options(dir))
+	leaf(t, s)
+	root, err := newRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := encode(root.key, root.cert.Raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, rootFile), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if leaf(t, s).CheckSignatureFrom(root.cert) != nil {
+		t.Error("the certificate is not of the root that was restored")
+	}
+	if fingerprint, own := s.Trust(); fingerprint != root.Fingerprint() || !own || !bytes.Equal(s.RootPEM(), root.PEM()) {
+		t.Error("the root that was restored is not trusted")
+	}
+	if !strings.Contains(w.log.String(), "root of the server certificate changed") {
+		t.Errorf("nobody is told: %s", &w.log)
+	}
+	if err := os.Remove(filepath.Join(dir, rootFile)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Renew(); err == nil || leafOf(t, s).CheckSignatureFrom(root.cert) != nil {
+		t.Errorf("the root's file is gone: %v, and the certificate with it", err)
+	}
+
+	op := operator{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
+	o := w.options(dir)
+	o.CertFile, o.KeyFile = op.certFile, op.keyFile
+	var server *Server
+	for range 2 { // no root in the file, nor among the host's: the leaf is pinned
+		key, err := rsa.GenerateKey(rand.Reader, keyBits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := sign(serverTemplate(parseNames(w.names), today), root.cert, key, root.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		op.write(t, key, c)
+		if server == nil {
+			server = openServer(t, o)
+		} else if err := server.Renew(); err != nil {
+			t.Fatal(err)
+		}
+		if fingerprint, own := server.Trust(); !own || fingerprint != sha256.Sum256(c.Raw) {
+			t.Error("the leaf of the file is not trusted")
+		}
+	}
+}
+
+// leafOf is the certificate that clients get now.
+func leafOf(t *testing.T, s *Server) *x509.Certificate {
+	t.Helper()
+	c, err := s.GetCertificate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Leaf
+}
+
+// slowSource takes its time.
+type slowSource struct{ asked, answer chan struct{} }
+
+func (slowSource) files() []string { return nil }
+
+func (s slowSource) identity(time.Time) (identity, error) {
+	s.asked <- struct{}{}
+	<-s.answer
+	return identity{}, errors.New("too late")
+}
+
+// TestHandshakesDoNotWait: what clients get is at hand, however long a renewal takes.
+func TestHandshakesDoNotWait(t *testing.T) {
+	w := newWorld()
+	s := openServer(t, w.options(t.TempDir()))
+	want := leaf(t, s)
+	slow := slowSource{make(chan struct{}), make(chan struct{})}
+	s.source = slow
+	done := make(chan error)
+	go func() { done <- s.Renew() }()
+	<-slow.asked
+	if got := leafOf(t, s); !got.Equal(want) {
+		t.Error("another certificate")
+	}
+	if _, own := s.Trust(); !own || s.RootPEM() == nil {
+		t.Error("no root")
+	}
+	close(slow.answer)
+	if err := <-done; err == nil || !leafOf(t, s).Equal(want) {
+		t.Errorf("a renewal that failed: %v", err)
 	}
 }
 
@@ -492,7 +599,7 @@ func BenchmarkOpenAgain(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if _, err := s.refresh(); err != nil {
+		if err := s.Renew(); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -18,26 +17,19 @@ import (
 type files struct {
 	certFile, keyFile string
 	public            func(chain []*x509.Certificate, now time.Time) (root *x509.Certificate, public bool)
-
-	mu   sync.Mutex
-	last trust
 }
 
-func (f *files) trust() trust {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.last
-}
+func (f *files) files() []string { return []string{f.certFile, f.keyFile} }
 
-func (f *files) certificate(now time.Time) (*tls.Certificate, error) {
+func (f *files) identity(now time.Time) (identity, error) {
 	c, err := tls.LoadX509KeyPair(f.certFile, f.keyFile)
 	if err != nil {
-		return nil, fmt.Errorf("http.tls-cert %s, http.tls-key %s: %w", f.certFile, f.keyFile, err)
+		return identity{}, fmt.Errorf("http.tls-cert %s, http.tls-key %s: %w", f.certFile, f.keyFile, err)
 	}
 	certs := make([]*x509.Certificate, len(c.Certificate))
 	for i, der := range c.Certificate {
 		if certs[i], err = x509.ParseCertificate(der); err != nil {
-			return nil, fmt.Errorf("http.tls-cert %s: %w", f.certFile, err)
+			return identity{}, fmt.Errorf("http.tls-cert %s: %w", f.certFile, err)
 		}
 	}
 	root, public := f.public(certs, now)
@@ -47,10 +39,7 @@ func (f *files) certificate(now time.Time) (*tls.Certificate, error) {
 	} else if !bytes.Equal(root.Raw, certs[len(certs)-1].Raw) {
 		c.Certificate = append(c.Certificate, root.Raw) // iPXE wants the root sent
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.last = trust{fingerprint: sha256.Sum256(root.Raw), own: !public, pem: certPEM(root.Raw)}
-	return &c, nil
+	return identity{&c, trust{fingerprint: sha256.Sum256(root.Raw), own: !public, pem: certPEM(root.Raw)}}, nil
 }
 
 // hostRoots returns the function that finds the root of a chain among those that

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -40,37 +41,49 @@ type own struct {
 	names func() []string
 }
 
-func (o *own) trust() trust {
-	return trust{fingerprint: o.root.Fingerprint(), own: true, pem: o.root.PEM()}
+func (o *own) files() []string { return []string{filepath.Join(o.dir, rootFile)} }
+
+// identity returns the stored certificate if it is still good, else a new one, of the
+// root that is there now: it may have been restored from a backup.
+func (o *own) identity(now time.Time) (identity, error) {
+	root, err := loadRoot(o.dir)
+	if err != nil {
+		root = o.root // that of before is as good as ever
+	}
+	o.root = root
+	cert, e := o.certificate(now)
+	return identity{cert, root.trust()}, errors.Join(err, e)
 }
 
-// certificate returns the stored certificate if it is still good, else a new one.
+// certificate returns a certificate of the root. With an error it may return one too:
+// it is good, but could not be stored.
 func (o *own) certificate(now time.Time) (*tls.Certificate, error) {
 	want := parseNames(o.names())
 	if c := o.stored(want, now); c != nil {
 		return c, nil
 	}
 	unlock, err := lock(o.dir)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		defer unlock()
+		if c := o.stored(want, now); c != nil { // another process may have made it meanwhile
+			return c, nil
+		}
 	}
-	defer unlock()
-	if c := o.stored(want, now); c != nil { // another process may have made it meanwhile
-		return c, nil
+	key, e := rsa.GenerateKey(rand.Reader, keyBits)
+	if e != nil {
+		return nil, errors.Join(err, fmt.Errorf("make key of the server: %w", e))
 	}
-	key, err := rsa.GenerateKey(rand.Reader, keyBits)
-	if err != nil {
-		return nil, fmt.Errorf("make key of the server: %w", err)
+	cert, e := sign(serverTemplate(want, now), o.root.cert, key, o.root.key)
+	if e != nil {
+		return nil, errors.Join(err, fmt.Errorf("make server certificate: %w", e))
 	}
-	cert, err := sign(serverTemplate(want, now), o.root.cert, key, o.root.key)
-	if err != nil {
-		return nil, fmt.Errorf("make server certificate: %w", err)
+	if err == nil {
+		var text []byte
+		if text, err = encode(key, cert.Raw, o.root.cert.Raw); err == nil {
+			err = replace(filepath.Join(o.dir, serverFile), text)
+		}
 	}
-	text, err := encode(key, cert.Raw, o.root.cert.Raw)
-	if err != nil {
-		return nil, err
-	}
-	return chain(key, cert, o.root.cert), replace(filepath.Join(o.dir, serverFile), text)
+	return chain(key, cert, o.root.cert), err
 }
 
 // stored returns the certificate of last time if it will do; nil if not, whatever

@@ -116,6 +116,10 @@ func newRoot() (*Root, error) {
 // of a root that it trusts.
 func (r *Root) Fingerprint() [sha256.Size]byte { return sha256.Sum256(r.cert.Raw) }
 
+func (r *Root) trust() trust {
+	return trust{fingerprint: r.Fingerprint(), own: true, pem: r.PEM()}
+}
+
 // PEM returns the certificate for browsers and own builds of iPXE.
 func (r *Root) PEM() []byte { return certPEM(r.cert.Raw) }
 

@@ -1,6 +1,7 @@
 package lan
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -58,7 +59,7 @@ func (v *View) URLs(local netip.Addr) setup.URLs {
 func (v *View) Equal(w *View) bool {
 	return slices.EqualFunc(v.LANs, w.LANs, func(a, b setup.Interface) bool {
 		return a.Name == b.Name && a.Index == b.Index && slices.Equal(a.Prefixes, b.Prefixes)
-	}) && slices.Equal(v.Missing, w.Missing)
+	}) && slices.Equal(v.Missing, w.Missing) && maps.Equal(v.urls, w.urls)
 }
 
 // String lists interfaces and addresses: "eth0 10.77.0.2 192.0.2.2, eth1 198.51.100.1".

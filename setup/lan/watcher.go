@@ -26,16 +26,19 @@ const (
 
 // Watcher follows the network. Its methods are safe for concurrent use.
 type Watcher struct {
-	cfg  setup.Config
+	cfg  atomic.Pointer[setup.Config]
 	log  *slog.Logger
 	news *netlink.Conn
 	view atomic.Pointer[View]
+
+	changes chan struct{} // somebody wishes us to look
 }
 
 // Open looks at the network for the first time. Run follows it from then on: what
 // changes in between is not lost.
 func Open(cfg setup.Config, log *slog.Logger) (*Watcher, error) {
-	w := &Watcher{cfg: cfg, log: log}
+	w := &Watcher{log: log, changes: make(chan struct{}, 1)}
+	w.cfg.Store(&cfg)
 	var err error
 	w.news, err = netlink.Dial(unix.NETLINK_ROUTE, &netlink.Config{Groups: unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV4_ROUTE})
 	if err != nil {
@@ -61,6 +64,20 @@ func Look(cfg setup.Config) (*View, error) {
 // View returns the network as it was when it last changed.
 func (w *Watcher) View() *View { return w.view.Load() }
 
+// Configure replaces the configuration, and so perhaps the LANs that are ours, or
+// their URLs. What changes by that is seen soon.
+func (w *Watcher) Configure(cfg setup.Config) {
+	w.cfg.Store(&cfg)
+	w.wish()
+}
+
+func (w *Watcher) wish() {
+	select {
+	case w.changes <- struct{}{}:
+	default:
+	}
+}
+
 // Close ends a Watcher that does not run.
 func (w *Watcher) Close() error { return w.news.Close() }
 
@@ -68,11 +85,10 @@ func (w *Watcher) Close() error { return w.news.Close() }
 // for each change.
 func (w *Watcher) Run(ctx context.Context) error {
 	defer w.news.Close()
-	changes := make(chan struct{}, 1)
 	reader := make(chan struct{})
 	go func() {
 		defer close(reader)
-		w.read(ctx, changes)
+		w.read(ctx)
 	}()
 	defer func() { <-reader }()
 	stop := context.AfterFunc(ctx, func() { _ = w.news.SetReadDeadline(time.Unix(1, 0)) })
@@ -85,7 +101,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		case <-changes:
+		case <-w.changes:
 			if pause(ctx, settle) != nil {
 				return nil
 			}
@@ -95,17 +111,14 @@ func (w *Watcher) Run(ctx context.Context) error {
 }
 
 // read turns the kernel's news into a wish to look, until ctx ends.
-func (w *Watcher) read(ctx context.Context, changes chan<- struct{}) {
+func (w *Watcher) read(ctx context.Context) {
 	for ctx.Err() == nil {
 		_, err := w.news.Receive()
 		if errors.Is(err, os.ErrClosed) {
 			return
 		}
 		// Any other error is that news were lost (ENOBUFS), which is news as well.
-		select {
-		case changes <- struct{}{}:
-		default:
-		}
+		w.wish()
 		if err != nil && pause(ctx, settle) != nil {
 			return
 		}
@@ -119,12 +132,13 @@ func (w *Watcher) look() {
 	if len(old.LANs) > 0 {
 		former = old.LANs[0].Name
 	}
-	lans, missing, err := w.cfg.Survey(former)
+	cfg := *w.cfg.Load()
+	lans, missing, err := cfg.Survey(former)
 	if err != nil {
 		w.log.Warn("cannot look at the network", "err", err)
 		return
 	}
-	v := newView(w.cfg, lans, missing)
+	v := newView(cfg, lans, missing)
 	if v.Equal(old) {
 		return
 	}

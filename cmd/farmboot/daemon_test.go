@@ -1,0 +1,317 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// daemon is a farmboot serve on loopback.
+type daemon struct {
+	t           *testing.T
+	file, state string
+	port        int
+	cmd         *exec.Cmd
+
+	mu  sync.Mutex
+	log strings.Builder
+}
+
+// startDaemon starts one, with a kernel, and waits until it is ready.
+func startDaemon(t *testing.T) *daemon {
+	t.Helper()
+	return startDaemonWith(t, func(string) {})
+}
+
+// startDaemonWith has its state folder prepared before.
+func startDaemonWith(t *testing.T, prepare func(state string)) *daemon {
+	t.Helper()
+	d := &daemon{t: t, state: filepath.Join(t.TempDir(), "state")}
+	d.file, d.port = daemonConfig(t, d.state)
+	d.addKernel()
+	prepare(d.state)
+	d.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), "farmboot", "--config", d.file, "serve")
+	stderr, err := d.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			d.mu.Lock()
+			d.log.WriteString(lines.Text() + "\n")
+			d.mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() {
+		if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		late := time.AfterFunc(patience, func() { _ = d.cmd.Process.Signal(syscall.SIGQUIT) }) // the log says where it hangs
+		defer late.Stop()
+		<-read
+		if err := d.cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Log(d.text())
+		}
+	})
+	d.says("msg=ready", 1)
+	return d
+}
+
+// addKernel puts prod's kernel into the kernel folder.
+func (d *daemon) addKernel() {
+	d.t.Helper()
+	folder := filepath.Join(d.state, "kernel/net")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "prod.efi"), []byte("MZ"), 0o644); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *daemon) text() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.log.String()
+}
+
+// until waits until a condition holds.
+func (d *daemon) until(what string, holds func() bool) {
+	d.t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !holds(); <-tick.C {
+		if time.Now().After(end) {
+			d.t.Fatalf("it does not come to: %s", what)
+		}
+	}
+}
+
+// says waits until the log has the words so many times.
+func (d *daemon) says(words string, times int) {
+	d.t.Helper()
+	d.until("log says "+words, func() bool { return strings.Count(d.text(), words) >= times })
+}
+
+// get fetches a path of the boot plane.
+func (d *daemon) get(path string) (int, string) {
+	d.t.Helper()
+	r, err := http.NewRequestWithContext(d.t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d%s", d.port, path), nil)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return answer.StatusCode, string(text)
+}
+
+// health waits for a status of /healthz, and words in its one line.
+func (d *daemon) health(want int, words string) {
+	d.t.Helper()
+	d.until(fmt.Sprintf("health %d %s", want, words), func() bool {
+		status, text := d.get("/healthz")
+		return status == want && strings.Contains(text, words) && strings.Count(text, "\n") == 1
+	})
+}
+
+// command runs a command beside the daemon.
+func (d *daemon) command(args ...string) (status int, stdout, stderr string) {
+	d.t.Helper()
+	var out, errs bytes.Buffer
+	status = run(d.t.Context(), append([]string{"--config", d.file}, args...), &env{stdin: strings.NewReader(""), stdout: &out, stderr: &errs, now: time.Now})
+	return status, out.String(), errs.String()
+}
+
+// configure adds lines to the configuration, before all tables.
+func (d *daemon) configure(lines string) {
+	d.t.Helper()
+	text, err := os.ReadFile(d.file)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if err := os.WriteFile(d.file, append([]byte(lines+"\n"), text...), 0o644); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *daemon) hangup() {
+	d.t.Helper()
+	if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *daemon) remove(path string) {
+	d.t.Helper()
+	if err := os.RemoveAll(filepath.Join(d.state, path)); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+const script = "/provision/52:54:00:00:00:01"
+
+// TestReload: SIGHUP, which systemctl reload sends, has the daemon take what can
+// change; whoever works beside a daemon with another configuration is told.
+func TestReload(t *testing.T) {
+	d := startDaemon(t)
+	if status, _, stderr := d.command("node", "add", "52:54:00:00:00:01", "--farmer", "7"); status != 0 || stderr != "" {
+		t.Fatalf("exit %d, %s", status, stderr)
+	}
+	if _, text := d.get(script); !strings.Contains(text, "farmer_id=7") || strings.Contains(text, "quiet") {
+		t.Errorf("script:\n%s", text)
+	}
+	d.configure("boot.kernel-args = 'quiet'\nrunmodes.lab = 'Lab'\nbase-host = 'http://boot.example'\nkernel.net-path = 'other'\ndebug = true")
+	if status, _, stderr := d.command("node", "list"); status != 0 || !strings.Contains(stderr, "warning: the daemon runs with another configuration") {
+		t.Errorf("exit %d, %q", status, stderr)
+	}
+	d.hangup()
+	d.says(`changed="base-host debug boot.kernel-args runmodes" needs_restart=kernel.net-path`, 1)
+	d.until("the new script", func() bool {
+		_, text := d.get(script)
+		return strings.Contains(text, "http://boot.example/kernel/") && strings.Contains(text, "quiet runmode=prod farmer_id=7")
+	})
+	if _, text := d.get("/ipxe/lab/7"); !strings.Contains(text, "no kernel") && !strings.Contains(text, "lab") {
+		t.Errorf("the new run mode: %s", text)
+	}
+	d.says("level=DEBUG", 1)
+
+	d.configure("colour = 1\nlog-format = 3")
+	d.hangup()
+	d.says("configuration not taken", 1)
+	if text := d.text(); !strings.Contains(text, "unknown key colour (and 1 more") {
+		t.Error("the mistakes are not said")
+	}
+	if _, text := d.get(script); !strings.Contains(text, "quiet runmode=prod") {
+		t.Errorf("script after a bad file:\n%s", text)
+	}
+}
+
+// TestHealth: what is taken away from under a running daemon is noticed and said, and
+// nothing is written where it would be lost.
+func TestHealth(t *testing.T) {
+	d := startDaemon(t)
+	d.health(200, "ok")
+	if status, _, stderr := d.command("node", "add", "52:54:00:00:00:01", "--farmer", "7"); status != 0 {
+		t.Fatal(stderr)
+	}
+	d.get(script) // now it is known
+	status, stdout, stderr := d.command("status")
+	if status != 0 || stderr != "" || !strings.Contains(stdout, fmt.Sprintf(":%d", d.port)) || !strings.Contains(stdout, "all works") || !strings.Contains(stdout, "run mode test") {
+		t.Errorf("exit %d, %s\n%s", status, stderr, stdout)
+	}
+	var s daemonStatus
+	if status, stdout, stderr = d.command("status", "--json"); status != 0 || json.Unmarshal([]byte(stdout), &s) != nil || !s.Running || len(s.Listeners) != 3 || s.ConfigDiffers {
+		t.Errorf("exit %d, %s\n%s", status, stderr, stdout)
+	}
+
+	d.remove("kernel")
+	d.health(503, "kernel folder")
+	d.addKernel()
+	d.health(200, "ok")
+
+	d.remove("provisioning.db")
+	d.health(503, "was deleted")
+	if status, _, stderr := d.command("node", "add", "52:54:00:00:00:02"); status != exitRefused || !strings.Contains(stderr, "was deleted") {
+		t.Errorf("a node that would be lost: exit %d, %s", status, stderr)
+	}
+	if _, err := os.Stat(filepath.Join(d.state, "provisioning.db")); err == nil {
+		t.Error("a command made a new database beside the daemon")
+	}
+	if _, text := d.get(script); !strings.Contains(text, "farmer_id=7") {
+		t.Errorf("script without the file:\n%s", text)
+	}
+
+	d.remove("")
+	d.says("admin socket was gone, and was made anew", 1)
+	d.until("status", func() bool {
+		_, stdout, _ := d.command("status")
+		return strings.Contains(stdout, "PROBLEM database file")
+	})
+	d.remove("")
+	d.says("admin socket was gone, and was made anew", 2)
+}
+
+// TestDamagedDatabase: 2 KiB of noise every 12 KiB. The daemon starts, nodes get what
+// they got last, or the default, and everybody is told.
+func TestDamagedDatabase(t *testing.T) {
+	d := startDaemon(t)
+	var csv strings.Builder
+	csv.WriteString("mac,farmer\n")
+	for i := range 2000 {
+		fmt.Fprintf(&csv, "52:54:00:01:%02x:%02x,9\n", i>>8, i&0xff)
+	}
+	list := filepath.Join(t.TempDir(), "nodes.csv")
+	if err := os.WriteFile(list, []byte(csv.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, stderr := d.command("node", "import", list); status != 0 {
+		t.Fatal(stderr)
+	}
+	d.health(200, "ok")
+	name := filepath.Join(d.state, "provisioning.db")
+	damage := func(name string) {
+		f, err := os.OpenFile(name, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		info, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at := int64(12 << 10); at < info.Size(); at += 12 << 10 {
+			if _, err := f.WriteAt(bytes.Repeat([]byte{0xa5, 0x17}, 1<<10), at); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	if status, _, stderr := d.command("backup", copied); status != 0 {
+		t.Fatal(stderr)
+	}
+	damage(copied)
+	text, err := os.ReadFile(copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := startDaemonWith(t, func(state string) {
+		if err := os.WriteFile(filepath.Join(state, filepath.Base(name)), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+	other.health(503, "restore")
+	other.says("something does not work", 1)
+	for i := range 40 {
+		status, text := other.get(fmt.Sprintf("/provision/52:54:00:01:00:%02x", i))
+		if status != 200 || !strings.Contains(text, "runmode=prod") {
+			t.Fatalf("node %d gets %d:\n%s", i, status, text)
+		}
+	}
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"strings"
+
+	"farmboot/provisioning"
+	"farmboot/setup"
+)
+
+// reloader reads the configuration again when it is asked to.
+type reloader struct {
+	*appliance
+	read  func() (setup.Config, error)
+	level *slog.LevelVar
+}
+
+// run waits for signals until ctx ends, and returns nil then.
+func (r *reloader) run(ctx context.Context, hangup <-chan os.Signal) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hangup:
+			r.reload()
+		}
+	}
+}
+
+// reload takes what can change without a restart, and says what needs one. Of a file
+// with mistakes it takes nothing.
+func (r *reloader) reload() {
+	next, err := r.read()
+	if err != nil {
+		r.log.Error("configuration not taken, going on with that of before", "err", provisioning.Detail(err))
+		return
+	}
+	running := *r.live.Load()
+	cfg, taken, restart := setup.Reload(r.cfg, running, next)
+	// The folder is read even if its name is the same: its files may be others.
+	if err := r.loadTemplate(cfg.IPXE.Template); err != nil {
+		r.log.Error("configuration not taken, going on with that of before", "err", err)
+		return
+	}
+	r.live.Store(&cfg)
+	r.level.Set(levelOf(cfg))
+	r.assigner.SetUnknown(unknownOf(cfg))
+	r.registry.SetRules(rulesOf(cfg, cfg.Composer(), r.kernels))
+	r.network.Configure(cfg)
+	r.authority.Check()
+	r.checkTemplate()
+	r.log.Info("configuration read again", "config", cfg.File, "changed", strings.Join(taken, " "), "needs_restart", strings.Join(restart, " "))
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"farmboot/http/api"
+	"farmboot/provisioning"
+	"farmboot/setup"
+)
+
+type statusCmd struct {
+	JSON bool `help:"As JSON."`
+}
+
+// Help implements [kong.HelpProvider].
+func (statusCmd) Help() string {
+	return `Says whether the daemon runs, where it listens, and what does not work and why.
+What would stop a node on this host and LAN besides: farmboot doctor.
+
+Examples:
+
+  farmboot status
+  farmboot status --json`
+}
+
+// daemonStatus is what "status --json" prints.
+type daemonStatus struct {
+	Running bool   `json:"running"`
+	Why     string `json:"why,omitempty"` // why not
+	Socket  string `json:"socket"`
+	api.Status
+	ConfigDiffers bool `json:"config_differs"` // the daemon runs with another configuration than is in the file
+}
+
+// Run asks the daemon by its socket.
+func (c statusCmd) Run(ctx context.Context, e *env) error {
+	cfg, err := e.config()
+	if err != nil {
+		return err
+	}
+	s := daemonStatus{Socket: cfg.Socket()}
+	s.Version = versionString()
+	switch status, err := askDaemon(ctx, cfg); {
+	case err == nil:
+		s.Running, s.Status, s.ConfigDiffers = true, status, differs(cfg, status)
+	case notRunning(err):
+		s.Why = fmt.Sprintf("no daemon listens on %s", cfg.Socket())
+	default:
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, s)
+	}
+	return s.print(e)
+}
+
+func (s daemonStatus) print(e *env) error {
+	if !s.Running {
+		_, err := fmt.Fprintf(e.stdout, "farmboot does not run: %s\n", printable(s.Why))
+		return err
+	}
+	w := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(w, "farmboot %s runs\n", s.Version)
+	if s.Health != nil {
+		fmt.Fprintf(w, "configuration\t%s\n", printable(s.Config.File))
+		for _, l := range s.Listeners {
+			fmt.Fprintf(w, "%s\t%s\t%s\n", l.Service, printable(l.Address), l.Interface)
+		}
+		for _, p := range s.Problems {
+			fmt.Fprintf(w, "PROBLEM %s\t%s\n", p.What, printable(p.Why))
+		}
+		if len(s.Problems) == 0 {
+			fmt.Fprintln(w, "all works")
+		}
+	}
+	for _, m := range s.RunModes {
+		if !m.Kernel {
+			fmt.Fprintf(w, "run mode %s\thas no kernel\n", m.RunMode)
+		}
+	}
+	return w.Flush()
+}
+
+// daemonLimit is how long a command waits for the daemon.
+const daemonLimit = 2 * time.Second
+
+func askDaemon(ctx context.Context, cfg setup.Config) (api.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, daemonLimit)
+	defer cancel()
+	return api.AskStatus(ctx, cfg.Socket())
+}
+
+// notRunning tells whether that error of askDaemon is that there is none.
+func notRunning(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// differs tells whether the daemon runs with another configuration than cfg.
+func differs(cfg setup.Config, s api.Status) bool {
+	return s.Health != nil && s.Config.Digest != cfg.Digest()
+}
+
+// beside is about a daemon that runs with the state folder that a command works on: it
+// may have read another configuration, and the command must not make a new database
+// where the daemon has lost its own.
+func (e *env) beside(ctx context.Context, cfg setup.Config) error {
+	s, err := askDaemon(ctx, cfg)
+	if err != nil {
+		return nil // there is none, or we may not ask it
+	}
+	if differs(cfg, s) {
+		fmt.Fprintln(e.stderr, "farmboot: warning: the daemon runs with another configuration than this command: have it read the file again (systemctl reload farmboot) or restart it")
+	}
+	if s.Health == nil {
+		return nil
+	}
+	for _, p := range s.Problems {
+		if p.What == lostDatabase {
+			return provisioning.Errorf(provisioning.Unavailable, "%s", p.Why)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+
+	"farmboot/provisioning"
+)
+
+// Health is how the appliance is.
+type Health struct {
+	Listeners []Listener `json:"listeners"`
+	Problems  []Problem  `json:"problems"`
+	Config    Config     `json:"config"`
+}
+
+// Listener is a socket that is open.
+type Listener struct {
+	Service   string `json:"service"`             // http, proxydhcp …
+	Address   string `json:"address"`             // "udp 10.77.0.2:69"; "unix" and a path
+	Interface string `json:"interface,omitempty"` // that it is bound to
+}
+
+// Problem is something that does not work.
+type Problem struct {
+	What       string `json:"what"`        // network, database …
+	Why        string `json:"why"`         // one line, with what to do
+	StopsBoots bool   `json:"stops_boots"` // nodes cannot boot from here, or not all, or not as registered
+}
+
+// Config is the configuration that the daemon runs with.
+type Config struct {
+	File   string `json:"file"`   // "": none, all defaults
+	Digest string `json:"digest"` // differs as soon as one value does
+}
+
+// Status is what GET /api/v1/status answers.
+type Status struct {
+	Version  string                `json:"version"`
+	Time     string                `json:"time"`
+	Role     provisioning.Role     `json:"role"`
+	Farmer   provisioning.FarmerID `json:"farmer,omitempty"`
+	RunModes []RunMode             `json:"runmodes"`
+	*Health                        // for admins
+}
+
+// RunMode is a run mode, and whether it has a default kernel.
+type RunMode struct {
+	RunMode string `json:"runmode"`
+	Name    string `json:"name"`
+	Kernel  bool   `json:"kernel"`
+}
+
+// status answers GET /api/v1/status.
+func (a *API) status(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	s := Status{Version: a.Version, Time: a.Now().UTC().Format("2006-01-02T15:04:05Z"), Role: by.Role, Farmer: by.Farmer}
+	modes := a.Composer().RunModes
+	kernelless := a.Kernels.Kernelless(modes)
+	for _, m := range modes.Keywords() {
+		s.RunModes = append(s.RunModes, RunMode{m, modes[provisioning.RunMode(m)], !slices.Contains(kernelless, m)})
+	}
+	if by.Role == provisioning.RoleAdmin {
+		h := a.Health()
+		s.Health = &h
+	}
+	return writeJSON(w, http.StatusOK, s)
+}
