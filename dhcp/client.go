@@ -1,7 +1,6 @@
 package dhcp
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -65,15 +64,8 @@ func (c Client) String() string {
 // the log.
 func ParseClient(req *dhcpv4.DHCPv4) (Client, error) {
 	var c Client
-	class := req.Options.Get(dhcpv4.OptionClassIdentifier)
-	switch {
-	case req.OpCode != dhcpv4.OpcodeBootRequest:
-		return c, ErrNotNetboot
-	case bytes.HasPrefix(class, []byte(PXEClient)):
-		c.Class = PXEClient
-	case bytes.HasPrefix(class, []byte(HTTPClient)):
-		c.Class = HTTPClient
-	default:
+	var netboots bool
+	if c.Class, netboots = classOf(req); !netboots || req.OpCode != dhcpv4.OpcodeBootRequest {
 		return c, ErrNotNetboot
 	}
 	mac, ok := hardwareAddr(req)
@@ -90,13 +82,24 @@ func ParseClient(req *dhcpv4.DHCPv4) (Client, error) {
 			req.Options.Get(dhcpv4.OptionUserClassInformation),
 			req.Options.Get(dhcpv4.GenericOptionCode(175)))
 	}
-	if err := c.chooseArch(req.Options.Get(dhcpv4.OptionClientSystemArchitectureType), class); err != nil {
+	if err := c.chooseArch(req.Options.Get(dhcpv4.OptionClientSystemArchitectureType), req.Options.Get(dhcpv4.OptionClassIdentifier)); err != nil {
 		return c, err
 	}
 	if c.Program.BIOS && isRaspberryPi(c.MAC) {
 		return c, ErrRaspberryPi
 	}
 	return c, nil
+}
+
+// classOf returns the kind of netboot client that sent a request; false if it is none.
+func classOf(req *dhcpv4.DHCPv4) (Class, bool) {
+	id := req.Options.Get(dhcpv4.OptionClassIdentifier)
+	for _, c := range []Class{PXEClient, HTTPClient} {
+		if len(id) >= len(c) && string(id[:len(c)]) == string(c) {
+			return c, true
+		}
+	}
+	return "", false
 }
 
 // hardwareAddr returns the client's MAC address from chaddr.

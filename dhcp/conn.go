@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 
@@ -13,6 +14,7 @@ type Conn struct {
 	udp     *net.UDPConn
 	service Service
 	link    *Link
+	frames  *frames // for broadcasts; nil: they leave as ordinary packets
 }
 
 // NewConn wraps a socket that was opened elsewhere, for packets of a service that
@@ -25,7 +27,13 @@ func NewConn(udp *net.UDPConn, service Service, link *Link) *Conn {
 func (c *Conn) LocalAddr() netip.AddrPort { return c.udp.LocalAddr().(*net.UDPAddr).AddrPort() }
 
 // Close closes the socket.
-func (c *Conn) Close() error { return c.udp.Close() }
+func (c *Conn) Close() error {
+	err := c.udp.Close()
+	if c.frames != nil {
+		err = errors.Join(err, c.frames.close())
+	}
+	return err
+}
 
 // controlLen is the space for the ancillary data of a packet: one IP_PKTINFO.
 var controlLen = unix.CmsgSpace(unix.SizeofInet4Pktinfo)
@@ -45,8 +53,13 @@ func (c *Conn) read(buf, control []byte) (n int, peer netip.AddrPort, to netip.A
 
 // write sends one packet, out of this interface and from that address of ours: with
 // several addresses on the interface the kernel's own choice may be another one
-// than siaddr and option 54 say, and firmware drops that.
-func (c *Conn) write(b []byte, from *local, to netip.AddrPort) error {
+// than siaddr and option 54 say, and firmware drops that. buf is memory for a frame.
+func (c *Conn) write(buf, b []byte, from *local, to netip.AddrPort) error {
+	if c.frames != nil && to.Addr() == everybody {
+		if c.frames.broadcast(buf, b, netip.AddrPortFrom(from.Prefix.Addr(), c.LocalAddr().Port()), to) == nil {
+			return nil
+		}
+	}
 	_, _, err := c.udp.WriteMsgUDPAddrPort(b, from.control, to)
 	return err
 }

@@ -32,7 +32,11 @@ func Listen(ctx context.Context, service Service, link *Link, port int) (*Conn, 
 	if err != nil {
 		return nil, listenError(err, link.name, port)
 	}
-	return NewConn(conn.(*net.UDPConn), service, link), nil
+	c := NewConn(conn.(*net.UDPConn), service, link)
+	if c.frames, err = openFrames(link.name, link.index); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
 }
 
 // setOptions prepares a socket before it is bound.

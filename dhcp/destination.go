@@ -24,8 +24,11 @@ func Destination(req *dhcpv4.DHCPv4, peer netip.AddrPort, in Ingress) netip.Addr
 	if in.Service == BootServer && !peer.Addr().IsUnspecified() {
 		return peer
 	}
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{255, 255, 255, 255}), clientPort)
+	return netip.AddrPortFrom(everybody, clientPort)
 }
+
+// everybody is the address of all hosts of the LAN (RFC 919).
+var everybody = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
 // relayAgent returns giaddr if a relay agent has set it.
 func relayAgent(req *dhcpv4.DHCPv4) (netip.Addr, bool) {

@@ -45,6 +45,7 @@ func errorResult(err error) string {
 		{ErrBadGUID, "bad_guid"},
 		{ErrUnknownArch, "unknown_arch"},
 		{ErrRaspberryPi, "raspberry_pi"},
+		{ErrFlood, "flood"},
 		{ErrIgnored, "ignored"},
 		{ErrNoTFTP, "no_tftp"},
 		{ErrNoRoom, "no_room"},

@@ -18,7 +18,7 @@ import (
 	"farmboot/provisioning"
 )
 
-// Config is what a [Server] needs. Every field but Learn is required.
+// Config is what a [Server] needs. Every field but Learn and Known is required.
 type Config struct {
 	Responder Responder
 
@@ -31,6 +31,9 @@ type Config struct {
 	// Learn is told which IP address a MAC address asks the DHCP server for, so
 	// that whoever knows only the one can tell the other. May be nil.
 	Learn func(netip.Addr, provisioning.MAC)
+	// Known tells whether a MAC address that is not registered was seen before; those
+	// come first where too many ask. May be nil.
+	Known func(context.Context, provisioning.MAC) bool
 
 	Log     *slog.Logger
 	Now     func() time.Time
@@ -42,6 +45,9 @@ type Server struct {
 	Config
 	metrics    *metrics
 	complaints *rate.Limiter // bounds the log lines about faults of ours
+	crowded    *rate.Limiter // bounds those about floods
+	admission  *admission
+	started    *recent[time.Time] // when a machine's kernel went out
 }
 
 // NewServer makes a server and registers its metrics.
@@ -53,7 +59,13 @@ func NewServer(c Config) (*Server, error) {
 	if c.Learn == nil {
 		c.Learn = func(netip.Addr, provisioning.MAC) {}
 	}
-	return &Server{Config: c, metrics: m, complaints: rate.NewLimiter(1, 10)}, nil
+	if c.Known == nil {
+		c.Known = func(context.Context, provisioning.MAC) bool { return false }
+	}
+	return &Server{
+		Config: c, metrics: m, complaints: rate.NewLimiter(1, 10), crowded: rate.NewLimiter(rate.Every(time.Minute), 1),
+		admission: newAdmission(), started: newRecent[time.Time](rememberStarted),
+	}, nil
 }
 
 // workersPerConn packets of a socket are handled at once: while one waits for the
@@ -72,7 +84,7 @@ func (s *Server) Serve(ctx context.Context, conns ...*Conn) error {
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
 		defer stop()
 		for range workersPerConn {
-			w := &worker{Server: s, conn: conn, in: make([]byte, 1500), control: make([]byte, controlLen), out: make([]byte, 0, 1500)}
+			w := &worker{Server: s, conn: conn, in: make([]byte, 1500), control: make([]byte, controlLen), out: make([]byte, 0, 1500), frame: make([]byte, 0, 1600)}
 			group.Go(func() error { return w.run(ctx) })
 		}
 	}
@@ -88,6 +100,7 @@ type worker struct {
 	*Server
 	conn    *Conn
 	in, out []byte
+	frame   []byte
 	control []byte
 	req     dhcpv4.DHCPv4
 }
@@ -128,7 +141,7 @@ func pause(ctx context.Context, d time.Duration) error {
 func (w *worker) handle(ctx context.Context, packet []byte, peer netip.AddrPort, to netip.Addr) {
 	result := resultPanic
 	defer func() {
-		if p := recover(); p != nil {
+		if p := recover(); p != nil && w.complaints.Allow() {
 			w.Log.Error("packet handler panicked", "panic", p, "peer", peer, "stack", string(debug.Stack()))
 		}
 		w.metrics.packets.WithLabelValues(string(w.conn.service), result).Inc()
@@ -148,6 +161,9 @@ func (w *worker) answer(ctx context.Context, packet []byte, peer netip.AddrPort,
 		return err
 	}
 	w.learn(peer)
+	if mac, up := w.isUp(&w.req, w.conn.service, w.Now()); up {
+		w.event(peer, provisioning.Event{MAC: mac, Stage: provisioning.StageUp})
+	}
 	if _, ok := answerTo(w.req.MessageType(), w.conn.service); !ok {
 		return ErrNotForUs
 	}
@@ -157,6 +173,12 @@ func (w *worker) answer(ctx context.Context, packet []byte, peer netip.AddrPort,
 			w.refuse(client.MAC, peer, c)
 		}
 		return err
+	}
+	if !w.admission.admit(client.MAC, w.Now(), func() bool { return w.known(ctx, client.MAC) }) {
+		if w.crowded.Allow() {
+			w.Log.Warn("too many machines ask that were never seen before: some have to ask again", "iface", w.conn.link.name, "mac", client.MAC)
+		}
+		return ErrFlood
 	}
 	if w.conn.service == ProxyDHCP {
 		w.event(peer, provisioning.Event{
@@ -172,7 +194,7 @@ func (w *worker) answer(ctx context.Context, packet []byte, peer netip.AddrPort,
 	}
 	w.out = Append(w.out[:0], reply)
 	to := Destination(&w.req, peer, in)
-	if err := w.conn.write(w.out, from, to); err != nil {
+	if err := w.conn.write(w.frame, w.out, from, to); err != nil {
 		if w.complaints.Allow() {
 			w.Log.Warn("cannot send reply", "iface", w.conn.link.name, "mac", client.MAC, "to", to, "err", err)
 		}
@@ -231,6 +253,14 @@ func (w *worker) assignment(ctx context.Context, mac provisioning.MAC) provision
 		}
 	}
 	return as
+}
+
+// known tells whether the store knows a MAC address.
+func (w *worker) known(ctx context.Context, mac provisioning.MAC) bool {
+	ctx, cancel := context.WithTimeout(ctx, assignTimeout)
+	defer cancel()
+	as, err := w.Assign(ctx, mac)
+	return err == nil && (as.Registered || w.Known(ctx, mac))
 }
 
 // refuse tells why a client that wants to boot gets no answer.

@@ -43,6 +43,7 @@ type appliance struct {
 	store     provisioning.Store
 	assigner  *provisioning.Assigner
 	recorder  *recorder.Recorder
+	progress  atomic.Pointer[dhcp.Server] // is told how far machines have come
 	metrics   *prometheus.Registry
 	registry  *registry.Registry
 	editor    *kernel.Editor

@@ -63,11 +63,11 @@ type endpoint struct {
 const retry = 2 * time.Second
 
 // newEndpoints makes the servers; nothing is open yet.
-func newEndpoints(a *appliance) (*endpoints, error) {
+func newEndpoints(ctx context.Context, a *appliance) (*endpoints, error) {
 	e := &endpoints{appliance: a, open: make(map[endpointKey]*endpoint), ended: make(chan struct{}, 1)}
 	var err error
 	if a.cfg.DHCP.Enabled {
-		if e.dhcp, err = a.newDHCP(); err != nil {
+		if e.dhcp, err = a.newDHCP(ctx); err != nil {
 			return nil, err
 		}
 	}

@@ -202,7 +202,7 @@ func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 
 // listenLANs opens DHCP and TFTP on the LANs that are there; others may come later.
 func (a *appliance) listenLANs(ctx context.Context, s *sockets) error {
-	e, err := newEndpoints(a)
+	e, err := newEndpoints(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -223,14 +223,20 @@ func (a *appliance) listenLANs(ctx context.Context, s *sockets) error {
 }
 
 // newDHCP makes the server of DHCP and the PXE boot server.
-func (a *appliance) newDHCP() (*dhcp.Server, error) {
-	return dhcp.NewServer(dhcp.Config{
+func (a *appliance) newDHCP(ctx context.Context) (*dhcp.Server, error) {
+	s, err := dhcp.NewServer(dhcp.Config{
 		Responder: dhcp.Responder{HTTPPort: a.cfg.HTTP.Port, TFTP: a.cfg.TFTP.Enabled, Signed: a.cfg.IPXE.Autoexec},
 		Assign:    a.assigner.Assignment,
 		Default:   a.assigner.LastKnown,
-		Record:    a.record, Learn: a.learn,
+		Record:    a.record, Learn: a.learn, Known: a.known,
 		Log: a.log, Now: a.now, Metrics: a.metrics,
 	})
+	if err != nil {
+		return nil, err
+	}
+	a.progress.Store(s)
+	a.readStarted(ctx, s)
+	return s, nil
 }
 
 // newTFTP makes the TFTP server.
@@ -244,7 +250,7 @@ func (a *appliance) newTFTP() (*apptftp.Server, error) {
 			return apptftp.File{Name: f.Name, Size: f.Content.Size(), Data: f.Content}, nil
 		},
 		MaxBlockSize: a.cfg.TFTP.MaxBlockSize,
-		Record:       a.recorder.Record,
+		Record:       a.fetched,
 		Log:          a.log, Now: a.now, Metrics: a.metrics,
 	})
 }
