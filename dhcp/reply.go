@@ -56,7 +56,8 @@ type Responder struct {
 // siaddr, and the boot file in the header's file field, where every firmware
 // finds it. BIOS gets option 43 with PXE discovery control 8, "boot the file of
 // this offer" (PXE 2.1 table 2-3). UEFI gets no option 43: then it asks on port
-// 4011 ("BINL"), while with it firmware before 2017 throws the offer away.
+// 4011 ("BINL"), while with it firmware before 2017 throws the offer away. Where that
+// did not boot the machine, as.Strategy says what does: see [Server].
 //
 // The reply shares memory with req.
 func (r Responder) Reply(c Client, req *dhcpv4.DHCPv4, in Ingress, as provisioning.Assignment) (*dhcpv4.DHCPv4, error) {
@@ -67,7 +68,7 @@ func (r Responder) Reply(c Client, req *dhcpv4.DHCPv4, in Ingress, as provisioni
 	if as.Policy == provisioning.Ignore {
 		return nil, ErrIgnored
 	}
-	file, err := r.bootFile(c, in, as.Node.NBP)
+	file, err := r.bootFile(c, in, as)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +95,7 @@ func (r Responder) Reply(c Client, req *dhcpv4.DHCPv4, in Ingress, as provisioni
 	if len(c.GUID) > 0 {
 		m.Options[dhcpv4.OptionClientMachineIdentifier.Code()] = c.GUID
 	}
-	if c.Program.BIOS {
+	if fileInOffer(c, as.Strategy.Form) {
 		m.Options[dhcpv4.OptionVendorSpecificInformation.Code()] = pxeVendorOptions(req)
 	}
 	setBootFile(m, file)
@@ -110,6 +111,15 @@ func (r Responder) Reply(c Client, req *dhcpv4.DHCPv4, in Ingress, as provisioni
 		}
 	}
 	return m, nil
+}
+
+// fileInOffer tells whether a client is told to boot the file of the offer, and ask no
+// further.
+func fileInOffer(c Client, form provisioning.Form) bool {
+	if c.Program.BIOS {
+		return form != provisioning.FromBootServer
+	}
+	return form == provisioning.FileInOffer
 }
 
 // answerTo says with which message type a service answers a message type.
@@ -130,7 +140,11 @@ func answerTo(t dhcpv4.MessageType, s Service) (dhcpv4.MessageType, bool) {
 // again. Another one (a NIC's ROM, a virtual machine) gets the script too, unless
 // it says that it cannot fetch it, or could not trust it: then it gets our boot
 // program, like any PXE ROM, and that never asks DHCP for a file again.
-func (r Responder) bootFile(c Client, in Ingress, nbp provisioning.NBP) (string, error) {
+func (r Responder) bootFile(c Client, in Ingress, as provisioning.Assignment) (string, error) {
+	nbp := as.Node.NBP
+	if nbp == provisioning.DefaultNBP {
+		nbp = as.Strategy.NBP
+	}
 	plain := r.plainURL(in)
 	base := in.BaseURL
 	if base == "" {
@@ -142,7 +156,7 @@ func (r Responder) bootFile(c Client, in Ingress, nbp provisioning.NBP) (string,
 		return base + script + c.MAC.String(), nil
 	case c.IPXE.Present && r.Signed:
 		return plain + script + c.MAC.String(), nil
-	case c.IPXE.Present && !c.IPXE.noHTTP && !strings.HasPrefix(base, "https:"):
+	case c.IPXE.Present && as.Strategy.Form != provisioning.ProgramForIPXE && !c.IPXE.noHTTP && !strings.HasPrefix(base, "https:"):
 		return base + script + c.MAC.String(), nil
 	case c.Program.HTTP:
 		return plain + "/boot/" + c.Program.file(nbp), nil

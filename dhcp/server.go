@@ -18,7 +18,7 @@ import (
 	"farmboot/provisioning"
 )
 
-// Config is what a [Server] needs. Every field but Learn and Known is required.
+// Config is what a [Server] needs. Every field is required but Learn, Known, Proven and Prove.
 type Config struct {
 	Responder Responder
 
@@ -34,6 +34,11 @@ type Config struct {
 	// Known tells whether a MAC address that is not registered was seen before; those
 	// come first where too many ask. May be nil.
 	Known func(context.Context, provisioning.MAC) bool
+	// Proven returns how a machine booted before; the error is the store's, or that there
+	// is nothing. Prove takes note of how one has booted for the first time, and does not
+	// wait. Both may be nil.
+	Proven func(context.Context, provisioning.MAC) (provisioning.Proven, error)
+	Prove  func(provisioning.Proven)
 
 	Log     *slog.Logger
 	Now     func() time.Time
@@ -47,6 +52,7 @@ type Server struct {
 	complaints *rate.Limiter // bounds the log lines about faults of ours
 	crowded    *rate.Limiter // bounds those about floods
 	admission  *admission
+	attempts   *attempts
 	started    *recent[time.Time] // when a machine's kernel went out
 }
 
@@ -62,9 +68,17 @@ func NewServer(c Config) (*Server, error) {
 	if c.Known == nil {
 		c.Known = func(context.Context, provisioning.MAC) bool { return false }
 	}
+	if c.Proven == nil {
+		c.Proven = func(context.Context, provisioning.MAC) (provisioning.Proven, error) {
+			return provisioning.Proven{}, errUnproven
+		}
+	}
+	if c.Prove == nil {
+		c.Prove = func(provisioning.Proven) {}
+	}
 	return &Server{
 		Config: c, metrics: m, complaints: rate.NewLimiter(1, 10), crowded: rate.NewLimiter(rate.Every(time.Minute), 1),
-		admission: newAdmission(), started: newRecent[time.Time](rememberStarted),
+		admission: newAdmission(), attempts: newAttempts(), started: newRecent[time.Time](rememberStarted),
 	}, nil
 }
 
@@ -187,7 +201,9 @@ func (w *worker) answer(ctx context.Context, packet []byte, peer netip.AddrPort,
 	}
 	from := w.conn.link.local(&w.req, peer, asked)
 	in := Ingress{Service: w.conn.service, Interface: w.conn.link.name, Server: from.Prefix.Addr(), BaseURL: from.BaseURL}
-	reply, err := w.Responder.Reply(client, &w.req, in, w.assignment(ctx, client.MAC))
+	as := w.assignment(ctx, client.MAC)
+	as.Strategy = w.strategy(ctx, client, in, as)
+	reply, err := w.Responder.Reply(client, &w.req, in, as)
 	if err != nil {
 		w.refuse(client.MAC, peer, w.causeOf(client, err))
 		return err
@@ -253,6 +269,24 @@ func (w *worker) assignment(ctx context.Context, mac provisioning.MAC) provision
 		}
 	}
 	return as
+}
+
+// strategy chooses how a client is brought to its boot program.
+func (w *worker) strategy(ctx context.Context, c Client, in Ingress, as provisioning.Assignment) provisioning.Strategy {
+	ch := w.Responder.choicesOf(c, in, as.Node.NBP)
+	switch {
+	case c.IPXE.Ours:
+		w.Running(c.MAC)
+		return ch.first()
+	case in.Service == BootServer:
+		return w.attempts.current(c, ch)
+	}
+	return w.attempts.discover(c, &w.req, ch, func() (provisioning.Proven, bool) {
+		ctx, cancel := context.WithTimeout(ctx, assignTimeout)
+		defer cancel()
+		p, err := w.Proven(ctx, c.MAC)
+		return p, err == nil
+	})
 }
 
 // known tells whether the store knows a MAC address.

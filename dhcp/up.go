@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"errors"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -16,6 +17,9 @@ const (
 	upLimit = time.Hour
 )
 
+// errUnproven says that nothing is known of how a machine boots.
+var errUnproven = errors.New("no strategy has proved itself yet")
+
 // Started takes note that a kernel went out to mac at that time: the next time that it
 // asks the LAN for an address as an ordinary machine, its operating system runs.
 func (s *Server) Started(mac provisioning.MAC, at time.Time) {
@@ -28,6 +32,21 @@ func (s *Server) Stopped(mac provisioning.MAC) { s.started.take(mac) }
 // Booting takes note that mac boots: it has fetched something.
 func (s *Server) Booting(mac provisioning.MAC) {
 	s.admission.booting.put(mac, struct{}{})
+}
+
+// Fetched takes note that a boot program went out to mac.
+func (s *Server) Fetched(mac provisioning.MAC) {
+	s.Booting(mac)
+	s.attempts.fetched(mac)
+}
+
+// Running takes note that the boot program of mac runs: it has asked for its script.
+func (s *Server) Running(mac provisioning.MAC) {
+	s.Booting(mac)
+	if p, news := s.attempts.running(mac); news {
+		p.Since = s.Now()
+		s.Prove(p)
+	}
 }
 
 // isUp tells whether a packet shows that the operating system of its sender runs: a

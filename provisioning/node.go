@@ -85,16 +85,17 @@ type NBP string
 
 // The choices. Where there is only one program for an architecture, it gets that.
 const (
-	DefaultNBP NBP = ""        // the one that knows most network cards
+	DefaultNBP NBP = ""        // the one that knows most network cards, or another one if that does not boot the machine
+	AllDrivers NBP = "ipxe"    // the one that knows most network cards, and no other
 	SNPOnly    NBP = "snponly" // UEFI x64: the one that uses the firmware's own driver (its Simple Network Protocol), for cards that hang with iPXE's
 )
 
 // Check returns nil if n is one of the choices, else an [Error] with code [Invalid].
 func (n NBP) Check() error {
-	if n == DefaultNBP || n == SNPOnly {
+	if n == DefaultNBP || n == AllDrivers || n == SNPOnly {
 		return nil
 	}
-	return Errorf(Invalid, "bad network boot program %q: accepted are snponly (UEFI with the firmware's own network driver), or nothing for the default", Clip(string(n), 40))
+	return Errorf(Invalid, "bad network boot program %q: accepted are snponly (UEFI with the firmware's own network driver), ipxe (iPXE's drivers), or nothing for whichever boots it", Clip(string(n), 40))
 }
 
 // Farmer owns nodes.
@@ -121,4 +122,6 @@ type Assignment struct {
 	Registered bool
 	Node       Node   // when Policy is Boot: the registered node, or the default with this MAC
 	Code       string // when Policy is Hold: the claim code to show, "" if there is none
+
+	Strategy Strategy // how it is brought to its boot program: chosen by DHCP
 }

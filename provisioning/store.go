@@ -56,6 +56,7 @@ type Reader interface {
 	Events(ctx context.Context, q EventQuery) ([]Event, error)         // oldest first
 	LastEventID(ctx context.Context) (int64, error)                    // 0: no event yet
 	Changes(ctx context.Context, q ChangeQuery) ([]Change, error)      // newest first
+	Proven(ctx context.Context, mac MAC) (Proven, error)               // how it boots
 }
 
 // Tx is a transaction: it reads its own writes. Put adds or replaces; Delete of
@@ -72,6 +73,7 @@ type Tx interface {
 	DeleteSession(ctx context.Context, hash SecretsHash) error
 	PruneSessions(ctx context.Context, p SessionPrune) error
 	PutSeen(ctx context.Context, d Discovered) error // Conflict if another MAC has the claim code
+	PutProven(ctx context.Context, p Proven) error   // of which a hundred thousand are kept
 	AddChange(ctx context.Context, c Change) error
 	AddEvents(ctx context.Context, events []Event) error
 

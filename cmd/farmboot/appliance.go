@@ -43,6 +43,7 @@ type appliance struct {
 	store     provisioning.Store
 	assigner  *provisioning.Assigner
 	recorder  *recorder.Recorder
+	proven    chan provisioning.Proven    // to be stored
 	progress  atomic.Pointer[dhcp.Server] // is told how far machines have come
 	metrics   *prometheus.Registry
 	registry  *registry.Registry
@@ -60,7 +61,7 @@ type appliance struct {
 
 // assemble reads what is there and wires the parts together.
 func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func() time.Time) (*appliance, error) {
-	a := &appliance{log: log, now: now, metrics: prometheus.NewRegistry()}
+	a := &appliance{log: log, now: now, metrics: prometheus.NewRegistry(), proven: make(chan provisioning.Proven, provenQueue)}
 	a.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	var err error
 	if a.network, err = lan.Open(cfg, log); err != nil {

@@ -41,6 +41,7 @@ func (a *appliance) listen(ctx context.Context) ([]service, error) {
 	s.add("template check", nil, func(context.Context) error { a.checkTemplate(); return nil })
 	s.add("health", nil, a.health.run)
 	s.add("watchdog", nil, watchdog)
+	s.add("proven strategies", nil, a.storeProven)
 	for _, open := range []func(context.Context, *sockets) error{a.listenHTTP, a.listenTLS, a.listenSocket, a.listenLANs} {
 		if err := open(ctx, &s); err != nil {
 			for _, shut := range s.closers {
@@ -229,6 +230,7 @@ func (a *appliance) newDHCP(ctx context.Context) (*dhcp.Server, error) {
 		Assign:    a.assigner.Assignment,
 		Default:   a.assigner.LastKnown,
 		Record:    a.record, Learn: a.learn, Known: a.known,
+		Proven: a.store.Proven, Prove: a.prove,
 		Log: a.log, Now: a.now, Metrics: a.metrics,
 	})
 	if err != nil {

@@ -29,7 +29,7 @@ type nodeFlags struct {
 	Args    *string `help:"Extra kernel arguments, in one word." placeholder:"X"`
 	Kernel  *string `help:"Kernel file in the kernel folder; empty: the run mode's default." placeholder:"K"`
 	Name    *string `help:"A name, for people." placeholder:"N"`
-	NBP     *string `name:"nbp" help:"Network boot program: snponly, which uses the firmware's own network driver, for UEFI machines that hang with iPXE's; default: the one that knows most cards." placeholder:"P"`
+	NBP     *string `name:"nbp" help:"Network boot program: snponly, which uses the firmware's own network driver, for UEFI machines that hang with iPXE's; ipxe, which knows most cards; default: whichever of them boots the machine." placeholder:"P"`
 }
 
 // patch returns the change that the flags ask for.

@@ -39,6 +39,7 @@ type nodeView struct {
 	File       string                   `json:"-"`              // of its kernel, in words
 	Cmdline    string                   `json:"cmdline,omitempty"`
 	wrong      error                    // why it would not boot
+	NBPAuto    *provisioning.Proven     `json:"nbp_auto,omitempty"` // what booted it, where that is not what boots most machines
 	Seen       *provisioning.Discovered `json:"seen,omitempty"`
 	LastBoot   story.Story              `json:"last_boot"`
 	History    []provisioning.Change    `json:"history,omitempty"`
@@ -80,6 +81,14 @@ func (d *database) view(ctx context.Context, mac provisioning.MAC) (nodeView, er
 		if v.File, err = d.kernelFile(a.Node); err != nil {
 			return nodeView{}, err
 		}
+	}
+	switch p, err := d.registry.Proven(ctx, operator(), mac); {
+	case err == nil:
+		if p.Unusual() {
+			v.NBPAuto = &p
+		}
+	case provisioning.ErrorCode(err) != provisioning.NotFound:
+		return nodeView{}, err
 	}
 	switch seen, err := d.registry.Seen(ctx, operator(), mac); {
 	case err == nil:
@@ -140,6 +149,9 @@ func (v nodeView) print(w io.Writer) error {
 			t.row("Boot program\t%s", v.NBP)
 		}
 		t.row("Command line\t%s", cmp.Or(v.Cmdline, "refused: see farmboot node check "+v.MAC.String()))
+	}
+	if p := v.NBPAuto; p != nil {
+		t.row("Boot program\tnbp auto: %s since %s", p.Strategy, localTime(p.Since))
 	}
 	if v.Name != "" {
 		t.row("Name\t%s", v.Name)

@@ -28,10 +28,14 @@ func (a *appliance) fetched(e provisioning.Event) {
 // follow tells DHCP what an event of mac means.
 func follow(s *dhcp.Server, mac provisioning.MAC, e provisioning.Event) {
 	switch e.Stage {
-	case provisioning.StageNBP, provisioning.StageScript, provisioning.StageHold, provisioning.StageLoading:
-		s.Booting(mac)
+	case provisioning.StageNBP:
+		if e.Bytes == e.Size {
+			s.Fetched(mac)
+		}
+	case provisioning.StageScript, provisioning.StageHold, provisioning.StageExit, provisioning.StageLoading:
+		s.Running(mac)
 	case provisioning.StageKernel:
-		s.Booting(mac)
+		s.Running(mac)
 		if e.Bytes == e.Size {
 			s.Started(mac, e.At)
 		}
@@ -60,6 +64,47 @@ func (a *appliance) readStarted(ctx context.Context, s *dhcp.Server) {
 			s.Stopped(e.MAC)
 		default:
 			follow(s, e.MAC, e)
+		}
+	}
+}
+
+// provenQueue is how many strategies wait to be stored; one that finds no room is stored
+// when the machine boots for the first time after a restart.
+const provenQueue = 4096
+
+// prove leaves what booted a machine to be stored.
+func (a *appliance) prove(p provisioning.Proven) {
+	if p.Unusual() {
+		a.log.Info("this machine boots with another strategy than most", "mac", p.MAC, "client", p.Client, "nbp", p.Strategy)
+	}
+	select {
+	case a.proven <- p:
+	default:
+	}
+}
+
+// storeProven stores what boots machines until ctx ends.
+func (a *appliance) storeProven(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case first := <-a.proven:
+			batch := []provisioning.Proven{first}
+			for len(batch) < 256 && len(a.proven) > 0 {
+				batch = append(batch, <-a.proven)
+			}
+			err := a.store.UpdateLazily(ctx, func(tx provisioning.Tx) error {
+				for _, p := range batch {
+					if err := tx.PutProven(ctx, p); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil && ctx.Err() == nil {
+				a.log.Warn("cannot store what boots a machine: it is found out anew after a restart", "mac", first.MAC, "err", provisioning.Detail(err))
+			}
 		}
 	}
 }

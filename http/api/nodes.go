@@ -111,7 +111,22 @@ func (a *API) getNode(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, n)
+	found := foundNode{Node: n}
+	switch p, err := a.Registry.Proven(r.Context(), by, mac); {
+	case err == nil:
+		if p.Unusual() {
+			found.NBPAuto = &p
+		}
+	case provisioning.ErrorCode(err) != provisioning.NotFound:
+		return err
+	}
+	return writeJSON(w, http.StatusOK, found)
+}
+
+// foundNode is a node, and what is known of how it boots.
+type foundNode struct {
+	provisioning.Node
+	NBPAuto *provisioning.Proven `json:"nbp_auto,omitempty"`
 }
 
 // setNode answers PUT /api/v1/nodes/{mac}: fields that the body does not have stay

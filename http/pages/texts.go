@@ -78,7 +78,8 @@ const (
 
 // nbps are the network boot programs that a node may get.
 var nbps = []choice{
-	{Value: "", Title: "The usual one"},
+	{Value: "", Title: "Whichever boots it"},
+	{Value: "ipxe", Title: "UEFI, iPXE's network drivers (ipxe)"},
 	{Value: "snponly", Title: "UEFI, firmware's network driver (snponly)"},
 }
 

@@ -23,6 +23,14 @@ func (r *Registry) Seen(ctx context.Context, by provisioning.Actor, mac provisio
 	return r.store.Seen(ctx, mac)
 }
 
+// Proven tells how a machine boots, as far as that is known.
+func (r *Registry) Proven(ctx context.Context, by provisioning.Actor, mac provisioning.MAC) (provisioning.Proven, error) {
+	if _, err := r.followed(ctx, by, mac); err != nil {
+		return provisioning.Proven{}, err
+	}
+	return r.store.Proven(ctx, mac)
+}
+
 // ClaimByCode registers the node that shows the claim code, as its patch says; a
 // farmer's becomes his. Whoever knows the code has stood before the node, so a
 // farmer who guesses has to wait: [provisioning.Unavailable].

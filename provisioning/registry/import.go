@@ -121,6 +121,7 @@ func (rehearsal) PutSession(context.Context, provisioning.Session) error        
 func (rehearsal) DeleteSession(context.Context, provisioning.SecretsHash) error  { return nil }
 func (rehearsal) PruneSessions(context.Context, provisioning.SessionPrune) error { return nil }
 func (rehearsal) PutSeen(context.Context, provisioning.Discovered) error         { return nil }
+func (rehearsal) PutProven(context.Context, provisioning.Proven) error           { return nil }
 func (rehearsal) AddChange(context.Context, provisioning.Change) error           { return nil }
 func (rehearsal) AddEvents(context.Context, []provisioning.Event) error          { return nil }
 func (rehearsal) AttributeEvents(context.Context, provisioning.MAC, string, time.Time) error {

@@ -26,6 +26,7 @@ var oldData = map[int]string{
 	3: `INSERT INTO tokens VALUES ('T', 'farmer', 5, 1, 0, zeroblob(32)); INSERT INTO sessions VALUES (zeroblob(32), 'T', 'token T', 1, 2);
 		INSERT INTO changes (at, actor, origin, action, subject, before, after) VALUES (1, 'root', 'cli', 'node add', 'x', '', '')`,
 	4: `INSERT INTO events (at, mac, peer, stage, detail, cause, bytes, size, duration) VALUES (1, x'525400000001', '', 'refused', '', '{"id":"tftp-off"}', 0, 0, 0)`,
+	5: `INSERT INTO proven VALUES (x'525400000001', 'pxe', 'snponly', '', 1)`,
 }
 
 // contents counts the rows of every table.
@@ -37,7 +38,7 @@ func contents(t *testing.T, file string) map[string]int {
 	}
 	defer db.Close()
 	counts := map[string]int{}
-	for _, table := range []string{"farmers", "nodes", "events", "seen", "tokens", "sessions", "changes"} {
+	for _, table := range []string{"farmers", "nodes", "events", "seen", "tokens", "sessions", "changes", "proven"} {
 		var n int
 		if err := db.QueryRow(`SELECT count(*) FROM ` + table).Scan(&n); err == nil {
 			counts[table] = n

@@ -44,6 +44,7 @@ func Run(t *testing.T, open Open) {
 		{"events", events},
 		{"events of an address get their node", attribution},
 		{"seen", seen},
+		{"proven strategies", proven},
 		{"changes", changes},
 		{"prune", prune},
 		{"a transaction is all or nothing", allOrNothing},
@@ -717,4 +718,25 @@ func cancelled(t *testing.T, open Open) {
 	if _, err := s.Nodes(ctx, provisioning.NodeQuery{}); err == nil {
 		t.Error("no error from Nodes with a context that has ended")
 	}
+}
+
+func proven(t *testing.T, open Open) {
+	s, ctx := open(t, "a"), t.Context()
+	_, err := s.Proven(ctx, MAC(1))
+	wantCode(t, err, provisioning.NotFound)
+	first := provisioning.Proven{MAC: MAC(1), Client: "pxe", Strategy: provisioning.Strategy{NBP: provisioning.SNPOnly, Form: provisioning.FileInOffer}, Since: Noon}
+	usual := provisioning.Proven{MAC: MAC(2), Client: "http", Since: Noon.Add(time.Hour)}
+	update(t, s, func(tx provisioning.Tx) error {
+		return errors.Join(tx.PutProven(ctx, first), tx.PutProven(ctx, usual))
+	})
+	for _, want := range []provisioning.Proven{first, usual} {
+		got, err := s.Proven(ctx, want.MAC)
+		wantCode(t, err, "")
+		wantEqual(t, "proven strategy", got, want)
+	}
+	second := provisioning.Proven{MAC: MAC(1), Client: "ipxe", Strategy: provisioning.Strategy{Form: provisioning.ProgramForIPXE}, Since: Noon.Add(time.Minute)}
+	update(t, s, func(tx provisioning.Tx) error { return tx.PutProven(ctx, second) })
+	got, err := s.Proven(ctx, MAC(1))
+	wantCode(t, err, "")
+	wantEqual(t, "proven strategy that replaces another", got, second)
 }
