@@ -18,8 +18,7 @@ var ErrFlood = errors.New("too many requests of machines that were never seen be
 //
 // An answer costs some fifty microseconds, with all that follows from it. The limits are
 // for those whom nobody knows: a flood of random addresses then costs a tenth of a core,
-// while a farm of thousands that powers on for the first time has all its answers at the
-// second try at the latest.
+// while a farm of ten thousand that powers on for the first time is answered at once.
 type admission struct {
 	booting *recent[struct{}] // has shown that it boots: it fetched something
 	asked   *recent[struct{}]
@@ -28,7 +27,7 @@ type admission struct {
 }
 
 const (
-	freshRate, freshBurst = 500, 4096   // a second: machines never seen before
+	freshRate, freshBurst = 1000, 16384 // a second: machines never seen before
 	againRate, againBurst = 2000, 16384 // a second: machines that asked before
 
 	// rememberBooting and rememberAsked are MAC addresses. Firmware asks again after

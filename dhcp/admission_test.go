@@ -54,13 +54,13 @@ func TestAdmission(t *testing.T) {
 	}
 }
 
-// TestAdmission_AFarmForTheFirstTime: ten thousand machines that nobody has seen power on
+// TestAdmission_AFarmForTheFirstTime: thirty thousand machines that nobody has seen power on
 // at once; each is answered when it asks again, as firmware does after four seconds.
 func TestAdmission_AFarmForTheFirstTime(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	a := newAdmission()
 	unknown := func() bool { return false }
-	waiting := make([]bool, 10_000)
+	waiting := make([]bool, 30_000)
 	for i := range waiting {
 		waiting[i] = !a.admit(stranger(i), now, unknown)
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // rememberAttempts is of how many machines the last attempt to boot is remembered.
-const rememberAttempts = 1 << 14
+const rememberAttempts = 1 << 15
 
 // attempts follows how machines fare with what they are answered, and chooses what they
 // are answered next. A strategy that booted a machine once is never given up.
