@@ -23,7 +23,7 @@ E2E = $(sort $(addprefix ./,$(dir $(shell git grep -lE '^//go:build e2e' -- '*_t
 TOOL = go tool -modfile=setup/tools.mod
 TEST = $(TOOL) gotestsum --format pkgname --format-hide-empty-pkg --jsonfile
 
-.PHONY: build run test unit e2e browser screenshots race fuzz bench cover lint fmt demo template testkernels doctor clean help
+.PHONY: build run test unit e2e uploads browser screenshots race fuzz bench cover lint fmt demo template testkernels doctor clean help
 
 build: ## Build bin/farmboot
 	@setup/packages.sh build
@@ -36,6 +36,7 @@ test: build ## Set up and run all tests: unit tests with the race detector, a sh
 	@$(MAKE) unit
 	@$(MAKE) fuzz FUZZTIME=2000x
 	@$(MAKE) e2e
+	@$(MAKE) uploads
 	@$(MAKE) browser
 	@setup/count.sh bin/unit.json bin/e2e.json bin/browser.json
 
@@ -53,6 +54,11 @@ e2e: build ## Boot machines in QEMU through the built program, in network namesp
 	@$(MAKE) template testkernels
 	@mkdir -p bin
 	$(TOOL) gotestsum --format testname --jsonfile bin/e2e.json -- -tags e2e -count=1 -p 1 -timeout 25m $(E2E)
+
+uploads: ## Try each refused upload 100 times, from three kinds of client
+	@setup/packages.sh test
+	@$(MAKE) template
+	go test -count=1 -timeout 10m -run TestRefusalsAreReadWhole ./cmd/farmboot -tries 100
 
 browser: build ## Use the web pages with Chromium, and have axe-core judge them
 	@setup/packages.sh test

@@ -43,7 +43,7 @@ const grace = 8 * time.Second
 // returns nil.
 func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
 	srv := &http.Server{
-		Handler:           timely(sparing(h)),
+		Handler:           timely(whole(sparing(h))),
 		BaseContext:       func(net.Listener) context.Context { return answer.WithStop(context.Background(), ctx.Done()) },
 		ConnContext:       withConn,
 		ConnState:         newCrowd(log).track,

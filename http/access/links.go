@@ -49,15 +49,20 @@ func (l *SignInLinks) New() string {
 	return SignInPath + "?code=" + code
 }
 
-// use takes a code, which is no good from then on.
-func (l *SignInLinks) use(code string) error {
+// use takes a code, which is no good from then on, unless it is given back because
+// nothing came of it.
+func (l *SignInLinks) use(code string) (giveBack func(), err error) {
 	key := sha256.Sum256([]byte(code))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	expires, ok := l.open[key]
 	delete(l.open, key)
 	if !ok || l.now().After(expires) {
-		return provisioning.Errorf(provisioning.Unauthorized, "this sign-in link has been used or has expired: sign in with a token")
+		return nil, provisioning.Errorf(provisioning.Unauthorized, "this sign-in link has been used or has expired: sign in with a token")
 	}
-	return nil
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.open[key] = expires
+	}, nil
 }

@@ -58,13 +58,18 @@ func (s *Sessions) SignIn(w http.ResponseWriter, r *http.Request, token string) 
 }
 
 // SignInByLink begins a session for an admin who has the code of a sign-in link,
-// which is no good from then on. Its errors are those of SignIn.
+// which is no good from then on, unless the store fails. Its errors are those of SignIn.
 func (s *Sessions) SignInByLink(w http.ResponseWriter, r *http.Request, code string) error {
 	return s.begin(w, r, func() (cookie string, err error) {
-		if err := s.links.use(code); err != nil {
+		giveBack, err := s.links.use(code)
+		if err != nil {
 			return "", err
 		}
-		return s.registry.SignInAdmin(r.Context(), "sign-in link")
+		cookie, err = s.registry.SignInAdmin(r.Context(), "sign-in link")
+		if err != nil && provisioning.ErrorCode(err) != provisioning.Unauthorized {
+			giveBack()
+		}
+		return cookie, err
 	})
 }
 

@@ -329,3 +329,20 @@ func TestSessionsAreBounded(t *testing.T) {
 		})
 	}
 }
+
+// TestLinkOutlivesAStoreThatFails: it was not used if nobody was signed in by it.
+func TestLinkOutlivesAStoreThatFails(t *testing.T) {
+	d := newSignInTest(t)
+	_, code, _ := strings.Cut(d.links.New(), "code=")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := d.SignInByLink(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "POST", "/", nil), code); err == nil {
+		t.Fatal("the store did not fail")
+	}
+	if err := d.SignInByLink(httptest.NewRecorder(), httptest.NewRequest("POST", "/", nil), code); err != nil {
+		t.Errorf("the second try: %v", err)
+	}
+	if err := d.SignInByLink(httptest.NewRecorder(), httptest.NewRequest("POST", "/", nil), code); err == nil {
+		t.Error("a link signs in twice")
+	}
+}

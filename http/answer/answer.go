@@ -61,6 +61,8 @@ func (a *Adapter) Handle(name string, fail Failure, h Handler) http.Handler {
 		gone := errors.Is(err, context.Canceled) && r.Context().Err() != nil // it broke off what we did for it
 		switch {
 		case gone && rec.Status == 0:
+			// It may only have closed its side, and read on.
+			fail(rec, r, errGone())
 			rec.Status = clientGone
 		case err != nil && rec.Status == 0:
 			fail(rec, r, err)
@@ -89,6 +91,12 @@ func detail(err error) string {
 // clientGone is how log and metrics call it that nobody waits for an answer any more;
 // nginx has made the number known.
 const clientGone = 499
+
+// errGone says why nothing was done for a client that closed its side of the connection:
+// net/http cannot tell that from one that has gone.
+func errGone() error {
+	return provisioning.Errorf(provisioning.Unavailable, "the connection was closed before this was done: keep it open in both directions until the answer has come")
+}
 
 // protect runs h and turns a panic into an error. It lets [http.ErrAbortHandler]
 // pass, which is net/http's way to break a connection off.

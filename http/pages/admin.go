@@ -2,6 +2,7 @@ package pages
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -96,6 +97,10 @@ func sameOrigin(next answer.Handler) answer.Handler {
 // maxForm is the longest form that is read, in bytes; files are not read as forms.
 const maxForm = 8 << 20
 
+// maxSignIn is the longest form that is read, in bytes, of somebody who is not signed in
+// yet: it takes memory.
+const maxSignIn = 64 << 10
+
 // signedIn lets in who is signed in, and leads everybody else to the sign-in page
 // and back.
 func (a *Admin) signedIn(next adminHandler) answer.Handler {
@@ -142,11 +147,20 @@ func adminFrame(r *http.Request, by provisioning.Actor, here string) frame {
 	return frame{Section: "admin", Here: here, Actor: &by, Done: whatWasDone[r.URL.Query().Get("done")]}
 }
 
-// readForm reads a form that was sent.
+// readForm reads a form that was sent by somebody who is signed in.
 func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	if err := r.ParseForm(); err != nil {
-		return form{}, provisioning.Errorf(provisioning.Invalid, "this form cannot be read: it is too long, or broke off")
+	return readShortForm(w, r, maxForm)
+}
+
+// readShortForm reads a form of at most that many bytes.
+func readShortForm(w http.ResponseWriter, r *http.Request, most int64) (form, error) {
+	r.Body = http.MaxBytesReader(w, r.Body, most)
+	err := r.ParseForm()
+	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return form{}, provisioning.Errorf(answer.TooLarge, "this form is longer than %d bytes, which is all that is accepted here", e.Limit)
+	}
+	if err != nil {
+		return form{}, provisioning.Errorf(provisioning.Invalid, "this form cannot be read: it broke off, or is no form")
 	}
 	return newForm(r.PostForm), nil
 }

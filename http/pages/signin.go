@@ -30,7 +30,7 @@ func (a *Admin) signInPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *Admin) signIn(w http.ResponseWriter, r *http.Request) error {
-	f, err := readForm(w, r)
+	f, err := readShortForm(w, r, maxSignIn)
 	if err != nil {
 		return err
 	}
