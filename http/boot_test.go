@@ -329,6 +329,8 @@ func TestOtherRoutes(t *testing.T) {
 		{"/metrics", 200, "farmboot_http_requests_total"},
 		{"/ca.pem", 200, "PEM"},
 		{"/boot/ipxe.efi", 200, "MZ-program"},
+		{"/boot//ipxe.efi", 200, "MZ-program"},
+		{"//kernel//net//prod.efi", 200, "MZ prod kernel"},
 		{"/boot/other.efi", 404, "no such program"},
 		{"/nothing", 404, "nothing here"},
 	} {
@@ -366,6 +368,28 @@ func TestImage(t *testing.T) {
 		{"GET", "/ipxe/prod/1/a%0Areboot", 200, "a\nreboot"}, // the composer refuses it, nobody before
 		{"GET", "/iso/prod/1234.sha256", 200, "  ipxe-prod.iso\n"},
 		{"GET", "/iso/prod/1/x.sha256/", 200, "  ipxe-prod.iso\n"},
+		{"GET", "//iso/prod/1234", 200, "Farmer:1234 Args: Kernel:}"},
+		{"GET", "///iso//prod/1234//", 200, "Farmer:1234 Args: Kernel:}"},
+		{"GET", "/iso/prod//x", 200, "Farmer:0 Args:x Kernel:}"},
+		{"GET", "/usb//prod/1//k.efi", 200, "Farmer:1 Args: Kernel:k.efi"},
+		{"GET", "/iso/prod.iso", 200, "RunMode:prod Farmer:0 Args: Kernel:}"},
+		{"GET", "/iso/prod/1234.iso", 200, "Farmer:1234 Args: Kernel:}"},
+		{"GET", "/iso/prod/1234.iso.sha256", 200, "  ipxe-prod.iso\n"},
+		{"GET", "/usb/prod/1/a%20b.img", 200, "Args:a b Kernel:}"},
+		{"GET", "/uefimg/prod/1.img/", 200, "Farmer:1 Args: Kernel:}"},
+		{"GET", "/uefi/prod/1.efi?arch=arm64", 200, "Farmer:1 Args: Kernel:} Options:{Arch:arm64}"},
+		{"GET", "/uefi/prod/1/x.efi/k.efi", 200, "Args:x.efi Kernel:k.efi}"},
+		{"GET", "/uefi/prod/1/x/ipxe.efi", 200, "Args:x Kernel:ipxe.efi}"},
+		{"GET", "/snponly/prod/1/.efi", 200, "Farmer:1 Args: Kernel:}"},
+		{"GET", "/krn/prod/1.lkrn", 200, "Farmer:1 Args: Kernel:}"},
+		{"GET", "/iso/prod/1234/ipxe.iso", 200, "Farmer:1234 Args: Kernel:}"},
+		{"GET", "/iso/prod/ipxe-prod.iso", 200, "Farmer:0 Args: Kernel:}"},
+		{"GET", "/iso/prod/1/x/k.efi/ipxe.iso", 200, "Args:x Kernel:k.efi}"},
+		{"GET", "/iso/prod/1/x/k.iso", 200, "Args:x Kernel:k.iso}"},
+		{"GET", "/iso/prod/1.img", 400, "farmer"},
+		{"GET", "/iso/nope.iso", 404, "unknown run mode"},
+		{"GET", "/uefi-provision.efi", 200, "Kind:uefi-provision"},
+		{"GET", "/krn-generic.lkrn.sha256", 200, "  ipxe-.krn-generic\n"},
 		{"GET", "/krn-generic", 200, "Kind:krn-generic"},
 		{"GET", "/krn-generic/", 200, "Kind:krn-generic"},
 		{"GET", "/uefi-provision.sha256", 200, "  ipxe-.uefi-provision\n"},
@@ -390,6 +414,11 @@ func TestImage(t *testing.T) {
 	r := b.do("GET", "/iso/prod/7", "Range", "bytes=1-4")
 	if r.StatusCode != 206 || r.ContentLength != 4 || r.Header.Get("Content-Disposition") != "attachment; filename=ipxe-prod.iso" || r.Header.Get("Etag") != `"1"` || r.Header.Get("Content-Type") != "application/octet-stream" {
 		t.Errorf("%d %v", r.StatusCode, r.Header)
+	}
+	for path, media := range map[string]string{"/iso/prod": "application/vnd.efi-iso", "/uefimg/prod": "application/vnd.efi-img", "/uefi/prod": "application/efi", "/krn/prod": "application/octet-stream"} {
+		if r := b.do("GET", path, "User-Agent", "UefiHttpBoot/1.0"); r.Header.Get("Content-Type") != media || r.Header.Get("Etag") != `"1"` {
+			t.Errorf("%s for UEFI: %v", path, r.Header)
+		}
 	}
 	if r := b.do("GET", "/ipxe/prod"); r.Header.Get("Content-Disposition") != "" || r.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
 		t.Errorf("%v", r.Header)

@@ -3,6 +3,7 @@ package http
 import (
 	"mime"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/gorilla/mux"
@@ -16,7 +17,7 @@ import (
 // imageRoutes adds the download endpoints.
 func (b *Boot) imageRoutes(r *mux.Router) {
 	for _, kind := range image.Kinds() {
-		path := "/" + string(kind) + "{target:(?:\\.sha256)?}"
+		path := "/" + string(kind) + "{target:(?:" + regexp.QuoteMeta(kind.Ext()) + ")?(?:\\.sha256)?}"
 		if kind.NeedsTarget() {
 			path = "/" + string(kind) + "{target:(?:/.*)?}"
 		}
@@ -26,15 +27,15 @@ func (b *Boot) imageRoutes(r *mux.Router) {
 	}
 }
 
-// image answers /KIND/R[/F[/X[/K]]], /KIND for kinds without a target, and the
-// SHA-256 of each at the same URL plus ".sha256".
+// image answers /KIND/R[/F[/X[/K]]], /KIND for kinds without a target, the same with the
+// kind's suffix, and the SHA-256 of each at the same URL plus ".sha256".
 func (b *Boot) image(w http.ResponseWriter, r *http.Request, kind image.Kind) error {
 	target, wantSum := strings.CutSuffix(mux.Vars(r)["target"], ".sha256")
 	query := r.URL.Query()
 	order := catalog.Order{Kind: kind, Options: image.Options{Arch: image.Arch(query.Get("arch"))}, Scheme: query.Get("scheme"), Local: answer.LocalOf(r)}
 	if kind.NeedsTarget() {
 		var err error
-		if order.Target, err = ipxe.ParseTarget(strings.Split(strings.TrimPrefix(target, "/"), "/")); err != nil {
+		if order.Target, err = ipxe.ParseTarget(withoutFileName(kind, strings.Split(strings.TrimPrefix(target, "/"), "/"))); err != nil {
 			return err
 		}
 	}
@@ -52,6 +53,31 @@ func (b *Boot) image(w http.ResponseWriter, r *http.Request, kind image.Kind) er
 	if kind != image.Script {
 		w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": f.Name}))
 	}
+	if strings.HasPrefix(r.UserAgent(), "UefiHttpBoot/") {
+		f.ContentType = kind.UEFIContentType()
+	}
+	if kind.UEFIContentType() != kind.ContentType() {
+		w.Header().Set("Vary", "User-Agent")
+	}
 	send(w, r, f)
 	return nil
+}
+
+// withoutFileName returns the arguments of an image's URL, still percent-encoded, without
+// what firmware and BMCs want to see at its end: the kind's suffix, as in
+// /iso/prod/1234.iso, or a file name, as in /iso/prod/1234/ipxe.iso. A kernel keeps its
+// name, which has a suffix of its own.
+func withoutFileName(kind image.Kind, elems []string) []string {
+	last := len(elems) - 1
+	if kind == image.Script || last > ipxe.MaxElements {
+		return elems
+	}
+	maybeKernel := last == ipxe.MaxElements-1
+	if last > 0 && kind.IsFileName(elems[last]) && !(maybeKernel && kind.Ext() == ".efi") {
+		return elems[:last]
+	}
+	if !maybeKernel {
+		elems[last] = strings.TrimSuffix(elems[last], kind.Ext())
+	}
+	return elems
 }

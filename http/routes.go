@@ -1,14 +1,18 @@
 package http
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"path"
 	"strings"
 	"time"
 
 	"github.com/gorilla/mux"
+
+	"farmboot/ipxe/image"
 )
 
 // Routes is a part of a plane: it adds its routes to a router.
@@ -26,24 +30,47 @@ func Plane(parts ...Routes) http.Handler {
 	for _, p := range parts {
 		p.Routes(r)
 	}
-	return trimSlash(r)
+	return tidySlashes(r)
 }
 
-// trimSlash makes "/iso/prod/" mean "/iso/prod", without a redirect, which some
-// firmware does not follow.
-func trimSlash(next http.Handler) http.Handler {
+// tidySlashes makes "//iso//prod/" mean "/iso/prod", without a redirect, which some
+// firmware does not follow: a client that joins our URL and a path has two slashes
+// between them, and shim asks for "/boot//grubx64.efi".
+func tidySlashes(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// As the client wrote it: "%2F" at the end belongs to the last argument.
-		if p := r.URL.EscapedPath(); len(p) > 1 && strings.HasSuffix(p, "/") {
+		// As the client wrote it: "%2F" is a part of an argument.
+		if p := r.URL.EscapedPath(); strings.Contains(p, "//") || len(p) > 1 && strings.HasSuffix(p, "/") {
 			u := *r.URL
-			u.RawPath = strings.TrimSuffix(p, "/")
-			u.Path = strings.TrimSuffix(r.URL.Path, "/")
-			trimmed := *r
-			trimmed.URL = &u
-			r = &trimmed
+			u.RawPath = tidy(p)
+			u.Path, _ = url.PathUnescape(u.RawPath) // it was unescaped before
+			tidied := *r
+			tidied.URL = &u
+			r = &tidied
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// tidy takes the slashes out of a path that stand for nothing. Those behind a run mode
+// stand for an argument that is not given, and those of the API are refused there.
+func tidy(path string) string {
+	elems := strings.Split(strings.TrimSuffix("/"+strings.TrimLeft(path, "/"), "/"), "/")
+	if len(elems) < 3 || elems[1] == "api" || elems[1] == "admin" {
+		return cmp.Or(strings.Join(elems, "/"), "/")
+	}
+	kind, err := image.ParseKind(elems[1])
+	arguments := err == nil && kind.NeedsTarget()
+	tidied := elems[:2:2]
+	for i, e := range elems[2:] {
+		if e == "" {
+			continue
+		}
+		if arguments {
+			return strings.Join(append(tidied, elems[2+i:]...), "/")
+		}
+		tidied = append(tidied, e)
+	}
+	return strings.Join(tidied, "/")
 }
 
 func notFound(w http.ResponseWriter, _ *http.Request) {

@@ -17,16 +17,19 @@ type Target struct {
 	Kernel  string                // kernel file name; "": the run mode's default
 }
 
+// MaxElements is how many path elements a target has at most.
+const MaxElements = 4
+
 // ParseTarget reads the path elements R[/F[/X[/K]]] as they stand in a URL, still
 // percent-encoded. X and K are decoded once; "___" in X stands for "/", as old
 // links write it. It checks notation only: see [Composer.Cmdline] and
 // ipxe/kernel for what X and K may say. Errors are [provisioning.Error]s.
 func ParseTarget(elems []string) (Target, error) {
 	var t Target
-	if len(elems) == 0 || len(elems) > 4 {
+	if len(elems) == 0 || len(elems) > MaxElements {
 		return t, provisioning.Errorf(provisioning.NotFound, "a boot target is RUNMODE[/FARMER[/ARGS[/KERNEL]]], found %d elements", len(elems))
 	}
-	var dec [4]string
+	var dec [MaxElements]string
 	for i, e := range elems {
 		s, err := url.PathUnescape(e)
 		if err != nil {

@@ -55,6 +55,7 @@ type appliance struct {
 	links     *access.SignInLinks
 	admin     *pages.Admin    // of the TLS plane
 	adminLink pages.AdminLink // of the plain plane: links to admin
+	apiTLS    api.WantsTLS    // of the plain plane: names the API on TLS
 	api       *api.API        // of the TLS plane: tokens
 	local     *api.API        // of the Unix socket: whoever may open it is an admin
 }
@@ -128,7 +129,9 @@ func (a *appliance) wireAdmin() {
 		Vendor:       vendor,
 		Now:          a.now,
 	}
-	a.adminLink = pages.AdminLink{Answer: a.boot.Answer, AdminURL: func(local netip.Addr) string { return a.urls(local).Admin }}
+	adminURL := func(local netip.Addr) string { return a.urls(local).Admin }
+	a.adminLink = pages.AdminLink{Answer: a.boot.Answer, AdminURL: adminURL}
+	a.apiTLS = api.WantsTLS{Answer: a.boot.Answer, AdminURL: adminURL}
 }
 
 // newAPI returns the API for those whom authenticate knows.

@@ -65,7 +65,7 @@ func (a *appliance) listenHTTP(ctx context.Context, s *sockets) error {
 	if err != nil {
 		return err
 	}
-	a.serveHTTP(s, "http", ln, a.boot, a.pages, a.adminLink)
+	a.serveHTTP(s, "http", ln, a.boot, a.pages, a.adminLink, a.apiTLS)
 	return nil
 }
 

@@ -140,7 +140,7 @@ func (a *API) Routes(r *mux.Router) {
 			r.Handle(rt.path, a.Answer.Handle("api method", fail, notAllowed(table, rt.path)))
 		}
 	}
-	for _, path := range []string{"/api/kernel", "/api/symlink"} {
+	for _, path := range legacyPaths {
 		legacy := a.Answer.Handle("api legacy", legacyFailure, func(http.ResponseWriter, *http.Request) error { return errNoLegacyCall() })
 		r.PathPrefix(path + "/").Handler(legacy)
 		r.Handle(path, legacy)

@@ -22,6 +22,9 @@ import (
 // Both names are in the kernel folder; a run mode's default is often a link to such
 // a LINK.
 
+// legacyPaths are where they are.
+var legacyPaths = []string{"/api/kernel", "/api/symlink"}
+
 // legacyAnswer is what they answer.
 type legacyAnswer struct {
 	Status  string `json:"status"` // "success" or "error"

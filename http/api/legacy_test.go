@@ -2,10 +2,15 @@ package api_test
 
 import (
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	apphttp "farmboot/http"
+	"farmboot/http/api"
 )
 
 // TestLegacy makes the two calls as build machines make them.
@@ -85,4 +90,25 @@ func TestLegacy(t *testing.T) {
 func TestLegacyCookieIsNotForTheRest(t *testing.T) {
 	s := newSite(t)
 	s.send(s.request("GET", "/api/v1/nodes", "", "", header("Cookie", "token="+s.tokens.admin))).want(t, http.StatusUnauthorized)
+}
+
+// TestWantsTLS: on plain HTTP every call says that it wants TLS, in the form that its client
+// reads.
+func TestWantsTLS(t *testing.T) {
+	s := newSite(t)
+	refusals := api.WantsTLS{Answer: s.Answer, AdminURL: func(netip.Addr) string { return "https://10.0.0.1:8443" }}
+	plane := apphttp.Plane(refusals)
+	for _, call := range []struct{ method, path, form string }{
+		{"POST", "/api/kernel", `{"status":"error","message":"`},
+		{"GET", "/api/symlink/x.efi/old.efi", `{"status":"error","message":"`},
+		{"GET", "/api/v1/nodes", `{"error":{"code":"forbidden","message":"`},
+		{"PUT", "/api/v1/kernels/x.efi", `{"error":{"code":"forbidden","message":"`},
+	} {
+		w := httptest.NewRecorder()
+		plane.ServeHTTP(w, httptest.NewRequest(call.method, call.path, nil))
+		want := call.form + "this call wants TLS, for it carries a token: send it to https://10.0.0.1:8443" + call.path
+		if w.Code != http.StatusForbidden || !strings.HasPrefix(w.Body.String(), want) {
+			t.Errorf("%s %s: %d %s", call.method, call.path, w.Code, w.Body)
+		}
+	}
 }

@@ -186,4 +186,9 @@ func (l AdminLink) Routes(r *mux.Router) {
 	})
 	r.Handle("/admin", h).Methods(http.MethodGet, http.MethodHead)
 	r.Handle("/admin/{rest:.*}", h).Methods(http.MethodGet, http.MethodHead)
+	refuse := l.Answer.Handle("admin wants TLS", failure, func(_ http.ResponseWriter, r *http.Request) error {
+		return provisioning.Errorf(provisioning.Forbidden, "this wants TLS: send it to %s%.100s", l.AdminURL(answer.LocalOf(r)), r.URL.EscapedPath())
+	})
+	r.Handle("/admin", refuse)
+	r.Handle("/admin/{rest:.*}", refuse)
 }

@@ -137,6 +137,31 @@ func (k Kind) ContentType() string {
 	return "application/octet-stream"
 }
 
+// UEFIContentType returns the media type by which UEFI firmware knows what it fetches
+// (UEFI 2.10 section 24.7.1): it refuses others where the URL has no suffix.
+func (k Kind) UEFIContentType() string {
+	switch k.traits().ext {
+	case ".efi":
+		return "application/efi"
+	case ".iso":
+		return "application/vnd.efi-iso"
+	case ".img":
+		return "application/vnd.efi-img"
+	}
+	return k.ContentType()
+}
+
+// Ext returns the suffix of this kind's file names, such as ".iso".
+func (k Kind) Ext() string { return k.traits().ext }
+
+// IsFileName tells whether s is only a file name of this kind, such as "ipxe.iso" or
+// "ipxe-prod-1234.iso".
+func (k Kind) IsFileName(s string) bool {
+	t := k.traits()
+	stem, ok := strings.CutSuffix(s, t.ext)
+	return ok && (stem == "" || stem == t.name || strings.HasPrefix(stem, t.name+"-") || stem == "ipxe" || strings.HasPrefix(stem, "ipxe-"))
+}
+
 // FileName returns the name to download an image under. Run mode and farmer (0:
 // none) matter only to kinds that need a target. EFI applications for another
 // processor than amd64 say so: ipxe-arm64-prod.efi.
