@@ -1,6 +1,8 @@
 package http
 
 import (
+	"container/list"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,18 +15,36 @@ import (
 	"farmboot/http/answer"
 )
 
-// crowd bounds how many connections a server holds, so that one host cannot take every
-// file descriptor, and all memory, from the others: an idle connection is some 25 KB.
+// crowd bounds how many connections a server holds: an idle one is some 25 KB, and a
+// file descriptor. When there is no room, the oldest connection goes that waits for a
+// request, of the host that has most of those: a few hosts that open many and ask nothing
+// keep no node from booting.
 type crowd struct {
 	most    int // in all
-	perPeer int // of one host; a farm behind a router is one, and so is a reverse proxy
+	perHost int // of one host; a farm behind a router is one, and so is a reverse proxy
 
 	log *slog.Logger
 
-	mu    sync.Mutex
-	total int
-	peers map[netip.Addr]int
-	told  time.Time // when the log was last told that there was no room
+	mu     sync.Mutex
+	visits map[net.Conn]*visit
+	hosts  map[netip.Addr]*host
+	told   time.Time // when the log was last told that there was no room
+}
+
+// visit is a connection.
+type visit struct {
+	conn net.Conn
+	host *host
+	// waits is its place among those of its host that wait for a request, or for the
+	// rest of one; nil: it has asked, and is being answered.
+	waits *list.Element
+}
+
+// host is who has connections.
+type host struct {
+	addr    netip.Addr
+	conns   int
+	waiting list.List // of *visit, the oldest first
 }
 
 // maxConns is how many connections a server holds at most, where the process may open
@@ -37,45 +57,141 @@ func newCrowd(log *slog.Logger) *crowd {
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &files) == nil && files.Cur < 6*maxConns {
 		most = int(files.Cur / 6) // there are three servers, and a download has its kernel open too
 	}
-	return &crowd{most: most, perPeer: most / 2, log: log, peers: make(map[netip.Addr]int)}
+	return makeCrowd(most, most/2, log)
 }
 
-// track is an [http.Server]'s ConnState. A connection that is one too many is closed: its
-// client tries again.
+func makeCrowd(most, perHost int, log *slog.Logger) *crowd {
+	return &crowd{most: most, perHost: perHost, log: log, visits: make(map[net.Conn]*visit), hosts: make(map[netip.Addr]*host)}
+}
+
+// track is an [http.Server]'s ConnState.
 func (c *crowd) track(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
-		if !c.enter(peerOf(conn)) {
-			conn.Close()
+		if victim := c.enter(conn, peerOf(conn)); victim != nil {
+			hangUp(victim)
 		}
+	case http.StateIdle:
+		c.waits(conn)
 	case http.StateClosed, http.StateHijacked:
-		c.leave(peerOf(conn))
+		c.leave(conn)
 	}
 }
 
-// enter counts a connection, and tells whether there is room for it.
-func (c *crowd) enter(peer netip.Addr) bool {
+// hangUp closes a connection at once: TLS would first wait for a peer that reads nothing.
+func hangUp(conn net.Conn) {
+	if t, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = t.NetConn()
+	}
+	conn.Close()
+}
+
+// enter counts a connection, and returns the one that has to go for it: itself, where
+// nobody waits.
+func (c *crowd) enter(conn net.Conn, peer netip.Addr) (victim net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.total++
-	c.peers[peer]++
-	if c.total <= c.most && c.peers[peer] <= c.perPeer {
-		return true
+	h := c.hosts[peer]
+	if h == nil {
+		h = &host{addr: peer}
+		c.hosts[peer] = h
+	}
+	v := &visit{conn: conn, host: h}
+	v.waits = h.waiting.PushBack(v)
+	h.conns++
+	c.visits[conn] = v
+	switch {
+	case h.conns > c.perHost:
+	case len(c.visits) > c.most:
+		h = c.idlest()
+	default:
+		return nil
 	}
 	if now := time.Now(); now.Sub(c.told) > time.Minute {
 		c.told = now
-		c.log.Warn("too many connections: some are closed", "peer", peer, "of_it", c.peers[peer], "of_all", c.total, "most", c.most)
+		c.log.Warn("too many connections: some that wait are closed", "peer", h.addr, "of_it", h.conns, "waiting", h.waiting.Len(), "of_all", len(c.visits), "most", c.most)
 	}
-	return false
+	v = h.waiting.Front().Value.(*visit)
+	c.remove(v)
+	return v.conn
 }
 
-func (c *crowd) leave(peer netip.Addr) {
+// idlest returns the host that has most connections that wait. There is one: that of
+// the newcomer.
+func (c *crowd) idlest() (most *host) {
+	for _, h := range c.hosts {
+		if most == nil || h.waiting.Len() > most.waiting.Len() {
+			most = h
+		}
+	}
+	return most
+}
+
+// asked notes that a request has come in whole: its connection stays.
+func (c *crowd) asked(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.total--
-	if c.peers[peer]--; c.peers[peer] == 0 {
-		delete(c.peers, peer)
+	if v := c.visits[conn]; v != nil && v.waits != nil {
+		v.host.waiting.Remove(v.waits)
+		v.waits = nil
 	}
+}
+
+// waits notes that a connection has been answered.
+func (c *crowd) waits(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v := c.visits[conn]; v != nil && v.waits == nil {
+		v.waits = v.host.waiting.PushBack(v)
+	}
+}
+
+func (c *crowd) leave(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v := c.visits[conn]; v != nil { // or it had to go before
+		c.remove(v)
+	}
+}
+
+func (c *crowd) remove(v *visit) {
+	delete(c.visits, v.conn)
+	if v.waits != nil {
+		v.host.waiting.Remove(v.waits)
+	}
+	if v.host.conns--; v.host.conns == 0 {
+		delete(c.hosts, v.host.addr)
+	}
+}
+
+// watch serves h, and notes when a request has come in whole.
+func (c *crowd) watch(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _ := r.Context().Value(connKey{}).(net.Conn)
+		if r.ContentLength == 0 {
+			c.asked(conn)
+		} else {
+			request := *r // net/http looks at its own
+			request.Body = &watchedBody{ReadCloser: r.Body, ended: func() { c.asked(conn) }}
+			r = &request
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// watchedBody is a body that tells when it has come in whole.
+type watchedBody struct {
+	io.ReadCloser
+	ended func()
+}
+
+// Read implements [io.Reader].
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.ended()
+	}
+	return n, err
 }
 
 // peerOf is the host at the other end; zero for the Unix socket.

@@ -42,11 +42,12 @@ const grace = 8 * time.Second
 // Serve serves h on ln until ctx ends, then gives running answers some seconds and
 // returns nil.
 func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
+	visitors := newCrowd(log)
 	srv := &http.Server{
-		Handler:           timely(whole(sparing(h))),
+		Handler:           timely(visitors.watch(whole(sparing(h)))),
 		BaseContext:       func(net.Listener) context.Context { return answer.WithStop(context.Background(), ctx.Done()) },
 		ConnContext:       withConn,
-		ConnState:         newCrowd(log).track,
+		ConnState:         visitors.track,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    headerLimit,
