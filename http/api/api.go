@@ -40,6 +40,8 @@ type API struct {
 	Health func() Health
 	Now    func() time.Time
 	Log    *slog.Logger
+
+	streams *streams // made by Routes
 }
 
 // handler answers a request of by, or returns why not and has written nothing then.
@@ -124,6 +126,7 @@ func (a *API) table() []route {
 // Routes adds every route below /api/ to r. What is not there is answered in JSON
 // too.
 func (a *API) Routes(r *mux.Router) {
+	a.streams = new(streams)
 	table := a.table()
 	for i, rt := range table {
 		methods := []string{rt.method}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"farmboot/http/answer"
@@ -17,7 +18,67 @@ const (
 	heartbeat = 15 * time.Second
 	// reconnect is how soon a client comes back when a stream has ended.
 	reconnect = 2 * time.Second
+	// streamsPerActor is how many streams a token, or the socket, may follow at a time: a
+	// page of the board has one. Each event of each node is sent on each of them.
+	streamsPerActor = 32
+	// streamsInAll is that of all together.
+	streamsInAll = 256
 )
+
+// streams counts who follows events, and keeps what was sent last.
+type streams struct {
+	mu    sync.Mutex
+	total int
+	by    map[string]int // by the name of the actor
+	sent  [64]encoded
+}
+
+// encoded is an event as streams send it.
+type encoded struct {
+	id   int64
+	text []byte
+}
+
+// enter counts one more stream of by; leave counts it off.
+func (s *streams) enter(by provisioning.Actor) (leave func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.total == streamsInAll || s.by[by.Name] == streamsPerActor {
+		return nil, provisioning.Errorf(answer.TooMany, "too many event streams are open: at most %d for each token, and %d in all", streamsPerActor, streamsInAll)
+	}
+	if s.by == nil {
+		s.by = make(map[string]int)
+	}
+	s.total++
+	s.by[by.Name]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.total--
+		if s.by[by.Name]--; s.by[by.Name] == 0 {
+			delete(s.by, by.Name)
+		}
+	}, nil
+}
+
+// encode returns e as streams send it, made once for all of them.
+func (s *streams) encode(e provisioning.Event) ([]byte, error) {
+	if e.ID <= 0 { // it could not be stored
+		body, err := json.Marshal(cause.Told(e))
+		return fmt.Appendf(nil, "data: %s\n\n", body), err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slot := &s.sent[e.ID%int64(len(s.sent))]
+	if slot.id != e.ID {
+		body, err := json.Marshal(cause.Told(e))
+		if err != nil {
+			return nil, err
+		}
+		*slot = encoded{e.ID, fmt.Appendf(nil, "id: %d\ndata: %s\n\n", e.ID, body)}
+	}
+	return slot.text, nil
+}
 
 // streamEvents answers GET /api/v1/events/stream: server-sent events (WHATWG HTML
 // section 9.2). Each has an event's id and JSON; a client that comes back with the
@@ -35,6 +96,11 @@ func (a *API) streamEvents(w http.ResponseWriter, r *http.Request, by provisioni
 	if _, err := a.Registry.Events(r.Context(), by, provisioning.EventQuery{MAC: from.MAC, Limit: 1}); err != nil {
 		return err
 	}
+	leave, err := a.streams.enter(by)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	// Live events are collected while the old ones are replayed, so none is missed.
 	live, cancel := a.Subscribe(from.MAC)
 	defer cancel()
@@ -75,10 +141,10 @@ func (s *stream) send(format string, args ...any) bool {
 	if _, err := fmt.Fprintf(s.w, format, args...); err != nil {
 		return false
 	}
-	return http.NewResponseController(s.w).Flush() == nil
+	return s.flush()
 }
 
-// event sends one event, if it is new and concerns the client.
+// event writes one event, if it is new and concerns the client.
 func (s *stream) event(e provisioning.Event) bool {
 	switch {
 	case e.Stage == provisioning.StageDropped:
@@ -89,16 +155,20 @@ func (s *stream) event(e provisioning.Event) bool {
 	case !s.api.Registry.Concerns(s.r.Context(), s.by, e):
 		return true
 	}
-	body, err := json.Marshal(cause.Told(e))
+	text, err := s.api.streams.encode(e)
 	if err != nil {
 		return false
 	}
-	if e.ID == 0 { // it could not be stored
-		return s.send("data: %s\n\n", body)
+	if e.ID != 0 {
+		s.last = e.ID
 	}
-	s.last = e.ID
-	return s.send("id: %d\ndata: %s\n\n", e.ID, body)
+	answer.Patiently(s.w)
+	_, err = s.w.Write(text)
+	return err == nil
 }
+
+// flush sends what was written.
+func (s *stream) flush() bool { return http.NewResponseController(s.w).Flush() == nil }
 
 // admitted tells whether the client's token, or session, is still good.
 func (s *stream) admitted() bool {
@@ -119,6 +189,9 @@ func (s *stream) replay(from provisioning.EventQuery) bool {
 				return false
 			}
 			from.After = e.ID
+		}
+		if !s.flush() {
+			return false
 		}
 		if len(events) < page {
 			return true
@@ -162,5 +235,5 @@ func (s *stream) news(e provisioning.Event, live <-chan provisioning.Event) bool
 			return false
 		}
 	}
-	return true
+	return s.flush()
 }

@@ -236,3 +236,37 @@ func TestEvents(t *testing.T) {
 		t.Errorf("story %+v", told)
 	}
 }
+
+// TestStreamsAreBounded: a token may follow so many times, and another one is not
+// concerned; who has gone makes room.
+func TestStreamsAreBounded(t *testing.T) {
+	s := newSite(t)
+	first := s.follow(t, "/api/v1/events/stream", s.tokens.five)
+	for range 31 {
+		s.follow(t, "/api/v1/events/stream", s.tokens.five)
+	}
+	r := s.send(s.request("GET", "/api/v1/events/stream", s.tokens.five, "")).want(t, http.StatusTooManyRequests)
+	if p := r.problem(t); !strings.Contains(p.Message, "at most 32 for each token") {
+		t.Error(p.Message)
+	}
+	s.happen(node1, "a")
+	if got := s.follow(t, "/api/v1/events/stream?since=0", s.tokens.admin).details(1); got != "a" {
+		t.Errorf("an admin sees %q", got)
+	}
+	first.cancel()
+	for end := time.Now().Add(patience); ; {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		res, err := http.DefaultClient.Do(s.request("GET", "/api/v1/events/stream", s.tokens.five, "").WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		res.Body.Close()
+		if res.StatusCode == http.StatusOK {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("nobody makes room")
+		}
+	}
+}
