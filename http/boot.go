@@ -30,9 +30,11 @@ type Boot struct {
 	// ours; the zero address stands for the first LAN interface.
 	Site func(local netip.Addr) ipxe.Site
 	// Admit decides what a node gets that asks for its script.
-	Admit   func(context.Context, provisioning.MAC) (provisioning.Assignment, error)
-	Catalog Catalog
-	Kernels *kernel.Store
+	Admit func(context.Context, provisioning.MAC) (provisioning.Assignment, error)
+	// Assignment tells what a MAC address would get; it changes nothing.
+	Assignment func(context.Context, provisioning.MAC) (provisioning.Assignment, error)
+	Catalog    Catalog
+	Kernels    *kernel.Store
 	// RootPEM is the certificate that nodes and browsers are to trust; empty: none
 	// of ours.
 	RootPEM func() []byte
@@ -84,6 +86,10 @@ func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if r.URL.Query().Has("failed") {
+		return b.failed(w, r, mac)
+	}
+	mac = b.registered(r, mac)
 	a, err := b.Admit(r.Context(), mac)
 	if err != nil {
 		return err
@@ -118,6 +124,68 @@ func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
 	}
 	_, err = w.Write(gets.Script)
 	return err
+}
+
+// maxCards is how many network cards of a machine are looked at.
+const maxCards = 16
+
+// registered returns the MAC address that a machine is registered by: that of the card
+// that asks, or else the first of its other cards that is, which our scripts name.
+func (b *Boot) registered(r *http.Request, asks provisioning.MAC) provisioning.MAC {
+	also := strings.FieldsFunc(r.URL.Query().Get("also"), func(c rune) bool { return c == '.' })
+	if len(also) == 0 {
+		return asks
+	}
+	for _, card := range append([]string{asks.String()}, also[:min(len(also), maxCards)]...) {
+		mac, err := provisioning.ParseMAC(card)
+		if err != nil {
+			continue
+		}
+		switch a, err := b.Assignment(r.Context(), mac); {
+		case err != nil:
+			return asks // the store fails, which whoever asks for the assignment says
+		case a.Registered:
+			return mac
+		}
+	}
+	return asks
+}
+
+// failures are what our scripts report.
+var failures = map[string]provisioning.Cause{
+	"network":   {ID: provisioning.CauseNetworkFailed, Note: "it could not fetch its kernel"},
+	"kernel":    {ID: provisioning.CauseKernelRefused, Note: "its screen says why"},
+	"signature": {ID: provisioning.CauseSecureBoot},
+	"script":    {ID: provisioning.CauseScriptFailed, Note: "its screen says where"},
+}
+
+// failed answers /provision/MAC?failed=WHAT, by which our scripts report.
+func (b *Boot) failed(w http.ResponseWriter, r *http.Request, mac provisioning.MAC) error {
+	cause, ok := failures[r.URL.Query().Get("failed")]
+	if !ok {
+		return provisioning.Errorf(provisioning.Invalid, "bad failed %.20q: accepted are kernel, network, script and signature", r.URL.Query().Get("failed"))
+	}
+	if r.Method == http.MethodGet {
+		if a, err := b.Assignment(r.Context(), mac); err == nil {
+			cause.Kernel = ipxe.NodeTarget(a.Node).KernelPath()
+		}
+		b.Record(provisioning.Event{At: b.Now(), MAC: mac, Peer: answer.PeerOf(r), Stage: provisioning.StageFailed, Cause: cause})
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_, err := w.Write([]byte("noted\n"))
+	return err
+}
+
+// cardOf returns the MAC address that r says it is sent by, which our scripts write into
+// every URL: an address of a machine behind a proxy or a router tells nothing. Zero: it
+// says none.
+func cardOf(r *http.Request) provisioning.MAC {
+	mac, err := provisioning.ParseMAC(r.URL.Query().Get("mac"))
+	if err != nil {
+		return provisioning.MAC{}
+	}
+	return mac
 }
 
 // A node that waits to be claimed asks again and again; each time it is left
@@ -203,7 +271,7 @@ func (b *Boot) kernel(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err != nil {
 		if r.Method == http.MethodGet {
-			b.Record(provisioning.Event{At: b.Now(), Peer: answer.PeerOf(r), Stage: provisioning.StageRefused, Cause: refusalOf(err)})
+			b.Record(provisioning.Event{At: b.Now(), MAC: cardOf(r), Peer: answer.PeerOf(r), Stage: provisioning.StageRefused, Cause: refusalOf(err)})
 		}
 		return err
 	}
@@ -234,7 +302,7 @@ func (b *Boot) progress(r *http.Request, what string, size int64, start time.Tim
 		}
 		told = now
 		b.Record(provisioning.Event{
-			At: now, Peer: answer.PeerOf(r), Stage: provisioning.StageLoading, File: what,
+			At: now, MAC: cardOf(r), Peer: answer.PeerOf(r), Stage: provisioning.StageLoading, File: what,
 			Bytes: sent, Size: size, Duration: now.Sub(start),
 		})
 	}
@@ -246,7 +314,7 @@ func (b *Boot) recordTransfer(w http.ResponseWriter, r *http.Request, e provisio
 	if !ok || r.Method == http.MethodHead || rec.Sent == 0 || rec.Status >= 300 {
 		return
 	}
-	e.At, e.Peer, e.Bytes = b.Now(), answer.PeerOf(r), rec.Sent
+	e.At, e.MAC, e.Peer, e.Bytes = b.Now(), cardOf(r), answer.PeerOf(r), rec.Sent
 	e.Duration = e.At.Sub(start)
 	b.Record(e)
 }

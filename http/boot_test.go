@@ -60,6 +60,9 @@ func newBench(t *testing.T) *bench {
 		Admit: func(_ context.Context, m provisioning.MAC) (provisioning.Assignment, error) {
 			return b.nodes[m], b.failing
 		},
+		Assignment: func(_ context.Context, m provisioning.MAC) (provisioning.Assignment, error) {
+			return b.nodes[m], b.failing
+		},
 		Catalog: programs{},
 		Kernels: kernel.Open(b.dir, filepath.Join(b.dir, "net")),
 		RootPEM: func() []byte { return []byte("PEM") },
@@ -247,6 +250,53 @@ func TestProvisionTellsOfTheMachine(t *testing.T) {
 		b.do("GET", "/provision/5254000000b1"+query)
 		if len(b.events) != 1 || b.events[0].Machine != want {
 			t.Errorf("%q: %+v", query, b.events)
+		}
+	}
+}
+
+// TestAnyCardOfAMachine: a machine is found by any of its cards, and by the one that asks
+// before all others.
+func TestAnyCardOfAMachine(t *testing.T) {
+	registered := func(m provisioning.MAC, farmer provisioning.FarmerID) provisioning.Assignment {
+		return provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: provisioning.Node{MAC: m, RunMode: "prod", Farmer: farmer}}
+	}
+	second, third := provisioning.MAC{0x52, 0x54, 0, 0, 0, 0xb2}, provisioning.MAC{0x52, 0x54, 0, 0, 0, 0xb3}
+	for _, tt := range []struct {
+		name, query string
+		nodes       map[provisioning.MAC]provisioning.Assignment
+		says        string
+		event       provisioning.MAC
+	}{
+		{"the card that asks", "?also=5254000000b2.", map[provisioning.MAC]provisioning.Assignment{mac: registered(mac, 1), second: registered(second, 2)}, "farmer_id=1", mac},
+		{"another card", "?also=junk.5254000000b2.5254000000b3.", map[provisioning.MAC]provisioning.Assignment{second: registered(second, 2), third: registered(third, 3)}, "farmer_id=2", second},
+		{"another card, not named", "", map[provisioning.MAC]provisioning.Assignment{mac: {Policy: provisioning.Exit}, second: registered(second, 2)}, "not registered", mac},
+		{"none", "?also=5254000000b2.", map[provisioning.MAC]provisioning.Assignment{mac: {Policy: provisioning.Exit}}, "not registered", mac},
+	} {
+		b := newBench(t)
+		b.nodes = tt.nodes
+		r := b.do("GET", "/provision/5254000000b1"+tt.query)
+		if text := body(t, r); r.StatusCode != 200 || !strings.Contains(text, tt.says) || !strings.Contains(text, tt.event.String()) {
+			t.Errorf("%s: %d %s", tt.name, r.StatusCode, text)
+		}
+		if len(b.events) != 1 || b.events[0].MAC != tt.event {
+			t.Errorf("%s: events %+v", tt.name, b.events)
+		}
+	}
+}
+
+// TestURLsSayWhoAsks: behind a proxy, or after a restart, an address tells nothing.
+func TestURLsSayWhoAsks(t *testing.T) {
+	for _, path := range []string{"/kernel/net/prod.efi?mac=52:54:00:00:00:b1", "/kernel/absent.efi?mac=52:54:00:00:00:b1", "/boot/ipxe.efi?mac=52:54:00:00:00:b1", "/provision/5254000000b1?failed=kernel"} {
+		b := newBench(t)
+		b.do("GET", path)
+		if len(b.events) != 1 || b.events[0].MAC != mac {
+			t.Errorf("%s: events %+v", path, b.events)
+		}
+	}
+	b := newBench(t)
+	for path, status := range map[string]int{"/kernel/net/prod.efi?mac=${net0/mac}": 200, "/provision/5254000000b1?failed=everything": 400} {
+		if r := b.do("GET", path); r.StatusCode != status {
+			t.Errorf("%s: status %d", path, r.StatusCode)
 		}
 	}
 }

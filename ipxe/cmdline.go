@@ -81,6 +81,11 @@ func checkArgs(x, once string) error {
 			return refuse("control character %U; accepted is one line of printable text", r)
 		}
 	}
+	for _, r := range x {
+		if what := disguised(r); what != "" {
+			return refuse("%s (%U), which is not what it looks like; type it again", what, r)
+		}
+	}
 	if strings.Contains(x, "${") {
 		return refuse("%q would be expanded by iPXE; write arguments without it", "${")
 	}
@@ -105,6 +110,30 @@ func checkArgs(x, once string) error {
 		return refuse("a second %q, in quotes; the appliance sets it once", k+"=")
 	}
 	return nil
+}
+
+// disguised names a character that looks like another, or like none, and comes with text
+// that was copied from a page or a word processor; "" if r is no such character.
+func disguised(r rune) string {
+	switch {
+	case r == '\u2028' || r == '\u2029':
+		return "a line or paragraph separator"
+	case r == '\ufeff':
+		return "a byte order mark, which is invisible"
+	case unicode.Is(unicode.Bidi_Control, r):
+		return "an invisible mark that turns the direction of writing"
+	case unicode.Is(unicode.Cf, r):
+		return "an invisible character"
+	case r != ' ' && unicode.Is(unicode.Zs, r):
+		return "a space that is none for the kernel, such as a no-break space"
+	case strings.ContainsRune("\u2018\u2019\u201a\u201b\u2032\u00b4\uff07", r):
+		return "a curly quote, where the kernel reads ' only"
+	case strings.ContainsRune("\u201c\u201d\u201e\u201f\u2033\uff02", r):
+		return "a curly quote, where the kernel reads \" only"
+	case r == '\u115f' || r == '\u1160' || r == '\u3164' || r == '\u2800' || r == '\uffa0':
+		return "a space without ink"
+	}
+	return ""
 }
 
 // operator tells whether a word ends one command for iPXE, and begins another (iPXE

@@ -103,6 +103,34 @@ func TestCheckKernelArgs(t *testing.T) {
 	}
 }
 
+// TestDisguisedCharacters are refused for what they are.
+func TestDisguisedCharacters(t *testing.T) {
+	for char, says := range map[string]string{
+		"\u2028": "separator (U+2028)",
+		"\u2029": "separator (U+2029)",
+		"\u202e": "direction of writing (U+202E)",
+		"\ufeff": "byte order mark",
+		"\u200b": "invisible character (U+200B)",
+		"\u00ad": "invisible character (U+00AD)",
+		"\u00a0": "no-break space (U+00A0)",
+		"\u202f": "no-break space (U+202F)",
+		"\u3000": "no-break space (U+3000)",
+		"\u201c": "curly quote",
+		"\u2019": "curly quote",
+	} {
+		for _, x := range []string{"a=" + char, char + "a", `a="b` + char + `c"`} {
+			if err := CheckArgs(x); provisioning.ErrorCode(err) != provisioning.Invalid || !strings.Contains(err.Error(), says) {
+				t.Errorf("%+q: %v, want %s", x, err, says)
+			}
+		}
+	}
+	for _, x := range []string{"name=Köln", "name=東京", "x=🚜"} {
+		if err := CheckArgs(x); err != nil {
+			t.Errorf("%s: %v", x, err)
+		}
+	}
+}
+
 func TestParseTarget(t *testing.T) {
 	for _, tt := range []struct {
 		path string

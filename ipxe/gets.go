@@ -60,7 +60,7 @@ func (s Site) Answer(a provisioning.Assignment, kernels Kernels) (Answer, error)
 		return Answer{Script: script, Event: event(provisioning.StageRefused, provisioning.CauseOf(err)), Refusal: err}, failed
 	}
 	v := s.view(target, line)
-	v.MAC, v.Name, v.Registered = mac, a.Node.Name, a.Registered
+	v.MAC, v.Name, v.Registered, v.Card = mac, a.Node.Name, a.Registered, mac.String()
 	script, err := render("node.ipxe", v)
 	return Answer{Script: script, Event: provisioning.Event{Stage: provisioning.StageScript, Detail: whatBoots(a)}}, err
 }

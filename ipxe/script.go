@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"net/url"
+	"path"
 	"strings"
 	"text/template"
 
@@ -37,7 +38,9 @@ type view struct {
 	Farmer     provisioning.FarmerID
 	Args       string // as it may be shown
 	Kernel     string
+	KernelName string // as iPXE calls it: the last element of its URL
 	KernelURL  string
+	Card       string // MAC address of the card that asks, or how iPXE calls that
 	Cmdline    string
 }
 
@@ -56,7 +59,8 @@ func (s Site) view(t Target, line string) view {
 	return view{
 		Base: s.Base, NTP: s.NTP,
 		RunMode: t.RunMode, Pretty: s.RunModes[t.RunMode], Farmer: t.Farmer, Args: shown(t.Args),
-		Kernel: t.KernelPath(), KernelURL: s.Base + "/kernel/" + escapePath(t.KernelPath()), Cmdline: line,
+		Card:   "${net${nic}/mac}",
+		Kernel: t.KernelPath(), KernelName: path.Base(t.KernelPath()), KernelURL: s.Base + "/kernel/" + escapePath(t.KernelPath()), Cmdline: line,
 	}
 }
 

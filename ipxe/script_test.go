@@ -107,6 +107,7 @@ func TestScriptsAreSound(t *testing.T) {
 		t.Fatalf("golden files: %v, %v", files, err)
 	}
 	jump := regexp.MustCompile(`goto (\w+)`)
+	says := regexp.MustCompile(`(^|&& |\|\| )echo ([^-]|-[^-]|--[^ ])`)
 	for _, file := range files {
 		b, err := os.ReadFile(file)
 		if err != nil {
@@ -121,8 +122,11 @@ func TestScriptsAreSound(t *testing.T) {
 			if label, ok := strings.CutPrefix(line, ":"); ok {
 				labels[label]++
 			}
-			if text, ok := strings.CutPrefix(line, "echo "); ok && !strings.Contains(text, "${") && len(text) > 79 {
+			if text, ok := strings.CutPrefix(line, "echo -- "); ok && !strings.Contains(text, "${") && len(text) > 79 {
 				t.Errorf("%s: %d columns: %s", file, len(text), text)
+			}
+			if says.MatchString(line) {
+				t.Errorf("%s: text that begins with - would end the script: %s", file, line)
 			}
 			if strings.TrimRight(line, " ") != line {
 				t.Errorf("%s: trailing space: %q", file, line)
@@ -182,7 +186,7 @@ func skeleton(script []byte) []string {
 	var s []string
 	// A backslash at its end joins a line with the next (iPXE script.c).
 	for line := range strings.Lines(strings.ReplaceAll(string(script), "\\\n", "")) {
-		if strings.HasPrefix(line, "echo arguments") {
+		if strings.HasPrefix(line, "echo -- arguments") {
 			line = "echo\n"
 			continue
 		}

@@ -10,35 +10,24 @@ import (
 // MAC is a 48-bit IEEE 802 MAC address, the identity of a node.
 type MAC [6]byte
 
-// ParseMAC reads a MAC address in any notation that people paste: six pairs of
-// hexadecimal digits separated by ':' or '-' (52:54:00:00:00:b1), three groups
-// of four separated by '.' (5254.0000.00b1), or twelve digits with no separator
-// at all; upper or lower case. The all-zero address and group addresses
-// (multicast, broadcast: lowest bit of the first octet set) are refused, for no
-// network card has one. The error is an [Error] with code [Invalid].
+// ParseMAC reads a MAC address in any notation that people paste and equipment prints, as
+// far as it can mean one address only: twelve hexadecimal digits without separators
+// (5254000000b1, 0x5254000000b1), or in two to six groups of the same length, between
+// which stands one of ':', '-', '.' or a space (52:54:00:00:00:b1, 5254.0000.00b1,
+// 5254-0000-00b1, 525400:0000b1); six groups may lack leading zeros (52:54:0:0:0:b1).
+// Upper or lower case. The all-zero address and group addresses (multicast, broadcast:
+// lowest bit of the first octet set) are refused, for no network card has one. The error
+// is an [Error] with code [Invalid].
 func ParseMAC(s string) (MAC, error) {
 	refuse := func(why string) (MAC, error) {
 		return MAC{}, Errorf(Invalid, "bad MAC address %q: %s; accepted are 52:54:00:00:00:b1, 52-54-00-00-00-b1, 5254.0000.00b1 and 5254000000b1", Clip(s, 40), why)
 	}
-	t := strings.TrimSpace(s)
-	var digits string
-	switch {
-	case len(t) == 12:
-		digits = t
-	case len(t) == 17 && (t[2] == ':' || t[2] == '-'):
-		for i := 2; i < 17; i += 3 {
-			if t[i] != t[2] {
-				return refuse("mixed separators")
-			}
-		}
-		digits = t[0:2] + t[3:5] + t[6:8] + t[9:11] + t[12:14] + t[15:17]
-	case len(t) == 14 && t[4] == '.' && t[9] == '.':
-		digits = t[0:4] + t[5:9] + t[10:14]
-	default:
-		return refuse("not twelve hexadecimal digits")
+	digits, why := macDigits(strings.TrimSpace(s))
+	if why != "" {
+		return refuse(why)
 	}
 	var m MAC
-	if _, err := hex.Decode(m[:], []byte(digits)); err != nil {
+	if _, err := hex.Decode(m[:], digits[:]); err != nil {
 		return refuse("not twelve hexadecimal digits")
 	}
 	if m.IsZero() {
@@ -48,6 +37,47 @@ func ParseMAC(s string) (MAC, error) {
 		return refuse("a group address (multicast or broadcast) belongs to no network card")
 	}
 	return m, nil
+}
+
+// macDigits returns the twelve characters where the digits of a MAC address stand, or why
+// s is none.
+func macDigits(s string) (digits [12]byte, why string) {
+	const none = "not twelve hexadecimal digits"
+	if len(s) > 30 {
+		return digits, none
+	}
+	separator := ""
+	if i := strings.IndexAny(s, ":-. "); i >= 0 {
+		separator = s[i : i+1]
+		if strings.ContainsAny(strings.ReplaceAll(s, separator, ""), ":-. ") {
+			return digits, "mixed separators"
+		}
+	} else {
+		if len(s) == 14 && (s[:2] == "0x" || s[:2] == "0X") {
+			s = s[2:]
+		}
+		if len(s) != 12 {
+			return digits, none
+		}
+		copy(digits[:], s)
+		return digits, ""
+	}
+	groups := strings.Split(s, separator)
+	if n := len(groups); n != 2 && n != 3 && n != 6 { // 4 groups of 3 digits: nobody writes that
+		return digits, none
+	}
+	width := len(digits) / len(groups)
+	for i, g := range groups {
+		switch {
+		case len(g) == width:
+		case len(g) == 1 && width == 2: // without its leading zero
+			g = "0" + g
+		default:
+			return digits, none
+		}
+		copy(digits[i*width:], g)
+	}
+	return digits, ""
 }
 
 // Clip shortens s to at most n bytes for use in a message.

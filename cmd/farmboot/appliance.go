@@ -81,15 +81,16 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 	a.recorder = recorder.New(a.store, recorder.Retention{}, log, a.metrics, now)
 	a.health = &health{appliance: a, hadKernels: make(map[string]bool)}
 	a.boot = &apphttp.Boot{
-		Answer:  answer.NewAdapter(log, now, a.metrics),
-		Now:     now,
-		Site:    func(local netip.Addr) ipxe.Site { return a.site(local, "") },
-		Admit:   a.assigner.Admit,
-		Catalog: a.catalog,
-		Kernels: a.kernels,
-		RootPEM: a.rootPEM,
-		Metrics: a.metrics,
-		Record:  a.recorder.Record,
+		Answer:     answer.NewAdapter(log, now, a.metrics),
+		Now:        now,
+		Site:       func(local netip.Addr) ipxe.Site { return a.site(local, "") },
+		Admit:      a.assigner.Admit,
+		Assignment: a.assigner.Assignment,
+		Catalog:    a.catalog,
+		Kernels:    a.kernels,
+		RootPEM:    a.rootPEM,
+		Metrics:    a.metrics,
+		Record:     a.recorder.Record,
 
 		Unhealthy: a.health.unhealthy,
 	}

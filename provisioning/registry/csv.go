@@ -2,12 +2,16 @@ package registry
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/binary"
 	"encoding/csv"
 	"errors"
 	"io"
 	"iter"
 	"slices"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"farmboot/provisioning"
 )
@@ -24,43 +28,158 @@ var columns = []string{"mac", "farmer", "runmode", "args", "kernel", "name", "nb
 // read becomes a [provisioning.Row] with Err; the error is that of the whole file, an [provisioning.Error] with
 // code [provisioning.Invalid].
 func ReadCSV(from io.Reader) ([]provisioning.Row, error) {
-	text := bufio.NewReader(from)
-	if mark, _ := text.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
-		_, _ = text.Discard(len(mark)) // it is in the buffer
+	text, err := asUTF8(bufio.NewReader(from))
+	if err != nil {
+		return nil, err
 	}
 	if err := checkSeparator(text); err != nil {
 		return nil, err
 	}
-	in := csv.NewReader(text)
-	in.FieldsPerRecord = -1 // said better below
-	header, err := in.Read()
-	if errors.Is(err, io.EOF) {
+	lines := lineReader{text: text}
+	header, err := lines.next()
+	switch {
+	case errors.Is(err, io.EOF):
 		return nil, provisioning.Errorf(provisioning.Invalid, "the CSV file is empty: its first line must name the columns %s", strings.Join(columns, ","))
-	}
-	if err != nil {
+	case err != nil:
 		return nil, provisioning.Errorf(provisioning.Invalid, "read CSV: %w", err)
+	case strings.ContainsRune(strings.Join(header, ""), 0):
+		return nil, provisioning.Errorf(provisioning.Invalid, "the file looks like UTF-16 without a byte order mark: save it as CSV UTF-8")
 	}
 	if err := checkHeader(header); err != nil {
 		return nil, err
 	}
 	var rows []provisioning.Row
 	for {
-		record, err := in.Read()
+		record, err := lines.next()
 		if errors.Is(err, io.EOF) {
 			return rows, nil
 		}
-		if err != nil { // quotes do not match: no telling where the next line begins
+		var fault *provisioning.Error
+		if err != nil && !errors.As(err, &fault) {
 			return nil, provisioning.Errorf(provisioning.Invalid, "read CSV: %w", err)
 		}
-		if empty(record) { // spreadsheets append such lines
+		if fault == nil && empty(record) { // spreadsheets append such lines
 			continue
 		}
 		if len(rows) == provisioning.MaxRows {
 			return nil, provisioning.Errorf(provisioning.Invalid, "the CSV file has more than %d lines: import it in parts", provisioning.MaxRows)
 		}
-		line, _ := in.FieldPos(0)
-		rows = append(rows, parseRow(line, header, record))
+		if fault != nil {
+			rows = append(rows, provisioning.Row{Line: lines.line, Err: fault})
+			continue
+		}
+		rows = append(rows, parseRow(lines.line, header, record))
 	}
+}
+
+// maxLine is how long a line may be, in bytes: the longest kernel line fits in it.
+const maxLine = 16 << 10
+
+// lineReader reads one line at a time. No field of ours has a line break in it, so a
+// quote that has no partner spoils its own line only.
+type lineReader struct {
+	text *bufio.Reader
+	line int // of what was read last, from 1
+}
+
+// next returns the fields of the next line that is not blank. An error that is a
+// [provisioning.Error] is about this line alone.
+func (l *lineReader) next() ([]string, error) {
+	for {
+		l.line++
+		line, err := l.text.ReadString('\n')
+		if err != nil && (!errors.Is(err, io.EOF) || line == "") {
+			return nil, err
+		}
+		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+		switch {
+		case line == "":
+			continue
+		case len(line) > maxLine:
+			return nil, provisioning.Errorf(provisioning.Invalid, "the line has %d bytes: at most %d are accepted", len(line), maxLine)
+		case !utf8.ValidString(line):
+			return nil, provisioning.Errorf(provisioning.Invalid, "the line is not UTF-8: the file was saved in another encoding, such as Windows-1252; save it as CSV UTF-8")
+		case !strings.Contains(line, `"`):
+			return strings.Split(line, ","), nil
+		}
+		in := csv.NewReader(strings.NewReader(line))
+		in.FieldsPerRecord = -1 // said better by parseRow
+		record, err := in.Read()
+		if e, ok := errors.AsType[*csv.ParseError](err); ok {
+			return nil, provisioning.Errorf(provisioning.Invalid, "at character %d: %w; write a quote within quotes twice", e.Column, e.Err)
+		}
+		return record, err
+	}
+}
+
+// asUTF8 returns text without its byte order mark, and of UTF-16 with one makes UTF-8:
+// spreadsheets write that as "Unicode text".
+func asUTF8(text *bufio.Reader) (*bufio.Reader, error) {
+	mark, _ := text.Peek(len(byteOrderMark))
+	var order binary.ByteOrder
+	switch {
+	case string(mark) == byteOrderMark:
+		_, err := text.Discard(len(mark))
+		return text, err
+	case bytes.HasPrefix(mark, []byte{0xff, 0xfe}):
+		order = binary.LittleEndian
+	case bytes.HasPrefix(mark, []byte{0xfe, 0xff}):
+		order = binary.BigEndian
+	default:
+		return text, nil
+	}
+	if _, err := text.Discard(2); err != nil {
+		return nil, err
+	}
+	return bufio.NewReader(&utf16Reader{from: text, order: order}), nil
+}
+
+// utf16Reader reads UTF-16 as UTF-8; what is none becomes U+FFFD.
+type utf16Reader struct {
+	from  *bufio.Reader
+	order binary.ByteOrder
+	ahead []byte // made, and not read yet
+	err   error  // behind that
+}
+
+// Read implements [io.Reader].
+func (u *utf16Reader) Read(p []byte) (int, error) {
+	for len(u.ahead) < utf8.UTFMax && u.err == nil {
+		var unit uint16
+		if unit, u.err = u.unit(); u.err != nil {
+			break
+		}
+		r := rune(unit)
+		if utf16.IsSurrogate(r) {
+			next, err := u.from.Peek(2)
+			if err == nil {
+				r = utf16.DecodeRune(r, rune(u.order.Uint16(next)))
+			} else {
+				r = utf8.RuneError
+			}
+			if r != utf8.RuneError {
+				_, _ = u.from.Discard(2) // it is in the buffer
+			}
+		}
+		u.ahead = utf8.AppendRune(u.ahead, r)
+	}
+	if len(u.ahead) == 0 {
+		return 0, u.err
+	}
+	n := copy(p, u.ahead)
+	u.ahead = u.ahead[:copy(u.ahead, u.ahead[n:])]
+	return n, nil
+}
+
+func (u *utf16Reader) unit() (uint16, error) {
+	var b [2]byte
+	if _, err := io.ReadFull(u.from, b[:]); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			err = provisioning.Errorf(provisioning.Invalid, "the file ends within a character of UTF-16")
+		}
+		return 0, err
+	}
+	return u.order.Uint16(b[:]), nil
 }
 
 // byteOrderMark is what spreadsheets put in front of UTF-8 text.

@@ -5,6 +5,8 @@ import (
 	"iter"
 	"strings"
 	"testing"
+	"testing/iotest"
+	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -14,12 +16,13 @@ import (
 
 func TestReadCSVRefusesFiles(t *testing.T) {
 	for name, text := range map[string]string{
-		"empty":             "",
-		"only a mark":       "\ufeff",
-		"no mac":            "farmer,runmode\n",
-		"unknown column":    "mac,colour\n",
-		"column twice":      "mac,MAC\n",
-		"unbalanced quotes": "mac,name\n525400000001,\"x\n",
+		"empty":            "",
+		"only a mark":      "\ufeff",
+		"no mac":           "farmer,runmode\n",
+		"unknown column":   "mac,colour\n",
+		"column twice":     "mac,MAC\n",
+		"UTF-16, no mark":  "m\x00a\x00c\x00\n\x00",
+		"half a character": "\xff\xfem\x00a\x00c\x00\n",
 	} {
 		if rows, err := registry.ReadCSV(strings.NewReader(text)); provisioning.ErrorCode(err) != provisioning.Invalid {
 			t.Errorf("%s: %v, %v, want a refusal", name, rows, err)
@@ -47,6 +50,37 @@ func TestReadCSVOfSpreadsheets(t *testing.T) {
 	} {
 		if _, err := registry.ReadCSV(strings.NewReader(text)); provisioning.ErrorCode(err) != provisioning.Invalid || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, want %s", text, err, says)
+		}
+	}
+}
+
+// TestReadCSVOfOtherEncodings: UTF-16 is read, and of others the lines that are not ASCII
+// are refused by name.
+func TestReadCSVOfOtherEncodings(t *testing.T) {
+	const text = "mac,name\r\n525400000001,Köln 🚜\r\n525400000002,\"a,b\"\r\n"
+	little, big := "\xff\xfe", "\xfe\xff"
+	for _, unit := range utf16.Encode([]rune(text)) {
+		little += string([]byte{byte(unit), byte(unit >> 8)})
+		big += string([]byte{byte(unit >> 8), byte(unit)})
+	}
+	for name, file := range map[string]string{"UTF-8": text, "little endian": little, "big endian": big} {
+		rows, err := registry.ReadCSV(iotest.OneByteReader(strings.NewReader(file)))
+		if err != nil || len(rows) != 2 || *rows[0].Patch.Name != "Köln 🚜" || *rows[1].Patch.Name != "a,b" || rows[1].Line != 3 {
+			t.Errorf("%s: %+v, %v", name, rows, err)
+		}
+	}
+	rows, err := registry.ReadCSV(strings.NewReader("mac,name\n525400000001,K\xf6ln\n525400000002,Bonn\n"))
+	if err != nil || len(rows) != 2 || rows[0].Err == nil || !strings.Contains(rows[0].Err.Error(), "save it as CSV UTF-8") || rows[1].Err != nil {
+		t.Errorf("Windows-1252: %+v, %v", rows, err)
+	}
+}
+
+// TestReadCSVFaultsAreOfTheirLine: what is wrong in a cell fails no other line.
+func TestReadCSVFaultsAreOfTheirLine(t *testing.T) {
+	for _, bad := range []string{`525400000002,"x`, `525400000002,19" rack`, `525400000002,"x"y`, `525400000002`, `525400000002,x,y`, `5254,x`, "525400000002,\xff", `525400000002,` + strings.Repeat("x", 20000)} {
+		rows, err := registry.ReadCSV(strings.NewReader("mac,name\n525400000001,a\n" + bad + "\n525400000003,c\n"))
+		if err != nil || len(rows) != 3 || rows[0].Err != nil || rows[1].Err == nil || rows[1].Line != 3 || rows[2].Err != nil {
+			t.Errorf("%.40q: %+v, %v", bad, rows, err)
 		}
 	}
 }

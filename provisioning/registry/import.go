@@ -142,6 +142,9 @@ func (r *Registry) importRow(ctx context.Context, tx provisioning.Tx, by provisi
 	old, err := tx.Node(ctx, row.MAC)
 	switch {
 	case provisioning.ErrorCode(err) == provisioning.NotFound:
+		if err := r.mayAdd(ctx, tx, by, row.MAC); err != nil {
+			return provisioning.Node{}, Refused, err
+		}
 		n, err := r.addNew(ctx, tx, by, row.Patch.Apply(provisioning.Node{MAC: row.MAC}))
 		return n, Added, err
 	case err != nil:

@@ -144,10 +144,34 @@ func (r *Registry) AllNodes(ctx context.Context, by provisioning.Actor, q provis
 // name.
 func (r *Registry) AddNode(ctx context.Context, by provisioning.Actor, n provisioning.Node) (provisioning.Node, error) {
 	err := r.store.Update(ctx, func(tx provisioning.Tx) (err error) {
+		if err := r.mayAdd(ctx, tx, by, n.MAC); err != nil {
+			return err
+		}
 		n, err = r.add(ctx, tx, by, n)
 		return err
 	})
 	return n, err
+}
+
+// mayAdd refuses a machine that was seen booting here to a farmer who does not know the
+// code on its screen: it may be anybody's, and its MAC address is no secret.
+func (r *Registry) mayAdd(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, mac provisioning.MAC) error {
+	if by.Role == provisioning.RoleAdmin {
+		return nil
+	}
+	switch _, err := tx.Node(ctx, mac); {
+	case err == nil:
+		return nil // registered already, which is refused for itself
+	case provisioning.ErrorCode(err) != provisioning.NotFound:
+		return err
+	}
+	switch _, err := tx.Seen(ctx, mac); {
+	case err == nil:
+		return provisioning.Errorf(provisioning.Forbidden, "machine %s has booted here and is nobody's yet: claim it with the code on its screen, or ask an admin", mac)
+	case provisioning.ErrorCode(err) != provisioning.NotFound:
+		return err
+	}
+	return nil
 }
 
 func (r *Registry) add(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, n provisioning.Node) (provisioning.Node, error) {

@@ -724,6 +724,12 @@ func TestClaim(t *testing.T) {
 	if err != nil || other.Code == held.Code {
 		t.Errorf("two nodes with the code %q, %v", other.Code, err)
 	}
+	_, err = r.AddNode(ctx, five, provisioning.Node{MAC: storetest.MAC(1)})
+	wantCode(t, "a farmer adds a machine without its code", err, provisioning.Forbidden)
+	report, err := r.Import(ctx, five, []provisioning.Row{{Line: 1, MAC: storetest.MAC(1)}, {Line: 2, MAC: storetest.MAC(3)}}, registry.ImportOptions{DryRun: true, SkipRefused: true})
+	if err != nil || report.Rows[0].Outcome != registry.Refused || !strings.Contains(report.Rows[0].Message, "code on its screen") || report.Rows[1].Outcome != registry.Added {
+		t.Errorf("a farmer imports it: %+v, %v", report, err)
+	}
 	typed := strings.ToLower(held.Code[:3] + "-" + held.Code[3:])
 	n, err := r.ClaimByCode(ctx, five, typed, provisioning.NodePatch{})
 	if err != nil || n.MAC != storetest.MAC(1) || n.Farmer != 5 {

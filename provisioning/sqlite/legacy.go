@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/mattn/go-sqlite3"
 
@@ -113,24 +114,20 @@ func legacyTableOf(ctx context.Context, db *sql.DB) (t legacyTable, err error) {
 	return t, provisioning.Errorf(provisioning.Invalid, "not a legacy bootstrap.sqlite3: its table provision has neither a column branch nor release")
 }
 
+// legacyRow reads a row as ReadCSV reads a line of the same values.
 func legacyRow(line int, client, mode, farmer, args string) provisioning.Row {
 	r := provisioning.Row{Line: line}
-	if r.MAC, r.Err = provisioning.ParseMAC(client); r.Err != nil {
+	if r.Err = r.Set("mac", client); r.Err != nil {
 		return r
 	}
-	if mode == "" {
+	if strings.TrimSpace(mode) == "" {
 		r.Err = provisioning.Errorf(provisioning.Invalid, "no run mode")
 		return r
 	}
-	runmode := provisioning.RunMode(mode)
-	r.Patch.RunMode = &runmode
-	var id provisioning.FarmerID
-	if farmer != "" && farmer != "0" {
-		if id, r.Err = provisioning.ParseFarmerID(farmer); r.Err != nil {
-			r.Err = provisioning.Errorf(provisioning.Invalid, "zerotier %q is not a farmer id (1 to 4294967295)", farmer)
-			return r
-		}
+	if r.Set("farmer", farmer) != nil {
+		r.Err = provisioning.Errorf(provisioning.Invalid, "zerotier %q is not a farmer id (1 to 4294967295)", farmer)
+		return r
 	}
-	r.Patch.Farmer, r.Patch.Args = &id, &args
+	r.Err = errors.Join(r.Set("runmode", mode), r.Set("args", args))
 	return r
 }

@@ -23,7 +23,7 @@ func TestReadLegacy(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "bootstrap.sqlite3")
 			exec(t, file, `CREATE TABLE `+table,
 				`INSERT INTO provision VALUES ('52:54:00:00:00:01', 'prod', '77', 'zos-debug'), ('52:54:00:00:00:02', 'master', '', NULL),
-					('52:54:00:00:00:nonsense', 'prod', '', ''), ('52:54:00:00:01:03', 'prod', '8056c2e21c000001', ''), ('52:54:ff:00:00:04', '', '', '')`)
+					('52:54:00:00:00:nonsense', 'prod', '', ''), ('52:54:00:00:01:03', 'prod', '8056c2e21c000001', ''), ('52:54:ff:00:00:04', '', '', ''), ('52:54:ff:0:0:05 ', ' prod ', '1234 ', '')`)
 			rows, err := ReadLegacy(t.Context(), file)
 			if err != nil {
 				t.Fatal(err)
@@ -43,6 +43,7 @@ func TestReadLegacy(t *testing.T) {
 				`3: bad MAC address "52:54:00:00:00:nonsense": not twelve hexadecimal digits; accepted are 52:54:00:00:00:b1, 52-54-00-00-00-b1, 5254.0000.00b1 and 5254000000b1`,
 				`4: zerotier "8056c2e21c000001" is not a farmer id (1 to 4294967295)`,
 				`5: no run mode`,
+				`6: 52:54:ff:00:00:05 1234 prod ""`,
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("rows (-want +got):\n%s", diff)

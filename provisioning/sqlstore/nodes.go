@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"slices"
 
 	"farmboot/provisioning"
 )
@@ -72,12 +73,14 @@ func nodesWhere(q provisioning.NodeQuery) *where {
 		w.and("mac > ?", q.After[:])
 	}
 	if q.Text != "" {
-		// One parameter each: SQLite and PostgreSQL agree on nothing else.
-		p := like(q.Text)
-		w.and(`(lower(name) LIKE ? ESCAPE '\' OR lower(args) LIKE ? ESCAPE '\' OR lower(kernel) LIKE ? ESCAPE '\')`, p, p, p)
+		name, args := contains("name", q.Text)
+		inArgs, more := contains("args", q.Text)
+		kernel, most := contains("kernel", q.Text)
+		w.and("("+name+" OR "+inArgs+" OR "+kernel+")", slices.Concat(args, more, most)...)
 	}
 	if q.Who != "" {
-		condition, args := `lower(name) LIKE ? ESCAPE '\' OR mac_text LIKE ? ESCAPE '\'`, []any{like(q.Who), like(q.Who)}
+		condition, args := contains("name", q.Who)
+		condition, args = condition+` OR mac_text LIKE ? ESCAPE '\'`, append(args, like(q.Who))
 		if id, err := provisioning.ParseFarmerID(q.Who); err == nil {
 			condition, args = condition+` OR farmer = ?`, append(args, int64(id))
 		}

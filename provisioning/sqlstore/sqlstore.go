@@ -15,6 +15,8 @@ import (
 	"math"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"farmboot/provisioning"
 )
@@ -133,6 +135,33 @@ func like(text string) string {
 	escaped := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(strings.ToLower(text))
 	return "%" + escaped + "%"
 }
+
+// contains is the condition that a column holds text, whatever the case of letters, and
+// its parameters: one for each '?', for SQLite and PostgreSQL agree on nothing else.
+//
+// SQLite's lower knows the letters of ASCII only, and PostgreSQL's those of its locale:
+// others that text has are replaced by name.
+func contains(column, text string) (condition string, args []any) {
+	condition = "lower(" + column + ")"
+	text = strings.ToLower(text)
+	replaced := map[rune]bool{}
+	for _, small := range text {
+		if small < utf8.RuneSelf {
+			continue
+		}
+		for r := unicode.SimpleFold(small); r != small; r = unicode.SimpleFold(r) {
+			if r >= utf8.RuneSelf && !replaced[r] && len(replaced) < foldedLetters {
+				replaced[r] = true
+				condition, args = "replace("+condition+", ?, ?)", append(args, string(r), string(small))
+			}
+		}
+	}
+	return condition + ` LIKE ? ESCAPE '\'`, append(args, like(text))
+}
+
+// foldedLetters is how many different letters beyond ASCII are looked for in both cases;
+// who knows so many of a name finds it by them.
+const foldedLetters = 40
 
 // millis stores a [time.Time] as Unix milliseconds, the zero time as 0.
 type millis struct{ t *time.Time }

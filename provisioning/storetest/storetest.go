@@ -141,6 +141,9 @@ func nodeQueries(t *testing.T, open Open) {
 			if i == 7 {
 				n.RunMode, n.Args, n.Kernel = "dev", "Console=ttyS0", "K.efi"
 			}
+			if i == 9 {
+				n.Name = "Köln ÉCOLE Москва"
+			}
 			if err := tx.PutNode(ctx, n); err != nil {
 				return err
 			}
@@ -171,6 +174,10 @@ func nodeQueries(t *testing.T, open Open) {
 		{"text in a name, whatever the case", provisioning.NodeQuery{Text: "nODE_3"}, []int{3}},
 		{"text in arguments", provisioning.NodeQuery{Text: "console="}, []int{7}},
 		{"text in a kernel", provisioning.NodeQuery{Text: "k.EFI"}, []int{7}},
+		{"capital letters of other languages", provisioning.NodeQuery{Text: "KÖLN École МОСКВА"}, []int{9}},
+		{"their small letters", provisioning.NodeQuery{Text: "köln école москва"}, []int{9}},
+		{"whose they are, in capitals", provisioning.NodeQuery{Who: "KÖLN"}, []int{9}},
+		{"letters that are not there", provisioning.NodeQuery{Text: "KOLN"}, nil},
 		{"a percent sign is no wildcard", provisioning.NodeQuery{Text: "4%"}, []int{4}},
 		{"an underscore is no wildcard", provisioning.NodeQuery{Text: "_4_"}, nil},
 		{"who, by name", provisioning.NodeQuery{Who: "DE_3%"}, []int{3}},

@@ -50,6 +50,8 @@ type NIC struct {
 	// PXE client then do the work, as on real machines, and not QEMU's iPXE.
 	// Under BIOS it then cannot boot.
 	NoROM bool
+	// NoBoot leaves it out of the order in which the firmware tries devices.
+	NoBoot bool
 }
 
 // files are a firmware's files.
@@ -115,9 +117,12 @@ func (m Machine) args(fw files, taps []string) []string {
 			if nic.NoROM {
 				device += ",romfile="
 			}
+			if !nic.NoBoot {
+				device += bootindex()
+			}
 			a = append(a,
 				"-netdev", fmt.Sprintf("tap,id=nic%d,ifname=%s,script=no,downscript=no", i, taps[i]),
-				"-device", device+bootindex())
+				"-device", device)
 		}
 	}
 	// snapshot=on: what a machine writes is forgotten; image files are shared.

@@ -33,8 +33,11 @@ func powerOn(t *testing.T, l *lab.LAN, m lab.Machine) *node {
 		t.Fatal(err)
 	}
 	n := &node{VM: vm, lan: l}
-	if len(m.NICs) > 0 {
-		n.mac = m.NICs[0].MAC
+	for _, nic := range m.NICs {
+		if !nic.NoBoot {
+			n.mac = nic.MAC
+			break
+		}
 	}
 	t.Cleanup(func() {
 		if err := vm.PowerOff(); err != nil {

@@ -1,0 +1,105 @@
+//go:build e2e
+
+package ipxe
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"farmboot/provisioning"
+)
+
+// hostile is text that would end a script, or do more than be shown.
+const hostile = `--name -n && reboot || shell ; exit ${net0/mac} 'a "b # c \`
+
+// TestScriptsRun runs every script in the real iPXE, on a machine without a network: each
+// must come to where it gives up or asks again, whatever people have typed.
+func TestScriptsRun(t *testing.T) {
+	site := testSite()
+	site.RunModes = provisioning.RunModes{"prod": hostile}
+	node := provisioning.Node{MAC: testMAC, Farmer: 1, RunMode: "prod", Args: "--x -n a='|| b'", Name: hostile}
+	script := func(b []byte, err error) []byte {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	// So that a line of it begins with --name.
+	reason := strings.Repeat("x", 70) + " --name " + hostile + " " + strings.Repeat("y", 200)
+	for name, run := range map[string]struct {
+		script []byte
+		comes  []string // to be seen on the screen, in this order
+	}{
+		"provision": {script(site.Provision()), []string{"this machine boots from the network", "This machine shows no network card", "Press s for a shell"}},
+		"boot":      {script(site.Boot(Target{RunMode: "prod", Farmer: 1, Args: "--x"})), []string{"(--name -n '&&' reboot", "This machine shows no network card", "Press s for a shell"}},
+		"node":      {script(site.Node(provisioning.Assignment{Registered: true, Node: node})), []string{"52:54:00:00:00:b1 --name -n '&&' reboot '||' shell", "Fetching the kernel", "That did not work", "try 2 of 5"}},
+		"hold":      {script(site.Hold(testMAC, "K7MC3X")), []string{"claim code .. K7MC3X", "Asking again in 5 s", "Asking again in 5 s"}},
+		"refused":   {script(site.Refused(node, reason)), []string{"this node cannot be booted yet", "--name --name -n '&&' reboot '||' shell", "yyyy", "Asking again in 15 seconds", "Asking again in 15 seconds"}},
+		"exit":      {script(site.Exit(testMAC)), []string{"goes on to its next boot device", "farmboot node add 52:54:00:00:00:b1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			screen := runScript(t, run.script, run.comes)
+			if want := missing(screen, run.comes); want != "" {
+				t.Errorf("%q does not come; the screen:\n%s", want, screen)
+			}
+		})
+	}
+}
+
+// escapes are what a terminal acts on.
+var escapes = regexp.MustCompile(`\x1b\[[0-9;]*[A-Za-z]`)
+
+// runScript runs a script in iPXE until all of that has come, and returns the screen.
+func runScript(t *testing.T, script []byte, comes []string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "script.ipxe")
+	if err := os.WriteFile(file, script, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	template := cmp.Or(os.Getenv("FARMBOOT_TEMPLATE"), "/opt/ipxe-template")
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-machine", "pc,accel=tcg,graphics=off", "-m", "256", "-display", "none", "-no-reboot",
+		"-nic", "none", "-serial", "stdio", "-kernel", filepath.Join(template, "ipxe.lkrn"), "-initrd", file)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var screen strings.Builder
+	part := make([]byte, 4096)
+	for {
+		n, err := out.Read(part)
+		screen.Write(part[:n])
+		if missing(escapes.ReplaceAllString(screen.String(), ""), comes) == "" {
+			cancel()
+		}
+		if err != nil {
+			break
+		}
+	}
+	_ = cmd.Wait() // it was killed
+	return escapes.ReplaceAllString(screen.String(), "")
+}
+
+// missing returns the first of those texts that is not on the screen behind the others;
+// "" if none is.
+func missing(screen string, comes []string) string {
+	for _, want := range comes {
+		var found bool
+		if _, screen, found = strings.Cut(screen, want); !found {
+			return want
+		}
+	}
+	return ""
+}
