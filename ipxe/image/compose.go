@@ -55,7 +55,7 @@ func (r Recipe) Compose(t *binary.Template, script []byte) (*segment.File, error
 
 // layoutVersion is part of every entity tag. Whoever changes a byte of what is
 // composed from the same script and template counts it up.
-const layoutVersion = 2
+const layoutVersion = 3
 
 // ETag returns the strong entity tag (RFC 9110, 8.8.3), quotes included, of what
 // Compose returns for the same arguments. It is made from the script and from

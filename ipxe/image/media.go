@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io/fs"
+	"strings"
 	"time"
 
 	ipxebinary "farmboot/ipxe/binary"
@@ -46,6 +47,16 @@ func hybrid(t *ipxebinary.Template, files []string, script []byte) (*segment.Fil
 	if err != nil {
 		return nil, err
 	}
+	// What is in the partition is in the tree of the CD too: people copy its files to a
+	// stick with FAT on it.
+	programs, err := bootPrograms(t, files)
+	if err != nil {
+		return nil, err
+	}
+	copied := []iso9660.File{{Name: strings.ToUpper(autoexec), Data: segment.Of(script)}}
+	for _, p := range programs {
+		copied = append(copied, iso9660.File{Name: p.Path, Data: p.Data})
+	}
 	id := identity(script)
 	return iso9660.Volume{
 		ID:       isoVolume,
@@ -54,12 +65,12 @@ func hybrid(t *ipxebinary.Template, files []string, script []byte) (*segment.Fil
 		MBR:      blocks.MBR,
 		Isolinux: blocks.Isolinux,
 		EFI:      partition,
-		Files: []iso9660.File{
+		Files: append([]iso9660.File{
 			{Name: "ISOLINUX.CFG", Data: segment.Of([]byte(isolinuxConfig))},
 			{Name: "LDLINUX.C32", Data: segment.Of(blocks.Ldlinux)},
 			{Name: "IPXE.KRN", Data: kernel},
 			{Name: "AUTOEXEC.IPX", Data: segment.Of(script)},
-		},
+		}, copied...),
 	}.Build()
 }
 
@@ -92,10 +103,9 @@ var removable = map[string]string{
 	ipxebinary.ARM64: "EFI/BOOT/BOOTAA64.EFI",
 }
 
-// systemPartition fills a volume with those of the files that UEFI boots from
-// removable media, and the script, which all of them run. A template without the
-// AArch64 binary makes media without it.
-func systemPartition(t *ipxebinary.Template, files []string, script []byte, v fat.Volume) (*segment.File, error) {
+// bootPrograms returns those of the files that UEFI boots from removable media. A template
+// without the AArch64 binary makes media without it.
+func bootPrograms(t *ipxebinary.Template, files []string) (programs []fat.File, err error) {
 	for _, name := range files {
 		path, ok := removable[name]
 		if !ok {
@@ -103,12 +113,22 @@ func systemPartition(t *ipxebinary.Template, files []string, script []byte, v fa
 		}
 		switch program, err := t.Plain(name); {
 		case err == nil:
-			v.Files = append(v.Files, fat.File{Path: path, Data: program})
+			programs = append(programs, fat.File{Path: path, Data: program})
 		case name != ipxebinary.ARM64 || !errors.Is(err, fs.ErrNotExist):
 			return nil, err
 		}
 	}
-	v.Files = append(v.Files, fat.File{Path: autoexec, Data: segment.Of(script)})
+	return programs, nil
+}
+
+// systemPartition fills a volume with the boot programs, and the script, which all of
+// them run.
+func systemPartition(t *ipxebinary.Template, files []string, script []byte, v fat.Volume) (*segment.File, error) {
+	programs, err := bootPrograms(t, files)
+	if err != nil {
+		return nil, err
+	}
+	v.Files = append(programs, fat.File{Path: autoexec, Data: segment.Of(script)})
 	id := identity(script)
 	v.Label = fatLabel
 	v.ID = binary.LittleEndian.Uint32(id[4:])

@@ -41,6 +41,7 @@ func TestImages(t *testing.T) {
 		{"iso as CD, UEFI", lab.Machine{Firmware: lab.UEFI, CD: iso}},
 		{"iso as stick, BIOS", lab.Machine{Firmware: lab.BIOS, USB: iso}},
 		{"iso as stick, UEFI", lab.Machine{Firmware: lab.UEFI, USB: iso}},
+		{"files of the iso on a stick, UEFI", lab.Machine{Firmware: lab.UEFI, USB: copied(t, iso)}},
 		{"usb, BIOS", lab.Machine{Firmware: lab.BIOS, USB: file("usb")}},
 		{"uefimg", lab.Machine{Firmware: lab.UEFI, USB: file("uefimg")}},
 		{"uefi alone", lab.Machine{Firmware: lab.UEFI, USB: stick(t, file("uefi"), "")}},
@@ -187,6 +188,23 @@ func stick(t *testing.T, program, autoexec string) string {
 			t.Fatal(err)
 		}
 		tool(t, "mcopy", "-i", image, script, "::autoexec.ipxe")
+	}
+	return image
+}
+
+// copied returns the image of a stick, FAT32, with the files of a CD on it (rufus 2534).
+func copied(t *testing.T, iso string) string {
+	t.Helper()
+	dir := t.TempDir()
+	tree, image := filepath.Join(dir, "tree"), filepath.Join(dir, "stick.img")
+	tool(t, "xorriso", "-osirrox", "on", "-indev", iso, "-extract", "/", tree)
+	tool(t, "mkfs.fat", "-C", "-F", "32", image, "65536")
+	entries, err := os.ReadDir(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		tool(t, "mcopy", "-s", "-i", image, filepath.Join(tree, e.Name()), "::")
 	}
 	return image
 }

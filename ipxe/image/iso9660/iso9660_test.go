@@ -78,6 +78,31 @@ func TestHybrid(t *testing.T) {
 	}
 }
 
+// TestFolders asks xorriso and isoinfo for files in folders.
+func TestFolders(t *testing.T) {
+	v := volume(
+		iso9660.File{Name: "EFI/BOOT/BOOTX64.EFI", Data: segment.Of([]byte("x64"))},
+		iso9660.File{Name: "EFI/BOOT/BOOTAA64.EFI", Data: segment.Of([]byte("arm64"))},
+		iso9660.File{Name: "A/Z.TXT", Data: segment.Of([]byte("z"))},
+		iso9660.File{Name: "AUTOEXEC.IPXE", Data: segment.Of([]byte("#!ipxe\n"))},
+	)
+	dir := t.TempDir()
+	image := oracle.Write(t, dir, build(t, v))
+	got := oracle.Run(t, "isoinfo", "-i", image, "-f")
+	if want := "/A\n/AUTOEXEC.IPXE;1\n/BOOT.CAT;1\n/EFI\n/EFI.IMG;1\n/ISOLINUX.BIN;1\n/A/Z.TXT;1\n/EFI/BOOT\n/EFI/BOOT/BOOTAA64.EFI;1\n/EFI/BOOT/BOOTX64.EFI;1\n"; got != want {
+		t.Errorf("isoinfo lists\n%swant\n%s", got, want)
+	}
+	got = oracle.Run(t, "xorriso", "-report_about", "WARNING", "-indev", image, "-find", "/", "-type", "f", "-exec", "report_lba", "--")
+	for _, want := range []string{"'/EFI/BOOT/BOOTX64.EFI'", "'/EFI/BOOT/BOOTAA64.EFI'", "'/A/Z.TXT'"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("xorriso does not say %q:\n%s", want, got)
+		}
+	}
+	if got := oracle.Run(t, "isoinfo", "-i", image, "-x", "/EFI/BOOT/BOOTAA64.EFI;1"); got != "arm64" {
+		t.Errorf("isoinfo reads %q", got)
+	}
+}
+
 // TestAnyFiles reads files of any size back, with isoinfo and with ReadFile.
 func TestAnyFiles(t *testing.T) {
 	dir := t.TempDir()
@@ -123,7 +148,7 @@ func TestBuildRefuses(t *testing.T) {
 		{"other isolinux.bin", func(v *iso9660.Volume) { v.Isolinux[64] = 0 }, "at offset 64: want fbc07870, found 00c07870"},
 		{"large EFI partition", func(v *iso9660.Volume) { v.EFI = segment.Of(make([]byte, 1<<25)) }, "which is what El Torito can say"},
 		{"odd EFI partition", func(v *iso9660.Volume) { v.EFI = segment.Of(make([]byte, 100)) }, "want whole sectors"},
-		{"many files", func(v *iso9660.Volume) { v.Files = many }, "root directory of"},
+		{"many files", func(v *iso9660.Volume) { v.Files = many }, "ISO 9660 directory \"\" of"},
 	} {
 		v := volume()
 		tt.change(&v)

@@ -1,6 +1,7 @@
 package iso9660
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -19,12 +20,12 @@ type Volume struct {
 	MBR      []byte        // isohybrid boot code (isohdpfx.bin)
 	Isolinux []byte        // isolinux.bin, of a version that isohybrid boot code can start
 	EFI      *segment.File // EFI system partition: a FAT volume, at most 32 MiB
-	Files    []File        // what ISOLINUX needs
+	Files    []File        // what ISOLINUX needs, and what people copy to sticks
 }
 
-// File is a file in the root directory.
+// File is a file. Its folders are there because it is.
 type File struct {
-	Name string // eight characters and three, in capitals: "LDLINUX.C32"
+	Name string // capitals, digits, "_" and one dot, at most 30, behind folders: "EFI/BOOT/BOOTX64.EFI"
 	Data *segment.File
 }
 
@@ -35,13 +36,11 @@ const (
 	terminatorSector
 	typeLPathTableSector
 	typeMPathTableSector
-	rootSector
-	firstFileSector
+	rootSector // and behind it all other folders
 )
 
 const (
 	cylinder    = 1 << 20 // images are whole cylinders in the geometry of package mbr
-	pathRecord  = 10      // bytes: path tables hold the root directory alone
 	perSector   = sectorSize / mbr.SectorSize
 	maxFileSize = 1<<32 - 1
 )
@@ -52,25 +51,28 @@ func (v Volume) Build() (*segment.File, error) {
 		return nil, err
 	}
 	l := v.layout()
-	root := v.rootDirectory(l.files)
-	if len(root) > sectorSize {
-		return nil, fmt.Errorf("ISO 9660 root directory of %d bytes: at most %d fit", len(root), sectorSize)
-	}
 	first, err := v.masterBootRecord(l)
 	if err != nil {
 		return nil, err
 	}
+	parts := [][]byte{
+		v.primaryDescriptor(l.sectors, len(pathTable(le, l.folders))),
+		encode(nil, bootDescriptor{descriptorHeader: newDescriptorHeader(bootRecordDescriptor), BootSystemIdentifier: elTorito, BootCatalog: l.catalog.sector}),
+		encode(nil, newDescriptorHeader(setTerminator)),
+		pathTable(le, l.folders),
+		pathTable(be, l.folders),
+	}
+	for i := range l.folders {
+		records := v.directory(l.folders, i, l.files)
+		if len(records) > sectorSize {
+			return nil, fmt.Errorf("ISO 9660 directory %q of %d bytes: at most %d fit", l.folders[i].path, len(records), sectorSize)
+		}
+		parts = append(parts, records)
+	}
 
 	var b segment.Builder
 	b.Add(first)
-	for i, part := range [][]byte{
-		v.primaryDescriptor(l.sectors),
-		encode(nil, bootDescriptor{descriptorHeader: newDescriptorHeader(bootRecordDescriptor), BootSystemIdentifier: elTorito, BootCatalog: l.catalog.sector}),
-		encode(nil, newDescriptorHeader(setTerminator)),
-		pathTable(le),
-		pathTable(be),
-		root,
-	} {
+	for i, part := range parts {
 		b.PadTo(int64(pvdSector+i) * sectorSize)
 		b.Add(part)
 	}
@@ -107,8 +109,22 @@ type placed struct {
 	extent
 }
 
+// folder is a directory in its place, one sector long.
+type folder struct {
+	path   string // "": the root
+	parent int    // its index
+	extent
+}
+
+// split returns the folder and the name of a path.
+func split(name string) (dir, base string) {
+	i := strings.LastIndexByte(name, '/')
+	return name[:max(i, 0)], name[i+1:]
+}
+
 // layout is where everything is.
 type layout struct {
+	folders                []folder // in the order of path tables (ECMA-119, 6.9.1): by depth, then by path
 	files                  []placed // as they lie in the image
 	catalog, isolinux, efi extent
 	sectors                uint32 // of the whole image
@@ -117,13 +133,14 @@ type layout struct {
 // layout places the boot catalog and ISOLINUX, the files, and the EFI system
 // partition last, where it may be as long as it likes.
 func (v Volume) layout() layout {
-	next := uint32(firstFileSector)
+	folders := v.folders()
+	next := uint32(rootSector + len(folders))
 	reserve := func(size int64) extent {
 		e := extent{next, uint32(size)}
 		next += uint32((size + sectorSize - 1) / sectorSize)
 		return e
 	}
-	l := layout{catalog: reserve(sectorSize), isolinux: reserve(int64(len(v.Isolinux)))}
+	l := layout{folders: folders, catalog: reserve(sectorSize), isolinux: reserve(int64(len(v.Isolinux)))}
 	l.files = []placed{{extent: l.catalog}, {"ISOLINUX.BIN", withBootInfo(v.Isolinux, l.isolinux), l.isolinux}}
 	for _, f := range v.Files {
 		l.files = append(l.files, placed{f.Name, f.Data, reserve(f.Data.Size())})
@@ -137,16 +154,50 @@ func (v Volume) layout() layout {
 	return l
 }
 
-// rootDirectory returns the root directory's records, in the order of their names
-// as the standard wants it.
-func (v Volume) rootDirectory(files []placed) []byte {
-	files = slices.Clone(files)
-	slices.SortFunc(files, func(a, b placed) int { return strings.Compare(a.name, b.name) })
-	root := extent{rootSector, sectorSize}
-	b := appendRecord(nil, nameSelf, root, isDirectory, v.Time)
-	b = appendRecord(b, nameParent, root, isDirectory, v.Time)
+// folders returns the root and all that the files are in.
+func (v Volume) folders() []folder {
+	paths := []string{""}
+	for _, f := range v.Files {
+		for dir, _ := split(f.Name); dir != "" && !slices.Contains(paths, dir); dir, _ = split(dir) {
+			paths = append(paths, dir)
+		}
+	}
+	depth := func(path string) int { return len(path) - len(strings.ReplaceAll(path, "/", "")) + min(len(path), 1) }
+	slices.SortFunc(paths, func(a, b string) int {
+		return cmp.Or(cmp.Compare(depth(a), depth(b)), strings.Compare(a, b))
+	})
+	list := make([]folder, len(paths))
+	for i, path := range paths {
+		parent, _ := split(path)
+		list[i] = folder{path, slices.Index(paths, parent), extent{uint32(rootSector + i), sectorSize}}
+	}
+	return list
+}
+
+// directory returns the records of a folder, in the order of their names as the standard
+// wants it.
+func (v Volume) directory(folders []folder, of int, files []placed) []byte {
+	type entry struct {
+		name string
+		extent
+		flags byte
+	}
+	var entries []entry
+	for i, f := range folders {
+		if dir, base := split(f.path); i > 0 && dir == folders[of].path {
+			entries = append(entries, entry{base, f.extent, isDirectory})
+		}
+	}
 	for _, f := range files {
-		b = appendRecord(b, f.name+";1", f.extent, 0, v.Time)
+		if dir, base := split(f.name); dir == folders[of].path {
+			entries = append(entries, entry{base + ";1", f.extent, 0})
+		}
+	}
+	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
+	b := appendRecord(nil, nameSelf, folders[of].extent, isDirectory, v.Time)
+	b = appendRecord(b, nameParent, folders[folders[of].parent].extent, isDirectory, v.Time)
+	for _, e := range entries {
+		b = appendRecord(b, e.name, e.extent, e.flags, v.Time)
 	}
 	return b
 }
@@ -157,14 +208,14 @@ const (
 	nameParent = "\x01"
 )
 
-func (v Volume) primaryDescriptor(sectors uint32) []byte {
+func (v Volume) primaryDescriptor(sectors uint32, pathTable int) []byte {
 	d := primaryDescriptor{
 		descriptorHeader:     newDescriptorHeader(primaryVolumeDescriptor),
 		VolumeSpaceSize:      newBoth32(sectors),
 		VolumeSetSize:        newBoth16(1),
 		VolumeSequenceNumber: newBoth16(1),
 		LogicalBlockSize:     newBoth16(sectorSize),
-		PathTableSize:        newBoth32(pathRecord),
+		PathTableSize:        newBoth32(uint32(pathTable)),
 		TypeLPathTable:       typeLPathTableSector,
 		CreationTime:         newDigits(v.Time),
 		ModificationTime:     newDigits(v.Time),
@@ -190,12 +241,23 @@ func (v Volume) primaryDescriptor(sectors uint32) []byte {
 // elTorito is the boot system identifier that makes a boot record El Torito's.
 var elTorito = [32]byte([]byte("EL TORITO SPECIFICATION\x00\x00\x00\x00\x00\x00\x00\x00\x00"))
 
-// pathTable returns a path table with the root directory in it (ECMA-119, 9.4).
-func pathTable(order binary.AppendByteOrder) []byte {
-	b := []byte{1, 0} // length of the name, length of extended attributes
-	b = order.AppendUint32(b, rootSector)
-	b = order.AppendUint16(b, 1) // number of the parent directory
-	return append(b, nameSelf+"\x00"...)
+// pathTable returns a path table (ECMA-119, 9.4).
+func pathTable(order binary.AppendByteOrder, folders []folder) []byte {
+	var b []byte
+	for _, f := range folders {
+		_, name := split(f.path)
+		if f.path == "" {
+			name = nameSelf
+		}
+		b = append(b, byte(len(name)), 0) // length of extended attributes
+		b = order.AppendUint32(b, f.sector)
+		b = order.AppendUint16(b, uint16(f.parent+1))
+		b = append(b, name...)
+		if len(name)%2 != 0 {
+			b = append(b, 0)
+		}
+	}
+	return b
 }
 
 // masterBootRecord returns the first sector, for sticks and disks. The first
