@@ -41,7 +41,7 @@ func writeFile(name string, mode fs.FileMode, replace bool, fill func(io.Writer)
 	if _, err := os.Lstat(name); err == nil && !replace {
 		return exists(name)
 	}
-	f, err := atomicfile.Create(name, mode)
+	f, err := atomicfile.Create(filepath.Dir(name), mode)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("write %s: there is no folder %s", name, filepath.Dir(name))
 	}
@@ -56,7 +56,7 @@ func writeFile(name string, mode fs.FileMode, replace bool, fill func(io.Writer)
 	if replace {
 		place = f.Replace
 	}
-	if err := place(); errors.Is(err, fs.ErrExist) {
+	if err := place(name); errors.Is(err, fs.ErrExist) {
 		return exists(name)
 	} else if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)

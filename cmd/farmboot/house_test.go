@@ -103,6 +103,7 @@ var imports = []struct {
 	{"ipxe", []string{"ipxe/kernel", "provisioning", "provisioning/cause", "provisioning/typo"}},
 	{"ipxe/catalog", []string{"ipxe", "ipxe/binary", "ipxe/image", "ipxe/kernel", "ipxe/segment", "provisioning"}},
 	{"ipxe/kernel", []string{"provisioning", "provisioning/atomicfile", "provisioning/cause", "provisioning/owner"}},
+	{"ipxe/kernel/kerneltest", nil},
 	{"ipxe/image", []string{"ipxe/binary", "ipxe/image/…", "ipxe/segment", "provisioning"}},
 	{"ipxe/image/fat", []string{"ipxe/segment", "ipxe/image/mbr"}},
 	{"ipxe/image/iso9660", []string{"ipxe/segment", "ipxe/image/mbr"}},

@@ -3,12 +3,17 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 
 	"farmboot/ipxe/kernel"
+	"farmboot/ipxe/upstream"
 	"farmboot/provisioning"
 )
 
@@ -21,9 +26,10 @@ type kernelCmd struct {
 }
 
 type kernelAddCmd struct {
-	File   fileName `arg:"" help:"The kernel, an EFI application or a bzImage; - for standard input."`
+	File   fileName `arg:"" help:"The kernel, an EFI application or a bzImage; - for standard input, or the URL of one." placeholder:"FILE|URL"`
 	Name   string   `help:"Name to store it under; by default that of the file." placeholder:"K"`
 	SHA256 string   `name:"sha256" help:"Store it only if this is its SHA-256, in hexadecimal digits." placeholder:"SUM"`
+	Force  bool     `help:"Store it even if it is no kernel, or cut short, by its own header."`
 }
 
 func (kernelAddCmd) Help() string {
@@ -33,12 +39,35 @@ of it.
 Examples:
 
   farmboot kernel add zero-os-v3.14.efi
+  farmboot kernel add https://example.org/zero-os-v3.14.efi
   curl -s https://example.org/vmlinuz.efi | farmboot kernel add - --name v3.14.efi`
 }
 
 func (c kernelAddCmd) Run(ctx context.Context, e *env) error {
-	from, name, want := e.stdin, c.Name, kernel.Want{SHA256: c.SHA256}
-	if c.File != "-" {
+	if c.SHA256 != "" {
+		if b, err := hex.DecodeString(c.SHA256); err != nil || len(b) != sha256.Size {
+			return usageError{fmt.Sprintf("bad --sha256 %q: accepted are 64 hexadecimal digits", c.SHA256)}
+		}
+	}
+	from, name, want := e.stdin, c.Name, kernel.Want{SHA256: c.SHA256, Force: c.Force}
+	switch {
+	case c.File == "-":
+		if name == "" {
+			return usageError{"standard input has no name: give the kernel one with --name"}
+		}
+	case isURL(string(c.File)):
+		f, err := upstream.NewClient(upstream.DefaultLimits).Get(ctx, string(c.File), upstream.Validator{})
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		bar := newProgress(e.stderr, e.now)
+		defer bar.end()
+		from, want.Size = bar.reader(f, f.Size), max(f.Size, 0)
+		if u, err := url.Parse(f.URL); name == "" && err == nil {
+			name = path.Base(u.Path)
+		}
+	default:
 		f, err := os.Open(string(c.File))
 		if err != nil {
 			return err
@@ -48,8 +77,6 @@ func (c kernelAddCmd) Run(ctx context.Context, e *env) error {
 			return provisioning.Errorf(provisioning.Invalid, "%s is a folder: name the kernel file in it", c.File)
 		}
 		from, name = f, cmp.Or(c.Name, filepath.Base(string(c.File)))
-	} else if name == "" {
-		return usageError{"standard input has no name: give the kernel one with --name"}
 	}
 	db, err := e.open(ctx)
 	if err != nil {
@@ -66,10 +93,22 @@ func (c kernelAddCmd) Run(ctx context.Context, e *env) error {
 	if _, err := fmt.Fprintf(e.stdout, "%s kernel %s\n", done, name); err != nil {
 		return err
 	}
-	if format, err := db.kernels.Format(name); err == nil && format == kernel.Unknown {
-		fmt.Fprintf(e.stderr, "farmboot: warning: %s is neither an EFI application nor a bzImage: nodes may not be able to boot it\n", name)
+	return warnOfKernel(e, db.kernels, name)
+}
+
+// isURL tells a URL from the name of a file.
+func isURL(s string) bool {
+	return strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://")
+}
+
+// warnOfKernel tells, on stderr, why nodes cannot boot a kernel, by its own header.
+func warnOfKernel(e *env, kernels *kernel.Store, name string) error {
+	problem := kernels.Check(name)
+	if problem == nil {
+		return nil
 	}
-	return nil
+	_, err := fmt.Fprintf(e.stderr, "farmboot: warning: nodes may not be able to boot it: %v\n", problem)
+	return err
 }
 
 type kernelListCmd struct {
@@ -109,6 +148,7 @@ func (c kernelListCmd) Run(ctx context.Context, e *env) error {
 type kernelUseCmd struct {
 	RunMode string `arg:"" name:"runmode" help:"Run mode: prod, test, …"`
 	Kernel  string `arg:"" help:"Name of a kernel."`
+	Force   bool   `help:"Even if the kernel is cut short by its own header."`
 }
 
 func (kernelUseCmd) Help() string {
@@ -128,11 +168,13 @@ func (c kernelUseCmd) Run(ctx context.Context, e *env) error {
 	if err := db.cfg.RunModes.Check(mode); err != nil {
 		return err
 	}
-	if err := db.editor.Point(ctx, operator(), mode, c.Kernel); err != nil {
+	if err := db.editor.Point(ctx, operator(), mode, c.Kernel, c.Force); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(e.stdout, "run mode %s boots %s\n", mode, c.Kernel)
-	return err
+	if _, err := fmt.Fprintf(e.stdout, "run mode %s boots %s\n", mode, c.Kernel); err != nil {
+		return err
+	}
+	return warnOfKernel(e, db.kernels, c.Kernel)
 }
 
 type kernelRmCmd struct {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -13,6 +16,7 @@ import (
 	_ "github.com/mattn/go-sqlite3" // makes the legacy database that a script imports
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"farmboot/ipxe/kernel/kerneltest"
 	"farmboot/provisioning"
 	"farmboot/provisioning/sqlite"
 )
@@ -29,12 +33,18 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("TZ", "UTC")
+			// $WEB is a web server that has the script's files.
+			web := httptest.NewServer(http.FileServer(http.Dir(env.WorkDir)))
+			env.Defer(web.Close)
+			env.Setenv("WEB", web.URL)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"sql":    runSQL,
 			"boot":   boot,
 			"status": status,
+			"kernel": makeKernel,
+			"half":   half,
 		},
 	})
 }
@@ -81,6 +91,23 @@ func boot(ts *testscript.TestScript, neg bool, args []string) {
 	})
 	ts.Check(err)
 	ts.Check(s.Close())
+}
+
+// makeKernel runs "kernel FILE TEXT": makes an EFI application that holds that text.
+func makeKernel(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: kernel FILE TEXT")
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(kerneltest.EFI(args[1])), 0o644))
+}
+
+// half runs "half FILE COPY": makes a copy of the first half of a file.
+func half(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: half FILE COPY")
+	}
+	text := ts.ReadFile(args[0])
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text[:len(text)/2]), 0o644))
 }
 
 // status runs "status N ARGS…": farmboot ARGS with exit status N, and one line on

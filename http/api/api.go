@@ -109,16 +109,16 @@ func (a *API) table() []route {
 		{method: get, path: "/api/v1/events/stream", who: farmers, query: []string{"mac", "since"}, handle: a.streamEvents},
 
 		{method: get, path: "/api/v1/kernels", who: farmers, handle: a.listKernels},
-		{method: put, path: "/api/v1/kernels/net/{runmode}", who: admins, handle: a.pointRunMode},
+		{method: put, path: "/api/v1/kernels/net/{runmode}", who: admins, query: []string{"force"}, handle: a.pointRunMode},
 		{method: get, path: "/api/v1/kernels/{name}", who: farmers, handle: a.getKernel},
-		{method: put, path: "/api/v1/kernels/{name}", who: admins, query: []string{"sha256"}, handle: a.putKernel},
+		{method: put, path: "/api/v1/kernels/{name}", who: admins, query: []string{"sha256", "force"}, handle: a.putKernel},
 		{method: del, path: "/api/v1/kernels/{name}", who: admins, handle: a.removeKernel},
 
 		{method: get, path: "/api/v1/tokens", who: admins, handle: a.listTokens},
 		{method: post, path: "/api/v1/tokens", who: admins, handle: a.addToken},
 		{method: del, path: "/api/v1/tokens/{id}", who: admins, handle: a.removeToken},
 
-		{method: post, path: "/api/kernel", who: admins, handle: a.legacyKernel, legacy: true},
+		{method: post, path: "/api/kernel", who: admins, query: []string{"force"}, handle: a.legacyKernel, legacy: true},
 		{method: get, path: "/api/symlink/{link}/{target}", who: admins, handle: a.legacySymlink, legacy: true},
 	}
 }

@@ -25,6 +25,7 @@ import (
 	"farmboot/http/api"
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
+	"farmboot/ipxe/kernel/kerneltest"
 	"farmboot/provisioning"
 	"farmboot/provisioning/recorder"
 	"farmboot/provisioning/registry"
@@ -162,7 +163,7 @@ func serve(t testing.TB, file string, tok tokens) *site {
 			t.Fatal(err)
 		}
 	}
-	if err := kernels.Point("prod", "used.efi"); err != nil {
+	if err := kernels.Point("prod", "used.efi", false); err != nil {
 		t.Fatal(err)
 	}
 	registry := registry.New(store, rules(kernels), clock)
@@ -194,7 +195,7 @@ func serve(t testing.TB, file string, tok tokens) *site {
 }
 
 // kernelText is a file that passes for a kernel.
-func kernelText(what string) string { return "MZ " + what }
+func kernelText(what string) string { return kerneltest.EFI(what) }
 
 func mac(t testing.TB, s string) provisioning.MAC {
 	t.Helper()

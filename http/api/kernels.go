@@ -49,6 +49,9 @@ func (a *API) putKernel(w http.ResponseWriter, r *http.Request, by provisioning.
 		return err
 	}
 	want := kernel.Want{Size: max(r.ContentLength, 0)}
+	if want.Force, err = flag(r.URL.Query(), "force"); err != nil {
+		return err
+	}
 	if want.SHA256, err = announcedSHA256(r); err != nil {
 		return err
 	}
@@ -157,7 +160,11 @@ func (a *API) pointRunMode(w http.ResponseWriter, r *http.Request, by provisioni
 	if body.Kernel == "" {
 		return provisioning.Errorf(provisioning.Invalid, `field "kernel" is missing: accepted is the name of a kernel, as in {"kernel":"zos.efi"}`)
 	}
-	if err := a.KernelEditor.Point(r.Context(), by, mode, body.Kernel); err != nil {
+	force, err := flag(r.URL.Query(), "force")
+	if err != nil {
+		return err
+	}
+	if err := a.KernelEditor.Point(r.Context(), by, mode, body.Kernel, force); err != nil {
 		return err
 	}
 	return a.answerKernel(w, http.StatusOK, body.Kernel)

@@ -133,6 +133,25 @@ func TestPointKeepsRealFiles(t *testing.T) {
 	}
 }
 
+// TestForcedKernel: what is no kernel by its own header is stored by force, and shown
+// as what it is.
+func TestForcedKernel(t *testing.T) {
+	s := newSite(t)
+	text := kernelText("new")
+	for _, file := range []string{"#!ipxe\nexit\n", text[:len(text)-1]} {
+		k := decode[struct{ Format, Problem string }](t, s.do("PUT", "/api/v1/kernels/x.efi?force=true", file, binary))
+		if k.Problem == "" {
+			t.Errorf("%q: %+v", file, k)
+		}
+	}
+	s.do("PUT", "/api/v1/kernels/net/dev", `{"kernel":"x.efi"}`).want(t, http.StatusBadRequest)
+	s.do("PUT", "/api/v1/kernels/net/dev?force=true", `{"kernel":"x.efi"}`).want(t, http.StatusOK)
+	longer := decode[struct{ Format, Problem string }](t, s.do("PUT", "/api/v1/kernels/x.efi", text+"a signature", binary).want(t, http.StatusOK))
+	if longer.Format != "efi" || longer.Problem != "" {
+		t.Errorf("%+v", longer)
+	}
+}
+
 // TestRefusedUploads: nothing of them is left.
 func TestRefusedUploads(t *testing.T) {
 	s := newSite(t)
@@ -154,6 +173,9 @@ func TestRefusedUploads(t *testing.T) {
 		{"another parameter", "x.efi?sha-256=" + hex.EncodeToString(sum(text)), text, 400, nil},
 		{"bad Content-Digest", "x.efi", text, 400, []func(*http.Request){header("Content-Digest", "sha-256=:x:")}},
 		{"a web page", "x.efi", " <html>", 400, nil},
+		{"no kernel", "x.efi", "#!ipxe", 400, nil},
+		{"half a kernel", "x.efi", text[:len(text)-1], 400, nil},
+		{"no force", "x.efi?force=false", text[:len(text)-1], 400, nil},
 		{"empty", "x.efi", "", 400, nil},
 		{"a form", "x.efi", text, 415, []func(*http.Request){header("Content-Type", "multipart/form-data; boundary=x")}},
 		{"a digest's name", "x.efi.sha256", text, 400, nil},

@@ -92,7 +92,7 @@ func start(t *testing.T, dir string) (url string, kill func()) {
 
 // checkable is a kernel that tells whether it is whole: its name is its digest.
 func checkable(seed int) (name string, text []byte) {
-	text = bytes.Repeat([]byte(fmt.Sprintf("MZ %d ", seed)), 1+rand.IntN(50_000))
+	text = []byte(kernelText(strings.Repeat(fmt.Sprintf("%d ", seed), 1+rand.IntN(50_000))))
 	return fmt.Sprintf("%x.efi", sha256.Sum256(text)), text
 }
 

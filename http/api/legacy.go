@@ -50,6 +50,10 @@ func errLegacyToken() error {
 // legacyKernel answers POST /api/kernel: a multipart form (RFC 7578) whose field
 // kernel is the file, with its name.
 func (a *API) legacyKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	force, err := flag(r.URL.Query(), "force")
+	if err != nil {
+		return err
+	}
 	r.Body = io.NopCloser(answer.Steadily(w, http.MaxBytesReader(w, r.Body, kernel.MaxSize+maxBody)))
 	parts, err := r.MultipartReader()
 	if err != nil {
@@ -66,7 +70,7 @@ func (a *API) legacyKernel(w http.ResponseWriter, r *http.Request, by provisioni
 		if part.FormName() != "kernel" {
 			continue
 		}
-		if _, err := a.KernelEditor.Put(r.Context(), by, fileName(part), part, kernel.Want{}); err != nil {
+		if _, err := a.KernelEditor.Put(r.Context(), by, fileName(part), part, kernel.Want{Force: force}); err != nil {
 			return err
 		}
 		return writeJSON(w, http.StatusOK, legacyAnswer{Status: "success"})

@@ -64,7 +64,7 @@ var visits = map[string]visit{
 
 	"GET /api/v1/kernels":               {"/api/v1/kernels", "", readers},
 	"GET /api/v1/kernels/{name}":        {"/api/v1/kernels/used.efi", "", readers},
-	"PUT /api/v1/kernels/{name}":        {"/api/v1/kernels/new.efi", "MZ new", adminsMake},
+	"PUT /api/v1/kernels/{name}":        {"/api/v1/kernels/new.efi", kernelText("new"), adminsMake},
 	"DELETE /api/v1/kernels/{name}":     {"/api/v1/kernels/free.efi", "", adminsClear},
 	"PUT /api/v1/kernels/net/{runmode}": {"/api/v1/kernels/net/test", `{"kernel":"used.efi"}`, adminsRead},
 

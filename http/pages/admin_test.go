@@ -19,6 +19,7 @@ import (
 
 	apphttp "farmboot/http"
 	"farmboot/http/pages"
+	"farmboot/ipxe/kernel/kerneltest"
 	"farmboot/provisioning"
 )
 
@@ -549,7 +550,7 @@ func (p *patient) SetReadDeadline(time.Time) error {
 func TestUploadsMayTakeLong(t *testing.T) {
 	b := newAdminBench(t)
 	for target, content := range map[string]string{
-		"/admin/kernels":      "MZ" + strings.Repeat("x", 1<<20),
+		"/admin/kernels":      kerneltest.EFI(strings.Repeat("x", 1<<20)),
 		"/admin/nodes/import": "mac\n" + strings.Repeat("525400000001\n", 1<<16),
 	} {
 		w := &patient{ResponseRecorder: httptest.NewRecorder()}
@@ -568,11 +569,11 @@ func TestKernelForms(t *testing.T) {
 		status              int
 		says                string
 	}{
-		{"as it is called", "zos.efi", "MZ one", nil, 303, ""},
-		{"named, and booted", "x", "MZ two", []string{"name", "zos2.efi", "runmode", "prod"}, 303, ""},
+		{"as it is called", "zos.efi", kerneltest.EFI("one"), nil, 303, ""},
+		{"named, and booted", "x", kerneltest.EFI("two"), []string{"name", "zos2.efi", "runmode", "prod"}, 303, ""},
 		{"no kernel", "zos.html", "<!doctype html>", nil, 400, "not a kernel"},
-		{"bad name", "zos.efi", "MZ", []string{"name", "../zos"}, 400, "bad kernel name"},
-		{"bad run mode", "zos3.efi", "MZ", []string{"runmode", "moon"}, 400, "unknown network"},
+		{"bad name", "zos.efi", kerneltest.EFI(""), []string{"name", "../zos"}, 400, "bad kernel name"},
+		{"bad run mode", "zos3.efi", kerneltest.EFI(""), []string{"runmode", "moon"}, 400, "unknown network"},
 		{"no file", "", "", nil, 400, "choose a file"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

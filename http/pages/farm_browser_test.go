@@ -16,7 +16,7 @@ func farm(t testing.TB, b *adminBench) {
 	b.write(t, "zos-v3.14.0.efi", "MZ zos 3.14"+strings.Repeat(" ", 60_000_000))
 	b.write(t, "zos-v3.13.2.efi", "MZ zos 3.13"+strings.Repeat("-", 59_000_000))
 	for _, mode := range []provisioning.RunMode{"prod", "test"} {
-		if err := b.Pages.Kernels.Point(mode, "zos-v3.14.0.efi"); err != nil {
+		if err := b.Pages.Kernels.Point(mode, "zos-v3.14.0.efi", false); err != nil {
 			t.Fatal(err)
 		}
 	}

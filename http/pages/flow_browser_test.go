@@ -18,6 +18,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"farmboot/ipxe/kernel/kerneltest"
 	"farmboot/provisioning"
 )
 
@@ -139,7 +140,7 @@ func TestAdminsWay(t *testing.T) {
 
 	// Upload a kernel, wrong and right.
 	wrong, right := filepath.Join(t.TempDir(), "zos.html"), filepath.Join(t.TempDir(), "zos.efi")
-	kernel := "MZ" + strings.Repeat("kernel ", 300_000)
+	kernel := kerneltest.EFI(strings.Repeat("kernel ", 300_000))
 	for file, content := range map[string]string{wrong: "<!doctype html>", right: kernel} {
 		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
 			t.Fatal(err)

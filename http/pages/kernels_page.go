@@ -77,7 +77,7 @@ func (a *Admin) uploadKernel(w http.ResponseWriter, r *http.Request, by provisio
 	name, err := a.receive(answer.Steadily(w, http.MaxBytesReader(w, r.Body, kernel.MaxSize+1<<20)), r, by, f)
 	if err == nil && len(f.Errors) == 0 {
 		if mode := f.Text("runmode"); mode != "" {
-			err = a.point(r, by, mode, name)
+			err = a.point(r, by, mode, name, f.Text("force") != "")
 		}
 		if err == nil {
 			return done(w, r, "/admin/kernels", "kernel-uploaded")
@@ -137,19 +137,19 @@ func (a *Admin) store(part *multipart.Part, r *http.Request, by provisioning.Act
 			return "", nil
 		}
 	}
-	_, err := a.KernelEditor.Put(r.Context(), by, name, part, kernel.Want{})
+	_, err := a.KernelEditor.Put(r.Context(), by, name, part, kernel.Want{Force: f.Text("force") != ""})
 	return name, err
 }
 
-func (a *Admin) point(r *http.Request, by provisioning.Actor, mode, name string) error {
+func (a *Admin) point(r *http.Request, by provisioning.Actor, mode, name string, force bool) error {
 	if err := a.Site(answer.LocalOf(r)).RunModes.Check(provisioning.RunMode(mode)); err != nil {
 		return err
 	}
-	return a.KernelEditor.Point(r.Context(), by, provisioning.RunMode(mode), name)
+	return a.KernelEditor.Point(r.Context(), by, provisioning.RunMode(mode), name, force)
 }
 
 func (a *Admin) pointRunMode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	return a.kernelAction(w, r, by, "kernel-pointed", func(f form) error { return a.point(r, by, f.Text("runmode"), f.Text("kernel")) })
+	return a.kernelAction(w, r, by, "kernel-pointed", func(f form) error { return a.point(r, by, f.Text("runmode"), f.Text("kernel"), false) })
 }
 
 func (a *Admin) removeKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {

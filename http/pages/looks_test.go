@@ -79,7 +79,7 @@ func TestFirstSteps(t *testing.T) {
 		t.Error("with a kernel there is something to set")
 	}
 	steps(`href="/admin/kernels">Store a kernel`, `href="/admin/tokens">Make a token`)
-	if err := b.Pages.Kernels.Point("dev", "zos.efi"); err != nil {
+	if err := b.Pages.Kernels.Point("dev", "zos.efi", false); err != nil {
 		t.Fatal(err)
 	}
 	steps(`href="/admin/tokens">Make a token`)
@@ -214,7 +214,7 @@ func TestKernelsInUseComeFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := b.Pages.Kernels.Point("prod", "used.efi"); err != nil {
+	if err := b.Pages.Kernels.Point("prod", "used.efi", false); err != nil {
 		t.Fatal(err)
 	}
 	for _, target := range []string{"/images", "/admin/kernels"} {

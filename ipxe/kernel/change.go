@@ -1,11 +1,11 @@
 package kernel
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -25,99 +25,146 @@ const MaxSize = 1 << 30
 type Want struct {
 	Size   int64  // bytes
 	SHA256 string // 64 hexadecimal digits
+	Force  bool   // store it even if nodes cannot boot it by its own header
 }
 
 // Put stores what r gives as kernel name, replacing one that is there. It is
 // streamed to a temporary file, checked to be a kernel and to be what want says,
 // flushed to the disk and then renamed: a broken upload leaves nothing.
 func (s *Store) Put(name string, r io.Reader, want Want) (err error) {
-	if err := checkNewName(name); err != nil {
+	if err := s.checkPlace(name); err != nil {
+		return err
+	}
+	in, err := s.Receive()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.Discard()) }()
+	n, err := io.Copy(in, io.LimitReader(r, MaxSize+1))
+	switch {
+	case in.err != nil:
+		return storage("store kernel "+name, in.err)
+	case err != nil:
+		return provisioning.Errorf(provisioning.Invalid, "upload of kernel %s broke off after %d bytes: %w", name, n, err)
+	}
+	if err := in.Check(name, want); err != nil {
+		return err
+	}
+	return in.Keep(name)
+}
+
+// checkPlace refuses a name that no kernel can be given, or that a folder has.
+func (s *Store) checkPlace(name string) error {
+	if err := CheckNewName(name); err != nil {
 		return err
 	}
 	if fi, err := os.Lstat(filepath.Join(s.dir, name)); err == nil && fi.IsDir() {
 		return provisioning.Errorf(provisioning.Conflict, "%s is a folder, not a kernel", name)
 	}
+	return nil
+}
+
+// Incoming is a file that is being received into the kernel folder. Nobody sees it
+// before it is kept. Its reading methods are safe for use while it is written.
+type Incoming struct {
+	file  *atomicfile.File
+	store *Store
+	hash  hash.Hash
+	size  int64
+	err   error // of the file system
+}
+
+// Receive begins to receive a file; [Incoming.Keep] or [Incoming.Discard] ends that.
+func (s *Store) Receive() (*Incoming, error) {
 	if err := owner.MkdirAll(s.dir, 0o755); err != nil {
-		return storage("make the kernel folder", err)
+		return nil, storage("make the kernel folder", err)
 	}
 	// CheckName refuses names that start with a dot, so no half file is ever served.
-	f, err := atomicfile.Create(filepath.Join(s.dir, name), 0o644)
+	f, err := atomicfile.Create(s.dir, 0o644)
 	if err != nil {
-		return storage("store kernel "+name, err)
+		return nil, storage("store a kernel", err)
 	}
-	defer func() { err = errors.Join(err, f.Discard()) }()
-	if err := errors.Join(f.Lock(), f.Inherit()); err != nil {
-		return storage("store kernel "+name, err)
+	if err := errors.Join(f.Lock(), f.Inherit()); err != nil { // the lock is for Sweep
+		return nil, errors.Join(storage("store a kernel", err), f.Discard())
 	}
-	h := sha256.New()
-	sink := &headWriter{w: io.MultiWriter(f, h)}
-	n, err := io.Copy(sink, io.LimitReader(r, MaxSize+1))
-	digest := hex.EncodeToString(h.Sum(nil))
+	return &Incoming{file: f, store: s, hash: sha256.New()}, nil
+}
+
+// Write adds to the end of the file. What it says of the file system is a
+// [provisioning.Error].
+func (in *Incoming) Write(b []byte) (int, error) {
+	n, err := in.file.Write(b)
+	in.hash.Write(b[:n])
+	in.size += int64(n)
+	if err != nil {
+		in.err = err
+		return n, storage("store a kernel", err)
+	}
+	return n, nil
+}
+
+// ReadAt reads what was received so far ([io.ReaderAt]).
+func (in *Incoming) ReadAt(b []byte, off int64) (int, error) { return in.file.ReadAt(b, off) }
+
+// Discard removes the file if it was not kept.
+func (in *Incoming) Discard() error { return in.file.Discard() }
+
+// Open opens what was received so far to be read; it stays readable when it is kept.
+func (in *Incoming) Open() (*os.File, error) {
+	f, err := os.Open(in.file.Name())
+	if err != nil {
+		return nil, storage("read a kernel", err)
+	}
+	return f, nil
+}
+
+// Size is how many bytes were received so far.
+func (in *Incoming) Size() int64 { return in.size }
+
+// SHA256 is the digest of what was received so far, in hexadecimal digits.
+func (in *Incoming) SHA256() string { return hex.EncodeToString(in.hash.Sum(nil)) }
+
+// Check refuses what is not what want says, and what no node can boot by its own
+// header, with code [provisioning.Invalid].
+func (in *Incoming) Check(name string, want Want) error {
+	n, digest := in.size, in.SHA256()
 	switch {
-	case sink.err != nil:
-		return storage("store kernel "+name, sink.err)
-	case err != nil:
-		return provisioning.Errorf(provisioning.Invalid, "upload of kernel %s broke off after %d bytes: %w", name, n, err)
 	case n > MaxSize:
 		return provisioning.Errorf(provisioning.Invalid, "kernel %s is larger than %d bytes", name, MaxSize)
 	case want.Size > 0 && n != want.Size:
 		return provisioning.Errorf(provisioning.Invalid, "kernel %s has %d bytes, announced were %d", name, n, want.Size)
 	case want.SHA256 != "" && !strings.EqualFold(digest, want.SHA256):
 		return provisioning.Errorf(provisioning.Invalid, "kernel %s has SHA-256 %s, announced was %.64s", name, digest, want.SHA256)
+	case n == 0:
+		return provisioning.Errorf(provisioning.Invalid, "not a kernel: %s is empty", name)
+	case want.Force:
+		return nil
 	}
-	if err := checkHead(sink.head); err != nil {
+	return CheckFile(name, in, n)
+}
+
+// Keep makes it kernel name, replacing one that is there.
+func (in *Incoming) Keep(name string) error {
+	if err := in.store.checkPlace(name); err != nil {
 		return err
 	}
-	fi, err := f.Stat()
+	fi, err := in.file.Stat()
+	if err == nil {
+		err = in.file.Replace(filepath.Join(in.store.dir, name))
+	}
 	if err != nil {
 		return storage("store kernel "+name, err)
 	}
-	if err := f.Replace(); err != nil {
-		return storage("store kernel "+name, err)
-	}
-	s.sumOf(name, fi).set(digest)
+	in.store.sumOf(name, fi).set(in.SHA256())
 	return nil
-}
-
-// headWriter remembers the first bytes that pass, and tells a writer's error from
-// a reader's.
-type headWriter struct {
-	w    io.Writer
-	head []byte
-	err  error
-}
-
-func (h *headWriter) Write(b []byte) (int, error) {
-	if room := headSize - len(h.head); room > 0 {
-		h.head = append(h.head, b[:min(room, len(b))]...)
-	}
-	n, err := h.w.Write(b)
-	h.err = err
-	return n, err
-}
-
-// checkHead refuses what is certainly no kernel: nothing at all, and the web page that a
-// download gave instead of its file. What else iPXE can boot is iPXE's to say; see
-// [Format].
-func checkHead(head []byte) error {
-	text, what := bytes.ToLower(bytes.TrimSpace(head)), ""
-	switch {
-	case len(head) == 0:
-		what = "empty"
-	case bytes.HasPrefix(text, []byte("<!doctype html")), bytes.HasPrefix(text, []byte("<html")):
-		what = "a web page"
-	default:
-		return nil
-	}
-	return provisioning.Errorf(provisioning.Invalid, "not a kernel: the file is %s; accepted are EFI applications, such as Zero-OS, and bzImages", what)
 }
 
 // digestSuffix behind a kernel's URL stands for its SHA-256.
 const digestSuffix = ".sha256"
 
-// checkNewName refuses, with code [provisioning.Invalid], names that no kernel can be
+// CheckNewName refuses, with code [provisioning.Invalid], names that no kernel can be
 // given: those that [CheckName] refuses, and those that stand for another one's digest.
-func checkNewName(name string) error {
+func CheckNewName(name string) error {
 	if err := CheckName(name); err != nil {
 		return provisioning.Errorf(provisioning.Invalid, "%w", err)
 	}
@@ -137,11 +184,11 @@ func (s *Store) Remove(name string) error {
 	if fi, err := os.Lstat(path); err != nil || fi.IsDir() {
 		return missing(name, err)
 	}
-	kernels, err := list(s.dir, "")
+	kernels, err := s.list(s.dir, "")
 	if err != nil {
 		return err
 	}
-	defaults, err := list(s.net, netPrefix)
+	defaults, err := s.list(s.net, netPrefix)
 	if err != nil {
 		return err
 	}
@@ -156,12 +203,13 @@ func (s *Store) Remove(name string) error {
 	if err := os.Remove(path); err != nil {
 		return storage("remove kernel "+name, err)
 	}
+	_ = os.Remove(path + signatureSuffix) // there may be none, and it is of no use alone
 	return syncDir(s.dir)
 }
 
 // userOf says who uses a kernel by that link.
 func userOf(link string) string {
-	if mode, ok := modeOf(link); ok && strings.HasPrefix(link, netPrefix) {
+	if mode, ok := ModeOf(link); ok {
 		return "run mode " + string(mode) + " boots it"
 	}
 	return link + " is a link to it"
@@ -169,9 +217,14 @@ func userOf(link string) string {
 
 // Point makes run mode m boot kernel name, by one atomic rename of a symbolic link. A
 // real file that an operator has put there as the run mode's kernel is not lost: it
-// becomes a kernel in the folder, prod-0123456789ab.efi by its digest.
-func (s *Store) Point(m provisioning.RunMode, name string) error {
-	if _, err := s.Stat(name); err != nil {
+// becomes a kernel in the folder, prod-0123456789ab.efi by its digest. A kernel that is
+// cut short by its own header is refused, unless by force.
+func (s *Store) Point(m provisioning.RunMode, name string, force bool) error {
+	h, fi, err := s.Header(name)
+	if err != nil {
+		return err
+	}
+	if err := h.Check(name, fi.Size()); h.Format != Unknown && err != nil && !force {
 		return err
 	}
 	if err := s.setAside(m); err != nil {
@@ -194,12 +247,25 @@ func (s *Store) setAside(m provisioning.RunMode) error {
 	if err != nil {
 		return err
 	}
-	aside := fmt.Sprintf("%s-%.12s%s", m, sum, defaultExt)
-	err = os.Link(path, filepath.Join(s.dir, aside))
-	if err != nil && !errors.Is(err, fs.ErrExist) { // on another disk, say
-		return provisioning.Errorf(provisioning.Conflict, "%s is a real file, not a link, and cannot be kept as kernel %s: move it away first (%w)", rel, aside, errors.Unwrap(err))
+	aside := ByDigest(m, sum)
+	if known, err := s.SHA256(aside); err == nil && known == sum {
+		return nil // it is kept already
 	}
-	return syncDir(s.dir)
+	if err := os.Link(path, filepath.Join(s.dir, aside)); err == nil {
+		return syncDir(s.dir)
+	}
+	// On another disk, say.
+	f, _, err := s.Open(rel)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return s.Put(aside, f, Want{SHA256: sum, Force: true})
+}
+
+// ByDigest is the name of a run mode's kernel that has no name of its own.
+func ByDigest(m provisioning.RunMode, sum string) string {
+	return fmt.Sprintf("%s-%.12s%s", m, sum, defaultExt)
 }
 
 // Link makes link ("NAME", or "net/NAME" for a default kernel) a symbolic link to
@@ -210,7 +276,7 @@ func (s *Store) Link(link, target string) error { return s.link(link, target, fa
 
 // link is Link, and replaces a real file too where that is to be.
 func (s *Store) link(link, target string, replace bool) error {
-	if err := checkNewName(strings.TrimPrefix(link, netPrefix)); err != nil {
+	if err := CheckNewName(strings.TrimPrefix(link, netPrefix)); err != nil {
 		return err
 	}
 	path, err := s.path(link)

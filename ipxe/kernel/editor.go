@@ -42,6 +42,18 @@ func (e *Editor) Put(ctx context.Context, by provisioning.Actor, name string, fr
 	return old == nil, e.note(ctx, by, action, name, old, e.identity(name))
 }
 
+// Keep is [Incoming.Keep].
+func (e *Editor) Keep(ctx context.Context, by provisioning.Actor, in *Incoming, name string) error {
+	if err := adminOnly(by); err != nil {
+		return err
+	}
+	old := e.identity(name)
+	if err := in.Keep(name); err != nil {
+		return err
+	}
+	return e.note(ctx, by, "kernel set", name, old, e.identity(name))
+}
+
 // Link is [Store.Link].
 func (e *Editor) Link(ctx context.Context, by provisioning.Actor, link, target string) error {
 	if err := adminOnly(by); err != nil {
@@ -55,13 +67,13 @@ func (e *Editor) Link(ctx context.Context, by provisioning.Actor, link, target s
 }
 
 // Point is [Store.Point].
-func (e *Editor) Point(ctx context.Context, by provisioning.Actor, m provisioning.RunMode, name string) error {
+func (e *Editor) Point(ctx context.Context, by provisioning.Actor, m provisioning.RunMode, name string, force bool) error {
 	if err := adminOnly(by); err != nil {
 		return err
 	}
 	link := DefaultOf(m)
 	old := e.identity(link)
-	if err := e.store.Point(m, name); err != nil {
+	if err := e.store.Point(m, name, force); err != nil {
 		return err
 	}
 	return e.note(ctx, by, "kernel link", link, old, e.identity(link))

@@ -1,46 +1,180 @@
 package kernel
 
 import (
-	"errors"
+	"bytes"
+	"debug/pe"
+	"encoding/binary"
 	"io"
-	"os"
+	"io/fs"
+
+	"farmboot/provisioning"
 )
 
 // Format is what kind of program a kernel is.
 type Format string
 
-// The formats. Nodes are known to boot the first two.
+// The formats. Nodes boot the first two.
 const (
 	EFI     Format = "efi"     // an EFI application (UEFI 2.10 section 2.1.1), as Zero-OS and all Linux kernels with an EFI stub are
 	BzImage Format = "bzimage" // Linux' own (Linux boot protocol), for BIOS
 	Unknown Format = "unknown"
 )
 
-// headSize is how many bytes of a file tell its format.
-const headSize = 1024
-
-// formatOf tells the format of a file that starts with head.
-func formatOf(head []byte) Format {
-	switch {
-	case len(head) >= 2 && string(head[:2]) == "MZ":
-		return EFI
-	case len(head) >= 0x206 && string(head[0x202:0x206]) == "HdrS":
-		return BzImage
-	}
-	return Unknown
+// Header is what the first bytes of a kernel say of it.
+type Header struct {
+	Format Format
+	// Length is how many bytes the file has at least, if it is whole; 0 if the format is
+	// unknown. A file may be longer: signatures and initramfs images stand behind its end.
+	Length int64
 }
 
-// Format tells the format of a kernel. Errors are those of [Store.Stat].
-func (s *Store) Format(rel string) (Format, error) {
-	f, _, err := s.Open(rel)
+// ReadHeader reads a kernel's header. It needs few bytes of the file's first kilobytes;
+// where they are not there, the Length is beyond what is.
+func ReadHeader(file io.ReaderAt) Header {
+	h := Header{Format: Unknown}
+	if length, ok := bzImageLength(file); ok {
+		h = Header{BzImage, length}
+	}
+	if length, ok := efiLength(file); ok {
+		h = Header{EFI, max(length, h.Length)}
+	}
+	return h
+}
+
+// bytesAt reads n bytes; false if they are not there.
+func bytesAt(file io.ReaderAt, off int64, n int) ([]byte, bool) {
+	b := make([]byte, n)
+	got, _ := file.ReadAt(b, off)
+	return b, got == n
+}
+
+var le = binary.LittleEndian
+
+// bzImageLength reads the setup header of a bzImage (Linux boot protocol): setup_sects
+// sectors of real-mode code behind the boot sector, then syssize paragraphs.
+func bzImageLength(file io.ReaderAt) (int64, bool) {
+	const setupSects, sysSize, bootFlag, magic, version, end = 0x1f1, 0x1f4, 0x1fe, 0x202, 0x206, 0x208
+	b, ok := bytesAt(file, 0, end)
+	if !ok || string(b[magic:magic+4]) != "HdrS" || le.Uint16(b[bootFlag:]) != 0xaa55 {
+		return 0, false
+	}
+	sectors := int64(b[setupSects])
+	if sectors == 0 {
+		sectors = 4 // "for backwards compatibility"
+	}
+	paragraphs := int64(le.Uint32(b[sysSize:]))
+	if le.Uint16(b[version:]) < 0x204 {
+		paragraphs &= 0xffff // it had two bytes then
+	}
+	// The last paragraph may be begun only: that of iPXE's own files is.
+	return (sectors+1)*512 + max(0, paragraphs*16-15), true
+}
+
+// efiLength reads the headers of an EFI application (PE/COFF specification, sections 2
+// to 4): the file reaches to the end of its headers, its sections and its certificates.
+func efiLength(file io.ReaderAt) (int64, bool) {
+	const lfanew, signature, coff, optionalStart = 0x3c, 4, 20, 72
+	dos, ok := bytesAt(file, 0, lfanew+4)
+	if !ok || string(dos[:2]) != "MZ" {
+		return 0, false
+	}
+	at := int64(le.Uint32(dos[lfanew:]))
+	head, ok := bytesAt(file, at, signature+coff+optionalStart)
+	if !ok || string(head[:4]) != "PE\x00\x00" {
+		return 0, false
+	}
+	sections := int64(le.Uint16(head[signature+2:]))
+	optionalSize := int64(le.Uint16(head[signature+16:]))
+	optional := head[signature+coff:]
+	const sizeOfHeaders, subsystem = 60, 68
+	directories := int64(0) // where their number stands
+	switch le.Uint16(optional) {
+	case 0x10b: // PE32
+		directories = 92
+	case 0x20b: // PE32+
+		directories = 108
+	}
+	if directories == 0 || le.Uint16(optional[subsystem:]) != pe.IMAGE_SUBSYSTEM_EFI_APPLICATION {
+		return 0, false
+	}
+	optionalAt := at + signature + coff
+	table := optionalAt + optionalSize
+	const sectionHeader, rawSize, rawPointer = 40, 16, 20
+	length := max(table+sections*sectionHeader, optionalAt+optionalStart, int64(le.Uint32(optional[sizeOfHeaders:])))
+	for i := range sections {
+		s, ok := bytesAt(file, table+i*sectionHeader, sectionHeader)
+		if !ok {
+			return length, true // which is beyond what is there
+		}
+		if pointer := int64(le.Uint32(s[rawPointer:])); pointer > 0 {
+			length = max(length, pointer+int64(le.Uint32(s[rawSize:])))
+		}
+	}
+	// The certificate table is the one directory that names a place in the file.
+	certificates := directories + 4 + pe.IMAGE_DIRECTORY_ENTRY_SECURITY*8
+	if number, ok := bytesAt(file, optionalAt+directories, 4); ok && le.Uint32(number) > pe.IMAGE_DIRECTORY_ENTRY_SECURITY && certificates+8 <= optionalSize {
+		if d, ok := bytesAt(file, optionalAt+certificates, 8); ok && le.Uint32(d) > 0 {
+			length = max(length, int64(le.Uint32(d))+int64(le.Uint32(d[4:])))
+		}
+	}
+	return length, true
+}
+
+// describe says what a file is that is no kernel, as far as people put such files in a
+// kernel's place: a download often gives a web page instead.
+func describe(file io.ReaderAt) string {
+	head := make([]byte, 512)
+	n, _ := file.ReadAt(head, 0)
+	text := bytes.ToLower(bytes.TrimSpace(head[:n]))
+	switch {
+	case n == 0:
+		return "is empty"
+	case bytes.HasPrefix(text, []byte("<!doctype html")), bytes.HasPrefix(text, []byte("<html")):
+		return "is a web page"
+	}
+	return "is neither an EFI application nor a bzImage"
+}
+
+// CheckFile refuses, with code [provisioning.Invalid], a file of that size that no node
+// can boot by its own header: one that is cut short, and one that is no kernel at all.
+func CheckFile(name string, file io.ReaderAt, size int64) error {
+	h := ReadHeader(file)
+	if h.Format == Unknown {
+		return provisioning.Errorf(provisioning.Invalid, "not a kernel: %s %s; accepted are EFI applications, such as Zero-OS, and bzImages", name, describe(file))
+	}
+	return h.Check(name, size)
+}
+
+// Check refuses, with code [provisioning.Invalid], a file of that size that no node can
+// boot by its own header: one that is cut short, and one that is no kernel at all. The
+// error says which.
+func (h Header) Check(name string, size int64) error {
+	switch {
+	case h.Format == Unknown:
+		return provisioning.Errorf(provisioning.Invalid, "not a kernel: %s; accepted are EFI applications, such as Zero-OS, and bzImages", name)
+	case size < h.Length:
+		return provisioning.Errorf(provisioning.Invalid, "kernel %s is cut short: it has %d bytes, and its own header says %d", name, size, h.Length)
+	}
+	return nil
+}
+
+// Header reads the header of a kernel. Errors are those of [Store.Stat].
+func (s *Store) Header(rel string) (Header, fs.FileInfo, error) {
+	f, fi, err := s.Open(rel)
 	if err != nil {
-		return Unknown, err
+		return Header{}, nil, err
 	}
 	defer f.Close()
-	head := make([]byte, headSize)
-	n, err := io.ReadFull(f, head)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return Unknown, missing(rel, &os.PathError{Op: "read", Path: rel, Err: err})
+	return ReadHeader(f), fi, nil
+}
+
+// Check refuses a kernel that is missing, with code [provisioning.NotFound], or that no
+// node can boot by its own header, with code [provisioning.Invalid].
+func (s *Store) Check(rel string) error {
+	f, fi, err := s.Open(rel)
+	if err != nil {
+		return err
 	}
-	return formatOf(head[:n]), nil
+	defer f.Close()
+	return CheckFile(rel, f, fi.Size())
 }

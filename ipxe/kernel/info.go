@@ -12,10 +12,11 @@ type Info struct {
 	Name     string                 `json:"name"`
 	Size     int64                  `json:"size"` // bytes
 	Modified time.Time              `json:"modified"`
-	SHA256   string                 `json:"sha256"`           // hexadecimal digits
-	Format   Format                 `json:"format"`           // by its first bytes
-	Target   string                 `json:"target,omitempty"` // what a symbolic link says
-	RunModes []provisioning.RunMode `json:"runmodes"`         // that boot it
+	SHA256   string                 `json:"sha256"`            // hexadecimal digits
+	Format   Format                 `json:"format"`            // by its first bytes
+	Target   string                 `json:"target,omitempty"`  // what a symbolic link says
+	RunModes []provisioning.RunMode `json:"runmodes"`          // that boot it
+	Problem  string                 `json:"problem,omitempty"` // why no node can boot it, by its own header
 }
 
 // Infos lists the kernels, by name.
@@ -57,10 +58,17 @@ func (s *Store) infoOf(k Kernel) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	format, err := s.Format(k.Name)
+	h, fi, err := s.Header(k.Name)
+	if err != nil {
+		return Info{}, err
+	}
+	problem := ""
+	if err := h.Check(k.Name, fi.Size()); err != nil {
+		problem = err.Error()
+	}
 	modes := k.RunModes
 	if modes == nil {
 		modes = []provisioning.RunMode{} // an empty list, not null
 	}
-	return Info{k.Name, k.Size, k.ModTime.UTC(), sum, format, k.Target, modes}, err
+	return Info{k.Name, k.Size, k.ModTime.UTC(), sum, h.Format, k.Target, modes, problem}, nil
 }

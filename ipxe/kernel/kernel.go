@@ -2,9 +2,9 @@
 // in it (or elsewhere) a folder of default kernels, one for each run mode.
 //
 // A kernel is known by its file name, which is one path element of plain
-// characters ([CheckName]); so no request leaves the two folders, while the
-// operator's own symbolic links may lead anywhere. Every change is one atomic
-// rename, so that a node never fetches half a kernel.
+// characters ([CheckName]), and symbolic links count only where they lead to a file in
+// one of the two folders: nothing else of the host is ever read. Every change is one
+// atomic rename, so that a node never fetches half a kernel.
 package kernel
 
 import (
@@ -38,6 +38,9 @@ type Store struct {
 func Open(dir, net string) *Store {
 	return &Store{dir: dir, net: net, sums: map[string]*sum{}}
 }
+
+// Folder is where the kernels are. It need not exist yet.
+func (s *Store) Folder() string { return s.dir }
 
 // Kernel describes one file.
 type Kernel struct {
@@ -84,15 +87,41 @@ func (s *Store) path(rel string) (string, error) {
 // has code [provisioning.NotFound] if there is no such kernel, and says how to get
 // one there.
 func (s *Store) Stat(rel string) (fs.FileInfo, error) {
-	path, err := s.path(rel)
+	dir, file, err := s.resolve(rel)
 	if err != nil {
 		return nil, err
 	}
-	fi, err := os.Stat(path)
+	fi, err := os.Lstat(filepath.Join(dir, file))
 	if err != nil || !fi.Mode().IsRegular() {
 		return nil, missing(rel, err)
 	}
 	return fi, nil
+}
+
+// resolve follows the symbolic links of rel: to a file below dir, which is one of the
+// two folders. A link out of them is no kernel, code [provisioning.NotFound].
+func (s *Store) resolve(rel string) (dir, file string, err error) {
+	path, err := s.path(rel)
+	if err != nil {
+		return "", "", err
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil && errors.Unwrap(err) == nil { // "too many links": in a circle they lead to no file
+		return "", "", missing(rel, nil)
+	}
+	if err != nil {
+		return "", "", missing(rel, err)
+	}
+	for _, folder := range []string{s.dir, s.net} {
+		dir, err := filepath.EvalSymlinks(folder)
+		if err != nil {
+			continue // there is none yet
+		}
+		if file, err := filepath.Rel(dir, real); err == nil && filepath.IsLocal(file) {
+			return dir, file, nil
+		}
+	}
+	return "", "", provisioning.Errorf(provisioning.NotFound, "missing kernel %s: it is a link to a file outside of the kernel folders, which is never served; put the file itself there (farmboot kernel add FILE)", rel)
 }
 
 // target returns what a symbolic link says; "" if rel is none.
@@ -112,10 +141,11 @@ func (s *Store) target(rel string) string {
 // net/<runmode>.efi.
 func DefaultOf(m provisioning.RunMode) string { return netPrefix + string(m) + defaultExt }
 
-// modeOf returns the run mode whose default kernel that is.
-func modeOf(rel string) (m provisioning.RunMode, ok bool) {
-	mode, ok := strings.CutSuffix(strings.TrimPrefix(rel, netPrefix), defaultExt)
-	return provisioning.RunMode(mode), ok
+// ModeOf returns the run mode whose default kernel rel is.
+func ModeOf(rel string) (m provisioning.RunMode, ok bool) {
+	name, ok := strings.CutPrefix(rel, netPrefix)
+	mode, isKernel := strings.CutSuffix(name, defaultExt)
+	return provisioning.RunMode(mode), ok && isKernel
 }
 
 // What the name of a default kernel has around its run mode.
@@ -135,12 +165,17 @@ func (s *Store) Kernelless(modes provisioning.RunModes) []string {
 
 // Open opens a kernel to be read. Errors are those of [Store.Stat].
 func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
-	path, err := s.path(rel)
+	dir, file, err := s.resolve(rel)
 	if err != nil {
 		return nil, nil, err
 	}
+	root, err := os.OpenRoot(dir) // what is put in the file's place meanwhile leads nowhere else
+	if err != nil {
+		return nil, nil, missing(rel, err)
+	}
+	defer root.Close()
 	// O_NONBLOCK: a named pipe would wait for its writer; for a file it means nothing.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := root.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, missing(rel, err)
 	}
@@ -152,7 +187,6 @@ func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
 }
 
 func missing(rel string, err error) error {
-	// Links that lead in a circle lead to no file, as one does that leads nowhere.
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ELOOP) {
 		why := errors.Unwrap(err)
 		e := cause.Error(provisioning.Unavailable, provisioning.Cause{ID: provisioning.CauseKernelUnread, Kernel: rel, Note: why.Error()})
@@ -176,7 +210,7 @@ func Version(fi fs.FileInfo) string {
 // List returns the kernels by name, with the run modes that boot them. The default
 // kernels themselves are in Defaults.
 func (s *Store) List() ([]Kernel, error) {
-	kernels, err := list(s.dir, "")
+	kernels, err := s.list(s.dir, "")
 	if err != nil {
 		return nil, err
 	}
@@ -204,12 +238,12 @@ func (s *Store) List() ([]Kernel, error) {
 
 // Defaults returns the default kernels, net/<runmode>.efi.
 func (s *Store) Defaults() ([]Kernel, error) {
-	kernels, err := list(s.net, netPrefix)
+	kernels, err := s.list(s.net, netPrefix)
 	if err != nil {
 		return nil, err
 	}
 	for i, k := range kernels {
-		if mode, ok := modeOf(k.Name); ok {
+		if mode, ok := ModeOf(k.Name); ok {
 			kernels[i].RunModes = []provisioning.RunMode{mode}
 		}
 	}
@@ -217,7 +251,7 @@ func (s *Store) Defaults() ([]Kernel, error) {
 }
 
 // list reads one folder; a folder that does not exist is empty.
-func list(dir, prefix string) ([]Kernel, error) {
+func (s *Store) list(dir, prefix string) ([]Kernel, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -227,14 +261,16 @@ func list(dir, prefix string) ([]Kernel, error) {
 	}
 	var kernels []Kernel
 	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		fi, err := os.Stat(path)
-		if err != nil || !fi.Mode().IsRegular() || CheckName(e.Name()) != nil {
-			continue // a folder, a dangling link, a temporary file: not a kernel
+		fi, err := s.Stat(prefix + e.Name())
+		if err != nil {
+			continue // a folder, a link out or to nothing, a temporary file: not a kernel
+		}
+		if strings.HasSuffix(e.Name(), signatureSuffix) {
+			continue
 		}
 		k := Kernel{Name: prefix + e.Name(), Size: fi.Size(), ModTime: fi.ModTime()}
 		if e.Type()&fs.ModeSymlink != 0 {
-			if k.Target, err = os.Readlink(path); err != nil {
+			if k.Target, err = os.Readlink(filepath.Join(dir, e.Name())); err != nil {
 				continue // gone since
 			}
 		}

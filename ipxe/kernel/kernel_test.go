@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -18,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"farmboot/ipxe/kernel/kerneltest"
 	"farmboot/provisioning"
 )
 
@@ -28,7 +28,7 @@ func newStore(t *testing.T) (*Store, string) {
 }
 
 // efi is the smallest thing that passes for a kernel.
-func efi(body string) io.Reader { return strings.NewReader("MZ" + body) }
+func efi(body string) io.Reader { return strings.NewReader(kerneltest.EFI(body)) }
 
 func wantCode(t *testing.T, err error, code provisioning.Code) {
 	t.Helper()
@@ -133,10 +133,10 @@ func TestDigestIsTakenOnTheWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "k.efi")
-	if err := errors.Join(os.WriteFile(path, []byte("MZxyz"), 0o644), os.Chtimes(path, time.Time{}, stored.ModTime())); err != nil {
+	if err := errors.Join(os.WriteFile(path, []byte(kerneltest.EFI("xyz")), 0o644), os.Chtimes(path, time.Time{}, stored.ModTime())); err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf("%x", sha256.Sum256([]byte("MZabc")))
+	want := fmt.Sprintf("%x", sha256.Sum256([]byte(kerneltest.EFI("abc"))))
 	if got, err := s.SHA256("k.efi"); err != nil || got != want {
 		t.Errorf("digest %s, %v, want that of what was stored, %s", got, err, want)
 	}
@@ -144,18 +144,11 @@ func TestDigestIsTakenOnTheWay(t *testing.T) {
 
 // TestUnreadable: a disk that cannot be read is no reason to say so for ever.
 func TestUnreadable(t *testing.T) {
-	s, dir := newStore(t)
-	if err := errors.Join(os.MkdirAll(dir, 0o755), os.Symlink("/proc/self/mem", filepath.Join(dir, "k.efi"))); err != nil {
-		t.Fatal(err)
-	}
-	_, err := s.SHA256("k.efi") // nothing is mapped at its beginning: EIO
-	wantCode(t, err, provisioning.Unavailable)
-
 	var c sum
 	if _, err := c.of(iotest.ErrReader(unix.EIO)); !errors.Is(err, unix.EIO) {
 		t.Errorf("error %v, want that of the reader", err)
 	}
-	want := fmt.Sprintf("%x", sha256.Sum256([]byte("MZ")))
+	want := fmt.Sprintf("%x", sha256.Sum256([]byte(kerneltest.EFI(""))))
 	for _, file := range []io.Reader{efi(""), iotest.ErrReader(unix.EIO)} {
 		if got, err := c.of(file); err != nil || got != want {
 			t.Errorf("after an error: digest %s, %v, want %s", got, err, want)
@@ -163,25 +156,109 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-func TestFormat(t *testing.T) {
+// TestCheck: what no node can boot is refused when it is stored, unless by force, and
+// again when a run mode is to boot it.
+func TestCheck(t *testing.T) {
 	s, _ := newStore(t)
-	for want, content := range map[Format]string{
-		EFI: "MZ", BzImage: strings.Repeat("x", 0x202) + "HdrS", Unknown: "x",
+	whole := kerneltest.EFI("a kernel")
+	bzImage := kerneltest.BzImage("a kernel of Linux")
+	for name, tt := range map[string]struct {
+		file         string
+		format       Format
+		good, points bool
+	}{
+		"efi":     {whole, EFI, true, true},
+		"longer":  {whole + "and a signature", EFI, true, true},
+		"bzimage": {bzImage, BzImage, true, true},
+		"half":    {whole[:len(whole)-1], EFI, false, false},
+		"half2":   {bzImage[:len(bzImage)-16], BzImage, false, false},
+		"script":  {"#!ipxe", Unknown, false, true}, // stored by force: somebody knows better
+		"dos":     {"MZ a program of DOS", Unknown, false, true},
 	} {
-		if err := s.Put("k", strings.NewReader(content), Want{}); err != nil {
-			t.Fatal(err)
+		err := s.Put(name, strings.NewReader(tt.file), Want{})
+		if (err == nil) != tt.good {
+			t.Errorf("Put %s: %v", name, err)
 		}
-		if got, err := s.Format("k"); err != nil || got != want {
-			t.Errorf("%.10q: %s, %v, want %s", content, got, err, want)
+		if err := s.Put(name, strings.NewReader(tt.file), Want{Force: true}); err != nil {
+			t.Errorf("Put %s by force: %v", name, err)
+		}
+		if err := s.Check(name); (err == nil) != tt.good {
+			t.Errorf("Check %s: %v", name, err)
+		}
+		info, err := s.Info(name)
+		if err != nil || info.Format != tt.format || (info.Problem == "") != tt.good {
+			t.Errorf("%s: %+v, %v", name, info, err)
+		}
+		if err := s.Point("prod", name, false); (err == nil) != tt.points {
+			t.Errorf("Point at %s: %v", name, err)
+		}
+		if err := s.Point("prod", name, true); err != nil {
+			t.Errorf("Point at %s by force: %v", name, err)
 		}
 	}
-	_, err := s.Format("absent")
-	wantCode(t, err, provisioning.NotFound)
+	wantCode(t, s.Check("absent"), provisioning.NotFound)
+	wantCode(t, s.Check("half"), provisioning.Invalid)
+}
+
+// TestLinksOut: what lies outside of the kernel folders is no kernel, whatever leads
+// there, and is neither listed nor hashed.
+func TestLinksOut(t *testing.T) {
+	s, dir := newStore(t)
+	outside := filepath.Join(filepath.Dir(dir), "provisioning.db")
+	if err := errors.Join(
+		s.Put("inside.efi", efi("inside"), Want{}), os.MkdirAll(filepath.Join(dir, "net"), 0o755), os.MkdirAll(filepath.Join(dir, "v3"), 0o755),
+		os.WriteFile(outside, []byte("secret"), 0o644), os.WriteFile(filepath.Join(dir, "v3", "deep.efi"), []byte(kerneltest.EFI("deep")), 0o644),
+		os.Symlink("../provisioning.db", filepath.Join(dir, "x.efi")), os.Symlink(outside, filepath.Join(dir, "y.efi")), os.Symlink("y.efi", filepath.Join(dir, "z.efi")),
+		os.Symlink("/etc/hostname", filepath.Join(dir, "net", "test.efi")), os.Symlink("../../provisioning.db", filepath.Join(dir, "net", "dev.efi")),
+		os.Symlink("..", filepath.Join(dir, "v3", "up")), os.Symlink("v3/up/../provisioning.db", filepath.Join(dir, "w.efi")),
+		os.Symlink(filepath.Join(dir, "inside.efi"), filepath.Join(dir, "net", "prod.efi")), os.Symlink("v3/deep.efi", filepath.Join(dir, "deep.efi")),
+	); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"x.efi", "y.efi", "z.efi", "w.efi", "net/test.efi", "net/dev.efi"} {
+		_, err := s.Stat(name)
+		wantCode(t, err, provisioning.NotFound)
+		_, _, err = s.Open(name)
+		wantCode(t, err, provisioning.NotFound)
+		_, err = s.SHA256(name)
+		wantCode(t, err, provisioning.NotFound)
+		_, err = s.Info(name)
+		wantCode(t, err, provisioning.NotFound)
+	}
+	var names []string
+	for _, list := range []func() ([]Kernel, error){s.List, s.Defaults} {
+		kernels, err := list()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range kernels {
+			names = append(names, k.Name)
+		}
+	}
+	if got := strings.Join(names, " "); got != "deep.efi inside.efi net/prod.efi" {
+		t.Errorf("listed: %s", got)
+	}
+	for name, want := range map[string]string{"deep.efi": "deep", "net/prod.efi": "inside"} {
+		f, _, err := s.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(f)
+		if err := errors.Join(err, f.Close()); err != nil || string(text) != kerneltest.EFI(want) {
+			t.Errorf("%s holds %q, %v", name, text, err)
+		}
+	}
+	if err := s.Remove("x.efi"); err != nil {
+		t.Error(err)
+	}
+	if text, err := os.ReadFile(outside); err != nil || string(text) != "secret" {
+		t.Errorf("%q, %v", text, err)
+	}
 }
 
 func TestPutIsWholeOrNothing(t *testing.T) {
 	s, dir := newStore(t)
-	sum := sha256.Sum256([]byte("MZabc"))
+	sum := sha256.Sum256([]byte(kerneltest.EFI("abc")))
 	for _, tt := range []struct {
 		name string
 		r    io.Reader
@@ -202,14 +279,13 @@ func TestPutIsWholeOrNothing(t *testing.T) {
 			t.Fatalf("after a refused upload there is %q", left)
 		}
 	}
-	if err := s.Put("k.efi", efi("abc"), Want{Size: 5, SHA256: strings.ToUpper(hex.EncodeToString(sum[:]))}); err != nil {
+	if err := s.Put("k.efi", efi("abc"), Want{Size: int64(len(kerneltest.EFI("abc"))), SHA256: strings.ToUpper(hex.EncodeToString(sum[:]))}); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := s.SHA256("k.efi"); err != nil || got != hex.EncodeToString(sum[:]) {
 		t.Errorf("SHA256 = %s, %v", got, err)
 	}
-	bzImage := append(bytes.Repeat([]byte{0}, 0x202), "HdrS"...)
-	if err := s.Put("k.efi", bytes.NewReader(bzImage), Want{}); err != nil {
+	if err := s.Put("k.efi", strings.NewReader(kerneltest.BzImage("def")), Want{}); err != nil {
 		t.Fatal(err)
 	}
 	if got, _ := s.SHA256("k.efi"); got == hex.EncodeToString(sum[:]) {
@@ -229,12 +305,12 @@ func TestPoint(t *testing.T) {
 	}
 	_, err := s.Stat("net/prod.efi")
 	wantCode(t, err, provisioning.NotFound)
-	wantCode(t, s.Point("prod", "absent.efi"), provisioning.NotFound)
-	wantCode(t, s.Point("prod", "../secret"), provisioning.NotFound)
+	wantCode(t, s.Point("prod", "absent.efi", false), provisioning.NotFound)
+	wantCode(t, s.Point("prod", "../secret", false), provisioning.NotFound)
 	wantCode(t, s.Link("../prod.efi", "a.efi"), provisioning.Invalid)
 	wantCode(t, s.Link("x.efi", "net/prod.efi"), provisioning.Invalid)
 	for _, k := range []string{"a.efi", "b.efi"} {
-		if err := s.Point("prod", k); err != nil {
+		if err := s.Point("prod", k, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -266,8 +342,8 @@ func TestPointKeepsRealFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCode(t, s.Link("net/test.efi", "b.efi"), provisioning.Conflict)
-	wantCode(t, s.Point("test", "absent.efi"), provisioning.NotFound)
-	if err := s.Point("test", "b.efi"); err != nil {
+	wantCode(t, s.Point("test", "absent.efi", false), provisioning.NotFound)
+	if err := s.Point("test", "b.efi", false); err != nil {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256([]byte("MZ by hand"))
@@ -289,7 +365,7 @@ func TestKernelless(t *testing.T) {
 	if got := strings.Join(s.Kernelless(modes), " "); got != "prod test qa own" {
 		t.Errorf("of an empty folder: %s", got)
 	}
-	if err := errors.Join(s.Put("a.efi", efi("a"), Want{}), s.Point("own", "a.efi"), s.Point("test", "a.efi"), os.Symlink("gone", filepath.Join(dir, DefaultOf("qa")))); err != nil {
+	if err := errors.Join(s.Put("a.efi", efi("a"), Want{}), s.Point("own", "a.efi", false), s.Point("test", "a.efi", false), os.Symlink("gone", filepath.Join(dir, DefaultOf("qa")))); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Join(s.Kernelless(modes), " "); got != "prod qa" {
@@ -314,7 +390,7 @@ func TestLink(t *testing.T) {
 	if l, _ := os.Readlink(filepath.Join(dir, "net/prod.efi")); l != "../stable.efi" {
 		t.Errorf("link says %q", l)
 	}
-	if got, err := os.ReadFile(filepath.Join(dir, "net/prod.efi")); err != nil || string(got) != "MZb.efi" {
+	if got, err := os.ReadFile(filepath.Join(dir, "net/prod.efi")); err != nil || string(got) != kerneltest.EFI("b.efi") {
 		t.Errorf("prod boots %q, %v", got, err)
 	}
 	wantCode(t, s.Link("current.efi", "stable.efi"), provisioning.Conflict)
@@ -347,7 +423,7 @@ func TestLink(t *testing.T) {
 // TestSweep: what killed uploads left goes, one that is under way stays.
 func TestSweep(t *testing.T) {
 	s, dir := newStore(t)
-	if err := errors.Join(s.Sweep(), s.Put("a.efi", efi("a"), Want{}), s.Point("prod", "a.efi")); err != nil {
+	if err := errors.Join(s.Sweep(), s.Put("a.efi", efi("a"), Want{}), s.Point("prod", "a.efi", false)); err != nil {
 		t.Fatal(err)
 	}
 	for _, left := range []string{".new-LEFT", "net/.new-LEFT"} {
@@ -358,13 +434,13 @@ func TestSweep(t *testing.T) {
 	underWay, upload := io.Pipe()
 	stored := make(chan error)
 	go func() { stored <- s.Put("b.efi", underWay, Want{}) }()
-	if _, err := upload.Write([]byte("MZ half, ")); err != nil {
+	if _, err := upload.Write([]byte(kerneltest.EFI("and half")[:100])); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Sweep(); err != nil {
 		t.Error(err)
 	}
-	if _, err := upload.Write([]byte("and half")); err != nil {
+	if _, err := upload.Write([]byte(kerneltest.EFI("and half")[100:])); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(upload.Close(), <-stored); err != nil {
@@ -380,7 +456,7 @@ func TestSweep(t *testing.T) {
 func TestPointIsAtomic(t *testing.T) {
 	s, _ := newStore(t)
 	for _, k := range []string{"a.efi", "b.efi"} {
-		if err := errors.Join(s.Put(k, efi(k), Want{}), s.Point("prod", k)); err != nil {
+		if err := errors.Join(s.Put(k, efi(k), Want{}), s.Point("prod", k, false)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -389,7 +465,7 @@ func TestPointIsAtomic(t *testing.T) {
 	wg.Go(func() {
 		defer close(done)
 		for i := range 200 {
-			if err := s.Point("prod", []string{"a.efi", "b.efi"}[i%2]); err != nil {
+			if err := s.Point("prod", []string{"a.efi", "b.efi"}[i%2], false); err != nil {
 				t.Error(err)
 			}
 		}
@@ -407,7 +483,7 @@ func TestPointIsAtomic(t *testing.T) {
 		}
 		b, err := io.ReadAll(f)
 		f.Close()
-		if got := string(b); err != nil || got != "MZa.efi" && got != "MZb.efi" {
+		if got := string(b); err != nil || got != kerneltest.EFI("a.efi") && got != kerneltest.EFI("b.efi") {
 			t.Fatalf("read %q, %v", got, err)
 		}
 	}

@@ -30,20 +30,18 @@ const (
 // name of a file, which may be the temporary one.
 type File struct {
 	*os.File
-	place string
-	done  bool
+	done bool
 }
 
-// Create makes a temporary file beside the place called name. End it with
-// [File.Replace] or [File.Add]; [File.Discard] removes it otherwise. [fs.ErrNotExist]:
-// there is no such folder.
-func Create(name string, mode fs.FileMode) (*File, error) {
-	// The name may be as long as names can be, so the temporary one does not have it.
-	f, err := os.OpenFile(filepath.Join(filepath.Dir(name), filePrefix+rand.Text()), os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
+// Create makes a temporary file in the folder dir. End it with [File.Replace] or
+// [File.Add]; [File.Discard] removes it otherwise. [fs.ErrNotExist]: there is no such
+// folder.
+func Create(dir string, mode fs.FileMode) (*File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, filePrefix+rand.Text()), os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return nil, bare(err)
 	}
-	return &File{File: f, place: name}, nil
+	return &File{File: f}, nil
 }
 
 // Lock tells [Sweep] that somebody is writing the file.
@@ -52,22 +50,23 @@ func (f *File) Lock() error { return lock(f.File) }
 // Inherit gives the file to the owner of its folder, as [owner.Inherit] does.
 func (f *File) Inherit() error { return owner.Inherit(f.Name()) }
 
-// Replace puts the file in its place; one that is there is replaced.
-func (f *File) Replace() error { return f.commit(os.Rename) }
+// Replace puts the file in its place, name, which is in the same folder; one that is
+// there is replaced.
+func (f *File) Replace(name string) error { return f.commit(name, os.Rename) }
 
 // Add puts the file in its place, where none may be: else the error is [fs.ErrExist],
-// and the file can still be put elsewhere by the caller or discarded.
-func (f *File) Add() error { return f.commit(add) }
+// and the file may still be put elsewhere, or discarded.
+func (f *File) Add(name string) error { return f.commit(name, add) }
 
-func (f *File) commit(rename func(from, to string) error) error {
+func (f *File) commit(name string, rename func(from, to string) error) error {
 	if err := f.Sync(); err != nil {
 		return bare(err)
 	}
-	if err := rename(f.Name(), f.place); err != nil {
+	if err := rename(f.Name(), name); err != nil {
 		return bare(err)
 	}
 	f.done = true
-	return errors.Join(bare(f.Close()), SyncFolder(filepath.Dir(f.place)))
+	return errors.Join(bare(f.Close()), SyncFolder(filepath.Dir(name)))
 }
 
 // add renames a file to a name that no other has.
@@ -95,13 +94,13 @@ func (f *File) Discard() error {
 // Write makes a file of text, replacing one that is there; it belongs to the owner of
 // its folder.
 func Write(name string, mode fs.FileMode, text []byte) error {
-	f, err := Create(name, mode)
+	f, err := Create(filepath.Dir(name), mode)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(text)
 	if err = errors.Join(bare(err), f.Inherit()); err == nil {
-		err = f.Replace()
+		err = f.Replace(name)
 	}
 	return errors.Join(err, f.Discard())
 }

@@ -35,7 +35,7 @@ func wantText(t *testing.T, name, want string) {
 // create makes a temporary file for name that holds text.
 func create(t *testing.T, name, text string) *File {
 	t.Helper()
-	f, err := Create(name, 0o640)
+	f, err := Create(filepath.Dir(name), 0o640)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,15 +52,15 @@ func TestFile(t *testing.T) {
 		t.Fatalf("%v, left %s", err, names(t, dir))
 	}
 	first := create(t, name, "first")
-	if err := errors.Join(first.Add(), first.Discard()); err != nil {
+	if err := errors.Join(first.Add(name), first.Discard()); err != nil {
 		t.Fatal(err)
 	}
 	second := create(t, name, "second")
-	if err := second.Add(); !errors.Is(err, fs.ErrExist) {
+	if err := second.Add(name); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("added over another: %v", err)
 	}
 	wantText(t, name, "first")
-	if err := errors.Join(second.Replace(), second.Discard()); err != nil {
+	if err := errors.Join(second.Replace(name), second.Discard()); err != nil {
 		t.Error(err)
 	}
 	wantText(t, name, "second")
@@ -75,7 +75,7 @@ func TestFile(t *testing.T) {
 
 func TestErrorsDoNotNameTheTemporaryFile(t *testing.T) {
 	absent := filepath.Join(t.TempDir(), "absent", "file")
-	_, create := Create(absent, 0o600)
+	_, create := Create(filepath.Dir(absent), 0o600)
 	for what, err := range map[string]error{"create": create, "write": Write(absent, 0o600, nil), "link": Symlink("x", absent), "sync": SyncFolder(filepath.Dir(absent))} {
 		if !errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), "/") {
 			t.Errorf("%s: %v", what, err)
@@ -138,7 +138,7 @@ func TestSweep(t *testing.T) {
 	if err := unix.UtimesNanoAt(unix.AT_FDCWD, old, []unix.Timespec{long, long}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(Sweep(dir), underWay.Replace()); err != nil {
+	if err := errors.Join(Sweep(dir), underWay.Replace(filepath.Join(dir, "b"))); err != nil {
 		t.Error(err)
 	}
 	if got := names(t, dir); got != ".hidden "+linkPrefix+"NEW a b" {

@@ -23,7 +23,7 @@ func (s *Store) Backup(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	if err = f.Add(); errors.Is(err, fs.ErrExist) { // it has come to be in the meantime
+	if err = f.Add(file); errors.Is(err, fs.ErrExist) { // it has come to be in the meantime
 		err = provisioning.Errorf(provisioning.Conflict, "%s exists already: a backup never replaces a file", file)
 	} else if err != nil {
 		err = unwritten(file, err)
@@ -47,7 +47,7 @@ func keepCopy(ctx context.Context, db *sql.DB, file string) error {
 	f, err := vacuumInto(ctx, db, file)
 	if err == nil {
 		if err = f.Inherit(); err == nil {
-			err = f.Replace()
+			err = f.Replace(file)
 		}
 		err = errors.Join(err, f.Discard())
 	}
@@ -59,7 +59,7 @@ func keepCopy(ctx context.Context, db *sql.DB, file string) error {
 
 // vacuumInto writes a consistent copy beside the file.
 func vacuumInto(ctx context.Context, db *sql.DB, file string) (*atomicfile.File, error) {
-	f, err := atomicfile.Create(file, 0o600)
+	f, err := atomicfile.Create(filepath.Dir(file), 0o600)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, provisioning.Errorf(provisioning.Unavailable, "write %s: there is no folder %s", file, filepath.Dir(file))
 	}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/term"
+
+	"farmboot/provisioning/human"
+)
+
+// progress shows on a terminal how far something has come; elsewhere it shows nothing.
+type progress struct {
+	w    io.Writer
+	now  func() time.Time
+	on   bool
+	next time.Time
+}
+
+const progressEvery = 200 * time.Millisecond
+
+func newProgress(w io.Writer, now func() time.Time) *progress {
+	f, ok := w.(*os.File)
+	return &progress{w: w, now: now, on: ok && term.IsTerminal(int(f.Fd()))}
+}
+
+// show shows how much of how much of what is there; size -1: nobody knows of how much.
+func (p *progress) show(what string, got, size int64) {
+	if !p.on || p.now().Before(p.next) {
+		return
+	}
+	p.next = p.now().Add(progressEvery)
+	if size <= 0 {
+		fmt.Fprintf(p.w, "\r\x1b[K%s %s", what, human.Bytes(got))
+		return
+	}
+	const width = 30
+	full := int(width * got / size)
+	fmt.Fprintf(p.w, "\r\x1b[K%s [%-*s] %3d %% of %s", what, width, bar[:full], 100*got/size, human.Bytes(size))
+}
+
+const bar = "##############################"
+
+// end removes the bar.
+func (p *progress) end() {
+	if p.on {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+}
+
+// reader shows how much of size was read.
+func (p *progress) reader(r io.Reader, size int64) io.Reader {
+	return &progressReader{r: r, p: p, size: size}
+}
+
+type progressReader struct {
+	r         io.Reader
+	p         *progress
+	got, size int64
+}
+
+func (r *progressReader) Read(b []byte) (int, error) {
+	n, err := r.r.Read(b)
+	r.got += int64(n)
+	r.p.show("", r.got, r.size)
+	return n, err
+}
