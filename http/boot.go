@@ -19,10 +19,11 @@ import (
 	"farmboot/ipxe"
 	"farmboot/ipxe/catalog"
 	"farmboot/ipxe/kernel"
+	"farmboot/ipxe/upstream"
 	"farmboot/provisioning"
 )
 
-// Boot is the boot plane. All fields are required.
+// Boot is the boot plane. All fields are required, but those that say otherwise.
 type Boot struct {
 	Answer *answer.Adapter
 	Now    func() time.Time
@@ -35,6 +36,8 @@ type Boot struct {
 	Assignment func(context.Context, provisioning.MAC) (provisioning.Assignment, error)
 	Catalog    Catalog
 	Kernels    *kernel.Store
+	// Upstream has kernels that are not here yet; nil: there is none.
+	Upstream *upstream.Upstream
 	// RootPEM is the certificate that nodes and browsers are to trust; empty: none
 	// of ours.
 	RootPEM func() []byte
@@ -68,6 +71,7 @@ func (b *Boot) Routes(r *mux.Router) {
 	get("/provision{mac:(?:/[^/]*)?}", "provision", b.provision)
 	get("/boot/{name}", "boot", b.program)
 	get("/kernel/{name:(?:net/)?[^/]*}", "kernel", b.kernel)
+	get("/api/images", "images", b.listKernels)
 	b.imageRoutes(r)
 	get("/ca.pem", "ca", b.caPEM)
 	get("/healthz", "healthz", b.healthz)
@@ -101,7 +105,7 @@ func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	a.Node.MAC = mac
-	gets, err := b.Site(answer.LocalOf(r)).Answer(a, b.Kernels)
+	gets, err := b.Site(answer.LocalOf(r)).Answer(a, b.Kernels.WithUpstream())
 	if err != nil {
 		return err
 	}
@@ -252,60 +256,6 @@ func (b *Boot) program(w http.ResponseWriter, r *http.Request) error {
 	send(w, r, f)
 	b.recordTransfer(w, r, provisioning.Event{Stage: provisioning.StageNBP, File: f.Name, Via: "HTTP", Size: f.Content.Size()}, start)
 	return nil
-}
-
-// kernel answers /kernel/NAME and /kernel/net/NAME, and the SHA-256 of each at the
-// same URL plus ".sha256".
-func (b *Boot) kernel(w http.ResponseWriter, r *http.Request) error {
-	name, err := answer.Var(r, "name")
-	if err != nil {
-		return err
-	}
-	f, fi, err := b.Kernels.Open(name)
-	if stem, ok := strings.CutSuffix(name, ".sha256"); ok && err != nil {
-		sum, err := b.Kernels.SHA256(stem)
-		if err != nil {
-			return err
-		}
-		return writeSum(w, sum, stem)
-	}
-	if err != nil {
-		if r.Method == http.MethodGet {
-			b.Record(provisioning.Event{At: b.Now(), MAC: cardOf(r), Peer: answer.PeerOf(r), Stage: provisioning.StageRefused, Cause: refusalOf(err)})
-		}
-		return err
-	}
-	defer f.Close()
-	h := w.Header()
-	h.Set("Content-Type", "application/octet-stream")
-	h.Set("Etag", `"`+kernel.Version(fi)+`"`)
-	start := b.Now()
-	if rec, ok := w.(*answer.Recorder); ok {
-		rec.Progress = b.progress(r, name, fi.Size(), start)
-	}
-	serveContent(w, r, fi.ModTime(), fi.Size(), f)
-	b.recordTransfer(w, r, provisioning.Event{Stage: provisioning.StageKernel, File: name, Size: fi.Size()}, start)
-	return nil
-}
-
-// progressEvery is how often it is told how far a kernel has come. On a LAN most are
-// through before the first time.
-const progressEvery = 3 * time.Second
-
-// progress returns a function that records how far a kernel has come.
-func (b *Boot) progress(r *http.Request, what string, size int64, start time.Time) func(int64) {
-	told := start
-	return func(sent int64) {
-		now := b.Now()
-		if now.Sub(told) < progressEvery || sent >= size {
-			return
-		}
-		told = now
-		b.Record(provisioning.Event{
-			At: now, MAC: cardOf(r), Peer: answer.PeerOf(r), Stage: provisioning.StageLoading, File: what,
-			Bytes: sent, Size: size, Duration: now.Sub(start),
-		})
-	}
 }
 
 // recordTransfer records what a node was sent of a file.

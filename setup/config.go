@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"farmboot/ipxe"
 	"farmboot/provisioning"
@@ -71,6 +72,11 @@ type HTTP struct {
 type Kernel struct {
 	Path    string
 	NetPath string
+
+	Upstream string        // URL of a service that kernels are taken from; "": none
+	Refresh  time.Duration // how often
+	Keep     int           // how many former kernels a run mode keeps
+	Trust    string        // minisign public key that each must be signed by; "": none
 }
 
 // IPXE is the table [ipxe].
@@ -117,7 +123,7 @@ func unresolved() Config {
 		// an Ethernet frame.
 		TFTP:   TFTP{Enabled: true, Port: 69, MaxBlockSize: 1428},
 		HTTP:   HTTP{Port: 80, TLSPort: 443},
-		Kernel: Kernel{Path: "kernel", NetPath: "kernel/net"},
+		Kernel: Kernel{Path: "kernel", NetPath: "kernel/net", Refresh: 6 * time.Hour, Keep: 3},
 		IPXE:   IPXE{Template: "/opt/ipxe-template"},
 		Provisioning: Provisioning{
 			Database: "provisioning.db",

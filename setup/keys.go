@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"farmboot/ipxe"
+	"farmboot/ipxe/upstream"
 	"farmboot/provisioning"
 	"farmboot/provisioning/typo"
 )
@@ -40,6 +42,10 @@ func (c *Config) keys() []key {
 		{"http.tls-key", &c.HTTP.TLSKey, optional(&c.HTTP.TLSKey, path)},
 		{"kernel.path", &c.Kernel.Path, path(&c.Kernel.Path)},
 		{"kernel.net-path", &c.Kernel.NetPath, path(&c.Kernel.NetPath)},
+		{"kernel.upstream", &c.Kernel.Upstream, optional(&c.Kernel.Upstream, checked(func(s string) error { _, err := upstream.CheckBase(s); return err }))},
+		{"kernel.refresh", &c.Kernel.Refresh, duration(&c.Kernel.Refresh, time.Second)},
+		{"kernel.keep", &c.Kernel.Keep, number(&c.Kernel.Keep, 0, 1000, "a whole number of kernels from 0 to 1000")},
+		{"kernel.trust", &c.Kernel.Trust, optional(&c.Kernel.Trust, checked(func(s string) error { _, err := upstream.CheckTrust(s); return err }))},
 		{"ipxe.template", &c.IPXE.Template, path(&c.IPXE.Template)},
 		{"ipxe.autoexec", &c.IPXE.Autoexec, boolean(&c.IPXE.Autoexec)},
 		{"provisioning.database", &c.Provisioning.Database, database(&c.Provisioning.Database)},

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"farmboot/provisioning"
@@ -136,6 +137,36 @@ func network(dst *netip.Prefix) func(any) error {
 			return refuse("an IPv4 address, as 10.77.0.2, or a network, as 10.0.0.0/8", v)
 		}
 		*dst = p
+		return nil
+	}
+}
+
+// checked accepts text that check does.
+func checked(check func(string) error) func(*string) func(any) error {
+	return func(dst *string) func(any) error {
+		return func(v any) error {
+			var s string
+			if err := text(&s)(v); err != nil {
+				return err
+			}
+			if err := check(s); err != nil {
+				return err
+			}
+			*dst = s
+			return nil
+		}
+	}
+}
+
+// duration accepts a time span as Go writes it, of least or more.
+func duration(dst *time.Duration, least time.Duration) func(any) error {
+	return func(v any) error {
+		s, _ := v.(string)
+		d, err := time.ParseDuration(s)
+		if err != nil || d < least {
+			return refuse(fmt.Sprintf(`a time span of %s or more, as "6h" or "30m"`, least), v)
+		}
+		*dst = d
 		return nil
 	}
 }

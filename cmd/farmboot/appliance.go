@@ -20,6 +20,7 @@ import (
 	"farmboot/http/pages"
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
+	"farmboot/ipxe/upstream"
 	"farmboot/provisioning"
 	"farmboot/provisioning/live"
 	"farmboot/provisioning/recorder"
@@ -48,6 +49,7 @@ type appliance struct {
 	metrics   *prometheus.Registry
 	registry  *registry.Registry
 	editor    *kernel.Editor
+	upstream  *upstream.Upstream // nil: there is none
 	boot      *apphttp.Boot
 	pages     *pages.Pages
 	board     *live.Board
@@ -102,6 +104,10 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 	}
 	a.registry = registry.New(a.store, rulesOf(cfg, cfg.Composer(), a.kernels), now)
 	a.editor = kernel.NewEditor(a.kernels, a.registry)
+	if a.upstream, err = newUpstream(cfg, a.kernels, a.editor, log, now); err != nil {
+		return nil, err
+	}
+	a.boot.Upstream = a.upstream
 	a.wireAdmin()
 	if a.teller, err = a.newTeller(); err != nil {
 		return nil, errors.Join(err, a.store.Close())

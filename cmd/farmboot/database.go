@@ -8,6 +8,7 @@ import (
 
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
+	"farmboot/ipxe/upstream"
 	"farmboot/provisioning"
 	"farmboot/provisioning/postgres"
 	"farmboot/provisioning/registry"
@@ -25,7 +26,8 @@ type database struct {
 	assigner *provisioning.Assigner
 	composer ipxe.Composer
 	kernels  *kernel.Store
-	editor   *kernel.Editor // of kernels
+	editor   *kernel.Editor     // of kernels
+	upstream *upstream.Upstream // nil: there is none
 }
 
 // open opens the database that the configuration names. [run] closes it.
@@ -45,6 +47,14 @@ func (e *env) open(ctx context.Context) (*database, error) {
 	composer := cfg.Composer()
 	kernels := kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath)
 	nodes := registry.New(store, rulesOf(cfg, composer, kernels), e.now)
+	editor := kernel.NewEditor(kernels, nodes)
+	up, err := newUpstream(cfg, kernels, editor, discardLog(), e.now)
+	if err != nil {
+		return nil, err
+	}
+	if up != nil {
+		e.opened = append(e.opened, closer(up.Close))
+	}
 	return &database{
 		cfg:      cfg,
 		store:    store,
@@ -52,7 +62,8 @@ func (e *env) open(ctx context.Context) (*database, error) {
 		assigner: provisioning.NewAssigner(store, unknownOf(cfg), e.now),
 		composer: composer,
 		kernels:  kernels,
-		editor:   kernel.NewEditor(kernels, nodes),
+		editor:   editor,
+		upstream: up,
 	}, nil
 }
 
@@ -83,8 +94,7 @@ func rulesOf(cfg setup.Config, composer ipxe.Composer, kernels *kernel.Store) re
 			if err := kernel.CheckName(name); err != nil {
 				return err
 			}
-			_, err := kernels.Stat(name)
-			return err
+			return kernels.Available(context.Background(), name)
 		},
 	}
 }

@@ -88,7 +88,7 @@ var imports = []struct {
 	{"tftp", []string{"provisioning"}},
 	{"dhcp", []string{"provisioning"}},
 	{"dhcp/persona", nil},
-	{"setup", []string{"setup/alert", "ipxe", "provisioning", "provisioning/typo"}},
+	{"setup", []string{"setup/alert", "ipxe", "ipxe/upstream", "provisioning", "provisioning/typo"}},
 	{"setup/ca", []string{"provisioning", "provisioning/atomicfile", "provisioning/owner"}},
 	{"setup/lan", []string{"setup"}},
 	{"setup/scripts", nil},

@@ -22,6 +22,7 @@ type kernelCmd struct {
 	Add  kernelAddCmd  `cmd:"" help:"Store a kernel."`
 	List kernelListCmd `cmd:"" help:"List the kernels."`
 	Use  kernelUseCmd  `cmd:"" help:"Choose what a run mode boots."`
+	Sync kernelSyncCmd `cmd:"" help:"Take now what [kernel] upstream has."`
 	Rm   kernelRmCmd   `cmd:"" help:"Remove a kernel that nothing boots."`
 }
 

@@ -42,6 +42,9 @@ func (a *appliance) listen(ctx context.Context) ([]service, error) {
 	s.add("health", nil, a.health.run)
 	s.add("watchdog", nil, watchdog)
 	s.add("proven strategies", nil, a.storeProven)
+	if a.upstream != nil {
+		s.add("upstream", nil, a.runUpstream)
+	}
 	for _, open := range []func(context.Context, *sockets) error{a.listenHTTP, a.listenTLS, a.listenSocket, a.listenLANs} {
 		if err := open(ctx, &s); err != nil {
 			for _, shut := range s.closers {

@@ -16,7 +16,7 @@ func (d *database) warn(e *env, n provisioning.Node) error {
 			return err
 		}
 	}
-	if _, err := d.composer.Bootable(ipxe.NodeTarget(n), d.kernels); err != nil {
+	if _, err := d.composer.Bootable(ipxe.NodeTarget(n), d.kernels.WithUpstream()); err != nil {
 		_, err = fmt.Fprintf(e.stderr, "farmboot: warning: %v\n", err)
 		return err
 	}

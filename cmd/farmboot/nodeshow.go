@@ -77,7 +77,7 @@ func (d *database) view(ctx context.Context, mac provisioning.MAC) (nodeView, er
 	}
 	v := nodeView{Node: a.Node, Registered: a.Registered, Policy: a.Policy}
 	if a.Policy == provisioning.Boot {
-		v.Cmdline, v.wrong = d.composer.Bootable(ipxe.NodeTarget(a.Node), d.kernels)
+		v.Cmdline, v.wrong = d.composer.Bootable(ipxe.NodeTarget(a.Node), d.kernels.WithUpstream())
 		if v.File, err = d.kernelFile(a.Node); err != nil {
 			return nodeView{}, err
 		}

@@ -134,7 +134,7 @@ func (a *Admin) nextBoot(r *http.Request, mac provisioning.MAC) (nextBoot, error
 	target := ipxe.NodeTarget(as.Node)
 	report := site.Check(target)
 	o.Report, o.Kernel = &report, target.KernelPath()
-	gets, err := site.Answer(as, a.Kernels)
+	gets, err := site.Answer(as, a.Kernels.WithUpstream())
 	if err != nil {
 		return o, err
 	}

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -64,9 +65,9 @@ type product struct {
 func (p product) Medium() string { return medium(p.Order.Kind) }
 
 // order looks up what an order gets. The error is a fault of ours.
-func (p *Pages) order(o catalog.Order, site ipxe.Site) (product, error) {
+func (p *Pages) order(ctx context.Context, o catalog.Order, site ipxe.Site) (product, error) {
 	got := product{Order: o, Base: site.Base}
-	if _, err := p.Kernels.Stat(o.Target.KernelPath()); err != nil {
+	if err := p.Kernels.Available(ctx, o.Target.KernelPath()); err != nil {
 		got.NoKernel = true
 		return got, nil
 	}

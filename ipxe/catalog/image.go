@@ -72,7 +72,7 @@ func (c *Catalog) script(o Order) ([]byte, error) {
 	if !o.Kind.NeedsTarget() {
 		return site.Provision()
 	}
-	if _, err := site.Bootable(o.Target, c.Kernels); err != nil {
+	if _, err := site.Bootable(o.Target, c.Kernels.WithUpstream()); err != nil {
 		return nil, err
 	}
 	return site.Boot(o.Target)

@@ -66,10 +66,15 @@ func (e *Editor) Link(ctx context.Context, by provisioning.Actor, link, target s
 	return e.note(ctx, by, "kernel link", link, old, e.identity(link))
 }
 
-// Point is [Store.Point].
+// Point is [Store.Point]. A kernel that only upstream has is taken from there first.
 func (e *Editor) Point(ctx context.Context, by provisioning.Actor, m provisioning.RunMode, name string, force bool) error {
 	if err := adminOnly(by); err != nil {
 		return err
+	}
+	if _, err := e.store.Stat(name); e.store.upstream != nil && provisioning.ErrorCode(err) == provisioning.NotFound && CheckNewName(name) == nil {
+		if why := e.store.upstream.Take(ctx, name); why != nil {
+			return e.store.missingUpstream(name, err, why)
+		}
 	}
 	link := DefaultOf(m)
 	old := e.identity(link)

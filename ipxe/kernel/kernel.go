@@ -9,6 +9,7 @@ package kernel
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,6 +31,8 @@ type Store struct {
 	dir string // [kernel] path
 	net string // [kernel] net-path
 
+	upstream Upstream // nil: none
+
 	mu   sync.Mutex
 	sums map[string]*sum // by name, as [Store.Stat] takes it
 }
@@ -37,6 +40,54 @@ type Store struct {
 // Open returns the store in those folders, which need not exist yet.
 func Open(dir, net string) *Store {
 	return &Store{dir: dir, net: net, sums: map[string]*sum{}}
+}
+
+// Upstream is a service that has kernels which are not here yet.
+type Upstream interface {
+	// Has returns nil if it has a kernel, "NAME" or "net/R.efi".
+	Has(ctx context.Context, rel string) error
+	// Take stores that kernel here.
+	Take(ctx context.Context, rel string) error
+}
+
+// SetUpstream says where kernels come from that are not here; to be called before the
+// store is used.
+func (s *Store) SetUpstream(u Upstream) { s.upstream = u }
+
+// Available returns nil if nodes can fetch a kernel from us: it is here, or upstream has
+// it. Errors are those of [Store.Stat], with upstream's reason.
+func (s *Store) Available(ctx context.Context, rel string) error {
+	_, err := s.Stat(rel)
+	if s.upstream == nil || provisioning.ErrorCode(err) != provisioning.NotFound {
+		return err
+	}
+	if why := s.upstream.Has(ctx, rel); why != nil {
+		return s.missingUpstream(rel, err, why)
+	}
+	return nil
+}
+
+// Reachable is a Store that has what upstream has too.
+type Reachable struct{ store *Store }
+
+// WithUpstream returns what tells which kernels nodes can fetch from us.
+func (s *Store) WithUpstream() Reachable { return Reachable{s} }
+
+// Stat is [Store.Stat]; of a kernel that only upstream has it returns no error, and nil.
+func (r Reachable) Stat(rel string) (fs.FileInfo, error) {
+	fi, err := r.store.Stat(rel)
+	if err == nil {
+		return fi, nil
+	}
+	return nil, r.store.Available(context.Background(), rel)
+}
+
+// missingUpstream says of a kernel that is neither here nor upstream why.
+func (s *Store) missingUpstream(rel string, err, why error) error {
+	if provisioning.ErrorCode(why) == provisioning.NotFound {
+		return err // as if there were no upstream
+	}
+	return provisioning.Errorf(provisioning.Unavailable, "missing kernel %s: it is not here yet, and cannot be taken from upstream: %w", rel, why)
 }
 
 // Folder is where the kernels are. It need not exist yet.
@@ -122,6 +173,19 @@ func (s *Store) resolve(rel string) (dir, file string, err error) {
 		}
 	}
 	return "", "", provisioning.Errorf(provisioning.NotFound, "missing kernel %s: it is a link to a file outside of the kernel folders, which is never served; put the file itself there (farmboot kernel add FILE)", rel)
+}
+
+// FileOf is the kernel in the folder that rel stands for, through links; "" if the file
+// is elsewhere.
+func (s *Store) FileOf(rel string) string {
+	dir, file, err := s.resolve(rel)
+	if err != nil || CheckName(file) != nil {
+		return ""
+	}
+	if own, err := filepath.EvalSymlinks(s.dir); err != nil || own != dir {
+		return ""
+	}
+	return file
 }
 
 // target returns what a symbolic link says; "" if rel is none.

@@ -199,8 +199,8 @@ func (c *Client) do(ctx context.Context, method, u string, header http.Header) (
 	if hops >= maxHops {
 		return nil, nil, provisioning.Errorf(provisioning.NotFound, "%d appliances have asked each other for it in turn: is one the upstream of its own upstream?", hops)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	r, err := http.NewRequestWithContext(ctx, method, u, nil)
+	within, cancel := context.WithCancelCause(ctx)
+	r, err := http.NewRequestWithContext(within, method, u, nil)
 	if err != nil {
 		cancel(nil)
 		return nil, nil, provisioning.Errorf(provisioning.Invalid, "bad URL %.200q: %w", u, err)
