@@ -104,6 +104,7 @@ var imports = []struct {
 	{"ipxe/catalog", []string{"ipxe", "ipxe/binary", "ipxe/image", "ipxe/kernel", "ipxe/segment", "provisioning"}},
 	{"ipxe/kernel", []string{"provisioning", "provisioning/atomicfile", "provisioning/cause", "provisioning/owner"}},
 	{"ipxe/kernel/kerneltest", nil},
+	{"ipxe/upstream", []string{"ipxe/kernel", "provisioning", "provisioning/atomicfile"}},
 	{"ipxe/image", []string{"ipxe/binary", "ipxe/image/…", "ipxe/segment", "provisioning"}},
 	{"ipxe/image/fat", []string{"ipxe/segment", "ipxe/image/mbr"}},
 	{"ipxe/image/iso9660", []string{"ipxe/segment", "ipxe/image/mbr"}},
