@@ -1,5 +1,5 @@
-# Every target does its own set-up, on a fresh Debian machine too: it needs Go and,
-# where packages are missing, root. "make help" lists the targets.
+# Every target does its own set-up, on a fresh Debian machine too: where packages or Go
+# are missing it needs root. "make help" lists the targets.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -7,10 +7,10 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 # Where administrators' programs and Go are, should PATH lack them.
-export PATH := $(PATH):/usr/local/go/bin:/usr/sbin:/sbin
+export PATH := /usr/local/go/bin:$(PATH):/usr/sbin:/sbin
 export CGO_ENABLED := 1# SQLite is C
 
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+VERSION ?= $(shell setup/packaging/version.sh)
 FUZZTIME ?= 10s
 CONFIG ?= appliance.toml
 FIRMWARE ?= bios
@@ -23,7 +23,7 @@ E2E = $(sort $(addprefix ./,$(dir $(shell git grep -lE '^//go:build e2e' -- '*_t
 TOOL = go tool -modfile=setup/tools.mod
 TEST = $(TOOL) gotestsum --format pkgname --format-hide-empty-pkg --jsonfile
 
-.PHONY: build run test unit e2e uploads browser screenshots race fuzz bench cover lint fmt demo template testkernels doctor clean help
+.PHONY: build run test unit e2e uploads browser screenshots race fuzz bench cover lint fmt demo template testkernels doctor package package-test clean help
 
 build: ## Build bin/farmboot
 	@setup/packages.sh build
@@ -116,8 +116,12 @@ testkernels: ## Gather the Linux kernels that the boot tests boot
 doctor: build ## Look for what would stop a node from booting here
 	bin/farmboot doctor
 
+package: ## Make archives and packages in dist/ (PARTS="tar deb rpm" for some of them)
+	@setup/packages.sh package
+	@setup/packaging/package.sh $(PARTS)
+
 clean: ## Remove what was built
-	rm -rf bin
+	rm -rf bin dist
 
 help: ## List the targets
-	@sed -nE 's/^([a-z0-9]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 14
+	@sed -nE 's/^([a-z0-9-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 14

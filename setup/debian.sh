@@ -21,18 +21,28 @@ os() ( # NAME
 	eval "printf %s \"\${$1:-}\""
 )
 
+# Finds the Debian archive that this host itself takes packages from, if it is a
+# Debian; DEBIAN_ARCHIVE=URL in the environment names another. Sets $mirror.
+find_mirror() {
+	mirror=${DEBIAN_ARCHIVE:-}
+	# shellcheck disable=SC2016 # apt expands these
+	[ -n "$mirror" ] || [ "$(os ID)" != debian ] || mirror=$(apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+		awk -v suite="$(os VERSION_CODENAME)" '
+			$2 == "main" && $3 !~ /^cdrom:/ && ($1 == suite || !other && $1 ~ /^(stable|oldstable|testing|unstable|sid)$/) {
+				other = $3
+				if ($1 == suite) exit
+			}
+			END { sub(/\/$/, "", other); print other }')
+	[ -n "$mirror" ] || die "where is a Debian archive? This host's sources (/etc/apt/sources.list, /etc/apt/sources.list.d) name none with the component main: add it there, or set DEBIAN_ARCHIVE=URL, the address of a mirror's folder that holds dists and pool"
+}
+
 # Prepares $work for packages of one suite and architecture (this host's, if not
-# given) of the Debian archive: from the mirror that this host itself uses, if it
-# is a Debian. Sets $mirror.
+# given) of the Debian archive. Sets $mirror.
 debian_archive() { # SUITE [ARCHITECTURE]
 	for tool in apt-get dpkg-deb; do
 		command -v $tool >/dev/null || die "this host has no $tool"
 	done
-	mirror=
-	# shellcheck disable=SC2016 # apt expands these
-	[ "$(os ID)" != debian ] || mirror=$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
-		awk -v suite="$(os VERSION_CODENAME)" '$1 == suite { sub(/\/$/, "", $2); print $2; exit }')
-	mirror=${mirror:-http://deb.debian.org/debian}
+	find_mirror
 	mkdir -p "$work/state/lists/partial" "$work/cache/archives/partial" "$work/deb"
 	: >"$work/status"
 	keyring

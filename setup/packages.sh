@@ -3,7 +3,12 @@
 # they are not there yet. It does not call apt, and needs no root, if nothing is
 # missing.
 #
-#   setup/packages.sh build | run | demo | unit | test | bench
+# Groups that build also need a Go that can build this module: one that is there,
+# Debian's, which gets the release that go.mod names by itself, or, where Debian's is
+# too old for that (before 1.21), that release in /usr/local/go. All of it comes through
+# GOPROXY, and is verified as modules are.
+#
+#   setup/packages.sh build | run | demo | unit | test | bench | package
 set -eu
 
 die() { printf 'packages.sh: %s\n' "$*" >&2; exit 1; }
@@ -22,6 +27,8 @@ test="$unit $lan tcpdump qemu-system-arm qemu-efi-aarch64 isolinux syslinux-comm
 command -v npm >/dev/null || test="$test npm"
 bench="$build iproute2 dnsmasq-base nginx sqlite3" # what we are measured beside
 
+package="$build gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+
 case ${1:-} in
 build) wanted=$build ;;
 run) wanted=$run ;;
@@ -29,19 +36,28 @@ demo) wanted=$demo ;;
 unit) wanted=$unit ;;
 test) wanted=$test ;;
 bench) wanted=$bench ;;
-*) die 'name a group: build, run, demo, unit, test or bench' ;;
+package) wanted=$package ;;
+*) die 'name a group: build, run, demo, unit, test, bench or package' ;;
 esac
+
+# Where a Go that is not the distribution's is.
+export PATH="/usr/local/go/bin:$PATH"
+module=$(cd "$(dirname "$0")/.." && pwd)
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# Whether there is a Go that takes this module.
+go_builds() { command -v go >/dev/null && (cd "$module" && go list -m) >"$log" 2>&1; }
 
 missing=
 for p in $wanted; do
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing="$missing $p"
 done
-[ -n "$missing" ] || exit 0
-[ "$(id -u)" = 0 ] || die "missing packages; as root: apt-get install --no-install-recommends$missing"
+command -v go >/dev/null || missing="$missing golang-go"
+[ -n "$missing" ] || ! go_builds || exit 0
+[ -z "$missing" ] || [ "$(id -u)" = 0 ] || die "missing packages; as root: apt-get install --no-install-recommends$missing"
 
 export DEBIAN_FRONTEND=noninteractive
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
 
 # apt-get, without a question and without a word unless it fails.
 quietly() {
@@ -79,6 +95,31 @@ install_all() {
 	esac
 }
 
-echo "Installing$missing."
-# The lists may be missing, or too old for the mirror.
-install_all || { quietly update && install_all; } || { cat "$log" >&2; die "could not install$missing"; }
+# Puts the Go that go.mod names in /usr/local/go, by a Go that is too old to do so when
+# it needs one. Such a module has neither modes nor nested go.mod files.
+newer_go() (
+	version=$(sed -n 's/^go //p' "$module/go.mod")
+	[ ! -e /usr/local/go ] || die "the Go in /usr/local/go cannot build this: go.mod asks for Go $version: $(cat "$log")"
+	[ "$(id -u)" = 0 ] || die "no Go here can build this; as root: setup/packages.sh build"
+	echo "Getting Go $version."
+	modules=$(mktemp -d)
+	trap 'chmod -R u+w "$modules"; rm -rf "$modules" /usr/local/.go' EXIT
+	system=$(go env GOHOSTOS)-$(go env GOHOSTARCH)
+	(cd "$modules" && GOMODCACHE=$modules/cache GOFLAGS=-mod=mod go mod download "golang.org/toolchain@v0.0.1-go$version.$system") >"$log" 2>&1 || {
+		cat "$log" >&2
+		die "could not get Go $version through GOPROXY ($(go env GOPROXY)); install Go $version or newer yourself"
+	}
+	cp -r "$modules/cache/golang.org/toolchain@v0.0.1-go$version.$system" /usr/local/.go
+	chmod -R u+w,a+rX /usr/local/.go
+	chmod -R a+x /usr/local/.go/bin /usr/local/.go/pkg/tool
+	find /usr/local/.go -name _go.mod -execdir mv _go.mod go.mod ';'
+	mv /usr/local/.go /usr/local/go
+)
+
+if [ -n "$missing" ]; then
+	echo "Installing$missing."
+	# The lists may be missing, or too old for the mirror.
+	install_all || { quietly update && install_all; } || { cat "$log" >&2; die "could not install$missing"; }
+fi
+go_builds || newer_go || exit 1
+go_builds || { cat "$log" >&2; die "$(go version) cannot build this module, for the reason above"; }

@@ -51,7 +51,7 @@ func walk(t *testing.T, visit func(name string, text []byte)) {
 		if err != nil {
 			return err
 		}
-		if slices.Contains([]string{".git", "bin", "state"}, name) {
+		if slices.Contains([]string{".git", "bin", "dist", "state"}, name) {
 			if d.IsDir() {
 				return fs.SkipDir
 			}

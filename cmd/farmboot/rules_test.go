@@ -100,7 +100,7 @@ func TestMakefileTargetsAreExplained(t *testing.T) {
 	}
 	var phony []string
 	explained := make(map[string]bool)
-	target := regexp.MustCompile(`^([a-z0-9]+):[^#]*## `)
+	target := regexp.MustCompile(`^([a-z0-9-]+):[^#]*## `)
 	for line := range strings.Lines(string(text)) {
 		if rest, ok := strings.CutPrefix(line, ".PHONY: "); ok {
 			phony = strings.Fields(rest)

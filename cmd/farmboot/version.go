@@ -9,9 +9,15 @@ import (
 // version is set by the Makefile (-ldflags -X); empty: what the build knows.
 var version string
 
-type versionCmd struct{}
+type versionCmd struct {
+	JSON bool `help:"As JSON."`
+}
 
-func (versionCmd) Run(e *env) error {
+// Run prints the version of the program and of what it was built with.
+func (c versionCmd) Run(e *env) error {
+	if c.JSON {
+		return printJSON(e.stdout, map[string]string{"version": versionString(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH})
+	}
 	_, err := fmt.Fprintf(e.stdout, "farmboot %s (%s, %s/%s)\n", versionString(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return err
 }
