@@ -29,6 +29,7 @@ type crowd struct {
 	visits map[net.Conn]*visit
 	hosts  map[netip.Addr]*host
 	told   time.Time // when the log was last told that there was no room
+	turn   uint64    // of the visit that began to wait last
 }
 
 // visit is a connection.
@@ -38,6 +39,7 @@ type visit struct {
 	// waits is its place among those of its host that wait for a request, or for the
 	// rest of one; nil: it has asked, and is being answered.
 	waits *list.Element
+	since uint64 // the turn at which it began to
 }
 
 // host is who has connections.
@@ -97,7 +99,7 @@ func (c *crowd) enter(conn net.Conn, peer netip.Addr) (victim net.Conn) {
 		c.hosts[peer] = h
 	}
 	v := &visit{conn: conn, host: h}
-	v.waits = h.waiting.PushBack(v)
+	c.queue(v)
 	h.conns++
 	c.visits[conn] = v
 	switch {
@@ -116,11 +118,14 @@ func (c *crowd) enter(conn net.Conn, peer netip.Addr) (victim net.Conn) {
 	return v.conn
 }
 
-// idlest returns the host that has most connections that wait. There is one: that of
-// the newcomer.
+// idlest returns the host that has most connections that wait; of several, the one whose
+// oldest has waited longest. There is one: that of the newcomer.
 func (c *crowd) idlest() (most *host) {
+	oldest := func(h *host) uint64 { return h.waiting.Front().Value.(*visit).since }
 	for _, h := range c.hosts {
-		if most == nil || h.waiting.Len() > most.waiting.Len() {
+		switch n := h.waiting.Len(); {
+		case n == 0:
+		case most == nil, n > most.waiting.Len(), n == most.waiting.Len() && oldest(h) < oldest(most):
 			most = h
 		}
 	}
@@ -142,8 +147,14 @@ func (c *crowd) waits(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if v := c.visits[conn]; v != nil && v.waits == nil {
-		v.waits = v.host.waiting.PushBack(v)
+		c.queue(v)
 	}
+}
+
+// queue puts a connection behind those of its host that wait.
+func (c *crowd) queue(v *visit) {
+	c.turn++
+	v.since, v.waits = c.turn, v.host.waiting.PushBack(v)
 }
 
 func (c *crowd) leave(conn net.Conn) {
