@@ -25,7 +25,7 @@ func TestScriptsRun(t *testing.T) {
 	site := testSite()
 	site.RunModes = provisioning.RunModes{"prod": hostile}
 	node := provisioning.Node{MAC: testMAC, Farmer: 1, RunMode: "prod", Args: "--x -n a='|| b'", Name: hostile}
-	script := func(b []byte, err error) []byte {
+	must := func(b []byte, err error) []byte {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
@@ -38,12 +38,12 @@ func TestScriptsRun(t *testing.T) {
 		script []byte
 		comes  []string // to be seen on the screen, in this order
 	}{
-		"provision": {script(site.Provision()), []string{"this machine boots from the network", "This machine shows no network card", "Press s for a shell"}},
-		"boot":      {script(site.Boot(Target{RunMode: "prod", Farmer: 1, Args: "--x"})), []string{"(--name -n '&&' reboot", "This machine shows no network card", "Press s for a shell"}},
-		"node":      {script(site.Node(provisioning.Assignment{Registered: true, Node: node})), []string{"52:54:00:00:00:b1 --name -n '&&' reboot '||' shell", "Fetching the kernel", "That did not work", "try 2 of 5"}},
-		"hold":      {script(site.Hold(testMAC, "K7MC3X")), []string{"claim code .. K7MC3X", "Asking again in 5 s", "Asking again in 5 s"}},
-		"refused":   {script(site.Refused(node, reason)), []string{"this node cannot be booted yet", "--name --name -n '&&' reboot '||' shell", "yyyy", "Asking again in 15 seconds", "Asking again in 15 seconds"}},
-		"exit":      {script(site.Exit(testMAC)), []string{"goes on to its next boot device", "farmboot node add 52:54:00:00:00:b1"}},
+		"provision": {must(site.Provision()), []string{"this machine boots from the network", "This machine shows no network card", "Press s for a shell"}},
+		"boot":      {must(site.Boot(Target{RunMode: "prod", Farmer: 1, Args: "--x"})), []string{"(--name -n '&&' reboot", "This machine shows no network card", "Press s for a shell"}},
+		"node":      {must(script(site, provisioning.Assignment{Registered: true, Node: node})), []string{"52:54:00:00:00:b1 --name -n '&&' reboot '||' shell", "Fetching the kernel", "That did not work", "try 2 of 5"}},
+		"hold":      {must(site.Hold(testMAC, "K7MC3X")), []string{"claim code .. K7MC3X", "Asking again in 5 s", "Asking again in 5 s"}},
+		"refused":   {must(site.Refused(node, reason)), []string{"this node cannot be booted yet", "--name --name -n '&&' reboot '||' shell", "yyyy", "Asking again in 15 seconds", "Asking again in 15 seconds"}},
+		"exit":      {must(site.Exit(testMAC)), []string{"goes on to its next boot device", "farmboot node add 52:54:00:00:00:b1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			screen := runScript(t, run.script, run.comes)
