@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -175,7 +174,7 @@ func get(host *lab.Host, from netip.AddrPort, name string, prepare func(*pin.Cli
 		if err != nil {
 			return err
 		}
-		_, err = wt.(io.WriterTo).WriteTo(&got)
+		_, err = wt.WriteTo(&got)
 		return err
 	})
 	return got.Bytes(), err

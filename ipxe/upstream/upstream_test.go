@@ -269,7 +269,7 @@ func TestBadUpstreams(t *testing.T) {
 			w.Header().Set("Content-Type", "application/octet-stream")
 			io.WriteString(w, "<html>"+evil)
 		}), false, "is a web page"},
-		"a redirect loop":           {answer(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, 302) }), false, "redirects"},
+		"a redirect loop":           {answer(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }), false, "redirects"},
 		"half, whole by its length": {site{"/kernel/net/prod.efi": evil[:len(evil)/2]}, false, "is cut short"},
 		"empty":                     {site{"/kernel/net/prod.efi": ""}, false, "is empty"},
 		"no kernel":                 {site{"/kernel/net/prod.efi": "#!ipxe\n"}, false, "not a kernel"},

@@ -94,9 +94,9 @@ var texts = map[provisioning.CauseID]words{
 	},
 	provisioning.CauseSecureBoot: {
 		message: "Secure Boot refused {kernel or file}",
-		hint:    "switch Secure Boot off in its firmware, or enrol our certificate (farmboot secureboot enrol MAC)",
+		hint:    "switch Secure Boot off in its firmware",
 		check: []string{
-			"Secure Boot is off in the node's firmware, or [secure-boot] is enabled and our certificate enrolled",
+			"Secure Boot is off in the firmware of the node",
 		},
 	},
 	provisioning.CauseNotExecutable: {
@@ -134,7 +134,7 @@ var texts = map[provisioning.CauseID]words{
 		message: "it netbooted again soon after its kernel {kernel} went out, and has not been up in between",
 		check: []string{
 			"the node's screen, while its kernel starts: a panic ends in a reboot",
-			"the kernel is the right one for it: farmboot kernel history shows what was booted before",
+			"the kernel is the right one for it: farmboot kernel use RUNMODE KERNEL goes back to another",
 			"the node has memory enough for kernel and initramfs (2 GB)",
 			"the LAN's DHCP server has an address left for the operating system",
 		},

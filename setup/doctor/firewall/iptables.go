@@ -59,7 +59,7 @@ func splitWords(line string) []string {
 // parseRule reads the options of a rule.
 func parseRule(words []string, table string, known func(chain string) bool) rule {
 	var r rule
-	var last statement = does(goOn)
+	last := does(goOn)
 	negated := false
 	for i := 0; i < len(words); i++ {
 		option := words[i]
