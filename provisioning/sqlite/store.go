@@ -17,7 +17,7 @@ import (
 	"runtime"
 	"strings"
 
-	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
+	"github.com/mattn/go-sqlite3" // and the driver "sqlite3"
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/sqlstore"
@@ -65,8 +65,8 @@ const (
 
 // Open opens the file, makes it if there is none, and brings it to the schema of
 // this program, keeping a copy of the older file beside it. A file with a newer
-// schema, or one that is not Farmboot's, is refused. A file that cannot be written
-// is opened for reading: see [Store.ReadOnly].
+// schema, or one that is not Farmboot's, is refused. A file that cannot be written,
+// or is damaged, is opened for reading, as far as that goes: see [Store.ReadOnly].
 func Open(ctx context.Context, file string) (*Store, error) {
 	file, err := filepath.Abs(file)
 	if err != nil {
@@ -75,6 +75,10 @@ func Open(ctx context.Context, file string) (*Store, error) {
 	if err := migrate(ctx, file, schema()); err != nil {
 		if readOnlySettings, ok := cannotWrite(ctx, file, err); ok {
 			return openReadOnly(file, readOnlySettings, err), nil
+		}
+		// A daemon goes on without what cannot be read: nodes get the default.
+		if e, ok := errors.AsType[sqlite3.Error](err); ok && e.Code == sqlite3.ErrCorrupt {
+			return openReadOnly(file, copySettings, err), nil
 		}
 		return nil, err
 	}
