@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -301,6 +302,36 @@ func TestConfiguredAddress(t *testing.T) {
 	change(t, a.host, "addr add 10.77.0.8/16 dev lan0", "addr add 10.77.0.7/16 dev lan0")
 	a.start(t)
 	newRack(t, l).boots(t, "10.77.0.8", soon)
+}
+
+// TestRootReplaced: another root of the certificate, from a backup say, is what boot
+// programs trust from then on: a machine boots by HTTPS after it.
+func TestRootReplaced(t *testing.T) {
+	l := newLAN(t, lab.Options{})
+	a := newAppliance(t, l, settings{baseHost: "https://" + lab.FirstHost.String()})
+	other := t.TempDir()
+	config := filepath.Join(other, "appliance.toml")
+	text := fmt.Sprintf("state = %q\nbase-host = \"https://boot.example\"\nipxe.template = %q\n", other, a.template)
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	image := exec.CommandContext(t.Context(), a.bin, "image", "krn-generic", "-o", filepath.Join(other, "image"), "--config", config)
+	err := a.host.Do(image.Start)
+	if err == nil {
+		err = image.Wait()
+	}
+	if err != nil {
+		t.Fatalf("make another root: %v", err)
+	}
+	root, err := os.ReadFile(filepath.Join(other, "ca/root.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.write(t, "state/ca/root.pem", string(root))
+	a.says(t, `root of the server certificate changed`)
+	n := powerOn(t, l, uefiNode(mac(1)))
+	n.sees(t, `Fetching the kernel https://`)
+	n.boots(t, kernelArgs+" runmode=prod")
 }
 
 // says waits for a line of the log.
