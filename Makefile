@@ -23,7 +23,7 @@ E2E = $(sort $(addprefix ./,$(dir $(shell git grep -lE '^//go:build e2e' -- '*_t
 TOOL = go tool -modfile=setup/tools.mod
 TEST = $(TOOL) gotestsum --format pkgname --format-hide-empty-pkg --jsonfile
 
-.PHONY: build run test unit e2e uploads browser screenshots race fuzz bench cover lint fmt demo template testkernels doctor package package-test clean help
+.PHONY: build run test unit e2e uploads browser screenshots race fuzz bench cover lint fmt demo template testkernels doctor package clean help
 
 build: ## Build bin/farmboot
 	@setup/packages.sh build

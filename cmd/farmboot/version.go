@@ -13,6 +13,13 @@ type versionCmd struct {
 	JSON bool `help:"As JSON."`
 }
 
+// Help implements [kong.HelpProvider].
+func (versionCmd) Help() string {
+	return `Example:
+
+  farmboot version --json`
+}
+
 // Run prints the version of the program and of what it was built with.
 func (c versionCmd) Run(e *env) error {
 	if c.JSON {

@@ -43,6 +43,9 @@ func serveAdminPlane(t *testing.T) *adminPlane {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := a.authority.Renew(); err != nil { // as listenTLS does
+		t.Fatal(err)
+	}
 	p := &adminPlane{appliance: a}
 	root := provisioning.Actor{Name: "root", Role: provisioning.RoleAdmin, From: "cli"}
 	if _, p.admin, err = a.registry.AddToken(t.Context(), root, provisioning.RoleAdmin, 0); err != nil {

@@ -129,8 +129,8 @@ func TestBoardTellsSince(t *testing.T) {
 				want   story.State
 			}{
 				{at(2), 1, story.Booting},
-				{time.Time{}, 3, story.Booted},
-				{at(0), 3, story.Booted},
+				{time.Time{}, 3, story.Started},
+				{at(0), 3, story.Started},
 				{at(3), 0, story.Unseen},
 			} {
 				if n := len(b.Events(storetest.MAC(1), test.since)); n != test.events {
