@@ -278,6 +278,8 @@ func (w *worker) strategy(ctx context.Context, c Client, in Ingress, as provisio
 	case c.IPXE.Ours:
 		w.Running(c.MAC)
 		return ch.first()
+	case IsProbe(c.MAC): // it never fetches anything, and asks what everybody gets
+		return ch.first()
 	case in.Service == BootServer:
 		return w.attempts.current(c, ch)
 	}
