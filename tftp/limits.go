@@ -15,10 +15,11 @@ const (
 // limits knows which transfers are under way, and decides who gets a place.
 //
 // A request costs its sender one packet with an address that may be forged; only an
-// acknowledgement shows that somebody is there. So transfers that were never
-// acknowledged are the first to make room, and nobody can keep more of those than
-// others by asking more often. Where all were acknowledged once, the address that has
-// most of them makes room for one that has none.
+// acknowledgement shows that somebody is there. So where transfers that were never
+// acknowledged hold half of the places, the oldest of them makes room, and nobody can
+// keep more of those than others by asking more often. Where there are fewer, machines
+// that start now are among them, which need some milliseconds to acknowledge: then the
+// address that has most transfers makes room for one that has none.
 type limits struct {
 	mu         sync.Mutex
 	total      int
@@ -101,25 +102,28 @@ func (l *limits) makeRoom(p *peer) (victim *admission, full bool) {
 		return nil, false
 	}
 	oldest := front(&l.unanswered)
+	crowded := l.unanswered.Len() >= maxTransfers/2
 	switch {
-	case oldest != nil && l.peerOf(oldest).unanswered.Len() > p.unanswered.Len():
+	case crowded && l.peerOf(oldest).unanswered.Len() > p.unanswered.Len():
 		return oldest, true
 	case own != nil:
 		return own, true
 	case p.count() > 0:
 		return nil, true
 	}
-	// Everybody has acknowledged something, and p has nothing under way yet.
-	var most *peer
+	var most *peer // of those who have more than one
 	for _, other := range l.peers {
 		if other.count() > 1 && (most == nil || other.count() > most.count()) {
 			most = other
 		}
 	}
 	if most == nil {
-		return nil, true
+		return oldest, true
 	}
-	return front(&most.answered), true
+	if victim = front(&most.unanswered); victim == nil {
+		victim = front(&most.answered)
+	}
+	return victim, true
 }
 
 func (l *limits) peerOf(a *admission) *peer { return l.peers[a.key.peer.Addr()] }

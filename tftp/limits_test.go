@@ -132,6 +132,28 @@ func TestLimits_FewThatAcknowledgedCannotKeepOthersOut(t *testing.T) {
 	c.wantCut()
 }
 
+// TestLimits_NewcomersDoNotMakeRoomForEachOther: machines that are switched on together
+// among many transfers that were acknowledged all get their place, and keep it until their
+// acknowledgement is here.
+func TestLimits_NewcomersDoNotMakeRoomForEachOther(t *testing.T) {
+	c := newCrowd(t)
+	for i := range 4 {
+		addr := fmt.Sprintf("10.0.0.%d", i+1)
+		c.many(addr, maxTransfersPerPeer)
+		for j := range maxTransfersPerPeer {
+			c.answered(fmt.Sprintf("%s %d", addr, j))
+		}
+	}
+	for i := range 200 {
+		c.wantRefused(c.ask(fmt.Sprintf("10.0.1.%d", i+1), "ipxe.efi"), "")
+	}
+	for i := range 200 {
+		if c.names[fmt.Sprintf("10.0.1.%d ipxe.efi", i+1)].over {
+			t.Errorf("10.0.1.%d made room for another machine", i+1)
+		}
+	}
+}
+
 func TestLimits_Repeats(t *testing.T) {
 	c := newCrowd(t)
 	c.wantRefused(c.ask("10.0.0.1", "ipxe.efi"), "")
