@@ -34,8 +34,10 @@ type Boot struct {
 	Admit func(context.Context, provisioning.MAC) (provisioning.Assignment, error)
 	// Assignment tells what a MAC address would get; it changes nothing.
 	Assignment func(context.Context, provisioning.MAC) (provisioning.Assignment, error)
-	Catalog    Catalog
-	Kernels    *kernel.Store
+	// Consume ends what a node was given for its next boot alone; nil: nothing is.
+	Consume func(context.Context, provisioning.Assignment) error
+	Catalog Catalog
+	Kernels *kernel.Store
 	// Upstream has kernels that are not here yet; nil: there is none.
 	Upstream *upstream.Upstream
 	// RootPEM is the certificate that nodes and browsers are to trust; empty: none
@@ -116,6 +118,10 @@ func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
 	}
 	if gets.Script == nil {
 		return gets.Refusal
+	}
+	if b.Consume != nil && a.Once && gets.Refusal == nil && r.Method == http.MethodGet {
+		// Where it cannot be stored, the node boots so once more: better than not at all.
+		_ = b.Consume(r.Context(), a)
 	}
 	// Whole, or nothing of it: half a script would be run.
 	h := w.Header()
@@ -237,10 +243,25 @@ func machineOf(q url.Values) provisioning.Machine {
 	case "efi riscv64":
 		m.Arch = "UEFI riscv64"
 	}
+	m.Serial, m.Manufacturer, m.Product = smbios(q.Get("serial")), smbios(q.Get("manufacturer")), smbios(q.Get("product"))
 	if id := strings.ToLower(q.Get("uuid")); uuidForm.MatchString(id) {
 		m.UUID = id
 	}
 	return m
+}
+
+// smbiosLength is how much of a text of SMBIOS is kept, in bytes: makers write a line.
+const smbiosLength = 64
+
+// smbios is a text of a machine's SMBIOS tables, "" where its maker left what stands
+// there from the factory.
+func smbios(text string) string {
+	text = provisioning.Clip(strings.Join(strings.Fields(text), " "), smbiosLength)
+	switch strings.ToLower(strings.Trim(text, ". ")) {
+	case "to be filled by o.e.m", "default string", "not specified", "system serial number", "system product name", "system manufacturer", "none", "n/a", "0", "0123456789":
+		return ""
+	}
+	return text
 }
 
 var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)

@@ -137,6 +137,43 @@ func body(t *testing.T, r *http.Response) string {
 
 var mac = provisioning.MAC{0x52, 0x54, 0, 0, 0, 0xb1}
 
+// TestOnce: what a node gets for its next boot alone ends when its script has gone out,
+// and not when somebody looks at it, or when it was refused.
+func TestOnce(t *testing.T) {
+	node := provisioning.Node{MAC: mac, RunMode: "prod", Kernel: "zos.efi", Once: "zos.efi"}
+	refused := node
+	refused.Kernel = "gone.efi"
+	for _, tt := range []struct {
+		name, method string
+		gets         provisioning.Assignment
+		consumed     int
+		says         string
+	}{
+		{"kernel", "GET", provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Once: true, Node: node}, 1, "/kernel/zos.efi"},
+		{"exit", "GET", provisioning.Assignment{Policy: provisioning.Exit, Registered: true, Once: true, Node: node}, 1, "next boot device, this once"},
+		{"exit for good", "GET", provisioning.Assignment{Policy: provisioning.Exit, Registered: true, Node: node}, 0, "--no-exit"},
+		{"only looked at", "HEAD", provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Once: true, Node: node}, 0, ""},
+		{"refused", "GET", provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Once: true, Node: refused}, 0, "missing kernel"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t)
+			b.nodes[mac] = tt.gets
+			consumed := 0
+			b.Consume = func(_ context.Context, a provisioning.Assignment) error {
+				if a.Node.MAC != mac {
+					t.Errorf("consumed %+v", a)
+				}
+				consumed++
+				return errors.New("the disk is full") // which keeps no node from booting
+			}
+			r := b.do(tt.method, "/provision/5254000000b1")
+			if text := body(t, r); r.StatusCode != 200 || !strings.Contains(text, tt.says) || consumed != tt.consumed {
+				t.Errorf("status %d, consumed %d times: %s", r.StatusCode, consumed, text)
+			}
+		})
+	}
+}
+
 func TestProvision(t *testing.T) {
 	node := provisioning.Node{MAC: mac, RunMode: "prod", Farmer: 9}
 	noKernel := provisioning.Node{MAC: mac, RunMode: "test"}

@@ -44,8 +44,8 @@ func (s Site) Answer(a provisioning.Assignment, kernels Kernels) (Answer, error)
 			},
 		}, nil
 	case provisioning.Exit:
-		script, err := s.Exit(mac)
-		return Answer{Script: script, Event: event(provisioning.StageExit, provisioning.Cause{ID: provisioning.CauseExit})}, err
+		script, err := s.Exit(a)
+		return Answer{Script: script, Event: event(provisioning.StageExit, provisioning.Cause{ID: whyExit(a)})}, err
 	case provisioning.Hold:
 		script, err := s.Hold(mac, a.Code)
 		return Answer{Script: script, Event: event(provisioning.StageHold, provisioning.Cause{ID: provisioning.CauseHeld, Note: a.Code})}, err
@@ -69,11 +69,26 @@ func event(stage provisioning.Stage, c provisioning.Cause) provisioning.Event {
 	return provisioning.Event{Stage: stage, Cause: c}
 }
 
+// whyExit says why a node boots nothing from here.
+func whyExit(a provisioning.Assignment) provisioning.CauseID {
+	switch {
+	case !a.Registered:
+		return provisioning.CauseExit
+	case a.Once:
+		return provisioning.CauseExitOnce
+	default:
+		return provisioning.CauseExitNode
+	}
+}
+
 // whatBoots says in a few words what a node boots.
 func whatBoots(a provisioning.Assignment) string {
 	d := "runmode " + string(a.Node.RunMode)
 	if a.Node.Farmer != 0 {
 		d += ", farmer " + a.Node.Farmer.String()
+	}
+	if a.Once {
+		d += ", kernel " + a.Node.Kernel + " for this boot alone"
 	}
 	if !a.Registered {
 		d += " (the default: not registered)"

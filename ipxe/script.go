@@ -79,9 +79,10 @@ func (s Site) Hold(m provisioning.MAC, code string) ([]byte, error) {
 	return render("hold.ipxe", map[string]any{"Base": s.Base, "MAC": m, "Code": code})
 }
 
-// Exit renders the script of a node that goes on to its next boot device.
-func (s Site) Exit(m provisioning.MAC) ([]byte, error) {
-	return render("exit.ipxe", map[string]any{"MAC": m})
+// Exit renders the script of a node that goes on to its next boot device: it is not
+// registered, or so.
+func (s Site) Exit(a provisioning.Assignment) ([]byte, error) {
+	return render("exit.ipxe", map[string]any{"MAC": a.Node.MAC, "Name": a.Node.Name, "Registered": a.Registered, "Once": a.Once})
 }
 
 // Refused renders the script of a node that we cannot boot now, and says why. It

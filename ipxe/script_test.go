@@ -60,7 +60,15 @@ func TestScriptsGolden(t *testing.T) {
 			return script(site, provisioning.Assignment{Node: provisioning.Node{MAC: testMAC, RunMode: "prod"}})
 		},
 		"hold": func() ([]byte, error) { return site.Hold(testMAC, "K7XQ") },
-		"exit": func() ([]byte, error) { return site.Exit(testMAC) },
+		"exit": func() ([]byte, error) {
+			return site.Exit(provisioning.Assignment{Node: provisioning.Node{MAC: testMAC}})
+		},
+		"exit-registered": func() ([]byte, error) {
+			return site.Exit(provisioning.Assignment{Registered: true, Node: node})
+		},
+		"exit-once": func() ([]byte, error) {
+			return site.Exit(provisioning.Assignment{Registered: true, Once: true, Node: node})
+		},
 		"refused-long-reason": func() ([]byte, error) {
 			return site.Refused(node, "missing kernel net/prod.efi: "+strings.Repeat("many words of explanation ", 8))
 		},

@@ -18,10 +18,11 @@ const (
 // Actor is who asks for something: it decides what he may do, and the history
 // names him.
 type Actor struct {
-	Name   string // a token's id, or who runs the command: "root"
-	Role   Role
-	Farmer FarmerID // whose nodes, when Role is RoleFarmer
-	From   string   // from where: "cli", "socket", or the address of an API client
+	Name     string // a token's id, or who runs the command: "root"
+	Role     Role
+	Farmer   FarmerID // whose nodes, when Role is RoleFarmer
+	ReadOnly bool     // he changes nothing
+	From     string   // from where: "cli", "socket", or the address of an API client
 }
 
 // Token is a credential for the API. Its secret is shown once, when the token is
@@ -29,7 +30,10 @@ type Actor struct {
 type Token struct {
 	ID       string      `json:"id"`
 	Role     Role        `json:"role"`
-	Farmer   FarmerID    `json:"farmer,omitempty"` // when Role is RoleFarmer
+	Farmer   FarmerID    `json:"farmer,omitempty"`    // when Role is RoleFarmer
+	Name     string      `json:"name,omitempty"`      // for people
+	Expires  time.Time   `json:"expires,omitzero"`    // zero: never
+	ReadOnly bool        `json:"read_only,omitempty"` // it changes nothing
 	Created  time.Time   `json:"created"`
 	LastUsed time.Time   `json:"last_used,omitzero"` // to the minute; zero: never
 	Hash     SecretsHash `json:"-"`

@@ -51,7 +51,7 @@ func (a *Assigner) Assignment(ctx context.Context, mac MAC) (Assignment, error) 
 	switch {
 	case err == nil:
 		a.remember(func() { a.known.Put(mac, n) })
-		return Assignment{Policy: Boot, Registered: true, Node: n}, nil
+		return assigned(n), nil
 	case ErrorCode(err) == NotFound:
 		a.remember(func() { a.known.Delete(mac) })
 		return a.Default(mac), nil
@@ -71,9 +71,40 @@ func (a *Assigner) LastKnown(mac MAC) Assignment {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if n, ok := a.known.Get(mac); ok {
-		return Assignment{Policy: Boot, Registered: true, Node: n}
+		return assigned(n)
 	}
 	return a.Default(mac)
+}
+
+// assigned is what a registered node gets.
+func assigned(n Node) Assignment {
+	a := Assignment{Policy: Boot, Registered: true, Node: n, Once: n.Once != ""}
+	switch {
+	case n.Once == OnceExit, n.Once == "" && n.Exit:
+		a.Policy = Exit
+	case n.Once != "":
+		a.Node.Kernel = n.Once
+	}
+	return a
+}
+
+// onceLimit is how long a node waits for it to be stored that it has had its other boot.
+const onceLimit = 500 * time.Millisecond
+
+// Consume ends what a was given for once, when its script goes out. Where that cannot be
+// stored in time, the next boot is the same again.
+func (a *Assigner) Consume(ctx context.Context, as Assignment) error {
+	if !as.Once {
+		return nil
+	}
+	return UpdateWithin(ctx, a.store, onceLimit, func(ctx context.Context, tx Tx) error {
+		n, err := tx.Node(ctx, as.Node.MAC)
+		if err != nil || n.Once != as.Node.Once { // removed, or changed meanwhile
+			return err
+		}
+		n.Once = ""
+		return tx.PutNode(ctx, n)
+	})
 }
 
 // Default is what mac gets as long as nothing is known of it.
@@ -125,7 +156,7 @@ const codeLimit = 500 * time.Millisecond
 func (a *Assigner) makeCode(ctx context.Context, mac MAC) string {
 	var code string
 	err := UpdateWithin(ctx, a.store, codeLimit, func(ctx context.Context, tx Tx) error {
-		d, err := See(ctx, tx, mac, Machine{}, a.now())
+		d, err := See(ctx, tx, Event{MAC: mac, At: a.now()})
 		code = d.Code
 		return err
 	})
@@ -135,9 +166,10 @@ func (a *Assigner) makeCode(ctx context.Context, mac MAC) string {
 	return code
 }
 
-// See stores that mac netbooted, and gives it a claim code if it has none.
-func See(ctx context.Context, tx Tx, mac MAC, m Machine, at time.Time) (Discovered, error) {
-	d, err := tx.Seen(ctx, mac)
+// See stores that the event's MAC address netbooted, and gives it a claim code if it
+// has none.
+func See(ctx context.Context, tx Tx, e Event) (Discovered, error) {
+	d, err := tx.Seen(ctx, e.MAC)
 	if err != nil && ErrorCode(err) != NotFound {
 		return d, err
 	}
@@ -146,8 +178,11 @@ func See(ctx context.Context, tx Tx, mac MAC, m Machine, at time.Time) (Discover
 			return d, err
 		}
 	}
-	d.MAC = mac
-	d = d.sight(m, at)
+	d.MAC = e.MAC
+	d = d.sight(e.Machine, e.At)
+	if e.Peer.IsValid() && !e.Peer.IsUnspecified() { // a DISCOVER comes from 0.0.0.0
+		d.Address = e.Peer.Unmap()
+	}
 	return d, tx.PutSeen(ctx, d)
 }
 

@@ -25,6 +25,8 @@ const (
 	CauseOther           CauseID = "other"             // Note says it all
 	CauseIgnored         CauseID = "ignored"           // not registered, and unknown = "ignore"
 	CauseExit            CauseID = "exit"              // not registered, and unknown = "exit"
+	CauseExitNode        CauseID = "exit-node"         // registered so: it goes on to its next boot device
+	CauseExitOnce        CauseID = "exit-once"         // the same, for this boot alone
 	CauseHeld            CauseID = "held"              // not registered, and unknown = "hold"; Note is its claim code
 	CauseKernelMissing   CauseID = "kernel-missing"    // Kernel; RunMode, if it is the default of one
 	CauseKernelBroken    CauseID = "kernel-broken"     // Kernel is not whole, or none; Note

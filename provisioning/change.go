@@ -13,6 +13,7 @@ type Change struct {
 	From    string          `json:"from"`
 	Action  string          `json:"action"`           // "node add", "node set", "farmer rm", …
 	Subject string          `json:"subject"`          // a MAC address, a farmer id, a token id
+	Batch   string          `json:"batch,omitempty"`  // the same for changes made together, by an import for instance; "": alone
 	Before  json.RawMessage `json:"before,omitempty"` // the thing before, absent if there was none
 	After   json.RawMessage `json:"after,omitempty"`  // the thing after, absent if it was removed
 }

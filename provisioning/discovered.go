@@ -3,26 +3,34 @@ package provisioning
 import (
 	"crypto/rand"
 	"math/big"
+	"net/netip"
 	"strings"
 	"time"
 )
 
-// Machine is what a netbooting client says of itself in its DISCOVER.
+// Machine is what a netbooting client says of itself: in its DISCOVER, and, with more
+// of it, when iPXE asks for its script.
 type Machine struct {
 	Arch     string `json:"arch,omitempty"`     // client system architecture in words (option 93), "UEFI x64"
 	Firmware string `json:"firmware,omitempty"` // what sent it, "PXEClient", "HTTPClient", "iPXE 1.21.1"
 	UUID     string `json:"uuid,omitempty"`     // client machine identifier (option 97)
+
+	// What its SMBIOS tables say, as iPXE reads them.
+	Serial       string `json:"serial,omitempty"`
+	Manufacturer string `json:"manufacturer,omitempty"`
+	Product      string `json:"product,omitempty"`
 }
 
 // Discovered is a MAC address that netbooted here, registered or not.
 type Discovered struct {
-	MAC       MAC       `json:"mac"`
-	Vendor    string    `json:"vendor,omitempty"` // by the MAC's OUI; filled in for people, not stored
-	Machine             // from the last DISCOVER that said so
-	FirstSeen time.Time `json:"first_seen"`
-	LastSeen  time.Time `json:"last_seen"`
-	Boots     int       `json:"boots"` // how many times it began to boot; see bootGap
-	Code      string    `json:"code"`  // claim code, shown on the node's screen when it is held
+	MAC       MAC        `json:"mac"`
+	Vendor    string     `json:"vendor,omitempty"` // by the MAC's OUI; filled in for people, not stored
+	Machine              // from the last that said so
+	Address   netip.Addr `json:"address,omitzero"` // its last IP address
+	FirstSeen time.Time  `json:"first_seen"`
+	LastSeen  time.Time  `json:"last_seen"`
+	Boots     int        `json:"boots"` // how many times it began to boot; see bootGap
+	Code      string     `json:"code"`  // claim code, shown on the node's screen when it is held
 }
 
 // bootGap is how long a MAC address must have been quiet for its next DISCOVER to
@@ -86,6 +94,15 @@ func (d Discovered) sight(m Machine, at time.Time) Discovered {
 	}
 	if m.UUID != "" && m.UUID != noUUID {
 		d.UUID = m.UUID
+	}
+	if m.Serial != "" {
+		d.Serial = m.Serial
+	}
+	if m.Manufacturer != "" {
+		d.Manufacturer = m.Manufacturer
+	}
+	if m.Product != "" {
+		d.Product = m.Product
 	}
 	return d
 }

@@ -74,6 +74,8 @@ type Node struct {
 	Kernel  string   `json:"kernel"` // kernel file name; "": the run mode's default
 	Name    string   `json:"name"`   // for people
 	NBP     NBP      `json:"nbp,omitempty"`
+	Exit    bool     `json:"exit,omitempty"` // it boots no kernel, but goes on to its next boot device
+	Once    string   `json:"once,omitempty"` // what its next boot alone gets: a kernel file name, or [OnceExit]; "": the usual
 
 	Created time.Time `json:"-"`
 	Updated time.Time `json:"-"`
@@ -98,6 +100,9 @@ func (n NBP) Check() error {
 	return Errorf(Invalid, "bad network boot program %q: accepted are snponly (UEFI with the firmware's own network driver), ipxe (iPXE's drivers), or nothing for whichever boots it", Clip(string(n), 40))
 }
 
+// OnceExit is a [Node]'s Once that sends it on to its next boot device.
+const OnceExit = "exit"
+
 // Farmer owns nodes.
 type Farmer struct {
 	ID   FarmerID `json:"id"`
@@ -120,7 +125,8 @@ const (
 type Assignment struct {
 	Policy     Policy
 	Registered bool
-	Node       Node   // when Policy is Boot: the registered node, or the default with this MAC
+	Node       Node   // as it boots now: the registered node, or the default with this MAC
+	Once       bool   // this boot is not the usual one: its script consumes [Node].Once
 	Code       string // when Policy is Hold: the claim code to show, "" if there is none
 
 	Strategy Strategy // how it is brought to its boot program: chosen by DHCP

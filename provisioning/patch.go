@@ -13,6 +13,8 @@ type NodePatch struct {
 	Kernel  *string   `json:"kernel"`
 	Name    *string   `json:"name"`
 	NBP     *NBP      `json:"nbp"`
+	Exit    *bool     `json:"exit"`
+	Once    *string   `json:"once"`
 }
 
 // Apply returns n with the change made.
@@ -23,6 +25,8 @@ func (p NodePatch) Apply(n Node) Node {
 	set(&n.Kernel, p.Kernel)
 	set(&n.Name, p.Name)
 	set(&n.NBP, p.NBP)
+	set(&n.Exit, p.Exit)
+	set(&n.Once, p.Once)
 	return n
 }
 
@@ -64,6 +68,16 @@ func (r *Row) Set(column, value string) (err error) {
 	case "nbp":
 		nbp := NBP(strings.TrimSpace(value))
 		r.Patch.NBP = &nbp
+	case "exit":
+		var exit bool
+		switch strings.ToLower(strings.TrimSpace(value)) {
+		case "", "no", "false", "0":
+		case "yes", "true", "1":
+			exit = true
+		default:
+			err = Errorf(Invalid, "bad exit %q: accepted are yes (go on to the next boot device), no, or nothing", Clip(value, 40))
+		}
+		r.Patch.Exit = &exit
 	default:
 		err = fmt.Errorf("column %s is not one of ours", column)
 	}

@@ -52,6 +52,7 @@ type Reader interface {
 	Session(ctx context.Context, hash SecretsHash) (Session, error)
 	Seen(ctx context.Context, mac MAC) (Discovered, error)
 	SeenByCode(ctx context.Context, code string) (Discovered, error)
+	SeenAmong(ctx context.Context, macs []MAC) (map[MAC]Discovered, error)
 	Unregistered(ctx context.Context, limit int) ([]Discovered, error) // last seen first
 	Events(ctx context.Context, q EventQuery) ([]Event, error)         // oldest first
 	LastEventID(ctx context.Context) (int64, error)                    // 0: no event yet
@@ -90,9 +91,12 @@ type Tx interface {
 type NodeQuery struct {
 	Farmer  FarmerID
 	Unowned bool // those without a farmer
+	Exit    bool // those that go on to their next boot device
 	RunMode RunMode
-	Text    string   // part of the name, the arguments or the kernel, whatever the case
-	Who     string   // part of the name or of the MAC address, whatever the case, or the farmer's id
+	Kernel  *string  // exactly this kernel; "": the run mode's default
+	Name    string   // exactly this name, whatever the case; * in it stands for any text
+	Text    string   // part of the name, the arguments, the kernel or the serial number, whatever the case
+	Who     string   // part of the name, the MAC address or the serial number, whatever the case, or the farmer's id
 	MACs    MACRange // in this range
 	Among   []MAC    // one of these; nil: any
 	Except  []MAC    // none of these
@@ -113,7 +117,9 @@ type EventQuery struct {
 
 // ChangeQuery selects changes, newest first. Zero fields select all.
 type ChangeQuery struct {
+	ID      int64 // this one
 	Subject string
+	Batch   string // those made together
 	Limit   int
 }
 

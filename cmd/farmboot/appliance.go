@@ -88,6 +88,7 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 		Site:       func(local netip.Addr) ipxe.Site { return a.site(local, "") },
 		Admit:      a.assigner.Admit,
 		Assignment: a.assigner.Assignment,
+		Consume:    a.assigner.Consume,
 		Catalog:    a.catalog,
 		Kernels:    a.kernels,
 		RootPEM:    a.rootPEM,

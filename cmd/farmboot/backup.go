@@ -11,10 +11,7 @@ type backupCmd struct {
 }
 
 func (backupCmd) Help() string {
-	return `The copy is consistent, also while the daemon runs. To restore it, stop the daemon,
-put the copy in the place of provisioning.db (remove provisioning.db-wal and
-provisioning.db-shm, if they are there), give it to the owner of its folder, and
-start the daemon.
+	return `The copy is consistent, also while the daemon runs. farmboot restore puts it back.
 
 Example:
 

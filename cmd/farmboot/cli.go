@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,8 @@ import (
 type cli struct {
 	Config fileName `help:"Configuration file; by default ./appliance.toml, else /etc/farmboot/appliance.toml, if there is one." placeholder:"FILE"`
 
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
+
 	Serve      serveCmd      `cmd:"" help:"Run the appliance."`
 	Image      imageCmd      `cmd:"" help:"Write a boot image to a file."`
 	Node       nodeCmd       `cmd:"" help:"Nodes: register, change, look at them."`
@@ -29,8 +32,12 @@ type cli struct {
 	Token      tokenCmd      `cmd:"" help:"Tokens, for the API and to sign in to the board."`
 	Kernel     kernelCmd     `cmd:"" help:"Kernels: store them, choose what each run mode boots."`
 	Alert      alertCmd      `cmd:"" help:"Alerts: where to tell what needs a person."`
+	Events     eventsCmd     `cmd:"" help:"What nodes did while booting; -f follows it live."`
+	History    historyCmd    `cmd:"" help:"Who changed what, and taking it back."`
 	Backup     backupCmd     `cmd:"" help:"Write a consistent copy of the database."`
 	Status     statusCmd     `cmd:"" help:"Say whether the daemon runs, where it listens, and what does not work."`
+	Restore    restoreCmd    `cmd:"" help:"Put a backup back in place, while the daemon is stopped."`
+	Migrate    migrateCmd    `cmd:"" help:"Copy everything to a database of the other kind: SQLite or PostgreSQL."`
 	Doctor     doctorCmd     `cmd:"" help:"Say what would stop a node from booting, on this host and its LAN, and how to mend it."`
 	ConfigCmd  configCmd     `cmd:"" name:"config" help:"Look at the configuration."`
 	Complete   completeCmd   `cmd:"" hidden:""`
@@ -73,12 +80,18 @@ func run(ctx context.Context, args []string, e *env) int {
 		kong.Exit(func(code int) { exited = code; panic(errExit) }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(e),
-		imageVars(),
+		vars(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 	)
 	if err != nil {
 		fmt.Fprintf(e.stderr, "farmboot: %v\n", err)
 		return exitUsage
+	}
+	switch {
+	case len(args) == 0:
+		args = []string{"--help"}
+	case args[0] == "help": // help COMMAND is COMMAND --help
+		args = append(slices.Clone(args[1:]), "--help")
 	}
 	parsed, err := parse(parser, args)
 	switch {

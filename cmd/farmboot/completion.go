@@ -1,12 +1,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"farmboot/ipxe/kernel"
+	"farmboot/provisioning"
 )
 
 // completionCmd prints what makes a shell complete our command lines. The shell
@@ -54,12 +59,20 @@ type completeCmd struct {
 }
 
 // Run prints the candidates.
-func (c completeCmd) Run(e *env, k *kong.Kong) error {
+func (c completeCmd) Run(ctx context.Context, e *env, k *kong.Kong) error {
 	words := c.Words
 	if len(words) > 0 && words[0] == "--" {
 		words = words[1:]
 	}
-	for _, s := range complete(k.Model.Node, words) {
+	// The configuration that the command line would be run with.
+	for i, w := range words {
+		if w == "--config" && i+1 < len(words)-1 {
+			e.configFile = fileName(words[i+1])
+		} else if file, ok := strings.CutPrefix(w, "--config="); ok && i < len(words)-1 {
+			e.configFile = fileName(file)
+		}
+	}
+	for _, s := range complete(k.Model.Node, words, func(name string) []string { return e.values(ctx, name) }) {
 		if _, err := fmt.Fprintln(e.stdout, s); err != nil {
 			return err
 		}
@@ -67,14 +80,16 @@ func (c completeCmd) Run(e *env, k *kong.Kong) error {
 	return nil
 }
 
-// complete returns what the last word could be, of a command line below node; it
-// may be empty. Nil where only the user can know.
-func complete(node *kong.Node, words []string) []string {
+// complete returns what the last word could be, of a command line below node; it may be
+// empty. values returns what a flag or an argument of that name can be. Nil where only
+// the user can know.
+func complete(node *kong.Node, words []string, values func(name string) []string) []string {
 	if len(words) == 0 {
 		return nil
 	}
 	words, last := words[:len(words)-1], words[len(words)-1]
 	var value *kong.Flag // whose value comes next
+	given := 0           // arguments of the command
 	for _, w := range words {
 		switch {
 		case value != nil:
@@ -84,13 +99,15 @@ func complete(node *kong.Node, words []string) []string {
 		default:
 			if child := childOf(node, w); child != nil {
 				node = child
+			} else {
+				given++
 			}
 		}
 	}
 	var candidates []string
 	switch {
 	case value != nil:
-		candidates = enumOf(value.Value)
+		candidates = valuesOf(value.Value, values)
 	case strings.HasPrefix(last, "-"):
 		for _, group := range node.AllFlags(true) {
 			for _, f := range group {
@@ -103,8 +120,8 @@ func complete(node *kong.Node, words []string) []string {
 				candidates = append(candidates, child.Name)
 			}
 		}
-		for _, p := range node.Positional {
-			candidates = append(candidates, enumOf(p)...)
+		if n := len(node.Positional); n > 0 && (given < n || node.Positional[n-1].IsCumulative()) {
+			candidates = append(candidates, valuesOf(node.Positional[min(given, n-1)], values)...)
 		}
 	}
 	candidates = slices.DeleteFunc(candidates, func(s string) bool { return !strings.HasPrefix(s, last) })
@@ -134,10 +151,60 @@ func valueFlag(node *kong.Node, word string) *kong.Flag {
 	return nil
 }
 
-// enumOf returns the values that v can have, where there are only a few.
-func enumOf(v *kong.Value) []string {
-	if v.Enum == "" {
+// valuesOf returns the values that v can have, where they are known.
+func valuesOf(v *kong.Value, values func(name string) []string) []string {
+	if v.Enum != "" {
+		return strings.Split(v.Enum, ",")
+	}
+	return values(strings.ToLower(v.Name))
+}
+
+// values lists what a flag or an argument of that name can be, as the configuration and
+// the database say; nothing where they cannot be read.
+func (e *env) values(ctx context.Context, name string) (values []string) {
+	if !slices.Contains([]string{"runmode", "mac", "kernel", "farmer", "id", "subject"}, name) {
 		return nil
 	}
-	return strings.Split(v.Enum, ",")
+	cfg, err := e.config()
+	if err != nil {
+		return nil
+	}
+	if name == "runmode" {
+		return cfg.RunModes.Keywords()
+	}
+	if name == "kernel" {
+		kernels, _ := kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath).List()
+		for _, k := range kernels {
+			values = append(values, k.Name)
+		}
+		return values
+	}
+	if _, err := os.Stat(cfg.Provisioning.Database); err != nil && !cfg.Provisioning.Postgres() {
+		return nil // looking makes no database
+	}
+	db, err := e.open(ctx)
+	if err != nil {
+		return nil
+	}
+	switch name {
+	case "mac", "subject":
+		nodes, _ := db.registry.Nodes(ctx, operator(), provisioning.NodeQuery{Limit: completed})
+		for _, n := range nodes {
+			values = append(values, n.MAC.String())
+		}
+	case "farmer":
+		farmers, _ := db.registry.Farmers(ctx, operator())
+		for _, f := range farmers[:min(len(farmers), completed)] {
+			values = append(values, f.ID.String())
+		}
+	case "id":
+		tokens, _ := db.registry.Tokens(ctx, operator())
+		for _, t := range tokens {
+			values = append(values, t.ID)
+		}
+	}
+	return values
 }
+
+// completed is how many values a shell is given at most.
+const completed = 1000

@@ -3,8 +3,15 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"os/user"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
@@ -14,6 +21,7 @@ import (
 	"farmboot/provisioning/registry"
 	"farmboot/provisioning/sqlite"
 	"farmboot/setup"
+	"farmboot/setup/oui"
 )
 
 // database is what commands need that look at nodes, farmers and tokens, or change
@@ -34,6 +42,9 @@ type database struct {
 func (e *env) open(ctx context.Context) (*database, error) {
 	cfg, err := e.config()
 	if err != nil {
+		return nil, err
+	}
+	if err := mayOpen(cfg); err != nil {
 		return nil, err
 	}
 	if err := e.beside(ctx, cfg); err != nil {
@@ -67,6 +78,40 @@ func (e *env) open(ctx context.Context) (*database, error) {
 	}, nil
 }
 
+// mayOpen refuses whoever may not read and write the database, and says who may.
+func mayOpen(cfg setup.Config) error {
+	if cfg.Provisioning.Postgres() {
+		return nil
+	}
+	for _, path := range []string{cfg.Provisioning.Database, filepath.Dir(cfg.Provisioning.Database)} {
+		err := unix.Access(path, unix.R_OK|unix.W_OK)
+		if errors.Is(err, unix.EACCES) {
+			return fmt.Errorf("you may not change %s: run this %s", path, whoMay(path))
+		}
+		if err == nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// whoMay says who may use a file: "as root, or in group farmboot".
+func whoMay(path string) string {
+	for ; path != "/" && path != "."; path = filepath.Dir(path) {
+		fi, err := os.Stat(path)
+		if err != nil { // it cannot be looked at either: the folder around it tells
+			continue
+		}
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok && fi.Mode()&0o020 != 0 && st.Gid != 0 {
+			if g, err := user.LookupGroupId(strconv.FormatUint(uint64(st.Gid), 10)); err == nil {
+				return "as root, or in group " + g.Name
+			}
+		}
+		break
+	}
+	return "as root"
+}
+
 // close closes what a command opened, last opened first.
 func (e *env) close() error {
 	var errs []error
@@ -90,6 +135,7 @@ func rulesOf(cfg setup.Config, composer ipxe.Composer, kernels *kernel.Store) re
 		RunMode:   cfg.Provisioning.RunMode,
 		CheckNode: composer.CheckNode,
 		Warnings:  composer.Warnings,
+		Vendor:    oui.Open(oui.Folder).Maker,
 		KernelExists: func(name string) error {
 			if err := kernel.CheckName(name); err != nil {
 				return err

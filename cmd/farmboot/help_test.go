@@ -10,7 +10,7 @@ import (
 // TestHelpHasExamples holds every command to an example, or to a long help text
 // where there is nothing to show.
 func TestHelpHasExamples(t *testing.T) {
-	parser, err := kong.New(&cli{}, kong.Name("farmboot"), imageVars())
+	parser, err := kong.New(&cli{}, kong.Name("farmboot"), vars())
 	if err != nil {
 		t.Fatal(err)
 	}

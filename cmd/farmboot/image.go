@@ -170,5 +170,5 @@ func (p *progressWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// imageVars are what the help texts of imageCmd name.
-func imageVars() kong.Vars { return kong.Vars{"kinds": kindList()} }
+// vars are what help texts name.
+func vars() kong.Vars { return kong.Vars{"kinds": kindList(), "version": versionLine()} }

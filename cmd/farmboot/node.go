@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"farmboot/provisioning"
@@ -11,7 +13,8 @@ import (
 // nodeCmd is "farmboot node".
 type nodeCmd struct {
 	Add    nodeAddCmd    `cmd:"" help:"Register a node."`
-	Set    nodeSetCmd    `cmd:"" help:"Change a registered node; what is not given stays."`
+	Set    nodeSetCmd    `cmd:"" help:"Change registered nodes; what is not given stays."`
+	Once   nodeOnceCmd   `cmd:"" help:"Choose what a node's next boot alone gets: another kernel, or its disk."`
 	List   nodeListCmd   `cmd:"" help:"List the registered nodes."`
 	Show   nodeShowCmd   `cmd:"" help:"Show one node: what it boots, how its last boot went, who changed it."`
 	Rm     nodeRmCmd     `cmd:"" help:"Unregister nodes."`
@@ -94,20 +97,34 @@ func (c nodeAddCmd) Run(ctx context.Context, e *env) error {
 }
 
 type nodeSetCmd struct {
-	MAC string `arg:"" help:"MAC address, in any usual notation."`
+	MAC   []string `arg:"" optional:"" help:"MAC addresses, in any usual notation."`
+	Match string   `help:"All nodes that are so: KEY=VALUE[,…] with the keys farmer, runmode, kernel and name; farmer=none, kernel= (the default), and * in a name for any text." placeholder:"KEY=VALUE"`
+	Yes   bool     `short:"y" help:"Do not ask."`
 	nodeFlags
+	exitFlag
 }
 
 func (nodeSetCmd) Help() string {
-	return `Examples:
+	return `Changes all of them, or none if one is refused. Of more than one it says how many, and
+asks on a terminal.
+
+Examples:
 
   farmboot node set 52:54:00:00:00:b1 --runmode dev
   farmboot node set 52:54:00:00:00:b1 --farmer none --args ""
-  farmboot node set 52:54:00:00:00:b1 --nbp snponly     its card hangs with iPXE's driver`
+  farmboot node set 52:54:00:00:00:b1 --nbp snponly     its card hangs with iPXE's driver
+  farmboot node set 52:54:00:00:00:b1 --exit            boots from its disk from now on
+  farmboot node set --match farmer=1234,runmode=test --runmode prod
+  farmboot node set --match "name=rack 3*" --kernel zero-os-v3.14.efi --yes`
+}
+
+// exitFlag is the flag of a node that boots nothing from here.
+type exitFlag struct {
+	Exit *bool `negatable:"" help:"Go on to the next boot device, its disk, at every boot; --no-exit: boot a kernel again."`
 }
 
 func (c nodeSetCmd) Run(ctx context.Context, e *env) error {
-	mac, err := provisioning.ParseMAC(c.MAC)
+	macs, query, err := c.which()
 	if err != nil {
 		return err
 	}
@@ -115,19 +132,165 @@ func (c nodeSetCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	patch.Exit = c.Exit
 	if patch == (provisioning.NodePatch{}) {
-		return usageError{"node set: nothing to change; give --farmer, --runmode, --args, --kernel, --name or --nbp"}
+		return usageError{"node set: nothing to change; give --farmer, --runmode, --args, --kernel, --name, --nbp or --exit"}
 	}
 	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	n, err := db.registry.SetNode(ctx, operator(), mac, patch)
+	if c.Match != "" {
+		if macs, err = db.matching(ctx, query); err != nil {
+			return err
+		}
+	}
+	if len(macs) > 1 {
+		if ok, err := e.confirm(fmt.Sprintf("Change %d nodes?", len(macs)), c.Yes); err != nil || !ok {
+			return err
+		}
+	}
+	nodes, err := db.registry.SetNodes(ctx, operator(), macs, patch)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.stdout, "changed %s\n", summary(n))
-	return db.warn(e, n)
+	for _, n := range nodes {
+		if len(nodes) == 1 {
+			fmt.Fprintf(e.stdout, "changed %s\n", summary(n))
+		}
+		if err := db.warn(e, n); err != nil {
+			return err
+		}
+	}
+	if len(nodes) > 1 {
+		fmt.Fprintf(e.stdout, "changed %d nodes\n", len(nodes))
+	}
+	return nil
+}
+
+// which reads which nodes are to be changed: those named, without repeats, or those
+// that match.
+func (c nodeSetCmd) which() (macs []provisioning.MAC, q provisioning.NodeQuery, err error) {
+	switch {
+	case len(c.MAC) == 0 && c.Match == "":
+		return nil, q, usageError{"node set: name nodes by their MAC addresses, or with --match KEY=VALUE"}
+	case len(c.MAC) > 0 && c.Match != "":
+		return nil, q, usageError{"node set: give MAC addresses or --match, not both"}
+	case c.Match != "":
+		q, err = parseMatch(c.Match)
+		return nil, q, err
+	}
+	for _, s := range c.MAC {
+		mac, err := provisioning.ParseMAC(s)
+		if err != nil {
+			return nil, q, err
+		}
+		if !slices.Contains(macs, mac) {
+			macs = append(macs, mac)
+		}
+	}
+	return macs, q, nil
+}
+
+// matching lists the nodes that match.
+func (d *database) matching(ctx context.Context, q provisioning.NodeQuery) ([]provisioning.MAC, error) {
+	if q.RunMode != "" {
+		if err := d.cfg.RunModes.Check(q.RunMode); err != nil {
+			return nil, err
+		}
+	}
+	var macs []provisioning.MAC
+	for n, err := range d.registry.AllNodes(ctx, operator(), q) {
+		if err != nil {
+			return nil, err
+		}
+		macs = append(macs, n.MAC)
+	}
+	if len(macs) == 0 {
+		return nil, provisioning.Errorf(provisioning.NotFound, "no node matches: nothing was changed")
+	}
+	return macs, nil
+}
+
+// parseMatch reads KEY=VALUE[,…].
+func parseMatch(s string) (q provisioning.NodeQuery, err error) {
+	const accepted = "accepted are farmer=, runmode=, kernel= and name=, separated by commas"
+	given := map[string]bool{}
+	for part := range strings.SplitSeq(s, ",") {
+		key, value, ok := strings.Cut(strings.TrimSpace(part), "=")
+		if !ok {
+			return q, usageError{fmt.Sprintf("node set: bad --match %q: %s", provisioning.Clip(part, 40), accepted)}
+		}
+		if given[key] {
+			return q, usageError{fmt.Sprintf("node set: --match has %s twice", provisioning.Clip(key, 40))}
+		}
+		given[key] = true
+		if value == "" && key != "kernel" {
+			return q, usageError{fmt.Sprintf("node set: --match %s= without a value: %s", provisioning.Clip(key, 40), accepted)}
+		}
+		switch key {
+		case "farmer":
+			if q.Unowned = value == "none"; !q.Unowned {
+				if q.Farmer, err = provisioning.ParseFarmerID(value); err != nil {
+					return q, err
+				}
+			}
+		case "runmode":
+			q.RunMode = provisioning.RunMode(value)
+		case "kernel":
+			q.Kernel = &value
+		case "name":
+			q.Name = value
+		default:
+			return q, usageError{fmt.Sprintf("node set: --match has no key %q: %s", provisioning.Clip(key, 40), accepted)}
+		}
+	}
+	return q, nil
+}
+
+type nodeOnceCmd struct {
+	MAC  string `arg:"" help:"MAC address, in any usual notation."`
+	Boot string `arg:"" name:"kernel" help:"A kernel; exit: its next boot device; none: the usual, after all."`
+}
+
+func (nodeOnceCmd) Help() string {
+	return `The next boot alone is another one; when its script has gone out, the node boots the usual
+again.
+
+Examples:
+
+  farmboot node once 52:54:00:00:00:b1 exit
+  farmboot node once 52:54:00:00:00:b1 zero-os-v3.14.efi
+  farmboot node once 52:54:00:00:00:b1 none`
+}
+
+func (c nodeOnceCmd) Run(ctx context.Context, e *env) error {
+	mac, err := provisioning.ParseMAC(c.MAC)
+	if err != nil {
+		return err
+	}
+	if c.Boot == "none" {
+		c.Boot = ""
+	}
+	db, err := e.open(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := db.registry.SetNode(ctx, operator(), mac, provisioning.NodePatch{Once: &c.Boot}); err != nil {
+		return err
+	}
+	what := "boots " + c.Boot
+	switch c.Boot {
+	case "":
+		what = "boots the usual"
+	case provisioning.OnceExit:
+		what = "goes on to its next boot device"
+	}
+	if c.Boot != "" {
+		what += ", once"
+	}
+	_, err = fmt.Fprintf(e.stdout, "at its next boot %s %s\n", mac, what)
+	return err
 }
 
 // summary tells of a node in a few words.
@@ -149,17 +312,21 @@ func summary(n provisioning.Node) string {
 	if n.NBP != provisioning.DefaultNBP {
 		fmt.Fprintf(&b, ", network boot program %s", n.NBP)
 	}
+	if n.Exit {
+		b.WriteString(", goes on to its next boot device")
+	}
 	return b.String()
 }
 
 type nodeListCmd struct {
-	Farmer  string `help:"Only this farmer's; none: only those without a farmer." placeholder:"F"`
-	Runmode string `help:"Only of this run mode." placeholder:"R"`
-	MAC     string `help:"Only MAC addresses that begin so." placeholder:"PREFIX"`
-	Text    string `help:"Only with this in the name, the arguments or the kernel." placeholder:"TEXT"`
-	After   string `help:"Only those that follow this MAC address: the next page." placeholder:"MAC"`
-	Limit   int    `help:"At most so many; 0: all." placeholder:"N"`
-	JSON    bool   `help:"As JSON, as the API shows it."`
+	Farmer    string `help:"Only this farmer's; none: only those without a farmer." placeholder:"F"`
+	Runmode   string `help:"Only of this run mode." placeholder:"R"`
+	MAC       string `help:"Only MAC addresses that begin so." placeholder:"PREFIX"`
+	Text      string `help:"Only with this in the name, the arguments or the kernel." placeholder:"TEXT"`
+	After     string `help:"Only those that follow this MAC address: the next page." placeholder:"MAC"`
+	Limit     int    `help:"At most so many; 0: all." placeholder:"N"`
+	Inventory bool   `help:"Show what is known of the machines: address, serial number, maker, product, last boot."`
+	JSON      bool   `help:"As JSON, as the API shows it."`
 }
 
 func (nodeListCmd) Help() string {
@@ -168,6 +335,7 @@ func (nodeListCmd) Help() string {
   farmboot node list
   farmboot node list --farmer 1234 --runmode prod
   farmboot node list --mac 52:54 --json
+  farmboot node list --inventory --text 7CZ1234X        the one with that serial number
   farmboot node list --limit 50 --after 52:54:00:00:00:b1`
 }
 
@@ -212,6 +380,9 @@ func (c nodeListCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	if c.Inventory {
+		return c.inventory(ctx, e, db, nodes)
+	}
 	if c.JSON {
 		return printJSON(e.stdout, nodes)
 	}
@@ -220,6 +391,49 @@ func (c nodeListCmd) Run(ctx context.Context, e *env) error {
 		t.row("%s\t%s\t%s\t%s\t%s\t%s", n.MAC, dash(n.Farmer.String()), n.RunMode, dash(n.Kernel), dash(n.Args), dash(n.Name))
 	}
 	return t.flush()
+}
+
+// machineNode is a node with what is known of its machine.
+type machineNode struct {
+	provisioning.Node
+	Machine *provisioning.Discovered `json:"machine,omitempty"`
+}
+
+// inventory lists nodes with what is known of their machines.
+func (c nodeListCmd) inventory(ctx context.Context, e *env, db *database, nodes []provisioning.Node) error {
+	macs := make([]provisioning.MAC, len(nodes))
+	for i, n := range nodes {
+		macs[i] = n.MAC
+	}
+	seen, err := db.registry.Machines(ctx, operator(), macs)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		list := make([]machineNode, len(nodes))
+		for i, n := range nodes {
+			list[i].Node = n
+			if d, ok := seen[n.MAC]; ok {
+				list[i].Machine = &d
+			}
+		}
+		return printJSON(e.stdout, list)
+	}
+	t := newTable(e.stdout, "MAC\tNAME\tADDRESS\tSERIAL\tMAKER\tPRODUCT\tNIC MAKER\tFIRMWARE\tLAST BOOT")
+	for _, n := range nodes {
+		d := seen[n.MAC]
+		t.row("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", n.MAC, dash(n.Name), addressText(d.Address), dash(d.Serial),
+			dash(d.Manufacturer), dash(d.Product), dash(d.Vendor), dash(strings.Join(nonEmpty(d.Arch, d.Firmware), ", ")), localTime(d.LastSeen))
+	}
+	return t.flush()
+}
+
+// addressText is an address, "-" for none.
+func addressText(a netip.Addr) string {
+	if !a.IsValid() {
+		return "-"
+	}
+	return a.String()
 }
 
 type nodeRmCmd struct {

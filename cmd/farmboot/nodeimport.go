@@ -13,17 +13,18 @@ import (
 )
 
 type nodeImportCmd struct {
-	File   fileName `arg:"" help:"CSV file with a header line, - for standard input, or a legacy bootstrap.sqlite3."`
-	Update bool     `help:"Change nodes that are registered already; without it they are refused."`
-	Skip   bool     `help:"Leave out lines that are refused, and import the others."`
-	DryRun bool     `help:"Only tell what would be done."`
-	JSON   bool     `help:"Report as JSON, as the API shows it."`
+	File    fileName `arg:"" help:"CSV file with a header line, - for standard input, or a legacy bootstrap.sqlite3."`
+	Update  bool     `help:"Change nodes that are registered already; without it they are refused."`
+	Skip    bool     `help:"Leave out lines that are refused, and import the others."`
+	DryRun  bool     `help:"Only tell what would be done."`
+	Verbose bool     `short:"v" help:"Name every line, not only those that are refused or have a warning."`
+	JSON    bool     `help:"Report as JSON, as the API shows it."`
 }
 
 func (nodeImportCmd) Help() string {
 	return `All or nothing: if a line is refused, every such line is reported and nothing is
-written. The columns of the CSV file are mac, farmer, runmode, args, kernel, name and
-nbp, in any order, as its first line names them; only mac must be there. With --update,
+written. The columns of the CSV file are mac, farmer, runmode, args, kernel, name,
+nbp and exit, in any order, as its first line names them; only mac must be there. With --update,
 columns that are not there stay as they are.
 
 Examples:
@@ -50,7 +51,7 @@ func (c nodeImportCmd) Run(ctx context.Context, e *env) error {
 	if c.JSON {
 		err = printJSON(e.stdout, report)
 	} else {
-		err = printImport(e.stdout, report)
+		err = printImport(e.stdout, report, c.Verbose)
 	}
 	if err != nil {
 		return err
@@ -95,40 +96,42 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func printImport(w io.Writer, r registry.ImportReport) error {
+// printImport reports lines with a warning, then those that are refused, and before them
+// the others if all is set; at the end how many there are.
+func printImport(w io.Writer, r registry.ImportReport, all bool) error {
+	out := bufio.NewWriter(w) // errors stay until Flush
 	for _, row := range r.Rows {
-		var err error
-		if row.Outcome == registry.Refused {
-			_, err = fmt.Fprintf(w, "line %d: refused: %s\n", row.Line, row.Message)
-		} else {
-			_, err = fmt.Fprintf(w, "line %d: %s %s\n", row.Line, row.MAC, row.Outcome)
+		if row.Outcome != registry.Refused && all {
+			fmt.Fprintf(out, "line %d: %s %s\n", row.Line, row.MAC, row.Outcome)
 		}
 		for _, warning := range row.Warnings {
-			if err == nil {
-				_, err = fmt.Fprintf(w, "line %d: warning: %s\n", row.Line, warning)
-			}
+			fmt.Fprintf(out, "line %d: warning: %s\n", row.Line, warning)
 		}
-		if err != nil {
-			return err
+	}
+	for _, row := range r.Rows {
+		if row.Outcome == registry.Refused {
+			fmt.Fprintf(out, "line %d: refused: %s\n", row.Line, row.Message)
 		}
 	}
 	done := "imported"
 	if !r.Written {
 		done = "nothing written; would be"
 	}
-	_, err := fmt.Fprintf(w, "%s: %s\n", done, r)
-	return err
+	fmt.Fprintf(out, "%s: %s\n", done, r)
+	return out.Flush()
 }
 
 type nodeExportCmd struct {
-	File fileName `arg:"" optional:"" default:"-" help:"File to write, which must not exist yet; - for standard output."`
+	File      fileName `arg:"" optional:"" default:"-" help:"File to write, which must not exist yet; - for standard output."`
+	Inventory bool     `help:"With what is known of the machines: address, serial number, maker, product, last boot. An import reads over that."`
 }
 
 func (nodeExportCmd) Help() string {
 	return `Examples:
 
   farmboot node export > nodes.csv
-  farmboot node export nodes.csv`
+  farmboot node export nodes.csv
+  farmboot node export --inventory machines.csv`
 }
 
 func (c nodeExportCmd) Run(ctx context.Context, e *env) error {
@@ -137,8 +140,12 @@ func (c nodeExportCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	nodes := db.registry.AllNodes(ctx, operator(), provisioning.NodeQuery{})
-	if c.File == "-" {
-		return registry.WriteCSV(e.stdout, nodes)
+	extra, err := db.registry.CSVExtra(ctx, operator(), c.Inventory)
+	if err != nil {
+		return err
 	}
-	return writeFile(string(c.File), 0o640, false, func(w io.Writer) error { return registry.WriteCSV(w, nodes) })
+	if c.File == "-" {
+		return registry.WriteCSV(e.stdout, nodes, extra)
+	}
+	return writeFile(string(c.File), 0o640, false, func(w io.Writer) error { return registry.WriteCSV(w, nodes, extra) })
 }

@@ -76,6 +76,11 @@ func (d *database) view(ctx context.Context, mac provisioning.MAC) (nodeView, er
 		return nodeView{}, err
 	}
 	v := nodeView{Node: a.Node, Registered: a.Registered, Policy: a.Policy}
+	if a.Registered {
+		if v.Node, err = d.registry.Node(ctx, operator(), mac); err != nil {
+			return nodeView{}, err
+		}
+	}
 	if a.Policy == provisioning.Boot {
 		v.Cmdline, v.wrong = d.composer.Bootable(ipxe.NodeTarget(a.Node), d.kernels.WithUpstream())
 		if v.File, err = d.kernelFile(a.Node); err != nil {
@@ -158,6 +163,13 @@ func (v nodeView) print(w io.Writer) error {
 	}
 	if s := v.Seen; s != nil {
 		t.row("Machine\t%s", dash(strings.Join(nonEmpty(s.Vendor, s.Arch, s.Firmware, s.UUID), ", ")))
+		if s.Manufacturer+s.Product+s.Serial != "" {
+			t.row("Model\t%s", dash(strings.Join(nonEmpty(s.Manufacturer, s.Product), ", ")))
+			t.row("Serial number\t%s", dash(s.Serial))
+		}
+		if s.Address.IsValid() {
+			t.row("Address\t%s", s.Address)
+		}
 		boots := "boots"
 		if s.Boots == 1 {
 			boots = "boot"
@@ -176,6 +188,12 @@ func (v nodeView) print(w io.Writer) error {
 // gets says what a boot of it would come to.
 func (v nodeView) gets() string {
 	switch {
+	case v.Once == provisioning.OnceExit:
+		return "sent on to its next boot device, this once; then what it is registered for"
+	case v.Once != "":
+		return "kernel " + v.Once + ", this once; then what it is registered for"
+	case v.Registered && v.Exit:
+		return "sent on to its next boot device, as it is registered"
 	case v.Registered:
 		return "what it is registered for"
 	case v.Policy == provisioning.Boot:
@@ -210,7 +228,7 @@ func whatChanged(c provisioning.Change) string {
 		return c.Action
 	}
 	var diffs []string
-	for _, key := range []string{"farmer", "runmode", "args", "kernel", "name", "nbp"} {
+	for _, key := range []string{"farmer", "runmode", "args", "kernel", "name", "nbp", "exit", "once"} {
 		was, is := textOf(before[key]), textOf(after[key])
 		if was != is {
 			diffs = append(diffs, fmt.Sprintf("%s %s -> %s", key, dash(was), dash(is)))

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
+
+	"golang.org/x/term"
 )
 
 // printJSON writes v, indented, as the API shows it.
@@ -30,12 +35,12 @@ func (t table) row(format string, cells ...any) { fmt.Fprintf(t.w, format+"\n", 
 
 func (t table) flush() error { return t.w.Flush() }
 
-// localTime is a time for people, where they are; "-" for none.
+// localTime is a time for people, where they are, with its zone; "-" for none.
 func localTime(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
-	return t.Local().Format("2006-01-02 15:04:05")
+	return t.Local().Format("2006-01-02 15:04:05 MST")
 }
 
 // dash stands for a cell that would be empty.
@@ -44,4 +49,32 @@ func dash(s string) string {
 		return "-"
 	}
 	return s
+}
+
+// confirm asks a question where somebody can answer it, and tells whether the answer is
+// yes. Where nobody can, and with yes, it goes on without asking.
+func (e *env) confirm(question string, yes bool) (bool, error) {
+	in, isFile := e.stdin.(*os.File)
+	if yes || !isFile || !term.IsTerminal(int(in.Fd())) {
+		return true, nil
+	}
+	fmt.Fprintf(e.stderr, "%s [y/N] ", question)
+	answer, err := bufio.NewReader(in).ReadString('\n')
+	if err != nil && answer == "" {
+		return false, fmt.Errorf("no answer: nothing was changed")
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return true, nil
+	}
+	fmt.Fprintln(e.stderr, "nothing was changed")
+	return false, nil
+}
+
+// countOf says how many there are of something: "1 change", "43 changes".
+func countOf(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

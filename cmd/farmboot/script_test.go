@@ -45,6 +45,7 @@ func TestScripts(t *testing.T) {
 			"status": status,
 			"kernel": makeKernel,
 			"half":   half,
+			"in-use": whileOpen,
 		},
 	})
 }
@@ -128,5 +129,23 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if lines := strings.Count(ts.ReadFile("stderr"), "\n"); got != "0" && lines != 1 {
 		ts.Fatalf("%d lines on stderr, want one", lines)
+	}
+}
+
+// whileOpen runs "in-use FILE COMMAND…": a command that must fail, while a daemon has the
+// database open.
+func whileOpen(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: in-use FILE COMMAND…")
+	}
+	ctx := context.Background()
+	s, err := sqlite.Open(ctx, ts.MkAbs(args[0]))
+	ts.Check(err)
+	_, err = s.Nodes(ctx, provisioning.NodeQuery{})
+	ts.Check(err)
+	failed := ts.Exec(args[1], args[2:]...)
+	ts.Check(s.Close())
+	if failed == nil {
+		ts.Fatalf("the command did not fail")
 	}
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"time"
 
 	"farmboot/provisioning"
 )
@@ -15,9 +17,12 @@ type tokenCmd struct {
 }
 
 type tokenAddCmd struct {
-	Role   string `required:"" help:"admin: may do everything; farmer: sees and edits the nodes of one farmer." enum:"admin,farmer" placeholder:"admin|farmer"`
-	Farmer string `help:"Whose nodes, with --role farmer." placeholder:"F"`
-	JSON   bool   `help:"As JSON, as the API shows it."`
+	Role     string `required:"" help:"admin: may do everything; farmer: sees and edits the nodes of one farmer." enum:"admin,farmer" placeholder:"admin|farmer"`
+	Farmer   string `help:"Whose nodes, with --role farmer." placeholder:"F"`
+	Name     string `help:"What it is for; the history shows it." placeholder:"N"`
+	Expires  string `help:"How long it is good for (90d, 12h, 2w), or until which day (2027-01-31); by default for ever." placeholder:"90d"`
+	ReadOnly bool   `help:"It may look at everything that its role may, and change nothing."`
+	JSON     bool   `help:"As JSON, as the API shows it."`
 }
 
 func (tokenAddCmd) Help() string {
@@ -27,7 +32,8 @@ the board at https://APPLIANCE/admin.
 Examples:
 
   farmboot token add --role admin
-  farmboot token add --role farmer --farmer 1234`
+  farmboot token add --role farmer --farmer 1234 --name "Green Valley" --expires 90d
+  farmboot token add --role admin --read-only --name monitoring`
 }
 
 func (c tokenAddCmd) Run(ctx context.Context, e *env) (err error) {
@@ -37,6 +43,10 @@ func (c tokenAddCmd) Run(ctx context.Context, e *env) (err error) {
 			return err
 		}
 	}
+	expires, err := parseExpiry(c.Expires, e.now())
+	if err != nil {
+		return err
+	}
 	if c.Role == string(provisioning.RoleFarmer) && farmer == 0 {
 		return usageError{"token add: --role farmer needs --farmer F"}
 	}
@@ -45,7 +55,9 @@ func (c tokenAddCmd) Run(ctx context.Context, e *env) (err error) {
 		return err
 	}
 	_, unknown := db.store.Farmer(ctx, farmer)
-	t, secret, err := db.registry.AddToken(ctx, operator(), provisioning.Role(c.Role), farmer)
+	t, secret, err := db.registry.AddToken(ctx, operator(), provisioning.Token{
+		Role: provisioning.Role(c.Role), Farmer: farmer, Name: c.Name, Expires: expires, ReadOnly: c.ReadOnly,
+	})
 	if err != nil {
 		return err
 	}
@@ -64,6 +76,24 @@ func (c tokenAddCmd) Run(ctx context.Context, e *env) (err error) {
 		_, err = fmt.Fprintf(e.stderr, "farmer %s was not registered, and is now\n", farmer)
 	}
 	return err
+}
+
+// parseExpiry reads when a token ends: a day, or a time from now on in hours, days or
+// weeks; the zero time is never.
+func parseExpiry(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if day, err := time.ParseInLocation(time.DateOnly, s, time.Local); err == nil {
+		return day.AddDate(0, 0, 1), nil // to its end
+	}
+	units := map[byte]time.Duration{'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}
+	n, err := strconv.ParseUint(s[:len(s)-1], 10, 16)
+	unit, ok := units[s[len(s)-1]]
+	if err != nil || !ok || n == 0 {
+		return time.Time{}, usageError{fmt.Sprintf("token add: bad --expires %q: accepted are hours, days or weeks (12h, 90d, 2w), or a day (2027-01-31)", provisioning.Clip(s, 40))}
+	}
+	return now.Add(time.Duration(n) * unit), nil
 }
 
 type tokenListCmd struct {
@@ -89,9 +119,17 @@ func (c tokenListCmd) Run(ctx context.Context, e *env) error {
 	if c.JSON {
 		return printJSON(e.stdout, tokens)
 	}
-	t := newTable(e.stdout, "ID\tROLE\tFARMER\tCREATED\tLAST USED")
+	t := newTable(e.stdout, "ID\tROLE\tFARMER\tCREATED\tLAST USED\tEXPIRES\tNAME")
 	for _, tok := range tokens {
-		t.row("%s\t%s\t%s\t%s\t%s", tok.ID, tok.Role, dash(tok.Farmer.String()), localTime(tok.Created), localTime(tok.LastUsed))
+		role := string(tok.Role)
+		if tok.ReadOnly {
+			role += ", read-only"
+		}
+		expires := localTime(tok.Expires)
+		if !tok.Expires.IsZero() && !e.now().Before(tok.Expires) {
+			expires += " (expired)"
+		}
+		t.row("%s\t%s\t%s\t%s\t%s\t%s\t%s", tok.ID, role, dash(tok.Farmer.String()), localTime(tok.Created), localTime(tok.LastUsed), expires, dash(tok.Name))
 	}
 	return t.flush()
 }

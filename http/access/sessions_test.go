@@ -57,7 +57,7 @@ func (d *signInTest) restart(store provisioning.Store) {
 // token makes one, and returns its id and secret.
 func (d *signInTest) token(t *testing.T, role provisioning.Role, farmer provisioning.FarmerID) (id, secret string) {
 	t.Helper()
-	token, secret, err := d.registry.AddToken(t.Context(), root, role, farmer)
+	token, secret, err := d.registry.AddToken(t.Context(), root, provisioning.Token{Role: role, Farmer: farmer})
 	if err != nil {
 		t.Fatal(err)
 	}

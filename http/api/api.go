@@ -97,9 +97,11 @@ func (a *API) table() []route {
 		{method: del, path: "/api/v1/nodes/{mac}", who: farmers, handle: a.removeNode},
 		{method: post, path: "/api/v1/nodes/{mac}/claim", who: farmers, handle: a.claimNode},
 		{method: get, path: "/api/v1/nodes/{mac}/story", who: farmers, handle: a.nodeStory},
+		{method: get, path: "/api/v1/nodes/{mac}/machine", who: farmers, handle: a.nodeMachine},
 		{method: get, path: "/api/v1/nodes/{mac}/history", who: farmers, query: []string{"limit"}, handle: a.nodeHistory},
 		{method: get, path: "/api/v1/discovered", who: admins, query: []string{"limit"}, handle: a.discovered},
-		{method: get, path: "/api/v1/history", who: admins, query: []string{"limit"}, handle: a.history},
+		{method: get, path: "/api/v1/history", who: admins, query: []string{"subject", "limit"}, handle: a.history},
+		{method: post, path: "/api/v1/history/{id}/undo", who: admins, handle: a.undo},
 
 		{method: get, path: "/api/v1/farmers", who: farmers, handle: a.listFarmers},
 		{method: post, path: "/api/v1/farmers", who: admins, handle: a.addFarmer},
@@ -183,7 +185,13 @@ func (a *API) admit(r *http.Request, rt route) (by provisioning.Actor, err error
 	if by, err = a.authenticate(r, rt); err != nil {
 		return by, err
 	}
-	return by, rt.who.admits(by)
+	if err := rt.who.admits(by); err != nil {
+		return by, err
+	}
+	if rt.method != http.MethodGet || rt.legacy { // a legacy GET changes something
+		return by, registry.MayChange(by)
+	}
+	return by, nil
 }
 
 // authenticate tells who asks for rt.

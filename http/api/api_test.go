@@ -89,7 +89,7 @@ func seed(t testing.TB) (file string, tok tokens) {
 		role   provisioning.Role
 		farmer provisioning.FarmerID
 	}{{&tok.admin, provisioning.RoleAdmin, 0}, {&tok.five, provisioning.RoleFarmer, five}, {&tok.six, provisioning.RoleFarmer, six}} {
-		if _, *token.to, err = registry.AddToken(ctx, root, token.role, token.farmer); err != nil {
+		if _, *token.to, err = registry.AddToken(ctx, root, provisioning.Token{Role: token.role, Farmer: token.farmer}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"farmboot/http/answer"
 	"farmboot/ipxe"
@@ -226,11 +227,44 @@ func (a *API) history(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 	if err != nil {
 		return err
 	}
-	changes, err := a.Registry.History(r.Context(), by, most)
+	changes, err := a.Registry.History(r.Context(), by, provisioning.ChangeQuery{Subject: r.URL.Query().Get("subject"), Limit: most})
 	if err != nil {
 		return err
 	}
 	return writeJSON(w, http.StatusOK, list(changes))
+}
+
+// undo answers POST /api/v1/history/{id}/undo: takes a change back.
+func (a *API) undo(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	text, err := answer.Var(r, "id")
+	if err != nil {
+		return err
+	}
+	id, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || id < 1 {
+		return provisioning.Errorf(provisioning.Invalid, "bad number %.40q of a change: accepted is a whole number, as /api/v1/history shows it", text)
+	}
+	n, err := a.Registry.Undo(r.Context(), by, id)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, map[string]int{"undone": n})
+}
+
+// nodeMachine answers GET /api/v1/nodes/{mac}/machine: what is known of the machine.
+func (a *API) nodeMachine(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	mac, err := answer.MAC(r)
+	if err != nil {
+		return err
+	}
+	d, err := a.Registry.Seen(r.Context(), by, mac)
+	if err != nil {
+		return err
+	}
+	if a.Vendor != nil {
+		d.Vendor = a.Vendor(mac)
+	}
+	return writeJSON(w, http.StatusOK, d)
 }
 
 // discovered answers GET /api/v1/discovered: MAC addresses that booted here and are

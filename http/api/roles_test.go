@@ -52,6 +52,8 @@ var visits = map[string]visit{
 	"POST /api/v1/nodes/{mac}/claim":  {"/api/v1/nodes/" + wild + "/claim", "", adminsMake},
 	"GET /api/v1/nodes/{mac}/story":   {"/api/v1/nodes/" + node1 + "/story", "", owners},
 	"GET /api/v1/nodes/{mac}/history": {"/api/v1/nodes/" + node1 + "/history", "", owners},
+	"GET /api/v1/nodes/{mac}/machine": {"/api/v1/nodes/" + node1 + "/machine", "", [5]int{unknown, unknown, notFound, forbidden, notFound}},
+	"POST /api/v1/history/{id}/undo":  {"/api/v1/history/1/undo", "", adminsRead},
 	"GET /api/v1/discovered":          {"/api/v1/discovered", "", adminsRead},
 	"GET /api/v1/history":             {"/api/v1/history", "", adminsRead},
 

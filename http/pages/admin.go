@@ -52,7 +52,14 @@ func (a *Admin) Routes(r *mux.Router) {
 		r.Handle(path, a.Answer.Handle(name, failure, sameOrigin(h))).Methods(methods...)
 	}
 	get := func(path, name string, h adminHandler) { open(http.MethodGet, path, name, a.signedIn(h)) }
-	post := func(path, name string, h adminHandler) { open(http.MethodPost, path, name, a.signedIn(h)) }
+	post := func(path, name string, h adminHandler) {
+		open(http.MethodPost, path, name, a.signedIn(func(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+			if err := registry.MayChange(by); err != nil {
+				return err
+			}
+			return h(w, r, by)
+		}))
+	}
 
 	open(http.MethodGet, access.SignInPath, "page sign in", a.signInPage)
 	open(http.MethodPost, access.SignInPath, "sign in", a.signIn)

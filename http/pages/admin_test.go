@@ -79,7 +79,7 @@ func TestFarmerSeesHisOwnOnly(t *testing.T) {
 	b.play(t, bootOf(macOf(1), b.now.Now(), 3)...)
 	b.play(t, bootOf(macOf(2), b.now.Now(), 3)...)
 	b.play(t, bootOf(macOf(3), b.now.Now(), 3)...)
-	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.RoleFarmer, 5)
+	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleFarmer, Farmer: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestFarmerSeesSinceItIsHis(t *testing.T) {
 	if _, err := b.Registry.SetNode(t.Context(), root, macOf(2), provisioning.NodePatch{Farmer: &his, Args: &none}); err != nil {
 		t.Fatal(err)
 	}
-	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.RoleFarmer, 5)
+	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleFarmer, Farmer: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +219,7 @@ func TestLongLists(t *testing.T) {
 		}
 		b.play(t, bootOf(mac, now.Add(time.Duration(i-100)*time.Hour), events)...)
 	}
-	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.RoleFarmer, 6)
+	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleFarmer, Farmer: 6})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -616,7 +616,7 @@ func TestClaimByForm(t *testing.T) {
 	if _, page := b.look(t, "/admin/discovered"); !strings.Contains(page, found[0].Code) {
 		t.Errorf("unknown = \"hold\": %s", page)
 	}
-	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.RoleFarmer, 5)
+	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleFarmer, Farmer: 5})
 	if err != nil {
 		t.Fatal(err)
 	}

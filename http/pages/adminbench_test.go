@@ -84,7 +84,7 @@ func newAdminBench(t testing.TB) *adminBench {
 		Authenticate: b.Sessions.Authenticate,
 	})
 	b.run(t)
-	_, b.token, err = b.Registry.AddToken(t.Context(), root, provisioning.RoleAdmin, 0)
+	_, b.token, err = b.Registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleAdmin})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func (l historyLine) Summary() string {
 type changedField struct{ Name, Before, After string }
 
 func (a *Admin) history(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	changes, err := a.Registry.History(r.Context(), by, historyShown)
+	changes, err := a.Registry.History(r.Context(), by, provisioning.ChangeQuery{Limit: historyShown})
 	if err != nil {
 		return err
 	}

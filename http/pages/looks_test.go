@@ -83,7 +83,7 @@ func TestFirstSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	steps(`href="/admin/tokens">Make a token`)
-	if _, _, err := b.Registry.AddToken(t.Context(), root, provisioning.RoleAdmin, 0); err != nil {
+	if _, _, err := b.Registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleAdmin}); err != nil {
 		t.Fatal(err)
 	}
 	steps()
@@ -138,7 +138,7 @@ func TestRefusedNodes(t *testing.T) {
 	const mend = `href="/admin/kernels">Store a kernel, or have a network boot one`
 	_, row := b.look(t, "/admin/board/rows?mac="+macOf(1).String())
 	inOrder(t, row, "run mode dev has no kernel yet", "<summary>Check", mend, "the kernel of its run mode")
-	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.RoleFarmer, 5)
+	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleFarmer, Farmer: 5})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestNetworksWithoutKernelAreMarked(t *testing.T) {
 // TestFarmerHasNoCodeToType: where machines show no code there is nothing to type.
 func TestFarmerHasNoCodeToType(t *testing.T) {
 	b := newAdminBench(t)
-	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.RoleFarmer, 5)
+	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleFarmer, Farmer: 5})
 	if err != nil {
 		t.Fatal(err)
 	}

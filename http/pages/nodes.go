@@ -191,6 +191,10 @@ func (a *Admin) nodesCSV(w http.ResponseWriter, r *http.Request, by provisioning
 	if err != nil {
 		return err
 	}
+	extra, err := a.Registry.CSVExtra(r.Context(), by, true)
+	if err != nil {
+		return err
+	}
 	h := w.Header()
 	h.Set("Content-Type", "text/csv; charset=utf-8")
 	h.Set("Content-Disposition", `attachment; filename="nodes.csv"`)
@@ -202,5 +206,5 @@ func (a *Admin) nodesCSV(w http.ResponseWriter, r *http.Request, by provisioning
 				return
 			}
 		}
-	})
+	}, extra)
 }

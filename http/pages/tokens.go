@@ -47,7 +47,7 @@ func (a *Admin) addToken(w http.ResponseWriter, r *http.Request, by provisioning
 	if len(f.Errors) > 0 {
 		return a.showTokens(w, r, by, http.StatusBadRequest, page)
 	}
-	page.Made, page.Secret, err = a.Registry.AddToken(r.Context(), by, role, farmer)
+	page.Made, page.Secret, err = a.Registry.AddToken(r.Context(), by, provisioning.Token{Role: role, Farmer: farmer})
 	if err == nil {
 		page.form = newForm(url.Values{})
 		return a.showTokens(w, r, by, http.StatusOK, page)

@@ -107,6 +107,7 @@ func (r *Recorder) Record(e provisioning.Event) {
 	e.Peer = e.Peer.Unmap()
 	for _, text := range []*string{
 		&e.Detail, &e.File, &e.Version, &e.SHA256, &e.Machine.Arch, &e.Machine.Firmware, &e.Machine.UUID,
+		&e.Machine.Serial, &e.Machine.Manufacturer, &e.Machine.Product,
 		&e.Cause.Kernel, &e.Cause.File, &e.Cause.Arch, &e.Cause.Server, &e.Cause.Note,
 	} {
 		*text = oneLine(*text)
@@ -339,7 +340,7 @@ func store(ctx context.Context, tx provisioning.Tx, batch []recorded) error {
 			return err
 		}
 		if showsNode(item.event) {
-			if _, err := provisioning.See(ctx, tx, item.event.MAC, item.event.Machine, item.event.At); err != nil {
+			if _, err := provisioning.See(ctx, tx, item.event); err != nil {
 				return err
 			}
 		}

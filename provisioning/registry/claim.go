@@ -31,6 +31,63 @@ func (r *Registry) Proven(ctx context.Context, by provisioning.Actor, mac provis
 	return r.store.Proven(ctx, mac)
 }
 
+// Machines tells what is known of nodes' machines. A farmer is told of his nodes.
+func (r *Registry) Machines(ctx context.Context, by provisioning.Actor, macs []provisioning.MAC) (map[provisioning.MAC]provisioning.Discovered, error) {
+	if len(macs) == 0 {
+		return nil, nil
+	}
+	if by.Role != provisioning.RoleAdmin {
+		nodes, err := r.Nodes(ctx, by, provisioning.NodeQuery{Among: macs})
+		if err != nil {
+			return nil, err
+		}
+		macs = make([]provisioning.MAC, 0, len(nodes))
+		for _, n := range nodes {
+			macs = append(macs, n.MAC)
+		}
+	}
+	seen, err := r.store.SeenAmong(ctx, macs)
+	for mac, d := range seen {
+		if r.rules.Load().Vendor != nil {
+			d.Vendor = r.rules.Load().Vendor(mac)
+		}
+		seen[mac] = d
+	}
+	return seen, err
+}
+
+// CSVExtra is what a list of nodes has besides: the column exit where a node needs it,
+// and what is known of the machines if that is wanted.
+func (r *Registry) CSVExtra(ctx context.Context, by provisioning.Actor, machines bool) (Extra, error) {
+	exiting, err := r.CountNodes(ctx, by, provisioning.NodeQuery{Exit: true})
+	extra := Extra{Exit: exiting > 0}
+	if machines {
+		extra.Machines = func(macs []provisioning.MAC) (map[provisioning.MAC]provisioning.Discovered, error) {
+			return r.Machines(ctx, by, macs)
+		}
+	}
+	return extra, err
+}
+
+// ClaimAll registers nodes that were seen booting here, all or none, as ClaimMAC does.
+func (r *Registry) ClaimAll(ctx context.Context, by provisioning.Actor, macs []provisioning.MAC, patch provisioning.NodePatch) error {
+	if err := onlyAdmin(by, "claim many nodes at once"); err != nil {
+		return err
+	}
+	ctx = together(ctx)
+	return r.store.Update(ctx, func(tx provisioning.Tx) error {
+		for _, mac := range macs {
+			if _, err := tx.Seen(ctx, mac); err != nil {
+				return err
+			}
+			if _, err := r.claimIn(ctx, tx, by, mac, patch); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // ClaimByCode registers the node that shows the claim code, as its patch says; a
 // farmer's becomes his. Whoever knows the code has stood before the node, so a
 // farmer who guesses has to wait: [provisioning.Unavailable].
@@ -67,14 +124,21 @@ func (r *Registry) ClaimMAC(ctx context.Context, by provisioning.Actor, mac prov
 func (r *Registry) claim(ctx context.Context, by provisioning.Actor, mac provisioning.MAC, patch provisioning.NodePatch) (provisioning.Node, error) {
 	var n provisioning.Node
 	err := r.store.Update(ctx, func(tx provisioning.Tx) (err error) {
-		if n, err = r.add(ctx, tx, by, patch.Apply(provisioning.Node{MAC: mac})); err != nil {
-			return err
-		}
-		detail := "claimed by " + by.Name
-		if n.Farmer != 0 {
-			detail += " for farmer " + n.Farmer.String()
-		}
-		return tx.AddEvents(ctx, []provisioning.Event{{At: r.now(), MAC: mac, Stage: provisioning.StageClaim, Detail: detail}})
+		n, err = r.claimIn(ctx, tx, by, mac, patch)
+		return err
 	})
 	return n, err
+}
+
+// claimIn registers a node and tells its story of it.
+func (r *Registry) claimIn(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, mac provisioning.MAC, patch provisioning.NodePatch) (provisioning.Node, error) {
+	n, err := r.add(ctx, tx, by, patch.Apply(provisioning.Node{MAC: mac}))
+	if err != nil {
+		return n, err
+	}
+	detail := "claimed by " + by.Name
+	if n.Farmer != 0 {
+		detail += " for farmer " + n.Farmer.String()
+	}
+	return n, tx.AddEvents(ctx, []provisioning.Event{{At: r.now(), MAC: mac, Stage: provisioning.StageClaim, Detail: detail}})
 }

@@ -10,6 +10,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -18,12 +19,15 @@ import (
 
 // columns are those of a CSV file of nodes, in the order in which WriteCSV writes
 // them.
-var columns = []string{"mac", "farmer", "runmode", "args", "kernel", "name", "nbp"}
+var columns = []string{"mac", "farmer", "runmode", "args", "kernel", "name", "nbp", "exit"}
+
+// inventory are the columns that tell of machines. An import reads over them.
+var inventory = []string{"address", "serial", "manufacturer", "product", "uuid", "nic_maker", "arch", "firmware", "last_boot"}
 
 // ReadCSV reads nodes from CSV (RFC 4180) with a header line. The columns are mac,
-// farmer, runmode, args, kernel, name and nbp, in any order; only mac must be there. A
+// farmer, runmode, args, kernel, name, nbp and exit, in any order; only mac must be there. A
 // column that is missing, or a run mode that is empty, leaves a registered node's
-// as it is; an empty farmer is none. Lines whose fields are all empty are skipped. The
+// as it is; an empty farmer is none. What an export tells of machines is read over. Lines whose fields are all empty are skipped. The
 // apostrophe that [WriteCSV] puts before a formula is taken off. A line that cannot be
 // read becomes a [provisioning.Row] with Err; the error is that of the whole file, an [provisioning.Error] with
 // code [provisioning.Invalid].
@@ -205,7 +209,7 @@ func empty(record []string) bool {
 func checkHeader(header []string) error {
 	for i, name := range header {
 		name = strings.ToLower(strings.TrimSpace(name))
-		if !slices.Contains(columns, name) {
+		if !slices.Contains(columns, name) && !slices.Contains(inventory, name) {
 			return provisioning.Errorf(provisioning.Invalid, "unknown column %q in the first line: accepted are %s", provisioning.Clip(name, 40), strings.Join(columns, ","))
 		}
 		if slices.Contains(header[:i], name) {
@@ -226,6 +230,9 @@ func parseRow(line int, header, record []string) provisioning.Row {
 		return row
 	}
 	for i, name := range header {
+		if slices.Contains(inventory, name) {
+			continue
+		}
 		if err := row.Set(name, plain(record[i])); err != nil && row.Err == nil {
 			row.Err = err
 		}
@@ -258,21 +265,91 @@ func isFormula(text string) bool {
 	return text != "" && strings.IndexByte("=+-@\t\r", text[0]) >= 0
 }
 
+// Machines tells what is known of machines by their MAC addresses.
+type Machines func([]provisioning.MAC) (map[provisioning.MAC]provisioning.Discovered, error)
+
+// Extra is what [WriteCSV] writes besides.
+type Extra struct {
+	Exit     bool     // the column exit, which older programs do not know
+	Machines Machines // what is known of machines; nil: nothing
+}
+
 // WriteCSV writes nodes as [ReadCSV] reads them, with an apostrophe before what a
 // spreadsheet would take for a formula. It ends at their first error.
-func WriteCSV(to io.Writer, nodes iter.Seq2[provisioning.Node, error]) error {
+func WriteCSV(to io.Writer, nodes iter.Seq2[provisioning.Node, error], extra Extra) error {
 	out := csv.NewWriter(to)
-	_ = out.Write(columns) // errors stay until Flush
+	machines := extra.Machines
+	header := columns[:len(columns)-1]
+	if extra.Exit {
+		header = columns
+	}
+	if machines != nil {
+		header = slices.Concat(header, inventory)
+	}
+	_ = out.Write(header) // errors stay until Flush
+	page := make([]provisioning.Node, 0, pageSize)
+	write := func() error {
+		var seen map[provisioning.MAC]provisioning.Discovered
+		if machines != nil && len(page) > 0 {
+			macs := make([]provisioning.MAC, len(page))
+			for i, n := range page {
+				macs[i] = n.MAC
+			}
+			var err error
+			if seen, err = machines(macs); err != nil {
+				return err
+			}
+		}
+		for _, n := range page {
+			record := nodeFields(n)
+			if !extra.Exit {
+				record = record[:len(record)-1]
+			}
+			if machines != nil {
+				record = append(record, machineFields(seen[n.MAC])...)
+			}
+			_ = out.Write(record)
+		}
+		page = page[:0]
+		return nil
+	}
 	for n, err := range nodes {
 		if err != nil {
 			return err
 		}
-		farmer := ""
-		if n.Farmer != 0 {
-			farmer = n.Farmer.String()
+		if page = append(page, n); len(page) == pageSize {
+			if err := write(); err != nil {
+				return err
+			}
 		}
-		_ = out.Write([]string{n.MAC.String(), farmer, string(n.RunMode), harmless(n.Args), harmless(n.Kernel), harmless(n.Name), string(n.NBP)})
+	}
+	if err := write(); err != nil {
+		return err
 	}
 	out.Flush()
 	return out.Error()
+}
+
+// nodeFields are the fields of a node, in the order of columns: exit is the last.
+func nodeFields(n provisioning.Node) []string {
+	farmer, exit := "", ""
+	if n.Farmer != 0 {
+		farmer = n.Farmer.String()
+	}
+	if n.Exit {
+		exit = "yes"
+	}
+	return []string{n.MAC.String(), farmer, string(n.RunMode), harmless(n.Args), harmless(n.Kernel), harmless(n.Name), string(n.NBP), exit}
+}
+
+// machineFields are the fields of a machine, in the order of inventory.
+func machineFields(d provisioning.Discovered) []string {
+	address, last := "", ""
+	if d.Address.IsValid() {
+		address = d.Address.String()
+	}
+	if !d.LastSeen.IsZero() {
+		last = d.LastSeen.UTC().Format(time.RFC3339)
+	}
+	return []string{address, harmless(d.Serial), harmless(d.Manufacturer), harmless(d.Product), harmless(d.UUID), harmless(d.Vendor), harmless(d.Arch), harmless(d.Firmware), last}
 }

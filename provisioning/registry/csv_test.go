@@ -104,7 +104,7 @@ func TestCSVHoldsNoFormula(t *testing.T) {
 	} {
 		n := provisioning.Node{MAC: provisioning.MAC{2}, Args: text, Name: text}
 		var b strings.Builder
-		if err := registry.WriteCSV(&b, each([]provisioning.Node{n})); err != nil {
+		if err := registry.WriteCSV(&b, each([]provisioning.Node{n}), registry.Extra{}); err != nil {
 			t.Fatal(err)
 		}
 		records, err := csv.NewReader(strings.NewReader(b.String())).ReadAll()
@@ -142,7 +142,7 @@ func FuzzReadCSV(f *testing.F) {
 			}
 		}
 		var b strings.Builder
-		if err := registry.WriteCSV(&b, each(nodes)); err != nil {
+		if err := registry.WriteCSV(&b, each(nodes), registry.Extra{Exit: true}); err != nil {
 			t.Fatal(err)
 		}
 		again, err := registry.ReadCSV(strings.NewReader(b.String()))

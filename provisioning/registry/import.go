@@ -61,6 +61,7 @@ func (r *Registry) Import(ctx context.Context, by provisioning.Actor, rows []pro
 	if by.Role != provisioning.RoleAdmin && len(rows) > farmerRows {
 		return ImportReport{}, provisioning.Errorf(provisioning.Invalid, "%d lines: a farmer may import at most %d at a time", len(rows), farmerRows)
 	}
+	ctx = together(ctx)
 	if len(rows) >= longImport {
 		if !r.importing.TryLock() {
 			return ImportReport{}, provisioning.Errorf(provisioning.Conflict, "another import is going on: try again when it is over")

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"iter"
@@ -26,6 +27,8 @@ type Rules struct {
 	// Warnings tells what is probably a mistake about a node that may be stored all
 	// the same, one line each; nil: nobody can tell.
 	Warnings func(provisioning.Node) []string
+	// Vendor names the maker of a network card; nil: nobody can.
+	Vendor func(provisioning.MAC) string
 	// KernelExists returns nil if there is a kernel file of that name.
 	KernelExists func(name string) error
 }
@@ -268,6 +271,13 @@ func (r *Registry) check(by provisioning.Actor, old *provisioning.Node, n provis
 			return provisioning.Errorf(provisioning.Invalid, "%w", err)
 		}
 	}
+	if n.Once != "" && n.Once != provisioning.OnceExit && (old == nil || n.Once != old.Once) {
+		once := n
+		once.Kernel = n.Once
+		if err := cmp.Or(r.rules.Load().KernelExists(n.Once), r.rules.Load().CheckNode(once)); err != nil {
+			return provisioning.Errorf(provisioning.Invalid, "%w", err)
+		}
+	}
 	return nil
 }
 
@@ -284,6 +294,27 @@ func checkName(name string) error {
 	return nil
 }
 
+// SetNodes makes one change to many nodes, all or none, and returns them as stored.
+func (r *Registry) SetNodes(ctx context.Context, by provisioning.Actor, macs []provisioning.MAC, patch provisioning.NodePatch) ([]provisioning.Node, error) {
+	ctx = together(ctx)
+	var nodes []provisioning.Node
+	err := r.store.Update(ctx, func(tx provisioning.Tx) error {
+		nodes = make([]provisioning.Node, 0, len(macs))
+		for _, mac := range macs {
+			n, err := r.set(ctx, tx, by, mac, patch)
+			if err != nil {
+				return err
+			}
+			nodes = append(nodes, n)
+		}
+		return nil
+	})
+	if refusal(err) && len(macs) > 1 {
+		return nil, provisioning.Errorf(provisioning.ErrorCode(err), "nothing was changed: %w", err)
+	}
+	return nodes, err
+}
+
 // RemoveNode unregisters a node. What happened to it stays in the history.
 func (r *Registry) RemoveNode(ctx context.Context, by provisioning.Actor, mac provisioning.MAC) error {
 	return r.store.Update(ctx, func(tx provisioning.Tx) error { return r.remove(ctx, tx, by, mac) })
@@ -292,6 +323,7 @@ func (r *Registry) RemoveNode(ctx context.Context, by provisioning.Actor, mac pr
 // RemoveNodes unregisters nodes, all or none: none if one of them is not registered
 // or is not by's. One that is named twice is removed once.
 func (r *Registry) RemoveNodes(ctx context.Context, by provisioning.Actor, macs []provisioning.MAC) error {
+	ctx = together(ctx)
 	err := r.store.Update(ctx, func(tx provisioning.Tx) error {
 		removed := make(map[provisioning.MAC]bool, len(macs))
 		for _, mac := range macs {
@@ -391,17 +423,21 @@ func (r *Registry) NodeHistory(ctx context.Context, by provisioning.Actor, mac p
 	return changesOf(n.Farmer, changes), nil
 }
 
-// History returns all changes, newest first, at most limit of them.
-func (r *Registry) History(ctx context.Context, by provisioning.Actor, limit int) ([]provisioning.Change, error) {
+// History returns changes, newest first.
+func (r *Registry) History(ctx context.Context, by provisioning.Actor, q provisioning.ChangeQuery) ([]provisioning.Change, error) {
 	if err := onlyAdmin(by, "read the history"); err != nil {
 		return nil, err
 	}
-	return r.store.Changes(ctx, provisioning.ChangeQuery{Limit: limit})
+	return r.store.Changes(ctx, q)
 }
 
-// changed writes a line of the history; before and after may be nil.
+// changed writes a line of the history; before and after may be nil. Every change of
+// this package has one, so here is where whoever may only read is refused.
 func (r *Registry) changed(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, action, subject string, before, after any) error {
-	c := provisioning.Change{At: r.now(), Actor: by.Name, From: by.From, Action: action, Subject: subject}
+	if err := MayChange(by); err != nil {
+		return err
+	}
+	c := provisioning.Change{At: r.now(), Actor: by.Name, From: by.From, Action: action, Subject: subject, Batch: batchOf(ctx)}
 	for _, side := range []struct {
 		to   *json.RawMessage
 		from any

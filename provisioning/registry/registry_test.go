@@ -73,6 +73,91 @@ func give(t *testing.T, r *registry.Registry, n int, f provisioning.FarmerID) {
 
 func to[T any](v T) *T { return &v }
 
+// TestOnceIsOnce: another boot for once, through the store and back.
+func TestOnceIsOnce(t *testing.T) {
+	r, store, _ := newRegistry(t)
+	ctx := t.Context()
+	if _, err := r.AddNode(ctx, admin, provisioning.Node{MAC: storetest.MAC(1), RunMode: "prod"}); err != nil {
+		t.Fatal(err)
+	}
+	exit := provisioning.OnceExit
+	if _, err := r.SetNode(ctx, admin, storetest.MAC(1), provisioning.NodePatch{Once: &exit}); err != nil {
+		t.Fatal(err)
+	}
+	assigner := provisioning.NewAssigner(store, provisioning.Unknown{}, time.Now)
+	first, err := assigner.Admit(ctx, storetest.MAC(1))
+	if err != nil || first.Policy != provisioning.Exit || !first.Once || !first.Registered {
+		t.Fatalf("first boot %+v, %v", first, err)
+	}
+	if err := assigner.Consume(ctx, first); err != nil {
+		t.Fatal(err)
+	}
+	second, err := assigner.Admit(ctx, storetest.MAC(1))
+	if err != nil || second.Policy != provisioning.Boot || second.Once {
+		t.Errorf("second boot %+v, %v", second, err)
+	}
+}
+
+// TestTokenEnds: a token, and a session that began with it, end when it expires.
+func TestTokenEnds(t *testing.T) {
+	r, _, clock := newRegistry(t)
+	ctx := t.Context()
+	made, secret, err := r.AddToken(ctx, admin, provisioning.Token{Role: provisioning.RoleAdmin, Name: "lab", Expires: clock.t.Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cookie, err := r.SignIn(ctx, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	by, err := r.Authenticate(ctx, secret, "")
+	if err != nil || by.Name != "token "+made.ID+" (lab)" {
+		t.Errorf("%+v, %v", by, err)
+	}
+	clock.t = clock.t.Add(time.Hour)
+	_, err = r.Authenticate(ctx, secret, "")
+	wantCode(t, "token", err, provisioning.Unauthorized)
+	_, err = r.Session(ctx, cookie, "")
+	wantCode(t, "session", err, provisioning.Unauthorized)
+	_, err = r.SignIn(ctx, secret)
+	wantCode(t, "sign in", err, provisioning.Unauthorized)
+}
+
+// TestReadOnlyActor: whoever may only look changes nothing, whatever the way.
+func TestReadOnlyActor(t *testing.T) {
+	r, _, _ := newRegistry(t)
+	ctx := t.Context()
+	looker := provisioning.Actor{Name: "token L", Role: provisioning.RoleAdmin, ReadOnly: true}
+	if _, err := r.AddNode(ctx, admin, provisioning.Node{MAC: storetest.MAC(1), RunMode: "prod"}); err != nil {
+		t.Fatal(err)
+	}
+	name := "x"
+	for what, change := range map[string]func() error{
+		"add": func() error {
+			_, err := r.AddNode(ctx, looker, provisioning.Node{MAC: storetest.MAC(2), RunMode: "prod"})
+			return err
+		},
+		"set": func() error {
+			_, err := r.SetNode(ctx, looker, storetest.MAC(1), provisioning.NodePatch{Name: &name})
+			return err
+		},
+		"remove": func() error { return r.RemoveNode(ctx, looker, storetest.MAC(1)) },
+		"farmer": func() error { return r.AddFarmer(ctx, looker, provisioning.Farmer{ID: 9}) },
+		"token": func() error {
+			_, _, err := r.AddToken(ctx, looker, provisioning.Token{Role: provisioning.RoleAdmin})
+			return err
+		},
+		"note": func() error { return r.Note(ctx, looker, "kernel add", "k", nil, nil) },
+	} {
+		if err := change(); provisioning.ErrorCode(err) != provisioning.Forbidden {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if nodes, err := r.Nodes(ctx, looker, provisioning.NodeQuery{}); err != nil || len(nodes) != 1 || nodes[0].Name != "" {
+		t.Errorf("nodes %+v, %v", nodes, err)
+	}
+}
+
 func TestAddAndSet(t *testing.T) {
 	r, _, c := newRegistry(t)
 	ctx := t.Context()
@@ -195,7 +280,7 @@ func TestRemoveNodes(t *testing.T) {
 			t.Errorf("%s: %d nodes left, %v, want %d", test.name, len(left), err, test.left)
 		}
 	}
-	history, err := r.History(ctx, admin, 5)
+	history, err := r.History(ctx, admin, provisioning.ChangeQuery{Limit: 5})
 	wantCode(t, "history", err, "")
 	var lines []string
 	for _, c := range history {
@@ -259,7 +344,7 @@ func TestFarmers(t *testing.T) {
 func TestTokens(t *testing.T) {
 	r, s, c := newRegistry(t)
 	ctx := t.Context()
-	_, secret, err := r.AddToken(ctx, admin, provisioning.RoleFarmer, 5)
+	_, secret, err := r.AddToken(ctx, admin, provisioning.Token{Role: provisioning.RoleFarmer, Farmer: 5})
 	wantCode(t, "add", err, "")
 	who, err := r.Authenticate(ctx, secret, "10.0.0.9")
 	wantCode(t, "authenticate", err, "")
@@ -287,9 +372,15 @@ func TestTokens(t *testing.T) {
 		wantCode(t, name, err, provisioning.Unauthorized)
 	}
 	for name, f := range map[string]func() error{
-		"unknown role":        func() error { _, _, err := r.AddToken(ctx, admin, "king", 0); return err },
-		"farmer without id":   func() error { _, _, err := r.AddToken(ctx, admin, provisioning.RoleFarmer, 0); return err },
-		"admin with a farmer": func() error { _, _, err := r.AddToken(ctx, admin, provisioning.RoleAdmin, 5); return err },
+		"unknown role": func() error { _, _, err := r.AddToken(ctx, admin, provisioning.Token{Role: "king"}); return err },
+		"farmer without id": func() error {
+			_, _, err := r.AddToken(ctx, admin, provisioning.Token{Role: provisioning.RoleFarmer})
+			return err
+		},
+		"admin with a farmer": func() error {
+			_, _, err := r.AddToken(ctx, admin, provisioning.Token{Role: provisioning.RoleAdmin, Farmer: 5})
+			return err
+		},
 	} {
 		wantCode(t, name, f(), provisioning.Invalid)
 	}
@@ -386,7 +477,7 @@ func TestRoles(t *testing.T) {
 			return err
 		}, ok, ok, no, no},
 		{"history of all", func(ctx context.Context, r *registry.Registry, a provisioning.Actor) error {
-			_, err := r.History(ctx, a, 1)
+			_, err := r.History(ctx, a, provisioning.ChangeQuery{Limit: 1})
 			return err
 		}, ok, no, no, no},
 		{"list farmers", func(ctx context.Context, r *registry.Registry, a provisioning.Actor) error {
@@ -407,7 +498,7 @@ func TestRoles(t *testing.T) {
 			return err
 		}, ok, no, no, no},
 		{"make a token", func(ctx context.Context, r *registry.Registry, a provisioning.Actor) error {
-			_, _, err := r.AddToken(ctx, a, provisioning.RoleAdmin, 0)
+			_, _, err := r.AddToken(ctx, a, provisioning.Token{Role: provisioning.RoleAdmin})
 			return err
 		}, ok, no, no, no},
 		{"revoke a token", func(ctx context.Context, r *registry.Registry, a provisioning.Actor) error {
@@ -791,7 +882,7 @@ func (s *busy) UpdateLazily(ctx context.Context, fn func(provisioning.Tx) error)
 // gets in, and so does the next one.
 func TestNobodyWaitsForHisUseToBeNoted(t *testing.T) {
 	real := storetest.SQLite(t)
-	_, secret, err := registry.New(real, registry.Rules{}, time.Now).AddToken(t.Context(), admin, provisioning.RoleAdmin, 0)
+	_, secret, err := registry.New(real, registry.Rules{}, time.Now).AddToken(t.Context(), admin, provisioning.Token{Role: provisioning.RoleAdmin})
 	if err != nil {
 		t.Fatal(err)
 	}

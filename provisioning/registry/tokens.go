@@ -20,26 +20,23 @@ func (r *Registry) Tokens(ctx context.Context, by provisioning.Actor) ([]provisi
 	return r.store.Tokens(ctx)
 }
 
-// AddToken makes a token, and returns the secret that nobody sees again. A token
-// for a farmer registers him, if he is not.
-func (r *Registry) AddToken(ctx context.Context, by provisioning.Actor, role provisioning.Role, farmer provisioning.FarmerID) (provisioning.Token, string, error) {
+// AddToken makes a token as like says: its role, farmer, name, end, and whether it is
+// read-only. It returns it with the secret that nobody sees again. A token for a farmer
+// registers him, if he is not.
+func (r *Registry) AddToken(ctx context.Context, by provisioning.Actor, like provisioning.Token) (provisioning.Token, string, error) {
 	if err := onlyAdmin(by, "make tokens"); err != nil {
 		return provisioning.Token{}, "", err
 	}
-	switch {
-	case role != provisioning.RoleAdmin && role != provisioning.RoleFarmer:
-		return provisioning.Token{}, "", provisioning.Errorf(provisioning.Invalid, "unknown role %q: accepted are %s and %s", provisioning.Clip(string(role), 40), provisioning.RoleAdmin, provisioning.RoleFarmer)
-	case role == provisioning.RoleFarmer && farmer == 0:
-		return provisioning.Token{}, "", provisioning.Errorf(provisioning.Invalid, "a token with role %s needs the farmer's id", provisioning.RoleFarmer)
-	case role == provisioning.RoleAdmin && farmer != 0:
-		return provisioning.Token{}, "", provisioning.Errorf(provisioning.Invalid, "a token with role %s is not one farmer's: leave out the farmer, or choose role %s", provisioning.RoleAdmin, provisioning.RoleFarmer)
+	if err := r.checkToken(like); err != nil {
+		return provisioning.Token{}, "", err
 	}
 	id, secret, hash := newSecret()
 	// Stores keep milliseconds of UTC: what is returned is what lists will show.
-	t := provisioning.Token{ID: id, Role: role, Farmer: farmer, Created: r.now().UTC().Truncate(time.Millisecond), Hash: hash}
+	t := like
+	t.ID, t.Created, t.Expires, t.LastUsed, t.Hash = id, stored(r.now()), stored(like.Expires), time.Time{}, hash
 	err := r.store.Update(ctx, func(tx provisioning.Tx) error {
-		if farmer != 0 {
-			if err := r.ensureFarmer(ctx, tx, by, farmer); err != nil {
+		if t.Farmer != 0 {
+			if err := r.ensureFarmer(ctx, tx, by, t.Farmer); err != nil {
 				return err
 			}
 		}
@@ -52,6 +49,29 @@ func (r *Registry) AddToken(ctx context.Context, by provisioning.Actor, role pro
 		return provisioning.Token{}, "", err
 	}
 	return t, secret, nil
+}
+
+// stored is a time as stores keep it.
+func stored(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC().Truncate(time.Millisecond)
+}
+
+// checkToken refuses a token that nobody can have so.
+func (r *Registry) checkToken(t provisioning.Token) error {
+	switch {
+	case t.Role != provisioning.RoleAdmin && t.Role != provisioning.RoleFarmer:
+		return provisioning.Errorf(provisioning.Invalid, "unknown role %q: accepted are %s and %s", provisioning.Clip(string(t.Role), 40), provisioning.RoleAdmin, provisioning.RoleFarmer)
+	case t.Role == provisioning.RoleFarmer && t.Farmer == 0:
+		return provisioning.Errorf(provisioning.Invalid, "a token with role %s needs the farmer's id", provisioning.RoleFarmer)
+	case t.Role == provisioning.RoleAdmin && t.Farmer != 0:
+		return provisioning.Errorf(provisioning.Invalid, "a token with role %s is not one farmer's: leave out the farmer, or choose role %s", provisioning.RoleAdmin, provisioning.RoleFarmer)
+	case !t.Expires.IsZero() && !t.Expires.After(r.now()):
+		return provisioning.Errorf(provisioning.Invalid, "a token that expires at %s would have expired already: accepted is a time to come", t.Expires.UTC().Format(time.RFC3339))
+	}
+	return checkName(t.Name)
 }
 
 // RemoveToken revokes a token, at once.
@@ -97,6 +117,9 @@ func (r *Registry) tokenOf(ctx context.Context, secret string) (provisioning.Tok
 	if !t.Hash.Matches(secret) || err != nil {
 		return provisioning.Token{}, errToken()
 	}
+	if r.ended(t) {
+		return provisioning.Token{}, provisioning.Errorf(provisioning.Unauthorized, "this token expired on %s: ask an admin for another", t.Expires.Format(time.DateOnly))
+	}
 	return t, nil
 }
 
@@ -126,7 +149,16 @@ func (r *Registry) note(ctx context.Context, fn func(context.Context, provisioni
 	}
 }
 
+// ended tells whether a token has expired.
+func (r *Registry) ended(t provisioning.Token) bool {
+	return !t.Expires.IsZero() && !r.now().Before(t.Expires)
+}
+
 // actorOf is who has the token.
 func actorOf(t provisioning.Token, from string) provisioning.Actor {
-	return provisioning.Actor{Name: "token " + t.ID, Role: t.Role, Farmer: t.Farmer, From: from}
+	name := "token " + t.ID
+	if t.Name != "" {
+		name += " (" + t.Name + ")"
+	}
+	return provisioning.Actor{Name: name, Role: t.Role, Farmer: t.Farmer, ReadOnly: t.ReadOnly, From: from}
 }

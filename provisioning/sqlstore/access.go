@@ -7,10 +7,10 @@ import (
 	"farmboot/provisioning"
 )
 
-const tokenColumns = `id, role, coalesce(farmer, 0), created, last_used, hash`
+const tokenColumns = `id, role, coalesce(farmer, 0), name, expires, read_only, created, last_used, hash`
 
 func scanToken(t *provisioning.Token) []any {
-	return []any{&t.ID, &t.Role, &t.Farmer, millis{&t.Created}, millis{&t.LastUsed}, hash{&t.Hash}}
+	return []any{&t.ID, &t.Role, &t.Farmer, &t.Name, millis{&t.Expires}, flag{&t.ReadOnly}, millis{&t.Created}, millis{&t.LastUsed}, hash{&t.Hash}}
 }
 
 // hash reads the hash of a secret.
@@ -41,10 +41,10 @@ func (r Reader) Tokens(ctx context.Context) ([]provisioning.Token, error) {
 
 // PutToken implements [provisioning.Tx].
 func (t Tx) PutToken(ctx context.Context, tok provisioning.Token) error {
-	return t.exec(ctx, `INSERT INTO tokens (id, role, farmer, created, last_used, hash)
-		VALUES ($1, $2, nullif($3, CAST(0 AS BIGINT)), $4, $5, $6)
+	return t.exec(ctx, `INSERT INTO tokens (id, role, farmer, name, expires, read_only, created, last_used, hash)
+		VALUES ($1, $2, nullif($3, CAST(0 AS BIGINT)), $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (id) DO UPDATE SET role = excluded.role, farmer = excluded.farmer, last_used = excluded.last_used`,
-		tok.ID, string(tok.Role), int64(tok.Farmer), ms(tok.Created), ms(tok.LastUsed), tok.Hash[:])
+		tok.ID, string(tok.Role), int64(tok.Farmer), tok.Name, ms(tok.Expires), bit(tok.ReadOnly), ms(tok.Created), ms(tok.LastUsed), tok.Hash[:])
 }
 
 // DeleteToken implements [provisioning.Tx].
@@ -87,23 +87,29 @@ func (t Tx) PruneSessions(ctx context.Context, p provisioning.SessionPrune) erro
 }
 
 func scanChange(c *provisioning.Change) []any {
-	return []any{&c.ID, millis{&c.At}, &c.Actor, &c.From, &c.Action, &c.Subject, document{&c.Before}, document{&c.After}}
+	return []any{&c.ID, millis{&c.At}, &c.Actor, &c.From, &c.Action, &c.Subject, &c.Batch, document{&c.Before}, document{&c.After}}
 }
 
 // Changes implements [provisioning.Reader].
 func (r Reader) Changes(ctx context.Context, q provisioning.ChangeQuery) ([]provisioning.Change, error) {
 	var w where
+	if q.ID != 0 {
+		w.and("id = ?", q.ID)
+	}
+	if q.Batch != "" {
+		w.and("batch = ?", q.Batch)
+	}
 	if q.Subject != "" {
 		w.and("subject = ?", q.Subject)
 	}
-	query := `SELECT id, at, actor, origin, action, subject, before, after FROM changes` + w.String() + ` ORDER BY id DESC` + w.limit(q.Limit)
+	query := `SELECT id, at, actor, origin, action, subject, batch, before, after FROM changes` + w.String() + ` ORDER BY id DESC` + w.limit(q.Limit)
 	return all(ctx, r, scanChange, query, w.args...)
 }
 
 // AddChange implements [provisioning.Tx].
 func (t Tx) AddChange(ctx context.Context, c provisioning.Change) error {
-	return t.exec(ctx, `INSERT INTO changes (at, actor, origin, action, subject, before, after) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		ms(c.At), c.Actor, c.From, c.Action, c.Subject, string(c.Before), string(c.After))
+	return t.exec(ctx, `INSERT INTO changes (at, actor, origin, action, subject, batch, before, after) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		ms(c.At), c.Actor, c.From, c.Action, c.Subject, c.Batch, string(c.Before), string(c.After))
 }
 
 // document reads a JSON document; the empty text is none.

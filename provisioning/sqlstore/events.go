@@ -142,10 +142,10 @@ func (t Tx) AttributeEvents(ctx context.Context, mac provisioning.MAC, peer stri
 		mac[:], []byte{}, peer, ms(since))
 }
 
-const seenColumns = `mac, arch, firmware, uuid, first_seen, last_seen, boots, code`
+const seenColumns = `mac, arch, firmware, uuid, serial, manufacturer, product, address, first_seen, last_seen, boots, code`
 
 func scanSeen(d *provisioning.Discovered) []any {
-	return []any{&d.MAC, &d.Arch, &d.Firmware, &d.UUID, millis{&d.FirstSeen}, millis{&d.LastSeen}, &d.Boots, &d.Code}
+	return []any{&d.MAC, &d.Arch, &d.Firmware, &d.UUID, &d.Serial, &d.Manufacturer, &d.Product, address{&d.Address}, millis{&d.FirstSeen}, millis{&d.LastSeen}, &d.Boots, &d.Code}
 }
 
 // Seen implements [provisioning.Reader].
@@ -154,6 +154,18 @@ func (r Reader) Seen(ctx context.Context, mac provisioning.MAC) (provisioning.Di
 	err := r.one(ctx, provisioning.Errorf(provisioning.NotFound, "MAC address %s has not been seen booting here", mac),
 		scanSeen(&d), `SELECT `+seenColumns+` FROM seen WHERE mac = $1`, mac[:])
 	return d, err
+}
+
+// SeenAmong implements [provisioning.Reader].
+func (r Reader) SeenAmong(ctx context.Context, macs []provisioning.MAC) (map[provisioning.MAC]provisioning.Discovered, error) {
+	var w where
+	w.and("mac IN "+listed, 6*len(macs), joined(macs))
+	list, err := all(ctx, r, scanSeen, `SELECT `+seenColumns+` FROM seen`+w.String(), w.args...)
+	seen := make(map[provisioning.MAC]provisioning.Discovered, len(list))
+	for _, d := range list {
+		seen[d.MAC] = d
+	}
+	return seen, err
 }
 
 // SeenByCode implements [provisioning.Reader].
@@ -177,11 +189,12 @@ func (r Reader) Unregistered(ctx context.Context, limit int) ([]provisioning.Dis
 
 // PutSeen implements [provisioning.Tx].
 func (t Tx) PutSeen(ctx context.Context, d provisioning.Discovered) error {
-	return t.exec(ctx, `INSERT INTO seen (mac, arch, firmware, uuid, first_seen, last_seen, boots, code)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+	return t.exec(ctx, `INSERT INTO seen (mac, arch, firmware, uuid, serial, manufacturer, product, address, first_seen, last_seen, boots, code)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 		ON CONFLICT (mac) DO UPDATE SET arch = excluded.arch, firmware = excluded.firmware, uuid = excluded.uuid,
+			serial = excluded.serial, manufacturer = excluded.manufacturer, product = excluded.product, address = excluded.address,
 			first_seen = excluded.first_seen, last_seen = excluded.last_seen, boots = excluded.boots, code = excluded.code`,
-		d.MAC[:], d.Arch, d.Firmware, d.UUID, ms(d.FirstSeen), ms(d.LastSeen), d.Boots, d.Code)
+		d.MAC[:], d.Arch, d.Firmware, d.UUID, d.Serial, d.Manufacturer, d.Product, PeerText(d.Address), ms(d.FirstSeen), ms(d.LastSeen), d.Boots, d.Code)
 }
 
 // pruneStep is how many rows one Prune deletes at most of each table, so that

@@ -7,10 +7,10 @@ import (
 	"farmboot/provisioning"
 )
 
-const nodeColumns = `mac, coalesce(farmer, 0), runmode, args, kernel, name, nbp, created, updated, owned`
+const nodeColumns = `mac, coalesce(farmer, 0), runmode, args, kernel, name, nbp, boot_exit, once, created, updated, owned`
 
 func scanNode(n *provisioning.Node) []any {
-	return []any{&n.MAC, &n.Farmer, &n.RunMode, &n.Args, &n.Kernel, &n.Name, &n.NBP, millis{&n.Created}, millis{&n.Updated}, millis{&n.Owned}}
+	return []any{&n.MAC, &n.Farmer, &n.RunMode, &n.Args, &n.Kernel, &n.Name, &n.NBP, flag{&n.Exit}, &n.Once, millis{&n.Created}, millis{&n.Updated}, millis{&n.Owned}}
 }
 
 // Node implements [provisioning.Reader].
@@ -63,8 +63,17 @@ func nodesWhere(q provisioning.NodeQuery) *where {
 	if q.Unowned {
 		w.and("farmer IS NULL")
 	}
+	if q.Exit {
+		w.and("boot_exit = 1")
+	}
 	if q.RunMode != "" {
 		w.and("runmode = ?", string(q.RunMode))
+	}
+	if q.Kernel != nil {
+		w.and("kernel = ?", *q.Kernel)
+	}
+	if q.Name != "" {
+		w.and(`lower(name) LIKE ? ESCAPE '\'`, pattern(q.Name))
 	}
 	if q.MACs != (provisioning.MACRange{}) {
 		w.and("mac BETWEEN ? AND ?", q.MACs.Lo[:], q.MACs.Hi[:])
@@ -76,11 +85,11 @@ func nodesWhere(q provisioning.NodeQuery) *where {
 		name, args := contains("name", q.Text)
 		inArgs, more := contains("args", q.Text)
 		kernel, most := contains("kernel", q.Text)
-		w.and("("+name+" OR "+inArgs+" OR "+kernel+")", slices.Concat(args, more, most)...)
+		w.and("("+name+" OR "+inArgs+" OR "+kernel+" OR "+serials+")", append(slices.Concat(args, more, most), like(q.Text))...)
 	}
 	if q.Who != "" {
 		condition, args := contains("name", q.Who)
-		condition, args = condition+` OR mac_text LIKE ? ESCAPE '\'`, append(args, like(q.Who))
+		condition, args = condition+` OR mac_text LIKE ? ESCAPE '\' OR `+serials, append(args, like(q.Who), like(q.Who))
 		if id, err := provisioning.ParseFarmerID(q.Who); err == nil {
 			condition, args = condition+` OR farmer = ?`, append(args, int64(id))
 		}
@@ -94,6 +103,9 @@ func nodesWhere(q provisioning.NodeQuery) *where {
 	}
 	return w
 }
+
+// serials are the machines whose serial number has a text in it.
+const serials = `mac IN (SELECT mac FROM seen WHERE lower(serial) LIKE ? ESCAPE '\')`
 
 // listed is a list of MAC addresses as a subquery. Its parameters are how many bytes
 // they have and what joined returns: one for each would be too many, for there may be
@@ -113,11 +125,12 @@ func joined(macs []provisioning.MAC) []byte {
 
 // PutNode implements [provisioning.Tx].
 func (t Tx) PutNode(ctx context.Context, n provisioning.Node) error {
-	return t.exec(ctx, `INSERT INTO nodes (mac, farmer, runmode, args, kernel, name, nbp, created, updated, owned)
-		VALUES ($1, nullif($2, CAST(0 AS BIGINT)), $3, $4, $5, $6, $7, $8, $9, $10)
+	return t.exec(ctx, `INSERT INTO nodes (mac, farmer, runmode, args, kernel, name, nbp, boot_exit, once, created, updated, owned)
+		VALUES ($1, nullif($2, CAST(0 AS BIGINT)), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 		ON CONFLICT (mac) DO UPDATE SET farmer = excluded.farmer, runmode = excluded.runmode, args = excluded.args,
-			kernel = excluded.kernel, name = excluded.name, nbp = excluded.nbp, updated = excluded.updated, owned = excluded.owned`,
-		n.MAC[:], int64(n.Farmer), string(n.RunMode), n.Args, n.Kernel, n.Name, string(n.NBP), ms(n.Created), ms(n.Updated), ms(n.Owned))
+			kernel = excluded.kernel, name = excluded.name, nbp = excluded.nbp,
+			boot_exit = excluded.boot_exit, once = excluded.once, updated = excluded.updated, owned = excluded.owned`,
+		n.MAC[:], int64(n.Farmer), string(n.RunMode), n.Args, n.Kernel, n.Name, string(n.NBP), bit(n.Exit), n.Once, ms(n.Created), ms(n.Updated), ms(n.Owned))
 }
 
 // DeleteNode implements [provisioning.Tx].

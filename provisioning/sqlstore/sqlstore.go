@@ -163,6 +163,31 @@ func contains(column, text string) (condition string, args []any) {
 // who knows so many of a name finds it by them.
 const foldedLetters = 40
 
+// pattern makes a pattern for LIKE … ESCAPE '\' that matches the whole of a text, where
+// * stands for anything.
+func pattern(text string) string {
+	return strings.ReplaceAll(strings.Trim(like(text), "%"), "*", "%")
+}
+
+// flag reads a truth, stored as 0 or 1.
+type flag struct{ b *bool }
+
+// Scan reads the number.
+func (f flag) Scan(src any) error {
+	var n sql.NullInt64
+	err := n.Scan(src)
+	*f.b = n.Int64 != 0
+	return err
+}
+
+// bit is a truth as it is stored.
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // millis stores a [time.Time] as Unix milliseconds, the zero time as 0.
 type millis struct{ t *time.Time }
 

@@ -190,7 +190,16 @@ func (s *Story) judge(boot []provisioning.Event, p phase, now time.Time) {
 	ago := human.Duration(max(now.Sub(last.At), 0))
 	switch {
 	case last.Stage == provisioning.StageExit:
-		s.State, s.Verdict = Exited, fmt.Sprintf("It was sent on to its next boot device, %s ago, as unknown = \"exit\" says; register it to boot it.", ago)
+		s.State = Exited
+		switch last.Cause.ID {
+		case provisioning.CauseExitNode:
+			s.Verdict = fmt.Sprintf("It was sent on to its next boot device, %s ago, as it is registered.", ago)
+			return
+		case provisioning.CauseExitOnce:
+			s.Verdict = fmt.Sprintf("It was sent on to its next boot device, %s ago, for that boot alone.", ago)
+			return
+		}
+		s.Verdict = fmt.Sprintf("It was sent on to its next boot device, %s ago, as unknown = \"exit\" says; register it to boot it.", ago)
 		return
 	case last.Stage == provisioning.StageUp:
 		s.State, s.Verdict = Booted, fmt.Sprintf("It is up: its operating system asked the network for an address, %s ago.", ago)

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"farmboot/provisioning"
+	"farmboot/provisioning/human"
+)
+
+type eventsCmd struct {
+	Follow bool   `short:"f" help:"Go on, with what happens from now on, until interrupted."`
+	MAC    string `help:"Only of this MAC address." placeholder:"MAC"`
+	Limit  int    `short:"n" default:"50" help:"The last so many; 0: all." placeholder:"N"`
+	JSON   bool   `help:"As JSON, as the API shows it; with -f one event a line."`
+}
+
+func (eventsCmd) Help() string {
+	return `Examples:
+
+  farmboot events
+  farmboot events -f
+  farmboot events --mac 52:54:00:00:00:b1 --limit 0 --json`
+}
+
+func (c eventsCmd) Run(ctx context.Context, e *env) error {
+	if c.Limit < 0 {
+		return usageError{fmt.Sprintf("events: bad limit %d: accepted is a whole number, 0 for all events", c.Limit)}
+	}
+	query := provisioning.EventQuery{Limit: c.Limit, Last: true}
+	if c.MAC != "" {
+		var err error
+		if query.MAC, err = provisioning.ParseMAC(c.MAC); err != nil {
+			return err
+		}
+	}
+	db, err := e.open(ctx)
+	if err != nil {
+		return err
+	}
+	changed := db.store.Watch(ctx) // before the first look, so that nothing is missed
+	events, err := db.registry.Events(ctx, operator(), query)
+	if err != nil {
+		return err
+	}
+	if c.JSON && !c.Follow {
+		return printJSON(e.stdout, events)
+	}
+	for c.Follow || len(events) > 0 {
+		for _, ev := range events {
+			query.After = ev.ID
+			if err := c.print(e.stdout, ev); err != nil {
+				return err
+			}
+		}
+		if !c.Follow {
+			return nil
+		}
+		if _, ok := <-changed; !ok {
+			return nil
+		}
+		if events, err = db.registry.Events(ctx, operator(), provisioning.EventQuery{MAC: query.MAC, After: query.After}); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// print writes one event as a line.
+func (c eventsCmd) print(w io.Writer, ev provisioning.Event) error {
+	if c.JSON {
+		return json.NewEncoder(w).Encode(ev)
+	}
+	who := "-"
+	if !ev.MAC.IsZero() {
+		who = ev.MAC.String()
+	} else if ev.Peer.IsValid() {
+		who = ev.Peer.String()
+	}
+	detail := ev.Detail
+	if ev.Size > 0 {
+		detail += fmt.Sprintf(" (%s of %s in %s)", human.Bytes(ev.Bytes), human.Bytes(ev.Size), human.Duration(ev.Duration))
+	}
+	_, err := fmt.Fprintf(w, "%s  %-17s  %-10s  %s\n", localTime(ev.At), who, ev.Stage, strings.TrimSpace(printable(detail)))
+	return err
+}
+
+type historyCmd struct {
+	Subject string `help:"Only of this: a MAC address, a farmer's or a token's id, a kernel." placeholder:"S"`
+	Limit   int    `short:"n" default:"50" help:"The last so many; 0: all." placeholder:"N"`
+	Undo    int64  `help:"Take this change of a node back, and those made together with it." placeholder:"ID"`
+	Yes     bool   `short:"y" help:"Do not ask."`
+	JSON    bool   `help:"As JSON, as the API shows it."`
+}
+
+func (historyCmd) Help() string {
+	return `Newest first. --undo takes a change back, and with it a whole import or change of many
+nodes, as long as each of the nodes is still as the change left it.
+
+Examples:
+
+  farmboot history
+  farmboot history --subject 52:54:00:00:00:b1
+  farmboot history --undo 1207`
+}
+
+func (c historyCmd) Run(ctx context.Context, e *env) error {
+	if c.Limit < 0 {
+		return usageError{fmt.Sprintf("history: bad limit %d: accepted is a whole number, 0 for all changes", c.Limit)}
+	}
+	if c.Undo < 0 {
+		return usageError{fmt.Sprintf("history: bad number %d of a change: farmboot history shows them", c.Undo)}
+	}
+	if mac, err := provisioning.ParseMAC(c.Subject); err == nil {
+		c.Subject = mac.String()
+	}
+	db, err := e.open(ctx)
+	if err != nil {
+		return err
+	}
+	if c.Undo > 0 {
+		return c.undo(ctx, e, db)
+	}
+	changes, err := db.registry.History(ctx, operator(), provisioning.ChangeQuery{Subject: c.Subject, Limit: c.Limit})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, changes)
+	}
+	t := newTable(e.stdout, "ID\tCHANGED\tBY\tFROM\tSUBJECT\tWHAT")
+	for _, ch := range changes {
+		t.row("%d\t%s\t%s\t%s\t%s\t%s", ch.ID, localTime(ch.At), ch.Actor, ch.From, ch.Subject, whatChanged(ch))
+	}
+	return t.flush()
+}
+
+func (c historyCmd) undo(ctx context.Context, e *env, db *database) error {
+	changes, err := db.registry.History(ctx, operator(), provisioning.ChangeQuery{ID: c.Undo})
+	if err != nil {
+		return err
+	}
+	if len(changes) > 0 && changes[0].Batch != "" {
+		if changes, err = db.registry.History(ctx, operator(), provisioning.ChangeQuery{Batch: changes[0].Batch}); err != nil {
+			return err
+		}
+	}
+	if len(changes) > 1 {
+		if ok, err := e.confirm(fmt.Sprintf("Take %d changes back?", len(changes)), c.Yes); err != nil || !ok {
+			return err
+		}
+	}
+	n, err := db.registry.Undo(ctx, operator(), c.Undo)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stdout, "took %s back\n", countOf(n, "change"))
+	return err
+}

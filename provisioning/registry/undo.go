@@ -1,0 +1,130 @@
+package registry
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"strconv"
+
+	"farmboot/provisioning"
+)
+
+// batchKey is the context key of what changes that are made together have in common.
+type batchKey struct{}
+
+// together returns a context in which all changes are one batch.
+func together(ctx context.Context) context.Context {
+	if batchOf(ctx) != "" {
+		return ctx
+	}
+	return context.WithValue(ctx, batchKey{}, rand.Text()[:12])
+}
+
+func batchOf(ctx context.Context) string {
+	batch, _ := ctx.Value(batchKey{}).(string)
+	return batch
+}
+
+// Undo takes a change of a node back, by its number in the history, and with it those
+// made together with it, an import for instance: all or none, and only as long as every
+// node is still as the change left it ([provisioning.Conflict] else). It returns how
+// many were taken back. Changes of other things cannot be: [provisioning.Invalid].
+func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (int, error) {
+	if err := onlyAdmin(by, "take changes back"); err != nil {
+		return 0, err
+	}
+	ctx = together(ctx)
+	undone := 0
+	err := r.store.Update(ctx, func(tx provisioning.Tx) error {
+		changes, err := tx.Changes(ctx, provisioning.ChangeQuery{ID: id})
+		if err != nil {
+			return err
+		}
+		if len(changes) == 0 {
+			return provisioning.Errorf(provisioning.NotFound, "no change %d is in the history", id)
+		}
+		if batch := changes[0].Batch; batch != "" {
+			if changes, err = tx.Changes(ctx, provisioning.ChangeQuery{Batch: batch}); err != nil {
+				return err
+			}
+		}
+		undone = 0
+		for _, c := range changes { // the newest first
+			did, err := r.undo(ctx, tx, by, c)
+			if err != nil {
+				return err
+			}
+			if did {
+				undone++
+			}
+		}
+		return nil
+	})
+	if refusal(err) {
+		err = provisioning.Errorf(provisioning.ErrorCode(err), "nothing was taken back: %w", err)
+	}
+	return undone, err
+}
+
+// undo takes one change back. A farmer who was registered on the way stays.
+func (r *Registry) undo(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, c provisioning.Change) (bool, error) {
+	switch c.Action {
+	case "farmer add":
+		return false, nil
+	case "node add", "node set", "node rm":
+	default:
+		return false, provisioning.Errorf(provisioning.Invalid, "change %d is %q: only changes of nodes can be taken back", c.ID, c.Action)
+	}
+	mac, err := provisioning.ParseMAC(c.Subject)
+	if err != nil {
+		return false, err
+	}
+	before, err := nodeIn(c.Before)
+	if err != nil {
+		return false, err
+	}
+	after, err := nodeIn(c.After)
+	if err != nil {
+		return false, err
+	}
+	now, err := tx.Node(ctx, mac)
+	registered := err == nil
+	if err != nil && provisioning.ErrorCode(err) != provisioning.NotFound {
+		return false, err
+	}
+	if registered != (after != nil) || registered && !sameNode(now, *after) {
+		return false, provisioning.Errorf(provisioning.Conflict, "node %s was changed after change %s", mac, strconv.FormatInt(c.ID, 10))
+	}
+	switch {
+	case before == nil:
+		return true, r.remove(ctx, tx, by, mac)
+	case !registered:
+		_, err = r.addNew(ctx, tx, by, *before)
+	default:
+		n := *before
+		n.Created, n.Owned = now.Created, now.Owned
+		_, err = r.put(ctx, tx, by, "node set", &now, n)
+	}
+	return true, err
+}
+
+// nodeIn reads a node of the history; nil: there was none.
+func nodeIn(text json.RawMessage) (*provisioning.Node, error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	n := new(provisioning.Node)
+	if err := json.Unmarshal(text, n); err != nil {
+		return nil, provisioning.Errorf(provisioning.Invalid, "the history holds no node there: %w", err)
+	}
+	return n, nil
+}
+
+// sameNode tells whether two nodes are alike in all that people set. What a node gets
+// for once has its end by itself.
+func sameNode(a, b provisioning.Node) bool {
+	for _, n := range []*provisioning.Node{&a, &b} {
+		n.Created, n.Updated, n.Owned, n.Once = b.Created, b.Created, b.Created, ""
+	}
+	return a == b
+}

@@ -1,0 +1,123 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/mattn/go-sqlite3"
+
+	"farmboot/provisioning"
+	"farmboot/provisioning/owner"
+)
+
+// keptSuffix is what the name of a database ends in that a backup has taken the place of.
+const keptSuffix = ".before-restore"
+
+// Restore puts a copy of a backup in the place of the database, whole or not at all, and
+// keeps what was there, if anything, under another name, which it returns. A backup that
+// is damaged, is not Farmboot's or was made by a newer one is refused, and so is a
+// database that somebody has open: [provisioning.Conflict].
+func Restore(ctx context.Context, backup, file string) (kept string, err error) {
+	if _, err := os.Stat(backup); err != nil {
+		return "", provisioning.Errorf(provisioning.NotFound, "no backup %s: %w", backup, unwrapPath(err))
+	}
+	if err := checkBackup(ctx, backup); err != nil {
+		return "", err
+	}
+	if err := owner.MkdirAll(filepath.Dir(file), 0o750); err != nil {
+		return "", provisioning.Errorf(provisioning.Unavailable, "make the database's folder: %w", err)
+	}
+	from, err := pool(backup, copySettings, 1)
+	if err != nil {
+		return "", err
+	}
+	restored, err := vacuumInto(ctx, from, file)
+	if err = errors.Join(err, from.Close()); err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, restored.Discard()) }()
+	if err := errors.Join(restored.Inherit(), restored.Chmod(0o640)); err != nil {
+		return "", unwritten(file, err)
+	}
+	if kept, err = putAside(ctx, file); err != nil {
+		return "", err
+	}
+	if err := restored.Replace(file); err != nil {
+		return kept, unwritten(file, err)
+	}
+	return kept, nil
+}
+
+// checkBackup refuses what cannot be restored.
+func checkBackup(ctx context.Context, backup string) error {
+	db, err := pool(backup, copySettings, 1)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	version, err := ourVersion(ctx, db, backup)
+	switch {
+	case err != nil:
+		return err
+	case version == 0:
+		return provisioning.Errorf(provisioning.Invalid, "%s is empty, and not a backup", backup)
+	case version > len(schema()):
+		return provisioning.Errorf(provisioning.Invalid, "%s has schema %d, made by a newer farmboot; this one knows up to %d: install the newer one", backup, version, len(schema()))
+	}
+	var verdict string
+	if err := db.QueryRowContext(ctx, `PRAGMA integrity_check(1)`).Scan(&verdict); err != nil {
+		return fmt.Errorf("check %s: %w", backup, explain(err))
+	}
+	if verdict != "ok" {
+		return provisioning.Errorf(provisioning.Invalid, "%s is damaged (%s): restore another backup", backup, provisioning.Clip(verdict, 100))
+	}
+	return nil
+}
+
+// putAside gives the database another name, with what SQLite keeps beside it, once nobody
+// has it open. A database that is damaged is put aside too.
+func putAside(ctx context.Context, file string) (kept string, err error) {
+	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err := closedByAll(ctx, file); err != nil {
+		return "", err
+	}
+	kept = file + keptSuffix
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		err := os.Rename(file+suffix, kept+suffix)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			_ = os.Remove(kept + suffix) // of an earlier one: it does not belong to this
+		case err != nil:
+			return "", provisioning.Errorf(provisioning.Unavailable, "put the database aside: %w", err)
+		}
+	}
+	return kept, nil
+}
+
+// closedByAll refuses a database that another process has open: leaving the write-ahead
+// log needs it alone.
+func closedByAll(ctx context.Context, file string) error {
+	db, err := pool(file, "mode=rw&_busy_timeout=200", 1)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = db.ExecContext(ctx, `PRAGMA busy_timeout = 200; PRAGMA journal_mode = DELETE`)
+	if e, ok := errors.AsType[sqlite3.Error](err); ok && (e.Code == sqlite3.ErrBusy || e.Code == sqlite3.ErrLocked) {
+		return provisioning.Errorf(provisioning.Conflict, "the database %s is in use: stop the daemon first (systemctl stop farmboot)", file)
+	}
+	return nil // what else is wrong with it is why a backup is restored
+}
+
+func unwrapPath(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}
