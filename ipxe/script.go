@@ -72,11 +72,14 @@ func (s Site) Provision() ([]byte, error) {
 	return render("provision.ipxe", view{Base: s.Base})
 }
 
+// ClaimURL is where whoever has a node's claim code claims it.
+func (s Site) ClaimURL(code string) string { return s.Base + "/admin/discovered?claim=" + code }
+
 // Hold renders the script of a node that waits for its claim code to be used. It
 // asks /provision/MAC?held=1, where it is left waiting until that happened, or a
 // while.
 func (s Site) Hold(m provisioning.MAC, code string) ([]byte, error) {
-	return render("hold.ipxe", map[string]any{"Base": s.Base, "MAC": m, "Code": code})
+	return render("hold.ipxe", map[string]any{"Base": s.Base, "MAC": m, "Code": code, "ClaimURL": s.ClaimURL(code)})
 }
 
 // Exit renders the script of a node that goes on to its next boot device: it is not

@@ -69,6 +69,8 @@ func (a *Admin) Routes(r *mux.Router) {
 	get("/admin/board/rows", "board rows", a.boardRows)
 	get("/admin/discovered", "page discovered", a.discovered)
 	post("/admin/discovered", "claim", a.claim)
+	post("/admin/discovered/selected", "claim many", a.claimMany)
+	get("/admin/discovered/{code}/qr.png", "qr code", a.claimQR)
 	get("/admin/nodes", "page nodes", a.nodes)
 	post("/admin/nodes", "add node", a.addNode)
 	get("/admin/nodes.csv", "nodes csv", a.nodesCSV)
@@ -78,6 +80,7 @@ func (a *Admin) Routes(r *mux.Router) {
 	get("/admin/nodes/{mac}", "page node", a.node)
 	post("/admin/nodes/{mac}", "change node", a.changeNode)
 	post("/admin/nodes/{mac}/remove", "remove node", a.removeNode)
+	post("/admin/nodes/{mac}/once", "boot once", a.bootOnce)
 	get("/admin/farmers", "page farmers", a.farmers)
 	post("/admin/farmers", "add farmer", a.addFarmer)
 	post("/admin/farmers/{id}/remove", "remove farmer", a.removeFarmer)
@@ -89,6 +92,7 @@ func (a *Admin) Routes(r *mux.Router) {
 	post("/admin/tokens", "add token", a.addToken)
 	post("/admin/tokens/{id}/remove", "remove token", a.removeToken)
 	get("/admin/history", "page history", a.history)
+	post("/admin/history/{id:[0-9]+}/undo", "undo", a.undo)
 }
 
 // sameOrigin refuses forms that a page of another site sends.
@@ -124,9 +128,14 @@ func (a *Admin) signedIn(next adminHandler) answer.Handler {
 		if err != nil {
 			return err
 		}
+		isolate(w)
 		return next(w, r, by)
 	}
 }
+
+// isolate keeps windows that other sites open out of reach. Browsers heed it on TLS
+// alone, and complain of it elsewhere.
+func isolate(w http.ResponseWriter) { w.Header().Set("Cross-Origin-Opener-Policy", "same-origin") }
 
 // adminsOnly refuses a page to farmers that the registry would not.
 func adminsOnly(by provisioning.Actor) error {
@@ -186,10 +195,19 @@ type adminLinkPage struct {
 	URL string
 }
 
+// claimPath is where the link on a waiting node's screen leads; every other leads to the
+// board, for what is in it may be a secret that was sent in the clear.
+func claimPath(r *http.Request) string {
+	if code, err := provisioning.ParseCode(r.URL.Query().Get("claim")); err == nil && r.URL.Path == "/admin/discovered" {
+		return "/admin/discovered?claim=" + code
+	}
+	return "/admin"
+}
+
 // Routes adds /admin and all below it to r.
 func (l AdminLink) Routes(r *mux.Router) {
 	h := l.Answer.Handle("page admin link", failure, func(w http.ResponseWriter, r *http.Request) error {
-		return render(w, http.StatusOK, "admin_link", adminLinkPage{frame{Section: "admin"}, l.AdminURL(answer.LocalOf(r)) + "/admin"})
+		return render(w, http.StatusOK, "admin_link", adminLinkPage{frame{Section: "admin"}, l.AdminURL(answer.LocalOf(r)) + claimPath(r)})
 	})
 	r.Handle("/admin", h).Methods(http.MethodGet, http.MethodHead)
 	r.Handle("/admin/{rest:.*}", h).Methods(http.MethodGet, http.MethodHead)

@@ -770,9 +770,109 @@ func TestSignInIsGuarded(t *testing.T) {
 	b.signIn(t, b.token)
 }
 
+// TestDayOfAnAdmin: many claims at once, a change taken back, a boot for once, a token to
+// look only, all by the pages' forms.
+func TestDayOfAnAdmin(t *testing.T) {
+	b := newAdminBench(t)
+	b.unknown(provisioning.Hold)
+	b.write(t, "net/prod.efi", "MZ")
+	b.write(t, "zos.efi", "MZ")
+	for i := 1; i <= 3; i++ {
+		b.play(t, bootOf(macOf(i), b.now.Now().Add(-time.Minute), 3)...)
+	}
+	seen, err := b.Registry.Seen(t.Context(), root, macOf(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, page := b.look(t, "/admin/discovered?claim="+seen.Code)
+	if r.StatusCode != 200 || !strings.Contains(page, `value="`+seen.Code+`"`) || !strings.Contains(page, "/admin/discovered/"+seen.Code+"/qr.png") {
+		t.Errorf("the link of a claim code: %d %s", r.StatusCode, page)
+	}
+	if r, image := b.look(t, "/admin/discovered/"+seen.Code+"/qr.png"); r.StatusCode != 200 || !strings.HasPrefix(image, "\x89PNG") {
+		t.Errorf("QR code: %d, %d bytes", r.StatusCode, len(image))
+	}
+	if r, _ := b.look(t, "/admin/discovered/nonsense/qr.png"); r.StatusCode != 400 {
+		t.Errorf("QR code of nonsense: %d", r.StatusCode)
+	}
+
+	// Two of three, and none if one of them is not there.
+	two := url.Values{"mac": {macOf(1).String(), macOf(2).String()}, "farmer": {"7"}}
+	if r, page := b.send(t, "/admin/discovered/selected", url.Values{"farmer": {"7"}}); r.StatusCode != 400 || !strings.Contains(page, "no node is selected") {
+		t.Errorf("none ticked: %d", r.StatusCode)
+	}
+	if r, _ := b.send(t, "/admin/discovered/selected", url.Values{"mac": {macOf(1).String(), macOf(9).String()}}); r.StatusCode != 404 {
+		t.Errorf("one that was never seen: %d", r.StatusCode)
+	}
+	if r, page := b.send(t, "/admin/discovered/selected", two); r.StatusCode != 303 {
+		t.Fatalf("claim two: %d %s", r.StatusCode, page)
+	}
+	nodes, err := b.Registry.Nodes(t.Context(), root, provisioning.NodeQuery{Farmer: 7})
+	if err != nil || len(nodes) != 2 {
+		t.Fatalf("claimed %v, %v", nodes, err)
+	}
+	changes, err := b.Registry.History(t.Context(), root, provisioning.ChangeQuery{Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	undo := fmt.Sprintf("/admin/history/%d/undo", changes[0].ID)
+	if _, page := b.look(t, "/admin/history"); !strings.Contains(page, undo) {
+		t.Error("the history offers no way to take it back")
+	}
+	if r, _ := b.send(t, undo, nil); r.StatusCode != 303 {
+		t.Errorf("take back: %d", r.StatusCode)
+	}
+	if n, err := b.Registry.CountNodes(t.Context(), root, provisioning.NodeQuery{}); n != 0 || err != nil {
+		t.Errorf("%d nodes are left, %v", n, err)
+	}
+	if r, page := b.send(t, undo, nil); r.StatusCode != 409 || !strings.Contains(page, "nothing was taken back") {
+		t.Errorf("take back again: %d", r.StatusCode)
+	}
+
+	// Another boot for once, and its disk for good.
+	b.add(t, provisioning.Node{MAC: macOf(1), RunMode: "prod"})
+	at := "/admin/nodes/" + macOf(1).String()
+	if r, _ := b.send(t, at+"/once", url.Values{"once": {"zos.efi"}}); r.StatusCode != 303 {
+		t.Errorf("once: %d", r.StatusCode)
+	}
+	if _, page := b.look(t, at); !strings.Contains(page, "This once") || !strings.Contains(page, "/kernel/zos.efi") {
+		t.Error("its page does not tell of the other boot")
+	}
+	if r, _ := b.send(t, at+"/once", url.Values{"once": {"gone.efi"}}); r.StatusCode != 400 {
+		t.Errorf("once, a kernel that is not there: %d", r.StatusCode)
+	}
+	b.send(t, at+"/once", url.Values{"once": {""}})
+	if r, _ := b.send(t, at, url.Values{"runmode": {"prod"}, "exit": {"1"}}); r.StatusCode != 303 {
+		t.Errorf("its disk: %d", r.StatusCode)
+	}
+	if _, page := b.look(t, at); !strings.Contains(page, "It is sent on to its next boot device.") {
+		t.Error("its page does not tell that it boots from its disk")
+	}
+
+	// A token that looks only: its session changes nothing.
+	r, page = b.send(t, "/admin/tokens", url.Values{"role": {"admin"}, "name": {"screen"}, "expires": {"7"}, "read-only": {"1"}})
+	secret := regexp.MustCompile(`farmboot_[A-Z2-7]+_[-_A-Za-z0-9]+`).FindString(page)
+	if r.StatusCode != 200 || secret == "" || !strings.Contains(page, "only to look") {
+		t.Fatalf("token: %d %s", r.StatusCode, page)
+	}
+	screen := b.signIn(t, secret)
+	if r, _ := b.lookAs(t, screen, at); r.StatusCode != 200 {
+		t.Errorf("it does not see: %d", r.StatusCode)
+	}
+	if r, page := b.post(t, screen, at, url.Values{"runmode": {"test"}}); r.StatusCode != 403 || !strings.Contains(page, "read-only") {
+		t.Errorf("it changes a node: %d", r.StatusCode)
+	}
+	b.now.advance(8 * 24 * time.Hour)
+	if r, _ := b.lookAs(t, screen, at); r.StatusCode != 303 {
+		t.Errorf("it sees after its end: %d", r.StatusCode)
+	}
+}
+
 func TestAdminLink(t *testing.T) {
 	b := newBench(t)
 	link := pages.AdminLink{Answer: b.Pages.Answer, AdminURL: func(netip.Addr) string { return "https://192.0.2.1" }}
+	if _, page := do(t, apphttp.Plane(link, &b.Pages), httptest.NewRequest("GET", "/admin/discovered?claim=k7m3px", nil)); !strings.Contains(page, `href="https://192.0.2.1/admin/discovered?claim=K7M3PX"`) {
+		t.Errorf("the link on a node's screen: %s", page)
+	}
 	for _, target := range []string{"/admin", "/admin/", "/admin/nodes/52:54:00:00:00:01", "/admin/signin?code=X"} {
 		r, page := do(t, apphttp.Plane(link, &b.Pages), httptest.NewRequest("GET", "http://evil.example"+target, nil))
 		if r.StatusCode != 200 || !strings.Contains(page, `href="https://192.0.2.1/admin"`) {

@@ -1,9 +1,13 @@
 package pages
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/gorilla/mux"
+	"rsc.io/qr"
 
 	"farmboot/http/answer"
 	"farmboot/provisioning"
@@ -23,9 +27,23 @@ type discoveredPage struct {
 	Networks []choice
 	Kernels  []choice
 	Farmer   provisioning.FarmerID // whose node it becomes; 0: as the form says
+	Selected map[string]bool       // those that a form to claim many names
+	Many     bool                  // the form is to claim many
 	ByCode   bool                  // machines are claimed by the code on their screens only
 	Codes    bool                  // they show one
 }
+
+// Leave is what an empty choice means for machines that are claimed.
+func (discoveredPage) Leave() string { return theDefault }
+
+// Blank is the page with the fields of its forms empty: its other form was sent.
+func (p discoveredPage) Blank() discoveredPage {
+	p.form = newForm(nil)
+	return p
+}
+
+// TakesAway tells whether a claim takes things away.
+func (discoveredPage) TakesAway() bool { return false }
 
 // discoveredMachine is a machine that is not registered.
 type discoveredMachine struct {
@@ -37,6 +55,8 @@ func (a *Admin) discovered(w http.ResponseWriter, r *http.Request, by provisioni
 	f := newForm(url.Values{})
 	if mac, err := provisioning.ParseMAC(r.URL.Query().Get("claim")); err == nil {
 		f.Set("machine", mac.String())
+	} else if code, err := provisioning.ParseCode(r.URL.Query().Get("claim")); err == nil {
+		f.Set("machine", code)
 	}
 	return a.showDiscovered(w, r, by, http.StatusOK, discoveredPage{form: f})
 }
@@ -111,4 +131,57 @@ func (a *Admin) claim(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 		page.Problem = message
 	}
 	return a.showDiscovered(w, r, by, answer.StatusOf(code), page)
+}
+
+// claimMany registers the machines that were ticked, all or none.
+func (a *Admin) claimMany(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	f, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	page := discoveredPage{form: f, Many: true, Selected: map[string]bool{}}
+	var macs []provisioning.MAC
+	for _, s := range f.Values["mac"] {
+		mac, err := provisioning.ParseMAC(s)
+		if err != nil {
+			return err
+		}
+		page.Selected[mac.String()] = true
+		macs = append(macs, mac)
+	}
+	patch := a.readPatch(r, f)
+	if len(f.Errors) > 0 {
+		return a.showDiscovered(w, r, by, http.StatusBadRequest, page)
+	}
+	if len(macs) == 0 {
+		page.Problem = errNoneSelected
+		return a.showDiscovered(w, r, by, http.StatusBadRequest, page)
+	}
+	if err = a.Registry.ClaimAll(r.Context(), by, macs, patch); err == nil {
+		return done(w, r, "/admin/discovered", "nodes-claimed")
+	}
+	message, ok := notice(err)
+	if !ok {
+		return err
+	}
+	page.Problem = message
+	return a.showDiscovered(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), page)
+}
+
+// claimQR draws the address at which whoever stands before a machine claims it.
+func (a *Admin) claimQR(w http.ResponseWriter, r *http.Request, _ provisioning.Actor) error {
+	code, err := provisioning.ParseCode(mux.Vars(r)["code"])
+	if err != nil {
+		return err
+	}
+	drawn, err := qr.Encode(a.Site(answer.LocalOf(r)).ClaimURL(code), qr.M)
+	if err != nil {
+		return fmt.Errorf("draw QR code: %w", err)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "image/png")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	_, err = w.Write(drawn.PNG())
+	return err
 }

@@ -33,7 +33,7 @@ func (f form) Error(field string) string { return f.Errors[field] }
 
 // fieldOrder is the order in which forms have their fields.
 var fieldOrder = []string{
-	"token", "machine", "mac", "list", "id", "role", "farmer", "runmode", "kernel", "nbp", "name", "args", "format", "arch", "scheme", "file",
+	"token", "machine", "mac", "list", "id", "role", "farmer", "runmode", "kernel", "nbp", "exit", "expires", "name", "args", "format", "arch", "scheme", "file",
 }
 
 // Invalid marks a field that has a mistake. The page opens at the first of them, for

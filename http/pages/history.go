@@ -7,9 +7,13 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/gorilla/mux"
+
+	"farmboot/http/answer"
 	"farmboot/provisioning"
 )
 
@@ -22,12 +26,14 @@ const (
 // historyPage is /admin/history.
 type historyPage struct {
 	frame
-	Lines []historyLine
-	Pager pager
+	Problem string
+	Lines   []historyLine
+	Pager   pager
 }
 
 // historyLine is a change as pages show it, or many alike.
 type historyLine struct {
+	ID          int64
 	At          time.Time
 	Actor, From string
 	Action      string
@@ -36,6 +42,7 @@ type historyLine struct {
 	Fields      []changedField // of many: what they have in common
 	Many        []historyLine  // the first of them, each with what is its own; empty: it is one
 	More        int64          // how many there are besides
+	Undo        bool           // it can be taken back
 }
 
 // Summary says what many changes are.
@@ -47,37 +54,66 @@ func (l historyLine) Summary() string {
 type changedField struct{ Name, Before, After string }
 
 func (a *Admin) history(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	return a.showHistory(w, r, by, http.StatusOK, "")
+}
+
+// undo takes a change back, and those made together with it.
+func (a *Admin) undo(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	id, err := strconv.ParseInt(mux.Vars(r)["id"], 10, 64)
+	if err != nil {
+		return provisioning.Errorf(provisioning.NotFound, "there is no such change")
+	}
+	if _, err = a.Registry.Undo(r.Context(), by, id); err == nil {
+		return done(w, r, "/admin/history", "undone")
+	}
+	message, ok := notice(err)
+	if !ok {
+		return err
+	}
+	return a.showHistory(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), message)
+}
+
+func (a *Admin) showHistory(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, problem string) error {
 	changes, err := a.Registry.History(r.Context(), by, provisioning.ChangeQuery{Limit: historyShown})
 	if err != nil {
 		return err
 	}
 	page := historyPage{frame: adminFrame(r, by, "history")}
 	var shown [][]provisioning.Change
-	page.Pager, shown = paged(r.URL, deeds(changes), historySize)
-	for _, deed := range shown {
-		page.Lines = append(page.Lines, lineOf(deed))
+	page.Problem = problem
+	page.Pager, shown = paged(r.URL, batches(changes), historySize)
+	for _, batch := range shown {
+		line := lineOf(batch)
+		line.Undo = !by.ReadOnly && !slices.ContainsFunc(batch, func(c provisioning.Change) bool {
+			return !slices.Contains(undoable, c.Action)
+		})
+		page.Lines = append(page.Lines, line)
 	}
-	return render(w, http.StatusOK, "history", page)
+	return render(w, status, "history", page)
 }
 
+// undoable are the actions that can be taken back; a farmer who was registered on the
+// way stays.
+var undoable = []string{"node add", "node set", "node rm", "farmer add"}
+
 const (
-	// foldFrom is how many changes in a row make one line, and foldGap how soon one
-	// follows the other when an import or a change to many nodes makes them.
+	// Changes of before they had batches: foldFrom is how many in a row make one line,
+	// and foldGap how soon one follows the other when an import makes them.
 	foldFrom = 4
 	foldGap  = time.Second
 	// foldShown is how many of them can be looked at.
 	foldShown = 200
 )
 
-// deeds puts together what was changed at one go.
-func deeds(changes []provisioning.Change) [][]provisioning.Change {
+// batches puts together what was changed at one go.
+func batches(changes []provisioning.Change) [][]provisioning.Change {
 	var list [][]provisioning.Change
 	for len(changes) > 0 {
 		n := 1
 		for n < len(changes) && goTogether(changes[n-1], changes[n]) {
 			n++
 		}
-		if n < foldFrom {
+		if n < foldFrom && changes[0].Batch == "" {
 			n = 1
 		}
 		list = append(list, changes[:n])
@@ -89,6 +125,9 @@ func deeds(changes []provisioning.Change) [][]provisioning.Change {
 // goTogether tells whether two changes in a row were made at one go.
 func goTogether(later, earlier provisioning.Change) bool {
 	_, known := manyWords[later.Action]
+	if later.Batch != "" || earlier.Batch != "" {
+		return known && later.Action == earlier.Action && later.Batch == earlier.Batch
+	}
 	return known && later.Action == earlier.Action && later.Subject != earlier.Subject && later.Actor == earlier.Actor && later.From == earlier.From &&
 		later.At.Sub(earlier.At) <= foldGap
 }
@@ -96,7 +135,7 @@ func goTogether(later, earlier provisioning.Change) bool {
 // lineOf makes one line of one change, or of many alike.
 func lineOf(changes []provisioning.Change) historyLine {
 	c := changes[0]
-	line := historyLine{At: c.At, Actor: c.Actor, From: c.From, Action: c.Action, Subject: c.Subject, Fields: difference(c.Before, c.After)}
+	line := historyLine{ID: c.ID, At: c.At, Actor: c.Actor, From: c.From, Action: c.Action, Subject: c.Subject, Fields: difference(c.Before, c.After)}
 	if strings.HasPrefix(c.Action, "node ") {
 		line.URL = "/admin/nodes/" + c.Subject
 	}

@@ -20,20 +20,23 @@ const (
 type nodePage struct {
 	frame
 	form
-	Problem  string
-	Row      boardRow
-	Networks []choice
-	Kernels  []choice
-	Farmer   provisioning.FarmerID // whose node it is bound to be; 0: as the form says
-	Boots    []story.Story         // the last first
-	Seen     *provisioning.Discovered
-	Gets     nextBoot
-	History  []historyLine
+	Problem     string
+	Row         boardRow
+	Networks    []choice
+	Kernels     []choice
+	Farmer      provisioning.FarmerID // whose node it is bound to be; 0: as the form says
+	Boots       []story.Story         // the last first
+	Seen        *provisioning.Discovered
+	Gets        nextBoot
+	Once        string // what its next boot alone gets
+	OnceChoices []choice
+	History     []historyLine
 }
 
 // nextBoot is what a node would get now.
 type nextBoot struct {
 	Policy provisioning.Policy
+	Once   bool   // it is not the usual
 	Code   string // its claim code
 	Report *ipxe.Report
 	Script string
@@ -79,6 +82,8 @@ func (a *Admin) showNode(w http.ResponseWriter, r *http.Request, by provisioning
 		return err
 	}
 	page.Kernels = keep(page.Kernels, n.Kernel)
+	page.Once = n.Once
+	page.OnceChoices = append([]choice{{Value: "", Title: "The usual"}, {Value: provisioning.OnceExit, Title: "Its own disk: the next boot device"}}, page.Kernels[1:]...)
 	if d, err := a.Registry.Seen(r.Context(), by, mac); err == nil {
 		d.Vendor = a.vendor(mac)
 		page.Seen = &d
@@ -117,6 +122,9 @@ func nodeValues(n provisioning.Node) url.Values {
 	if n.Farmer != 0 {
 		v.Set("farmer", n.Farmer.String())
 	}
+	if n.Exit {
+		v.Set("exit", "1")
+	}
 	return v
 }
 
@@ -126,7 +134,7 @@ func (a *Admin) nextBoot(r *http.Request, mac provisioning.MAC) (nextBoot, error
 	if err != nil {
 		return nextBoot{}, err
 	}
-	o := nextBoot{Policy: as.Policy, Code: as.Code}
+	o := nextBoot{Policy: as.Policy, Once: as.Once, Code: as.Code}
 	if as.Policy != provisioning.Boot {
 		return o, nil
 	}
@@ -177,6 +185,27 @@ func (a *Admin) changeNode(w http.ResponseWriter, r *http.Request, by provisioni
 		return err
 	}
 	return a.showNode(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), f, message)
+}
+
+// bootOnce chooses what a node's next boot alone gets.
+func (a *Admin) bootOnce(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	mac, err := answer.MAC(r)
+	if err != nil {
+		return err
+	}
+	f, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	once := f.Text("once")
+	if _, err = a.Registry.SetNode(r.Context(), by, mac, provisioning.NodePatch{Once: &once}); err == nil {
+		return done(w, r, "/admin/nodes/"+mac.String(), "node-once")
+	}
+	message, ok := notice(err)
+	if !ok {
+		return err
+	}
+	return a.showNode(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), form{}, message)
 }
 
 func (a *Admin) removeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {

@@ -23,6 +23,7 @@ type nodesPage struct {
 	Changing  bool   // the form is a change to the selected ones
 	Problem   string // with the form as a whole
 	Nodes     []provisioning.Node
+	Machines  map[provisioning.MAC]provisioning.Discovered
 	Selected  map[string]bool
 	Networks  []choice
 	Kernels   []choice
@@ -45,6 +46,7 @@ type nodeFields struct {
 	Kernel  string
 	Name    string
 	NBP     provisioning.NBP
+	Exit    bool
 }
 
 // nodes lists nodes.
@@ -63,6 +65,13 @@ func (a *Admin) showNodes(w http.ResponseWriter, r *http.Request, by provisionin
 	page.Pager, q.Skip = pageOf(r.URL, all, nodesSize)
 	if q.Limit = nodesSize; all > 0 {
 		if page.Nodes, err = a.Registry.Nodes(r.Context(), by, q); err != nil {
+			return err
+		}
+		macs := make([]provisioning.MAC, len(page.Nodes))
+		for i, n := range page.Nodes {
+			macs[i] = n.MAC
+		}
+		if page.Machines, err = a.Registry.Machines(r.Context(), by, macs); err != nil {
 			return err
 		}
 	}
@@ -133,6 +142,7 @@ func (a *Admin) readNode(r *http.Request, f form) (nodeFields, error) {
 		Args:    f.Text("args"), Name: f.Text("name"),
 		Kernel: f.Text("kernel"),
 		NBP:    provisioning.NBP(f.oneOf("nbp", "", nbps)),
+		Exit:   f.Text("exit") != "",
 	}
 	// A kernel that is gone may stay with its node: the registry knows.
 	if f.Text("kernel") != f.Text("kernel-before") {
@@ -145,7 +155,7 @@ func (a *Admin) readNode(r *http.Request, f form) (nodeFields, error) {
 }
 
 func (n nodeFields) patch() provisioning.NodePatch {
-	return provisioning.NodePatch{Farmer: &n.Farmer, RunMode: &n.RunMode, Args: &n.Args, Kernel: &n.Kernel, Name: &n.Name, NBP: &n.NBP}
+	return provisioning.NodePatch{Farmer: &n.Farmer, RunMode: &n.RunMode, Args: &n.Args, Kernel: &n.Kernel, Name: &n.Name, NBP: &n.NBP, Exit: &n.Exit}
 }
 
 // mac reads a MAC address.
@@ -191,7 +201,7 @@ func (a *Admin) nodesCSV(w http.ResponseWriter, r *http.Request, by provisioning
 	if err != nil {
 		return err
 	}
-	extra, err := a.Registry.CSVExtra(r.Context(), by, true)
+	extra, err := a.Registry.CSVExtra(r.Context(), by, f.Text("machines") != "")
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"farmboot/http/answer"
 	"farmboot/ipxe"
 	"farmboot/provisioning"
-	"farmboot/provisioning/registry"
 )
 
 // changeNodes changes or removes the nodes that were selected, all or none.
@@ -77,16 +76,7 @@ func (a *Admin) changeAll(r *http.Request, by provisioning.Actor, f form, macs [
 	case patch == provisioning.NodePatch{}:
 		return provisioning.Errorf(provisioning.Invalid, "nothing to change: fill in at least one field")
 	}
-	rows := make([]provisioning.Row, len(macs))
-	for i, mac := range macs {
-		rows[i] = provisioning.Row{Line: i + 1, MAC: mac, Patch: patch}
-	}
-	report, err := a.Registry.Import(r.Context(), by, rows, registry.ImportOptions{Update: true})
-	for _, row := range report.Rows {
-		if row.Outcome == registry.Refused {
-			return provisioning.Errorf(provisioning.Invalid, "nothing was changed: %s: %s", row.MAC, row.Message)
-		}
-	}
+	_, err := a.Registry.SetNodes(r.Context(), by, macs, patch)
 	return err
 }
 

@@ -36,6 +36,13 @@ func (p *Pages) Routes(r *mux.Router) {
 	get("/images", "page images", p.images)
 	get("/help{name:(?:/[^/]*)?}", "page help", p.help)
 	get("/static/{name}", "static", static)
+	get("/favicon.ico", "favicon", func(w http.ResponseWriter, r *http.Request) error {
+		to, err := assetURL("logo.svg")
+		if err == nil {
+			http.Redirect(w, r, to, http.StatusFound)
+		}
+		return err
+	})
 }
 
 // networks are the run modes to choose from. One without a kernel is marked, not

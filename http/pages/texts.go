@@ -97,11 +97,23 @@ var roles = []choice{
 	{Value: "admin", Title: "An admin", Text: "Sees and changes everything."},
 }
 
+// tokenEnds are how long tokens last, in days; "": for ever.
+var tokenEnds = []choice{
+	{Value: "", Title: "Until it is revoked"},
+	{Value: "7", Title: "7 days"},
+	{Value: "30", Title: "30 days"},
+	{Value: "90", Title: "90 days"},
+	{Value: "365", Title: "A year"},
+}
+
 // whatWasDone says what a form did.
 var whatWasDone = map[string]string{
 	"node-added":      "Node registered. It boots so from its next start on.",
 	"node-changed":    "Saved. It counts from the node's next start on.",
 	"node-claimed":    "Claimed. If it waits on its screen, it boots on within seconds.",
+	"node-once":       "Saved. It counts for the node's next boot alone.",
+	"nodes-claimed":   "Claimed. Those that wait on their screens boot on within seconds.",
+	"undone":          "Taken back.",
 	"node-removed":    "Node removed. Its boots and its history stay.",
 	"nodes-changed":   "Saved for all selected nodes.",
 	"nodes-removed":   "The selected nodes are removed.",

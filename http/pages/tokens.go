@@ -3,6 +3,8 @@ package pages
 import (
 	"net/http"
 	"net/url"
+	"strconv"
+	"time"
 
 	"github.com/gorilla/mux"
 
@@ -15,6 +17,8 @@ type tokensPage struct {
 	frame
 	form
 	Roles   []choice
+	Ends    []choice
+	Now     time.Time
 	Tokens  []provisioning.Token
 	Secret  string // of the token that was made just now
 	Made    provisioning.Token
@@ -27,6 +31,8 @@ func (a *Admin) tokens(w http.ResponseWriter, r *http.Request, by provisioning.A
 
 func (a *Admin) showTokens(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, page tokensPage) (err error) {
 	page.frame = adminFrame(r, by, "tokens")
+	page.Now = a.Now()
+	page.Ends = checked(tokenEnds, page.Or("expires", ""))
 	page.Roles = checked(roles, page.Or("role", roles[0].Value))
 	if page.Tokens, err = a.Registry.Tokens(r.Context(), by); err != nil {
 		return err
@@ -43,11 +49,14 @@ func (a *Admin) addToken(w http.ResponseWriter, r *http.Request, by provisioning
 	}
 	role := provisioning.Role(f.oneOf("role", "", roles))
 	farmer := f.farmer("farmer")
+	expires := a.expiry(f)
 	page := tokensPage{form: f}
 	if len(f.Errors) > 0 {
 		return a.showTokens(w, r, by, http.StatusBadRequest, page)
 	}
-	page.Made, page.Secret, err = a.Registry.AddToken(r.Context(), by, provisioning.Token{Role: role, Farmer: farmer})
+	page.Made, page.Secret, err = a.Registry.AddToken(r.Context(), by, provisioning.Token{
+		Role: role, Farmer: farmer, Name: f.Text("name"), Expires: expires, ReadOnly: f.Text("read-only") != "",
+	})
 	if err == nil {
 		page.form = newForm(url.Values{})
 		return a.showTokens(w, r, by, http.StatusOK, page)
@@ -56,8 +65,26 @@ func (a *Admin) addToken(w http.ResponseWriter, r *http.Request, by provisioning
 	if !ok {
 		return err
 	}
-	f.Errors["farmer"] = message
+	field := "farmer"
+	if role == provisioning.RoleAdmin && farmer == 0 || f.Text("farmer") != "" && role == provisioning.RoleFarmer {
+		field = "name" // all else was right
+	}
+	f.Errors[field] = message
 	return a.showTokens(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), page)
+}
+
+// expiry reads when a token is to end; the zero time is never.
+func (a *Admin) expiry(f form) time.Time {
+	days, err := strconv.Atoi(f.oneOf("expires", "", tokenEnds))
+	if err != nil {
+		return time.Time{}
+	}
+	return a.Now().AddDate(0, 0, days)
+}
+
+// Ended tells whether a token has expired.
+func (p tokensPage) Ended(t provisioning.Token) bool {
+	return !t.Expires.IsZero() && !p.Now.Before(t.Expires)
 }
 
 func (a *Admin) removeToken(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
