@@ -181,7 +181,7 @@ func See(ctx context.Context, tx Tx, e Event) (Discovered, error) {
 	d.MAC = e.MAC
 	d = d.sight(e.Machine, e.At)
 	if e.Peer.IsValid() && !e.Peer.IsUnspecified() { // a DISCOVER comes from 0.0.0.0
-		d.Address = e.Peer.Unmap()
+		d.Address = e.Peer.Unmap().String()
 	}
 	return d, tx.PutSeen(ctx, d)
 }

@@ -3,7 +3,6 @@ package provisioning
 import (
 	"crypto/rand"
 	"math/big"
-	"net/netip"
 	"strings"
 	"time"
 )
@@ -23,14 +22,14 @@ type Machine struct {
 
 // Discovered is a MAC address that netbooted here, registered or not.
 type Discovered struct {
-	MAC       MAC        `json:"mac"`
-	Vendor    string     `json:"vendor,omitempty"` // by the MAC's OUI; filled in for people, not stored
-	Machine              // from the last that said so
-	Address   netip.Addr `json:"address,omitzero"` // its last IP address
-	FirstSeen time.Time  `json:"first_seen"`
-	LastSeen  time.Time  `json:"last_seen"`
-	Boots     int        `json:"boots"` // how many times it began to boot; see bootGap
-	Code      string     `json:"code"`  // claim code, shown on the node's screen when it is held
+	MAC       MAC       `json:"mac"`
+	Vendor    string    `json:"vendor,omitempty"` // by the MAC's OUI; filled in for people, not stored
+	Machine             // from the last that said so
+	Address   string    `json:"address,omitempty"` // its last IP address
+	FirstSeen time.Time `json:"first_seen"`
+	LastSeen  time.Time `json:"last_seen"`
+	Boots     int       `json:"boots"` // how many times it began to boot; see bootGap
+	Code      string    `json:"code"`  // claim code, shown on the node's screen when it is held
 }
 
 // bootGap is how long a MAC address must have been quiet for its next DISCOVER to

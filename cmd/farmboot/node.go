@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -422,18 +421,10 @@ func (c nodeListCmd) inventory(ctx context.Context, e *env, db *database, nodes 
 	t := newTable(e.stdout, "MAC\tNAME\tADDRESS\tSERIAL\tMAKER\tPRODUCT\tNIC MAKER\tFIRMWARE\tLAST BOOT")
 	for _, n := range nodes {
 		d := seen[n.MAC]
-		t.row("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", n.MAC, dash(n.Name), addressText(d.Address), dash(d.Serial),
+		t.row("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", n.MAC, dash(n.Name), dash(d.Address), dash(d.Serial),
 			dash(d.Manufacturer), dash(d.Product), dash(d.Vendor), dash(strings.Join(nonEmpty(d.Arch, d.Firmware), ", ")), localTime(d.LastSeen))
 	}
 	return t.flush()
-}
-
-// addressText is an address, "-" for none.
-func addressText(a netip.Addr) string {
-	if !a.IsValid() {
-		return "-"
-	}
-	return a.String()
 }
 
 type nodeRmCmd struct {

@@ -167,7 +167,7 @@ func (v nodeView) print(w io.Writer) error {
 			t.row("Model\t%s", dash(strings.Join(nonEmpty(s.Manufacturer, s.Product), ", ")))
 			t.row("Serial number\t%s", dash(s.Serial))
 		}
-		if s.Address.IsValid() {
+		if s.Address != "" {
 			t.row("Address\t%s", s.Address)
 		}
 		boots := "boots"

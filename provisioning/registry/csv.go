@@ -344,12 +344,9 @@ func nodeFields(n provisioning.Node) []string {
 
 // machineFields are the fields of a machine, in the order of inventory.
 func machineFields(d provisioning.Discovered) []string {
-	address, last := "", ""
-	if d.Address.IsValid() {
-		address = d.Address.String()
-	}
+	last := ""
 	if !d.LastSeen.IsZero() {
 		last = d.LastSeen.UTC().Format(time.RFC3339)
 	}
-	return []string{address, harmless(d.Serial), harmless(d.Manufacturer), harmless(d.Product), harmless(d.UUID), harmless(d.Vendor), harmless(d.Arch), harmless(d.Firmware), last}
+	return []string{d.Address, harmless(d.Serial), harmless(d.Manufacturer), harmless(d.Product), harmless(d.UUID), harmless(d.Vendor), harmless(d.Arch), harmless(d.Firmware), last}
 }

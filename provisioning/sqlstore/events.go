@@ -145,7 +145,7 @@ func (t Tx) AttributeEvents(ctx context.Context, mac provisioning.MAC, peer stri
 const seenColumns = `mac, arch, firmware, uuid, serial, manufacturer, product, address, first_seen, last_seen, boots, code`
 
 func scanSeen(d *provisioning.Discovered) []any {
-	return []any{&d.MAC, &d.Arch, &d.Firmware, &d.UUID, &d.Serial, &d.Manufacturer, &d.Product, address{&d.Address}, millis{&d.FirstSeen}, millis{&d.LastSeen}, &d.Boots, &d.Code}
+	return []any{&d.MAC, &d.Arch, &d.Firmware, &d.UUID, &d.Serial, &d.Manufacturer, &d.Product, &d.Address, millis{&d.FirstSeen}, millis{&d.LastSeen}, &d.Boots, &d.Code}
 }
 
 // Seen implements [provisioning.Reader].
@@ -194,7 +194,7 @@ func (t Tx) PutSeen(ctx context.Context, d provisioning.Discovered) error {
 		ON CONFLICT (mac) DO UPDATE SET arch = excluded.arch, firmware = excluded.firmware, uuid = excluded.uuid,
 			serial = excluded.serial, manufacturer = excluded.manufacturer, product = excluded.product, address = excluded.address,
 			first_seen = excluded.first_seen, last_seen = excluded.last_seen, boots = excluded.boots, code = excluded.code`,
-		d.MAC[:], d.Arch, d.Firmware, d.UUID, d.Serial, d.Manufacturer, d.Product, PeerText(d.Address), ms(d.FirstSeen), ms(d.LastSeen), d.Boots, d.Code)
+		d.MAC[:], d.Arch, d.Firmware, d.UUID, d.Serial, d.Manufacturer, d.Product, d.Address, ms(d.FirstSeen), ms(d.LastSeen), d.Boots, d.Code)
 }
 
 // pruneStep is how many rows one Prune deletes at most of each table, so that
