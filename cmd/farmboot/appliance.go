@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -22,6 +23,7 @@ import (
 	"farmboot/ipxe/kernel"
 	"farmboot/ipxe/upstream"
 	"farmboot/provisioning"
+	"farmboot/provisioning/farm"
 	"farmboot/provisioning/live"
 	"farmboot/provisioning/recorder"
 	"farmboot/provisioning/registry"
@@ -54,6 +56,7 @@ type appliance struct {
 	pages     *pages.Pages
 	board     *live.Board
 	teller    *alert.Teller
+	farm      *farm.Farm // what Prometheus is told of the nodes
 	links     *access.SignInLinks
 	admin     *pages.Admin    // of the TLS plane
 	adminLink pages.AdminLink // of the plain plane: links to admin
@@ -137,6 +140,13 @@ func (a *appliance) wireAdmin() {
 		Vendor:       vendor,
 		Now:          a.now,
 	}
+	a.farm = farm.New(farm.Config{
+		Version: versionString(), Now: a.now, Metrics: a.metrics,
+		Registered: func(ctx context.Context) (int, error) {
+			return a.store.CountNodes(ctx, provisioning.NodeQuery{})
+		},
+		States: a.board.States, Kernels: a.kernelTimes, CertificateEnd: a.certificateEnd,
+	})
 	adminURL := func(local netip.Addr) string { return a.urls(local).Admin }
 	a.adminLink = pages.AdminLink{Answer: a.boot.Answer, AdminURL: adminURL}
 	a.apiTLS = api.WantsTLS{Answer: a.boot.Answer, AdminURL: adminURL}
@@ -174,6 +184,30 @@ func (a *appliance) learn(addr netip.Addr, mac provisioning.MAC) {
 	if !dhcp.IsProbe(mac) {
 		a.recorder.Learn(addr, mac)
 	}
+}
+
+// kernelTimes tells when the default kernel of each run mode that has one was stored.
+func (a *appliance) kernelTimes() map[provisioning.RunMode]time.Time {
+	times := make(map[provisioning.RunMode]time.Time)
+	for mode := range a.cfg.RunModes {
+		if fi, err := a.kernels.Stat(ipxe.Target{RunMode: mode}.KernelPath()); err == nil {
+			times[mode] = fi.ModTime()
+		}
+	}
+	return times
+}
+
+// certificateEnd is when the certificate ends that clients of the admin plane see.
+func (a *appliance) certificateEnd() time.Time {
+	served, err := a.authority.GetCertificate(nil)
+	if err != nil || len(served.Certificate) == 0 {
+		return time.Time{}
+	}
+	leaf, err := x509.ParseCertificate(served.Certificate[0])
+	if err != nil {
+		return time.Time{}
+	}
+	return leaf.NotAfter
 }
 
 // rootPEM is the root that nodes and browsers are to trust; nil if it is a public

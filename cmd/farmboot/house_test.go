@@ -131,6 +131,7 @@ var imports = []struct {
 	{"provisioning/sqlite", []string{"provisioning", "provisioning/atomicfile", "provisioning/owner", "provisioning/sqlstore"}},
 	{"provisioning/postgres", []string{"provisioning", "provisioning/owner", "provisioning/sqlstore"}},
 	{"provisioning/sqlstore", []string{"provisioning"}},
+	{"provisioning/farm", []string{"provisioning", "provisioning/lru", "provisioning/story"}},
 	{"provisioning/storetest", []string{"provisioning", "provisioning/sqlite"}},
 }
 

@@ -45,6 +45,7 @@ func (a *appliance) listen(ctx context.Context) ([]service, error) {
 	if a.upstream != nil {
 		s.add("upstream", nil, a.runUpstream)
 	}
+	s.add("farm metrics", nil, func(ctx context.Context) error { return a.farm.Run(ctx, a.recorder.Subscribe) })
 	for _, open := range []func(context.Context, *sockets) error{a.listenHTTP, a.listenTLS, a.listenSocket, a.listenLANs} {
 		if err := open(ctx, &s); err != nil {
 			for _, shut := range s.closers {

@@ -198,6 +198,15 @@ func eventsSince(events []provisioning.Event, since time.Time) []provisioning.Ev
 	return slices.DeleteFunc(slices.Clone(events), early)
 }
 
+// States counts the nodes by the state of their last boot.
+func (b *Board) States(now time.Time) map[story.State]int {
+	count := make(map[story.State]int)
+	for _, node := range b.Latest() {
+		count[b.State(node.MAC, time.Time{}, now)]++
+	}
+	return count
+}
+
 // State tells how a node's last boot stands, for somebody who may know of it since
 // then. A boot that is over is judged once: of thousands of nodes, few are booting.
 func (b *Board) State(mac provisioning.MAC, since, now time.Time) story.State {

@@ -95,7 +95,14 @@ func New(store provisioning.Store, retention Retention, log *slog.Logger, metric
 	for _, reason := range []string{"queue", "repeat", "flood", "store"} {
 		r.dropped.WithLabelValues(reason)
 	}
-	metrics.MustRegister(r.stored, r.dropped)
+	queued := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "farmboot_events_queued", Help: "Boot events that wait to be stored.",
+	}, func() float64 { return float64(len(r.queue)) })
+	room := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "farmboot_events_queue_size", Help: "Boot events that can wait to be stored; more are dropped.",
+	})
+	room.Set(recorderQueue)
+	metrics.MustRegister(r.stored, r.dropped, queued, room)
 	return r
 }
 
