@@ -17,6 +17,8 @@ FIRMWARE ?= bios
 # The iPXE binaries, and the Linux kernels that the boot tests boot.
 export FARMBOOT_TEMPLATE ?= /opt/ipxe-template
 export FARMBOOT_TEST_KERNELS ?= /var/cache/farmboot-test
+# No test may be left out because something is missing.
+export FARMBOOT_TEST_ALL := 1
 
 GOFILES = $(shell git ls-files -co --exclude-standard '*.go')
 E2E = $(sort $(addprefix ./,$(dir $(shell git grep -lE '^//go:build e2e' -- '*_test.go'))))

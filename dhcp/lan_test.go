@@ -8,6 +8,7 @@ import (
 
 	"farmboot/dhcp"
 	"farmboot/setup/lab"
+	"farmboot/setup/needs"
 )
 
 // newLAN makes a LAN with an ordinary dnsmasq, our host and another one. Our
@@ -15,6 +16,9 @@ import (
 // route: neither may matter.
 func newLAN(t *testing.T) (ours, other *lab.Host) {
 	t.Helper()
+	needs.Root(t)
+	needs.Program(t, "dnsmasq", "dnsmasq-base")
+	needs.Program(t, "ip", "iproute2")
 	lan, err := lab.New(lab.Options{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)

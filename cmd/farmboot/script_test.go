@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"farmboot/ipxe/kernel/kerneltest"
 	"farmboot/provisioning"
 	"farmboot/provisioning/sqlite"
+	"farmboot/setup/needs"
 )
 
 // TestMain lets scripts run "farmboot": the test binary, as main.
@@ -39,6 +41,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("WEB", web.URL)
 			return nil
 		},
+		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"sql":    runSQL,
 			"boot":   boot,
@@ -48,6 +51,25 @@ func TestScripts(t *testing.T) {
 			"in-use": whileOpen,
 		},
 	})
+}
+
+// condition answers what a script leaves itself out by: "[!root] skip", and
+// "[!template] skip" where there are no iPXE binaries.
+func condition(name string) (bool, error) {
+	has := false
+	switch name {
+	case "root":
+		has = os.Geteuid() == 0
+	case "template":
+		_, err := os.Stat(needs.TemplateDir())
+		has = err == nil
+	default:
+		return false, fmt.Errorf("unknown condition %q", name)
+	}
+	if !has && os.Getenv(needs.All) != "" {
+		return false, fmt.Errorf("%s is missing, and %s lets nothing be left out", name, needs.All)
+	}
+	return has, nil
 }
 
 // runSQL runs "sql FILE STATEMENTS": SQL on a SQLite file, made if there is none.

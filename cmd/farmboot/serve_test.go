@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"farmboot/setup/needs"
 )
 
 // patience is how long a test waits for what must happen.
@@ -85,6 +87,8 @@ func TestStopIsAnnounced(t *testing.T) {
 
 // TestServeReadOnlyState: a disk that turned read-only keeps no node from booting.
 func TestServeReadOnlyState(t *testing.T) {
+	needs.Root(t)
+	needs.Template(t)
 	state := t.TempDir()
 	file, port := daemonConfig(t, state)
 	// The mount is seen in this process' namespace only. The state is what a daemon

@@ -2,7 +2,6 @@ package binary
 
 import (
 	"bytes"
-	"cmp"
 	"maps"
 	"os"
 	"path/filepath"
@@ -11,19 +10,18 @@ import (
 	"testing"
 
 	"farmboot/ipxe/segment"
+	"farmboot/setup/needs"
 )
-
-// realDir is the folder with the distribution's binaries; make test prepares it.
-func realDir() string { return cmp.Or(os.Getenv("FARMBOOT_TEMPLATE"), "/opt/ipxe-template") }
 
 // realFiles reads them.
 func realFiles(t testing.TB) map[string][]byte {
 	t.Helper()
+	dir := needs.Template(t)
 	files := map[string][]byte{}
 	for name := range parsers {
-		data, err := os.ReadFile(filepath.Join(realDir(), name))
+		data, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
-			t.Fatalf("this test needs iPXE's binaries: run setup/template.sh, or set FARMBOOT_TEMPLATE: %v", err)
+			t.Fatal(err)
 		}
 		files[name] = data
 	}
@@ -82,7 +80,7 @@ func TestDamagedHeaders(t *testing.T) {
 // TestConcurrentFirstUse asks a new template for a program many times at once: it is
 // given our trust once, and everybody gets the same.
 func TestConcurrentFirstUse(t *testing.T) {
-	template := Load(realDir()).Trust(Fingerprint{1})
+	template := Load(needs.Template(t)).Trust(Fingerprint{1})
 	const callers = 8
 	var wg sync.WaitGroup
 	for _, name := range []string{Undionly, EFI} {

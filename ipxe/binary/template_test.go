@@ -2,7 +2,6 @@ package binary_test
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"os"
@@ -15,6 +14,7 @@ import (
 
 	"farmboot/ipxe/binary"
 	"farmboot/provisioning"
+	"farmboot/setup/needs"
 )
 
 // programs are the template files that a script can be put into.
@@ -25,25 +25,23 @@ var (
 	ourRoot  = binary.Fingerprint(sha256.Sum256([]byte("our root")))
 )
 
-// templateDir is the folder with the distribution's binaries; make test prepares it.
-func templateDir() string { return cmp.Or(os.Getenv("FARMBOOT_TEMPLATE"), "/opt/ipxe-template") }
-
 // load returns the real template, which must have no problems.
 func load(t testing.TB) *binary.Template {
 	t.Helper()
-	template := binary.Load(templateDir())
+	dir := needs.Template(t)
+	template := binary.Load(dir)
 	for name, err := range template.Problems() {
 		t.Errorf("%s: %v", name, err)
 	}
 	if t.Failed() {
-		t.Fatalf("these tests need iPXE's binaries in %s: run setup/template.sh, or set FARMBOOT_TEMPLATE", templateDir())
+		t.Fatalf("the template folder %s is not what setup/template.sh makes", dir)
 	}
 	return template
 }
 
 // sharedTrust is one template for all tests, for giving our trust to all programs
 // takes half a second, and ten times that under the race detector.
-var sharedTrust = sync.OnceValue(func() *binary.Template { return binary.Load(templateDir()).Trust(ourRoot) })
+var sharedTrust = sync.OnceValue(func() *binary.Template { return binary.Load(needs.TemplateDir()).Trust(ourRoot) })
 
 // trusting returns the real template with our trust.
 func trusting(t testing.TB) *binary.Template {
@@ -57,7 +55,7 @@ func damaged(t testing.TB, name string, change func([]byte) []byte) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, n := range append(programs, binary.ISO) {
-		data, err := os.ReadFile(filepath.Join(templateDir(), n))
+		data, err := os.ReadFile(filepath.Join(needs.Template(t), n))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,7 +85,7 @@ func TestChecksums(t *testing.T) {
 	}
 	var list strings.Builder
 	for _, name := range append(programs, binary.ISO) {
-		data, err := os.ReadFile(filepath.Join(templateDir(), name))
+		data, err := os.ReadFile(filepath.Join(needs.Template(t), name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +125,7 @@ func TestPlainIsTheFileItself(t *testing.T) {
 			t.Error(err)
 			continue
 		}
-		want, err := os.ReadFile(filepath.Join(templateDir(), name))
+		want, err := os.ReadFile(filepath.Join(needs.Template(t), name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -378,7 +376,7 @@ func BenchmarkLoad(b *testing.B) {
 	load(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		binary.Load(templateDir())
+		binary.Load(needs.TemplateDir())
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"farmboot/ipxe/image"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
+	"farmboot/setup/needs"
 )
 
 var second = netip.MustParseAddr("198.51.100.1")
@@ -46,23 +47,10 @@ func open(t testing.TB, dir string) *catalog.Catalog {
 	}
 }
 
-// templateDir is where make test puts iPXE's binaries.
-func templateDir(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("FARMBOOT_TEMPLATE")
-	if dir == "" {
-		dir = "/opt/ipxe-template"
-	}
-	if _, err := os.Stat(dir); err != nil {
-		t.Fatalf("no iPXE template folder: %v; run setup/template.sh, or make test", err)
-	}
-	return dir
-}
-
 var prod = ipxe.Target{RunMode: "prod", Farmer: 1234, Args: "zos-debug"}
 
 func TestEveryKindIsComposed(t *testing.T) {
-	c, again := open(t, templateDir(t)), open(t, templateDir(t))
+	c, again := open(t, needs.Template(t)), open(t, needs.Template(t))
 	etags := map[string]image.Kind{}
 	for _, kind := range image.Kinds() {
 		o := catalog.Order{Kind: kind, Target: prod}
@@ -92,7 +80,7 @@ func TestEveryKindIsComposed(t *testing.T) {
 }
 
 func TestImageForTheSecondLAN(t *testing.T) {
-	c := open(t, templateDir(t))
+	c := open(t, needs.Template(t))
 	o := catalog.Order{Kind: image.USB, Target: prod}
 	first, err := c.Image(o)
 	if err != nil {
@@ -106,7 +94,7 @@ func TestImageForTheSecondLAN(t *testing.T) {
 }
 
 func TestDescribe(t *testing.T) {
-	c := open(t, templateDir(t))
+	c := open(t, needs.Template(t))
 	for _, kind := range image.Kinds() {
 		o := catalog.Order{Kind: kind, Target: prod}
 		f, err := c.Image(o)
@@ -129,7 +117,7 @@ func TestDescribe(t *testing.T) {
 
 // BenchmarkDescribe measures what a view of the download page costs.
 func BenchmarkDescribe(b *testing.B) {
-	c := open(b, templateDir(b))
+	c := open(b, needs.Template(b))
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := c.Describe(catalog.Order{Kind: image.USB, Target: prod}); err != nil {
@@ -139,7 +127,7 @@ func BenchmarkDescribe(b *testing.B) {
 }
 
 func TestRefusals(t *testing.T) {
-	c := open(t, templateDir(t))
+	c := open(t, needs.Template(t))
 	for _, tt := range []struct {
 		order catalog.Order
 		code  provisioning.Code
@@ -162,7 +150,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestOneBrokenFileStopsOnlyWhatNeedsIt(t *testing.T) {
-	whole := templateDir(t)
+	whole := needs.Template(t)
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
 		t.Fatal(err)
@@ -181,7 +169,7 @@ func TestOneBrokenFileStopsOnlyWhatNeedsIt(t *testing.T) {
 }
 
 func TestProgram(t *testing.T) {
-	c := open(t, templateDir(t))
+	c := open(t, needs.Template(t))
 	for _, name := range []string{binary.Undionly, binary.EFI, binary.SNPOnly, binary.ARM64, binary.RISCV64, catalog.Script} {
 		first, err := c.Program(name, netip.Addr{})
 		if err != nil {
@@ -207,7 +195,7 @@ func TestProgram(t *testing.T) {
 // TestAutoexec: with signed builds an EFI program stays as it is, byte for byte,
 // and finds its script beside it; BIOS knows no such thing.
 func TestAutoexec(t *testing.T) {
-	dir := templateDir(t)
+	dir := needs.Template(t)
 	c := open(t, dir)
 	c.Autoexec = true
 	want, err := os.ReadFile(filepath.Join(dir, binary.EFI))
@@ -250,7 +238,7 @@ func TestURL(t *testing.T) {
 }
 
 func BenchmarkImage(b *testing.B) {
-	c := open(b, templateDir(b))
+	c := open(b, needs.Template(b))
 	for _, kind := range image.Kinds() {
 		b.Run(string(kind), func(b *testing.B) {
 			b.ReportAllocs()

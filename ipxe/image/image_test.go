@@ -2,7 +2,6 @@ package image_test
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"os"
 	"path/filepath"
@@ -21,18 +20,17 @@ import (
 	"farmboot/ipxe/image/oracle"
 	"farmboot/ipxe/segment"
 	"farmboot/provisioning"
+	"farmboot/setup/needs"
 )
 
 var script = []byte("#!ipxe\necho hello\n")
 
-// templateDir is the folder with the distribution's binaries; make test prepares it.
-func templateDir() string { return cmp.Or(os.Getenv("FARMBOOT_TEMPLATE"), "/opt/ipxe-template") }
-
 // template returns the real one, which trusts a root of ours.
 func template(t testing.TB) *binary.Template {
 	t.Helper()
-	if problems := binary.Load(templateDir()).Problems(); len(problems) > 0 {
-		t.Fatalf("these tests need iPXE's binaries in %s: run setup/template.sh, or set FARMBOOT_TEMPLATE: %v", templateDir(), problems)
+	dir := needs.Template(t)
+	if problems := binary.Load(dir).Problems(); len(problems) > 0 {
+		t.Fatalf("the template folder %s is not what setup/template.sh makes: %v", dir, problems)
 	}
 	return sharedTrust()
 }
@@ -49,7 +47,7 @@ func recipe(t testing.TB, k image.Kind) image.Recipe {
 
 // trust returns the real template with trust in a root of ours.
 func trust() *binary.Template {
-	return binary.Load(templateDir()).Trust(sha256.Sum256([]byte("our root")))
+	return binary.Load(needs.TemplateDir()).Trust(sha256.Sum256([]byte("our root")))
 }
 
 // sharedTrust is one template for all tests, for giving our trust to all programs
@@ -160,7 +158,7 @@ func TestSameRequestSameBytes(t *testing.T) {
 }
 
 func TestETagChangesWithTrust(t *testing.T) {
-	trusting, plain := template(t), binary.Load(templateDir())
+	trusting, plain := template(t), binary.Load(needs.TemplateDir())
 	for _, k := range image.Kinds() {
 		same := recipe(t, k).ETag(trusting, script) == recipe(t, k).ETag(plain, script)
 		if same != (k == image.Script) {
@@ -173,7 +171,7 @@ func TestETagChangesWithTrust(t *testing.T) {
 // name it, and no others, then give something else, and another entity tag.
 func TestRecipesNameTheirFiles(t *testing.T) {
 	template(t) // is there
-	whole := binary.Load(templateDir())
+	whole := binary.Load(needs.TemplateDir())
 	all := []string{binary.Undionly, binary.Kernel, binary.EFI, binary.SNPOnly, binary.ARM64, binary.RISCV64, binary.ISO}
 	for _, gone := range all {
 		part := binary.Load(linked(t, slices.DeleteFunc(slices.Clone(all), func(name string) bool { return name == gone })...))
@@ -205,7 +203,7 @@ func linked(t *testing.T, names ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range names {
-		if err := os.Symlink(filepath.Join(templateDir(), name), filepath.Join(dir, name)); err != nil {
+		if err := os.Symlink(filepath.Join(needs.Template(t), name), filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -260,6 +258,7 @@ func drawScript(t *rapid.T) []byte {
 // TestHybridCarriesAnyScript finds the script, and UEFI's binaries, where BIOS and
 // UEFI look for them.
 func TestHybridCarriesAnyScript(t *testing.T) {
+	oracle.Need(t, "mtype")
 	from, dir := template(t), t.TempDir()
 	amd64, err := from.Plain(binary.EFI)
 	if err != nil {
@@ -285,6 +284,7 @@ func TestHybridCarriesAnyScript(t *testing.T) {
 
 // TestDiskCarriesAnyScript does the same for disks, which keep room for more.
 func TestDiskCarriesAnyScript(t *testing.T) {
+	oracle.Need(t, "sgdisk", "fsck.fat", "mtype")
 	from, dir := template(t), t.TempDir()
 	amd64, err := from.Plain(binary.EFI)
 	if err != nil {
@@ -320,6 +320,7 @@ func checkPartition(t oracle.T, path string, script, amd64 []byte) {
 
 // TestHybridIsWhatXorrisoMakes asks xorriso what it thinks of the real boot blocks.
 func TestHybridIsWhatXorrisoMakes(t *testing.T) {
+	oracle.Need(t, "xorriso")
 	f, err := recipe(t, image.ISO).Compose(template(t), script)
 	if err != nil {
 		t.Fatal(err)
@@ -335,6 +336,7 @@ func TestHybridIsWhatXorrisoMakes(t *testing.T) {
 // TestMediaWithoutARM64: a template without the AArch64 binary makes media that boot
 // everything else; one with a broken binary is refused.
 func TestMediaWithoutARM64(t *testing.T) {
+	needs.Template(t)
 	dir := linked(t, binary.EFI, binary.Kernel, binary.ISO)
 	for _, k := range []image.Kind{image.ISO, image.UEFIDisk} {
 		if _, err := recipe(t, k).Compose(binary.Load(dir), script); err != nil {

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"farmboot/setup/needs"
 )
 
 const stranger = 4242 // a user id, and a group id, that is not ours
@@ -13,9 +15,10 @@ const stranger = 4242 // a user id, and a group id, that is not ours
 // a network appliance run as root anyway.
 func folder(t *testing.T) string {
 	t.Helper()
+	needs.Root(t)
 	dir := t.TempDir()
 	if err := os.Chown(dir, stranger, stranger); err != nil {
-		t.Fatalf("give a folder away (these tests run as root): %v", err)
+		t.Fatal(err)
 	}
 	return dir
 }

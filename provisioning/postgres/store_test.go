@@ -26,6 +26,7 @@ import (
 	"farmboot/provisioning/recorder"
 	"farmboot/provisioning/registry"
 	"farmboot/provisioning/storetest"
+	"farmboot/setup/needs"
 )
 
 // patience is how long a test waits for what happens soon.
@@ -43,8 +44,11 @@ type server struct {
 func start(t *testing.T) *server {
 	t.Helper()
 	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
-	if err != nil || len(bins) == 0 {
-		t.Fatal("no PostgreSQL server here: apt-get install postgresql (make test does)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(bins) == 0 {
+		needs.Leave(t, "a PostgreSQL server", "apt-get install postgresql")
 	}
 	slices.Sort(bins)
 	// Not t.TempDir: the path of a socket may be 107 bytes long.

@@ -15,6 +15,7 @@ import (
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/sqlstore"
+	"farmboot/setup/needs"
 )
 
 // oldData is what a database of each schema version may hold: rows of the tables
@@ -136,10 +137,11 @@ func TestWordsOfFormerVersionsBecomeValues(t *testing.T) {
 
 // TestCopyBelongsToTheFoldersOwner: the next one may be the daemon's to replace.
 func TestCopyBelongsToTheFoldersOwner(t *testing.T) {
+	needs.Root(t)
 	const daemon = 4242
 	dir := t.TempDir()
 	if err := os.Chown(dir, daemon, daemon); err != nil {
-		t.Fatalf("give a folder away (these tests run as root): %v", err)
+		t.Fatal(err)
 	}
 	file := filepath.Join(dir, "p.db")
 	if err := migrate(t.Context(), file, schema()[:1]); err != nil {

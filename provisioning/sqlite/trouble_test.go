@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"farmboot/provisioning"
+	"farmboot/setup/needs"
 )
 
 // writable opens a store with one node in it.
@@ -132,13 +133,13 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	remount(0)
 }
 
-// mount mounts an empty file system of that size. It needs root, as the tests of
-// this module do.
+// mount mounts an empty file system of that size.
 func mount(t *testing.T, size string) string {
 	t.Helper()
+	needs.Root(t)
 	folder := t.TempDir()
 	if err := syscall.Mount("none", folder, "tmpfs", 0, size); err != nil {
-		t.Fatalf("mount a file system of our own (these tests run as root): %v", err)
+		t.Fatalf("mount a file system of our own: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(folder, syscall.MNT_DETACH); err != nil {

@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"farmboot/setup"
+	"farmboot/setup/needs"
 )
 
 func TestPortTaken(t *testing.T) {
@@ -126,6 +127,7 @@ func TestState(t *testing.T) {
 
 // TestClosed: what the owner of the state folder cannot use in it.
 func TestClosed(t *testing.T) {
+	needs.Root(t)
 	const daemon = 4242
 	real := filepath.Join(t.TempDir(), "private")
 	if err := os.MkdirAll(filepath.Join(real, "kernel", "net"), 0o755); err != nil {
@@ -153,7 +155,7 @@ func TestClosed(t *testing.T) {
 		t.Errorf("the folder is root's: %q, %q", unreadable, unwritable)
 	}
 	if err := errors.Join(os.Chown(real, daemon, daemon), os.Chown(filepath.Join(real, "kernel", "group.efi"), 0, daemon)); err != nil {
-		t.Fatalf("give a folder away (these tests run as root): %v", err)
+		t.Fatal(err)
 	}
 	unreadable, unwritable := closed(state, "p.db")
 	short := strings.NewReplacer(real+"/", "")

@@ -2,7 +2,6 @@ package scripts
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"math/rand/v2"
 	"os"
@@ -12,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"farmboot/setup/needs"
 )
 
 // The files that setup/template.sh gathers.
@@ -54,12 +55,7 @@ func equal(a, b map[string][]byte) bool {
 // original is the folder that "make template" prepared.
 func original(t *testing.T) map[string][]byte {
 	t.Helper()
-	dir := cmp.Or(os.Getenv("FARMBOOT_TEMPLATE"), "/opt/ipxe-template")
-	files := readTemplate(dir)
-	if files["ipxe.efi"] == nil {
-		t.Fatalf("no iPXE binaries in %s: run make template", dir)
-	}
-	return files
+	return readTemplate(needs.Template(t))
 }
 
 // script runs template.sh on a host without apt, so that what it does, it does

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"farmboot/setup/needs"
 )
 
 // setupAt is where the setup code of a synthesized image is.
@@ -137,13 +139,15 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func TestStubIsWhatTheSourceSays(t *testing.T) {
+	needs.Program(t, "as", "binutils")
+	needs.Program(t, "objcopy", "binutils")
 	object, code := filepath.Join(t.TempDir(), "stub.o"), filepath.Join(t.TempDir(), "stub.bin")
 	for _, command := range [][]string{
 		{"as", "--32", "-o", object, "stub/cmdline.S"},
 		{"objcopy", "-O", "binary", "-j", ".text", object, code},
 	} {
 		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%v (of binutils, which the C compiler needs too): %v\n%s", command, err, out)
+			t.Fatalf("%v: %v\n%s", command, err, out)
 		}
 	}
 	want, err := os.ReadFile(code)

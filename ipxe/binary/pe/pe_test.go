@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"farmboot/setup/needs"
 )
 
 // Offsets in what synthesize makes.
@@ -232,13 +234,15 @@ func TestBranches(t *testing.T) {
 // TestStubIsWhatTheSourceSays assembles the source of the native stub. The others
 // would need cross assemblers; their bytes are words with the instruction beside.
 func TestStubIsWhatTheSourceSays(t *testing.T) {
+	needs.Program(t, "as", "binutils")
+	needs.Program(t, "objcopy", "binutils")
 	object, code := filepath.Join(t.TempDir(), "stub.o"), filepath.Join(t.TempDir(), "stub.bin")
 	for _, command := range [][]string{
 		{"as", "--64", "-o", object, "stub/amd64.S"},
 		{"objcopy", "-O", "binary", "-j", ".text", object, code},
 	} {
 		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%v (of binutils, which the C compiler needs too): %v\n%s", command, err, out)
+			t.Fatalf("%v: %v\n%s", command, err, out)
 		}
 	}
 	want, err := os.ReadFile(code)

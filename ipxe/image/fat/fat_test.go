@@ -17,6 +17,7 @@ func of(s string) *segment.File { return segment.Of([]byte(s)) }
 
 // TestAnyFiles lets fsck.fat check volumes and mtools read them.
 func TestAnyFiles(t *testing.T) {
+	oracle.Need(t, "fsck.fat", "mtype")
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
 		v := fat.Volume{
@@ -69,6 +70,7 @@ func clashes(taken map[string][]byte, path string) bool {
 }
 
 func TestNamesAndFreeSpace(t *testing.T) {
+	oracle.Need(t, "mdir")
 	v := fat.Volume{Label: "farmboot", ID: 0x12345678, ClusterSize: 512, Free: 10_000, Files: []fat.File{
 		{Path: "EFI/BOOT/BOOTX64.EFI", Data: of("x64")},
 		{Path: "efi/boot/BOOTAA64.EFI", Data: of("arm64")},

@@ -11,6 +11,7 @@ import (
 )
 
 func TestDisk(t *testing.T) {
+	oracle.Need(t, "sgdisk")
 	dir := t.TempDir()
 	for _, sectors := range []int{1, 2013, 2014, 2015, 6144, 10_000} {
 		partition := bytes.Repeat([]byte("farmboot"), sectors*512/8)

@@ -42,6 +42,7 @@ func build(t oracle.T, v iso9660.Volume) *segment.File {
 
 // TestHybrid asks xorriso and isoinfo.
 func TestHybrid(t *testing.T) {
+	oracle.Need(t, "xorriso", "isoinfo")
 	v := volume(
 		iso9660.File{Name: "ISOLINUX.CFG", Data: segment.Of([]byte("DEFAULT x\n"))},
 		iso9660.File{Name: "EMPTY.TXT", Data: segment.Of()},
@@ -105,6 +106,7 @@ func TestFolders(t *testing.T) {
 
 // TestAnyFiles reads files of any size back, with isoinfo and with ReadFile.
 func TestAnyFiles(t *testing.T) {
+	oracle.Need(t, "isoinfo")
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
 		contents := map[string][]byte{}

@@ -6,8 +6,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"testing"
 
 	"farmboot/ipxe/segment"
+	"farmboot/setup/needs"
 )
 
 // T is what a test and a rapid check have in common.
@@ -33,12 +35,20 @@ var packages = map[string]string{
 	"xorriso": "xorriso", "isoinfo": "genisoimage",
 }
 
+// Need leaves a test out if one of the programs that it asks is not installed.
+func Need(t testing.TB, programs ...string) {
+	t.Helper()
+	for _, p := range programs {
+		needs.Program(t, p, packages[p])
+	}
+}
+
 // Run runs a program, which must succeed, and returns what it prints.
 func Run(t T, program string, args ...string) string {
 	t.Helper()
-	path, err := find(program)
+	path, err := needs.Find(program)
 	if err != nil {
-		t.Fatalf("this test asks %s, of Debian's package %s: %v", program, packages[program], err)
+		t.Fatalf("%s, of package %s: %v", program, packages[program], err)
 	}
 	cmd := exec.Command(path, args...)
 	// mtools: do not insist on the geometry of floppies, and on a time zone.
@@ -50,12 +60,4 @@ func Run(t T, program string, args ...string) string {
 		t.Fatalf("%v: %v\n%s%s", cmd, err, out, &stderr)
 	}
 	return string(out)
-}
-
-// find looks for a program also where only root's PATH leads.
-func find(program string) (string, error) {
-	if path, err := exec.LookPath("/usr/sbin/" + program); err == nil {
-		return path, nil
-	}
-	return exec.LookPath(program)
 }
