@@ -19,7 +19,7 @@ run="$build"
 lan='dnsmasq-base qemu-system-x86 ovmf ipxe-qemu'
 demo="$build iproute2 $lan"
 # Other people's tools that judge what we make, and another database.
-unit="$build iproute2 curl dnsmasq-base nftables genisoimage xorriso dosfstools gdisk mtools postgresql"
+unit="$build iproute2 curl dnsmasq-base nftables genisoimage xorriso dosfstools gdisk mtools postgresql prometheus"
 # The lab has more machines than the demo, and their media.
 test="$unit $lan tcpdump qemu-system-arm qemu-efi-aarch64 isolinux syslinux-common chromium"
 # npm fetches axe-core. Whoever has it already has it from elsewhere than Debian, whose
@@ -73,12 +73,12 @@ without_cluster() {
 	printf '\ncreate_main_cluster = false\n' >>$conf
 }
 
-# nginx's package starts a server on port 80, now and at each boot, unless it is
-# told not to.
+# The packages of nginx and Prometheus start servers, now and at each boot, unless they
+# are told not to.
 without_service() {
 	policy=/usr/sbin/policy-rc.d
 	[ ! -e $policy ] || return 0
-	trap 'rm -f $policy "$log"' EXIT
+	trap 'rm -f $policy "$log"; [ ! -e "${conf:-}.farmboot" ] || mv -f "$conf.farmboot" "$conf"' EXIT
 	printf '#!/bin/sh\nexit 101\n' >$policy
 	chmod +x $policy
 }
@@ -86,12 +86,17 @@ without_service() {
 install_all() {
 	case "$missing " in
 	*' postgresql '*) without_cluster || return ;;
-	*' nginx '*) without_service ;;
+	esac
+	case "$missing " in
+	*' nginx '* | *' prometheus '*) without_service ;;
 	esac
 	# shellcheck disable=SC2086 # words
 	quietly install --no-install-recommends $missing || return
 	case "$missing " in
 	*' nginx '*) [ ! -d /run/systemd/system ] || systemctl -q disable nginx ;;
+	esac
+	case "$missing " in
+	*' prometheus '*) [ ! -d /run/systemd/system ] || systemctl -q disable prometheus ;;
 	esac
 }
 
