@@ -99,6 +99,7 @@ var imports = []struct {
 	{"setup/doctor/firewall", nil},
 	{"setup/lab", nil},
 	{"setup/needs", nil},
+	{"setup/wol", []string{"provisioning"}},
 	{"setup/bench", []string{"setup/lab", "dhcp/persona"}},
 	{"setup/lab/demo", []string{"setup/lab"}},
 	{"ipxe", []string{"ipxe/kernel", "provisioning", "provisioning/cause", "provisioning/typo"}},

@@ -14,6 +14,7 @@ type nodeCmd struct {
 	Add    nodeAddCmd    `cmd:"" help:"Register a node."`
 	Set    nodeSetCmd    `cmd:"" help:"Change registered nodes; what is not given stays."`
 	Once   nodeOnceCmd   `cmd:"" help:"Choose what a node's next boot alone gets: another kernel, or its disk."`
+	Wake   nodeWakeCmd   `cmd:"" help:"Switch nodes on by Wake-on-LAN, in waves."`
 	List   nodeListCmd   `cmd:"" help:"List the registered nodes."`
 	Show   nodeShowCmd   `cmd:"" help:"Show one node: what it boots, how its last boot went, who changed it."`
 	Rm     nodeRmCmd     `cmd:"" help:"Unregister nodes."`
@@ -172,9 +173,9 @@ func (c nodeSetCmd) Run(ctx context.Context, e *env) error {
 func (c nodeSetCmd) which() (macs []provisioning.MAC, q provisioning.NodeQuery, err error) {
 	switch {
 	case len(c.MAC) == 0 && c.Match == "":
-		return nil, q, usageError{"node set: name nodes by their MAC addresses, or with --match KEY=VALUE"}
+		return nil, q, usageError{"name nodes by their MAC addresses, or with --match KEY=VALUE"}
 	case len(c.MAC) > 0 && c.Match != "":
-		return nil, q, usageError{"node set: give MAC addresses or --match, not both"}
+		return nil, q, usageError{"give MAC addresses or --match, not both"}
 	case c.Match != "":
 		q, err = parseMatch(c.Match)
 		return nil, q, err

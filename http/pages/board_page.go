@@ -30,6 +30,14 @@ type boardPage struct {
 	Pager   pager
 }
 
+// Nothing says what the filter found nothing of.
+func (p boardPage) Nothing() string {
+	if p.Text("q") != "" {
+		return "Nothing is found of “" + p.Text("q") + "”"
+	}
+	return nothingIn[p.Text("state")]
+}
+
 // boardView is what is live on it.
 type boardView struct {
 	Rows  []boardRow

@@ -97,6 +97,15 @@ var roles = []choice{
 	{Value: "admin", Title: "An admin", Text: "Sees and changes everything."},
 }
 
+// nothingIn says that a group of the board is empty.
+var nothingIn = map[string]string{
+	"":          "No node to show",
+	"booting":   "No node is booting now",
+	"attention": "No node needs a look",
+	"started":   "No node has started yet",
+	"quiet":     "Every node has done something",
+}
+
 // tokenEnds are how long tokens last, in days; "": for ever.
 var tokenEnds = []choice{
 	{Value: "", Title: "Until it is revoked"},

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"farmboot/provisioning"
+	"farmboot/setup/wol"
+)
+
+type nodeWakeCmd struct {
+	MAC   []string      `arg:"" optional:"" help:"MAC addresses, in any usual notation."`
+	Match string        `help:"All nodes that are so, as for node set." placeholder:"KEY=VALUE"`
+	Wave  int           `default:"20" help:"So many at a time." placeholder:"N"`
+	Pause time.Duration `default:"10s" help:"And that long until the next." placeholder:"TIME"`
+	Yes   bool          `short:"y" help:"Do not ask."`
+}
+
+func (nodeWakeCmd) Help() string {
+	return `Sends magic packets into the LAN that [network] interface names, and nowhere else. The
+nodes' firmware must have Wake-on-LAN switched on.
+
+Examples:
+
+  farmboot node wake 52:54:00:00:00:b1
+  farmboot node wake --match farmer=1234 --wave 10 --pause 30s`
+}
+
+func (c nodeWakeCmd) Run(ctx context.Context, e *env) error {
+	if c.Wave < 1 || c.Pause < 0 {
+		return usageError{"node wake: accepted are a --wave of at least 1 and a --pause of 0 or more"}
+	}
+	macs, query, err := nodeSetCmd{MAC: c.MAC, Match: c.Match}.which()
+	if err != nil {
+		return err
+	}
+	db, err := e.open(ctx)
+	if err != nil {
+		return err
+	}
+	if c.Match != "" {
+		if macs, err = db.matching(ctx, query); err != nil {
+			return err
+		}
+	}
+	ifaces, err := db.cfg.Interfaces()
+	if err != nil {
+		return err
+	}
+	if len(macs) > 1 {
+		if ok, err := e.confirm(fmt.Sprintf("Wake %d nodes?", len(macs)), c.Yes); err != nil || !ok {
+			return err
+		}
+	}
+	for _, i := range ifaces {
+		err := wol.Wake(ctx, i.Name, macs, wol.Waves{Size: c.Wave, Pause: c.Pause}, func(wave []provisioning.MAC) {
+			for _, mac := range wave {
+				fmt.Fprintf(e.stdout, "sent to %s on %s\n", mac, i.Name)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
