@@ -55,6 +55,7 @@ const (
 	Exited  Outcome = "exited"  // it was sent on to its next boot device
 	Refused Outcome = "refused" // we refused what it asked for
 	Held    Outcome = "held"    // it waits to be claimed
+	Failed  Outcome = "failed"  // it netbooted again soon after its kernel, without having been up
 )
 
 // waysKept is how many nodes may be on their way at once; a node takes some 100 bytes.
@@ -72,21 +73,21 @@ var (
 )
 
 // states are those that a node which booted here can be in.
-var states = []story.State{story.Booting, story.Stalled, story.Refused, story.Ignored, story.Held, story.Exited, story.Booted}
+var states = []story.State{story.Booting, story.Stalled, story.Refused, story.Ignored, story.Held, story.Exited, story.Booted, story.Failed}
 
 // New returns a Farm, registered with c.Metrics; [Farm.Run] makes it count boots.
 func New(c Config) *Farm {
 	f := &Farm{
 		Config: c, ways: lru.New[provisioning.MAC, way](waysKept),
 		boots: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "farmboot_boots_total", Help: "Boots that came to an end here, by outcome: started, exited (sent on to the next boot device), refused, held (waits to be claimed).",
+			Name: "farmboot_boots_total", Help: "Boots that came to an end here, by outcome: started, exited (sent on to the next boot device), refused, held (waits to be claimed), failed (after it started).",
 		}, []string{"outcome"}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "farmboot_boot_duration_seconds", Help: "From a node's first request to its kernel, of boots that started.",
 			Buckets: []float64{2, 5, 10, 20, 30, 60, 120, 300, 600},
 		}),
 	}
-	for _, o := range []Outcome{Started, Exited, Refused, Held} {
+	for _, o := range []Outcome{Started, Exited, Refused, Held, Failed} {
 		f.boots.WithLabelValues(string(o))
 	}
 	c.Metrics.MustRegister(f.boots, f.duration, f)
@@ -206,9 +207,12 @@ func (w way) on(e provisioning.Event) (way, Outcome) {
 	case provisioning.StageHold:
 		outcome = Held
 	case provisioning.StageRefused:
-		if e.Detail != provisioning.Ignored {
+		if e.Cause.ID != provisioning.CauseIgnored {
 			outcome = Refused
 		}
+	}
+	if e.Stage == provisioning.StageFailed { // of the boot before
+		return w, Failed
 	}
 	if outcome == "" || outcome == w.outcome || over && w.outcome != "" {
 		return w, ""

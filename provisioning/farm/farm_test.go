@@ -40,21 +40,22 @@ func TestBoots(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		events []provisioning.Event
-		want   string // counts of started, exited, refused, held
+		want   string // counts of started, exited, refused, held, failed
 		took   float64
 	}{
-		{"nothing", nil, "0 0 0 0", 0},
-		{"one boot", []provisioning.Event{at(0, one, discover), at(4, one, discover), at(7, one, script), at(8, one, kernel, 9, 9)}, "1 0 0 0", 8},
-		{"a kernel in pieces", []provisioning.Event{at(0, one, discover), at(7, one, script), at(8, one, kernel, 4, 9), at(9, one, kernel, 9, 9)}, "1 0 0 0", 9},
-		{"a kernel fetched twice", []provisioning.Event{at(0, one, discover), at(8, one, kernel, 9, 9), at(9, one, kernel, 9, 9)}, "1 0 0 0", 8},
-		{"two nodes", []provisioning.Event{at(0, one, discover), at(1, two, discover), at(8, one, kernel, 9, 9), at(9, two, kernel, 9, 9)}, "2 0 0 0", 16},
-		{"boots again at once", []provisioning.Event{at(0, one, discover), at(8, one, kernel, 9, 9), at(20, one, discover), at(25, one, kernel, 9, 9)}, "2 0 0 0", 13},
-		{"an image, which asks for its script only", []provisioning.Event{at(0, one, script), at(2, one, kernel, 9, 9), at(60, one, script), at(63, one, kernel, 9, 9)}, "2 0 0 0", 5},
-		{"refused again and again", []provisioning.Event{at(0, one, discover), at(1, one, refused), at(4, one, discover), at(5, one, refused)}, "0 0 1 0", 0},
-		{"refused, and refused at its next boot", []provisioning.Event{at(0, one, discover), at(1, one, refused), at(100, one, discover), at(101, one, refused)}, "0 0 2 0", 0},
-		{"held, then claimed", []provisioning.Event{at(0, one, discover), at(1, one, hold), at(40, one, script), at(50, one, kernel, 9, 9)}, "1 0 0 1", 50},
-		{"sent on", []provisioning.Event{at(0, one, discover), at(1, one, exit)}, "0 1 0 0", 0},
-		{"of nobody known", []provisioning.Event{at(0, provisioning.MAC{}, kernel, 9, 9)}, "0 0 0 0", 0},
+		{"nothing", nil, "0 0 0 0 0", 0},
+		{"one boot", []provisioning.Event{at(0, one, discover), at(4, one, discover), at(7, one, script), at(8, one, kernel, 9, 9)}, "1 0 0 0 0", 8},
+		{"a kernel in pieces", []provisioning.Event{at(0, one, discover), at(7, one, script), at(8, one, kernel, 4, 9), at(9, one, kernel, 9, 9)}, "1 0 0 0 0", 9},
+		{"a kernel fetched twice", []provisioning.Event{at(0, one, discover), at(8, one, kernel, 9, 9), at(9, one, kernel, 9, 9)}, "1 0 0 0 0", 8},
+		{"two nodes", []provisioning.Event{at(0, one, discover), at(1, two, discover), at(8, one, kernel, 9, 9), at(9, two, kernel, 9, 9)}, "2 0 0 0 0", 16},
+		{"boots again at once", []provisioning.Event{at(0, one, discover), at(8, one, kernel, 9, 9), at(20, one, discover), at(25, one, kernel, 9, 9)}, "2 0 0 0 0", 13},
+		{"an image, which asks for its script only", []provisioning.Event{at(0, one, script), at(2, one, kernel, 9, 9), at(60, one, script), at(63, one, kernel, 9, 9)}, "2 0 0 0 0", 5},
+		{"refused again and again", []provisioning.Event{at(0, one, discover), at(1, one, refused), at(4, one, discover), at(5, one, refused)}, "0 0 1 0 0", 0},
+		{"refused, and refused at its next boot", []provisioning.Event{at(0, one, discover), at(1, one, refused), at(100, one, discover), at(101, one, refused)}, "0 0 2 0 0", 0},
+		{"held, then claimed", []provisioning.Event{at(0, one, discover), at(1, one, hold), at(40, one, script), at(50, one, kernel, 9, 9)}, "1 0 0 1 0", 50},
+		{"failed", []provisioning.Event{at(0, one, discover), at(8, one, kernel, 9, 9), at(30, one, provisioning.StageFailed), at(30, one, discover), at(40, one, kernel, 9, 9)}, "2 0 0 0 1", 18},
+		{"sent on", []provisioning.Event{at(0, one, discover), at(1, one, exit)}, "0 1 0 0 0", 0},
+		{"of nobody known", []provisioning.Event{at(0, provisioning.MAC{}, kernel, 9, 9)}, "0 0 0 0 0", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			metrics := prometheus.NewRegistry()
@@ -73,12 +74,13 @@ func TestBoots(t *testing.T) {
 				t.Fatal(err)
 			}
 			counts := strings.Fields(tt.want)
-			want := `# HELP farmboot_boots_total Boots that came to an end here, by outcome: started, exited (sent on to the next boot device), refused, held (waits to be claimed).
+			want := `# HELP farmboot_boots_total Boots that came to an end here, by outcome: started, exited (sent on to the next boot device), refused, held (waits to be claimed), failed (after it started).
 # TYPE farmboot_boots_total counter
 farmboot_boots_total{outcome="started"} ` + counts[0] + `
 farmboot_boots_total{outcome="exited"} ` + counts[1] + `
 farmboot_boots_total{outcome="refused"} ` + counts[2] + `
-farmboot_boots_total{outcome="held"} ` + counts[3] + "\n"
+farmboot_boots_total{outcome="held"} ` + counts[3] + `
+farmboot_boots_total{outcome="failed"} ` + counts[4] + "\n"
 			if err := testutil.GatherAndCompare(metrics, strings.NewReader(want), "farmboot_boots_total"); err != nil {
 				t.Error(err)
 			}
@@ -122,6 +124,7 @@ farmboot_kernel_modified_timestamp_seconds{runmode="prod"} 1.7958672e+09
 farmboot_nodes{state="booted"} 41
 farmboot_nodes{state="booting"} 0
 farmboot_nodes{state="exited"} 0
+farmboot_nodes{state="failed"} 0
 farmboot_nodes{state="held"} 0
 farmboot_nodes{state="ignored"} 0
 farmboot_nodes{state="refused"} 0

@@ -42,7 +42,7 @@ func TestCopy(t *testing.T) {
 		t.Fatalf("copied back %v, %v", again, err)
 	}
 	events, err := last.Events(ctx, provisioning.EventQuery{})
-	if err != nil || len(events) != 2 || events[1].ID != 2 || events[1].Detail != "ä ' \" \\" {
+	if err != nil || len(events) != 2 || !events[0].IPXE || events[0].Cause.ID != provisioning.CauseIgnored || events[1].ID != 2 || events[1].Detail != "ä ' \" \\" {
 		t.Errorf("events %+v, %v", events, err)
 	}
 	// What is written next gets the next number.
@@ -84,7 +84,7 @@ func fill(t *testing.T, s provisioning.Store) {
 			tx.PutNode(ctx, provisioning.Node{MAC: provisioning.MAC{2, 1}, Farmer: 4294967295, RunMode: "prod", Args: "a='b'", Name: "n", Exit: true, Once: "exit", Created: at}),
 			tx.PutNode(ctx, provisioning.Node{MAC: provisioning.MAC{2, 2}, RunMode: "dev"}),
 			tx.AddEvents(ctx, []provisioning.Event{
-				{At: at, Stage: provisioning.StageDiscover},
+				{At: at, Stage: provisioning.StageDiscover, IPXE: true, Cause: provisioning.Cause{ID: provisioning.CauseIgnored}},
 				{At: at, MAC: provisioning.MAC{2, 1}, Stage: provisioning.StageKernel, Detail: "ä ' \" \\", Bytes: 1 << 40, Size: 1 << 41, Duration: time.Second},
 			}),
 			tx.PutSeen(ctx, provisioning.Discovered{MAC: provisioning.MAC{2, 1}, Machine: provisioning.Machine{Serial: "S1"}, FirstSeen: at, LastSeen: at, Boots: 3, Code: "K7M3PX"}),

@@ -15,6 +15,8 @@ import (
 type Table struct {
 	Name    string
 	Columns []string // but for those that the database computes
+
+	Booleans []string // those of them that hold truths, where they are not 0 and 1
 }
 
 // Whole is a store that can be copied whole, into one of another kind.
@@ -53,6 +55,10 @@ func Copy(ctx context.Context, from, to Whole) (Copied, error) {
 	if err := sameTables(tables, others); err != nil {
 		return nil, err
 	}
+	booleans := make(map[string][]string) // of the other one, by table
+	for _, t := range others {
+		booleans[t.Name] = t.Booleans
+	}
 	rank := func(t Table) int {
 		if i := slices.Index(referred, t.Name); i >= 0 {
 			return i
@@ -71,7 +77,7 @@ func Copy(ctx context.Context, from, to Whole) (Copied, error) {
 				}
 			}
 			for _, t := range tables {
-				n, err := copyTable(ctx, source, target, t, to.Overriding())
+				n, err := copyTable(ctx, source, target, t, booleans[t.Name], to.Overriding())
 				if err != nil {
 					return fmt.Errorf("copy table %s: %w", t.Name, err)
 				}
@@ -132,6 +138,11 @@ func eachRow(ctx context.Context, in Querier, t Table, fn func([]any) error) (er
 		if err := rows.Scan(into...); err != nil {
 			return err
 		}
+		for i, v := range values {
+			if b, ok := v.(bool); ok {
+				values[i] = int64(bit(b))
+			}
+		}
 		if err := fn(values); err != nil {
 			return err
 		}
@@ -139,10 +150,13 @@ func eachRow(ctx context.Context, in Querier, t Table, fn func([]any) error) (er
 	return rows.Err()
 }
 
-func copyTable(ctx context.Context, from, to Querier, t Table, overriding string) (n int, err error) {
+func copyTable(ctx context.Context, from, to Querier, t Table, booleans []string, overriding string) (n int, err error) {
 	params := make([]string, len(t.Columns))
 	for i := range params {
 		params[i] = param(i + 1)
+		if slices.Contains(booleans, t.Columns[i]) {
+			params[i] = "CAST(" + params[i] + " AS BIGINT) <> 0"
+		}
 	}
 	insert := `INSERT INTO ` + t.Name + ` (` + strings.Join(t.Columns, ", ") + `)` + overriding + ` VALUES (` + strings.Join(params, ", ") + `)`
 	err = eachRow(ctx, from, t, func(values []any) error {
