@@ -48,10 +48,10 @@ func serveAdminPlane(t *testing.T) *adminPlane {
 	}
 	p := &adminPlane{appliance: a}
 	root := provisioning.Actor{Name: "root", Role: provisioning.RoleAdmin, From: "cli"}
-	if _, p.admin, err = a.registry.AddToken(t.Context(), root, provisioning.RoleAdmin, 0); err != nil {
+	if _, p.admin, err = a.registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleAdmin}); err != nil {
 		t.Fatal(err)
 	}
-	if _, p.farmer, err = a.registry.AddToken(t.Context(), root, provisioning.RoleFarmer, 5); err != nil {
+	if _, p.farmer, err = a.registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleFarmer, Farmer: 5}); err != nil {
 		t.Fatal(err)
 	}
 	session, err := a.registry.SignIn(t.Context(), p.admin)
