@@ -43,7 +43,9 @@ func TestScriptsRun(t *testing.T) {
 		"node":      {must(script(site, provisioning.Assignment{Registered: true, Node: node})), []string{"52:54:00:00:00:b1 --name -n '&&' reboot '||' shell", "Fetching the kernel", "That did not work", "try 2 of 5"}},
 		"hold":      {must(site.Hold(testMAC, "K7MC3X")), []string{"claim code .. K7MC3X", "Asking again in 5 s", "Asking again in 5 s"}},
 		"refused":   {must(site.Refused(node, reason)), []string{"this node cannot be booted yet", "--name --name -n '&&' reboot '||' shell", "yyyy", "Asking again in 15 seconds", "Asking again in 15 seconds"}},
-		"exit":      {must(site.Exit(testMAC)), []string{"goes on to its next boot device", "farmboot node add 52:54:00:00:00:b1"}},
+		"exit":      {must(site.Exit(provisioning.Assignment{Node: provisioning.Node{MAC: testMAC}})), []string{"goes on to its next boot device", "farmboot node add 52:54:00:00:00:b1"}},
+		"exit-node": {must(site.Exit(provisioning.Assignment{Registered: true, Node: node})), []string{"this node goes on to its next boot device", "52:54:00:00:00:b1 --name -n '&&' reboot", "farmboot node set 52:54:00:00:00:b1 --no-exit"}},
+		"exit-once": {must(site.Exit(provisioning.Assignment{Registered: true, Once: true, Node: node})), []string{"this node goes on to its next boot device, this once", "52:54:00:00:00:b1 --name -n '&&' reboot"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			screen := runScript(t, run.script, run.comes)
