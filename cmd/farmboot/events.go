@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
 	"farmboot/provisioning/human"
 )
 
@@ -47,6 +48,9 @@ func (c eventsCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	if c.JSON && !c.Follow {
+		for i := range events {
+			events[i] = cause.Told(events[i])
+		}
 		return printJSON(e.stdout, events)
 	}
 	for c.Follow || len(events) > 0 {
@@ -75,7 +79,7 @@ func (c eventsCmd) Run(ctx context.Context, e *env) error {
 // print writes one event as a line.
 func (c eventsCmd) print(w io.Writer, ev provisioning.Event) error {
 	if c.JSON {
-		return json.NewEncoder(w).Encode(ev)
+		return json.NewEncoder(w).Encode(cause.Told(ev))
 	}
 	who := "-"
 	if !ev.MAC.IsZero() {
@@ -83,7 +87,7 @@ func (c eventsCmd) print(w io.Writer, ev provisioning.Event) error {
 	} else if ev.Peer.IsValid() {
 		who = ev.Peer.String()
 	}
-	detail := ev.Detail
+	detail := cause.Detail(ev)
 	if ev.Size > 0 {
 		detail += fmt.Sprintf(" (%s of %s in %s)", human.Bytes(ev.Bytes), human.Bytes(ev.Size), human.Duration(ev.Duration))
 	}

@@ -154,18 +154,12 @@ func (c nodeSetCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	for _, n := range nodes {
-		if len(nodes) == 1 {
-			fmt.Fprintf(e.stdout, "changed %s\n", summary(n))
-		}
-		if err := db.warn(e, n); err != nil {
-			return err
-		}
-	}
-	if len(nodes) > 1 {
+	if len(nodes) == 1 {
+		fmt.Fprintf(e.stdout, "changed %s\n", summary(nodes[0]))
+	} else {
 		fmt.Fprintf(e.stdout, "changed %d nodes\n", len(nodes))
 	}
-	return nil
+	return db.warn(e, nodes...)
 }
 
 // which reads which nodes are to be changed: those named, without repeats, or those
@@ -388,9 +382,22 @@ func (c nodeListCmd) Run(ctx context.Context, e *env) error {
 	}
 	t := newTable(e.stdout, "MAC\tFARMER\tRUNMODE\tKERNEL\tARGS\tNAME")
 	for _, n := range nodes {
-		t.row("%s\t%s\t%s\t%s\t%s\t%s", n.MAC, dash(n.Farmer.String()), n.RunMode, dash(n.Kernel), dash(n.Args), dash(n.Name))
+		t.row("%s\t%s\t%s\t%s\t%s\t%s", n.MAC, dash(n.Farmer.String()), n.RunMode, dash(whatItBoots(n)), dash(n.Args), dash(n.Name))
 	}
 	return t.flush()
+}
+
+// whatItBoots is a node's kernel, "" for its run mode's, or that it boots none; and its
+// next boot, if that alone is another one.
+func whatItBoots(n provisioning.Node) string {
+	usual := n.Kernel
+	if n.Exit {
+		usual = "(exit)"
+	}
+	if n.Once == "" {
+		return usual
+	}
+	return fmt.Sprintf("%s (once: %s)", dash(usual), n.Once)
 }
 
 // machineNode is a node with what is known of its machine.

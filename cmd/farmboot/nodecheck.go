@@ -8,17 +8,32 @@ import (
 	"farmboot/provisioning"
 )
 
-// warn tells, on stderr, what is probably a mistake about a node that was stored
-// all the same.
-func (d *database) warn(e *env, n provisioning.Node) error {
-	for _, warning := range d.composer.Warnings(n) {
-		if _, err := fmt.Fprintf(e.stderr, "farmboot: warning: %s\n", warning); err != nil {
-			return err
+// warn tells, on stderr, what is probably a mistake about nodes that were stored all the
+// same: each once, and of several nodes how many it is about.
+func (d *database) warn(e *env, nodes ...provisioning.Node) error {
+	var warnings []string // each once
+	count := map[string]int{}
+	add := func(warning string) {
+		if count[warning]++; count[warning] == 1 {
+			warnings = append(warnings, warning)
 		}
 	}
-	if _, err := d.composer.Bootable(ipxe.NodeTarget(n), d.kernels.WithUpstream()); err != nil {
-		_, err = fmt.Fprintf(e.stderr, "farmboot: warning: %v\n", err)
-		return err
+	for _, n := range nodes {
+		for _, warning := range d.composer.Warnings(n) {
+			add(warning)
+		}
+		if _, err := d.composer.Bootable(ipxe.NodeTarget(n), d.kernels.WithUpstream()); err != nil {
+			add(err.Error())
+		}
+	}
+	for _, warning := range warnings {
+		of := ""
+		if len(nodes) > 1 {
+			of = countOf(count[warning], "node") + ": "
+		}
+		if _, err := fmt.Fprintf(e.stderr, "farmboot: warning: %s%s\n", of, warning); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -108,8 +108,8 @@ func boot(ts *testscript.TestScript, neg bool, args []string) {
 			{At: began, MAC: mac, Stage: provisioning.StageDiscover, Detail: "UEFI x64, PXEClient"},
 			{At: began.Add(time.Millisecond), MAC: mac, Stage: provisioning.StageOffer},
 			{At: began.Add(2 * time.Second), MAC: mac, Stage: provisioning.StageBootServer, Detail: "ipxe.efi"},
-			{At: began.Add(4 * time.Second), MAC: mac, Stage: provisioning.StageNBP, Detail: "ipxe.efi", Bytes: 997_000, Size: 997_000},
-			{At: began.Add(7 * time.Second), MAC: mac, Stage: provisioning.StageHold, Detail: "not registered: waits with claim code " + args[2]},
+			{At: began.Add(4 * time.Second), MAC: mac, Stage: provisioning.StageNBP, File: "ipxe.efi", Via: "TFTP", Bytes: 997_000, Size: 997_000},
+			{At: began.Add(7 * time.Second), MAC: mac, Stage: provisioning.StageHold, Cause: provisioning.Cause{ID: provisioning.CauseHeld, Note: args[2]}},
 		})
 	})
 	ts.Check(err)

@@ -73,7 +73,7 @@ var (
 )
 
 // states are those that a node which booted here can be in.
-var states = []story.State{story.Booting, story.Stalled, story.Refused, story.Ignored, story.Held, story.Exited, story.Booted, story.Failed}
+var states = []story.State{story.Booting, story.Stalled, story.Refused, story.Ignored, story.Held, story.Exited, story.Started, story.Booted, story.Failed}
 
 // New returns a Farm, registered with c.Metrics; [Farm.Run] makes it count boots.
 func New(c Config) *Farm {

@@ -103,7 +103,7 @@ func newFarm(metrics prometheus.Registerer) *farm.Farm {
 	return farm.New(farm.Config{
 		Version: "v1", Now: func() time.Time { return noon }, Metrics: metrics,
 		Registered:     func(context.Context) (int, error) { return 43, nil },
-		States:         func(time.Time) map[story.State]int { return map[story.State]int{story.Booted: 41, story.Stalled: 1} },
+		States:         func(time.Time) map[story.State]int { return map[story.State]int{story.Started: 3, story.Booted: 41, story.Stalled: 1} },
 		Kernels:        func() map[provisioning.RunMode]time.Time { return map[provisioning.RunMode]time.Time{"prod": noon} },
 		CertificateEnd: func() time.Time { return noon.Add(time.Hour) },
 	})
@@ -129,6 +129,7 @@ farmboot_nodes{state="held"} 0
 farmboot_nodes{state="ignored"} 0
 farmboot_nodes{state="refused"} 0
 farmboot_nodes{state="stalled"} 1
+farmboot_nodes{state="started"} 3
 # HELP farmboot_registered_nodes Registered nodes.
 # TYPE farmboot_registered_nodes gauge
 farmboot_registered_nodes 43

@@ -33,6 +33,11 @@ func TestCopy(t *testing.T) {
 	if err != nil || copied["nodes"] != 2 || copied["events"] != 2 || copied["changes"] != 2 || copied["sessions"] != 1 || copied["tokens"] != 1 || copied["seen"] != 1 || copied["farmers"] != 1 {
 		t.Fatalf("copied %v, %v", copied, err)
 	}
+	for table, rows := range copied {
+		if rows == 0 {
+			t.Errorf("table %s: fill writes nothing into it", table)
+		}
+	}
 	last, err := sqlite.Open(ctx, filepath.Join(t.TempDir(), "last.db"))
 	if err != nil {
 		t.Fatal(err)
@@ -83,6 +88,7 @@ func fill(t *testing.T, s provisioning.Store) {
 			tx.PutFarmer(ctx, provisioning.Farmer{ID: 4294967295, Name: "Größe"}),
 			tx.PutNode(ctx, provisioning.Node{MAC: provisioning.MAC{2, 1}, Farmer: 4294967295, RunMode: "prod", Args: "a='b'", Name: "n", Exit: true, Once: "exit", Created: at}),
 			tx.PutNode(ctx, provisioning.Node{MAC: provisioning.MAC{2, 2}, RunMode: "dev"}),
+			tx.PutProven(ctx, provisioning.Proven{MAC: provisioning.MAC{2, 1}, Client: "pxe", Strategy: provisioning.Strategy{NBP: provisioning.SNPOnly}, Since: at}),
 			tx.AddEvents(ctx, []provisioning.Event{
 				{At: at, Stage: provisioning.StageDiscover, IPXE: true, Cause: provisioning.Cause{ID: provisioning.CauseIgnored}},
 				{At: at, MAC: provisioning.MAC{2, 1}, Stage: provisioning.StageKernel, Detail: "ä ' \" \\", Bytes: 1 << 40, Size: 1 << 41, Duration: time.Second},
