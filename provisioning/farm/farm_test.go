@@ -102,8 +102,10 @@ farmboot_boots_total{outcome="failed"} ` + counts[4] + "\n"
 func newFarm(metrics prometheus.Registerer) *farm.Farm {
 	return farm.New(farm.Config{
 		Version: "v1", Now: func() time.Time { return noon }, Metrics: metrics,
-		Registered:     func(context.Context) (int, error) { return 43, nil },
-		States:         func(time.Time) map[story.State]int { return map[story.State]int{story.Started: 3, story.Booted: 41, story.Stalled: 1} },
+		Registered: func(context.Context) (int, error) { return 43, nil },
+		States: func(time.Time) map[story.State]int {
+			return map[story.State]int{story.Started: 3, story.Booted: 41, story.Stalled: 1}
+		},
 		Kernels:        func() map[provisioning.RunMode]time.Time { return map[provisioning.RunMode]time.Time{"prod": noon} },
 		CertificateEnd: func() time.Time { return noon.Add(time.Hour) },
 	})
