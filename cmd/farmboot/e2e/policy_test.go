@@ -29,20 +29,14 @@ func TestHoldAndClaim(t *testing.T) {
 	}
 }
 
-// TestExit: an unregistered node goes on to its next boot device, and a
-// registered one on the same LAN boots.
+// TestExit: an unregistered node goes on to its next boot device, and a registered one
+// boots, unless it is to go on once, or always.
 func TestExit(t *testing.T) {
 	l := newLAN(t, lab.Options{})
 	a := newAppliance(t, l, settings{unknown: "exit"})
 	t.Run("BIOS", func(t *testing.T) {
 		t.Parallel()
-		machine := biosNode(mac(1))
-		machine.NetworkFirst = true
-		machine.Disk = filepath.Join(t.TempDir(), "disk.img")
-		if err := os.WriteFile(machine.Disk, bootSector("The disk boots."), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		n := powerOn(t, l, machine)
+		n := powerOn(t, l, diskNode(t, mac(1)))
 		n.sees(t, `not registered, and goes on to its next boot device`)
 		n.sees(t, `The disk boots\.`)
 		n.leased(t)
@@ -59,8 +53,39 @@ func TestExit(t *testing.T) {
 	t.Run("registered", func(t *testing.T) {
 		t.Parallel()
 		a.farmboot(t, "node", "add", mac(3))
-		powerOn(t, l, biosNode(mac(3))).boots(t, kernelArgs+" runmode=prod")
+		a.farmboot(t, "node", "once", mac(3), "exit")
+		machine := diskNode(t, mac(3))
+		t.Run("once", func(t *testing.T) {
+			n := powerOn(t, l, machine)
+			n.sees(t, `this node goes on to its next boot device, this once`)
+			n.sees(t, `The disk boots\.`)
+		})
+		t.Run("then", func(t *testing.T) {
+			powerOn(t, l, machine).boots(t, kernelArgs+" runmode=prod")
+		})
 	})
+	t.Run("registered to exit", func(t *testing.T) {
+		t.Parallel()
+		a.farmboot(t, "node", "add", mac(4))
+		a.farmboot(t, "node", "set", mac(4), "--exit")
+		n := powerOn(t, l, uefiNode(mac(4)))
+		n.sees(t, `this node goes on to its next boot device`)
+		n.sees(t, `UEFI Interactive Shell`)
+		tells(t, a.farmboot(t, "node", "show", n.mac), discover, offer, "next boot device")
+	})
+}
+
+// diskNode is a BIOS machine that tries the network first, and then a disk that says it
+// boots.
+func diskNode(t *testing.T, mac string) lab.Machine {
+	t.Helper()
+	machine := biosNode(mac)
+	machine.NetworkFirst = true
+	machine.Disk = filepath.Join(t.TempDir(), "disk.img")
+	if err := os.WriteFile(machine.Disk, bootSector("The disk boots."), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return machine
 }
 
 // TestIgnore: an unregistered node gets no answer at all, and a registered one
