@@ -1,7 +1,8 @@
 #!/bin/sh
 # Gathers the iPXE binaries that farmboot builds its boot files from, verifies
-# them and puts them into one folder. Nothing else on this host changes: packages
-# are unpacked in a temporary folder, not installed.
+# them and puts them into one folder, and with them what Secure Boot needs: shim,
+# which Microsoft has signed, and MokManager. Nothing else on this host changes:
+# packages are unpacked in a temporary folder, not installed.
 #
 #   setup/template.sh [--check | --update] [--from FOLDER] [DIR]
 #
@@ -14,6 +15,12 @@
 # is installed and recent, else from the Debian mirror, suite trixie or newer.
 # Debian 12's (2019) and Ubuntu 24.04's (2022) packages are too old.
 #
+# For Secure Boot, which farmboot does without where they are missing:
+#   shimx64.efi, mmx64.efi    from FOLDER, else /usr/lib/shim, else the packages
+#                             shim-signed and shim-helpers-amd64-signed (not with --from)
+#   ipxe-shimx64.efi          from FOLDER alone: the shim of iPXE's own signed pair,
+#                             of which FOLDER's ipxe.efi is the other half
+#
 # DIR/.current links to one complete set of files, and each file in DIR is a link
 # through it; that one link is what changes when a set replaces another. So a
 # killed run leaves the old set or the new one, never a mixture.
@@ -22,8 +29,10 @@ umask 022
 
 required='undionly.kpxe ipxe.lkrn ipxe.efi snponly.efi ipxe.iso'
 optional='ipxe-arm64.efi ipxe-riscv64.efi' # without them only those nodes do not boot
+secure='shimx64.efi mmx64.efi ipxe-shimx64.efi' # without them there is no Secure Boot
 sums=SHA256SUMS                            # of all these; farmboot refuses a file that no longer matches
 installed=/usr/lib/ipxe
+installed_shim=/usr/lib/shim
 # SHA-256 of the root certificate that iPXE trusts; ours takes its place in images.
 root=9faf717b7f8ca2f93c256c79f8ac5591895d66d1ff3bee6397a70d29c65eed1a
 
@@ -31,10 +40,19 @@ root=9faf717b7f8ca2f93c256c79f8ac5591895d66d1ff3bee6397a70d29c65eed1a
 
 # --- verification: each function prints what is wrong with a file, or nothing ---
 
-hex() { od -An -v -tx1 -j "$2" -N "$3" "$1" | tr -d ' \n'; }    # FILE OFFSET COUNT
-number() { od -An -tu4 -j "$2" -N 4 "$1" | tr -d ' \n'; }       # FILE OFFSET
+# Each is called in a subshell of its own, and takes as few processes as it can.
+hex() { # FILE OFFSET COUNT
+	# shellcheck disable=SC2046 # words
+	set -- $(od -An -v -tx1 -j "$2" -N "$3" "$1")
+	IFS=
+	printf %s "$*"
+}
+number() { # FILE OFFSET
+	# shellcheck disable=SC2046 # a word
+	printf %s $(od -An -tu4 -j "$2" -N 4 "$1")
+}
 count() { LC_ALL=C grep -aoF "$2" "$1" | wc -l; }               # FILE TEXT
-wholehex() { od -An -v -tx1 "$1" | tr -d ' \n'; }               # FILE
+bytes() { LC_ALL=C grep -aoP "$(say "$2" | sed 's/../\\x&/g')" "$1" | wc -l; } # FILE HEX
 
 # The version that iPXE itself prints. Compressed files show none.
 version() { LC_ALL=C grep -aoE '[0-9]+\.[0-9]+\.[0-9]+\+[A-Za-z0-9.+~_-]*' "$1" | head -n 1 || true; }
@@ -52,10 +70,26 @@ wrong_efi() { # FILE MACHINE
 	pe=$(number "$1" 60)
 	[ "$pe" -lt 65536 ] && [ "$(hex "$1" "$pe" 4)" = 50450000 ] || { say 'is no EFI program (no PE header)'; return; }
 	[ "$(hex "$1" $((pe + 4)) 2)" = "$2" ] || { say 'is for another processor'; return; }
+	! signed_efi "$1" "$pe" || { wrong_version "$1"; return; } # stays as it is
 	[ "$(count "$1" '<CMDLINE>')" = 1 ] || { say 'is too old a build of iPXE: it cannot be given a script (no <CMDLINE> in it)'; return; }
 	[ "$(count "$1" autoexec.ipxe)" -ge 2 ] || { say 'is no build of iPXE that looks for autoexec.ipxe'; return; }
-	[ "$(wholehex "$1" | grep -o $root | wc -l)" = 1 ] || { say "does not hold the fingerprint of iPXE's root certificate once"; return; }
+	[ "$(bytes "$1" $root)" = 1 ] || { say "does not hold the fingerprint of iPXE's root certificate once"; return; }
 	wrong_version "$1"
+}
+
+# Whether an EFI program carries a signature: a certificate table, which is entry 4
+# of its data directories.
+signed_efi() { # FILE PE-OFFSET
+	[ "$(number "$1" $(($2 + 172)))" -gt 0 ]
+}
+
+# What a shim or MokManager must be. Whose signature it has firmware judges.
+wrong_signed() { # FILE
+	[ "$(hex "$1" 0 2)" = 4d5a ] || { say 'is no EFI program (no MZ at its start)'; return; }
+	pe=$(number "$1" 60)
+	[ "$pe" -lt 65536 ] && [ "$(hex "$1" "$pe" 6)" = 504500006486 ] || { say 'is no EFI program for x86-64'; return; }
+	signed_efi "$1" "$pe" || { say 'is not signed'; return; }
+	[ "$(count "$1" sbat,1,)" -ge 1 ] || say 'is too old: it has no SBAT section'
 }
 
 wrong_lkrn() {
@@ -80,13 +114,14 @@ wrong() { # FILE NAME
 	case $2 in
 	*.kpxe) least=40000 most=480000 ;;
 	*.lkrn) least=150000 most=4000000 ;;
-	*.efi) least=150000 most=8000000 ;;
+	*.efi) least=150000 most=8000000 ;; # shim and MokManager too
 	*.iso) least=1000000 most=64000000 ;;
 	esac
 	[ "$size" -ge $least ] && [ "$size" -le $most ] || { say "is $size bytes long: $least to $most are expected"; return; }
 	case $2 in
 	*.kpxe) wrong_nbp "$1" ;;
 	*.lkrn) wrong_lkrn "$1" ;;
+	*shimx64.efi | mmx64.efi) wrong_signed "$1" ;;
 	ipxe-arm64.efi) wrong_efi "$1" 64aa ;;
 	ipxe-riscv64.efi) wrong_efi "$1" 6450 ;;
 	*.efi) wrong_efi "$1" 6486 ;;
@@ -100,7 +135,7 @@ verify() { # FOLDER
 		why=$(wrong "$1/$name" "$name")
 		[ -z "$why" ] || say "$1/$name $why"
 	done
-	for name in $optional; do
+	for name in $optional $secure; do
 		[ -e "$1/$name" ] || continue
 		why=$(wrong "$1/$name" "$name")
 		[ -z "$why" ] || say "$1/$name $why"
@@ -111,7 +146,9 @@ verify() { # FOLDER
 
 # --- getting the package ---
 
-fetch() {
+# Prepares the archive of the suite that packages come from.
+archive() {
+	[ -z "${suite:-}" ] || return 0
 	# Debian 13 and newer have a recent iPXE of their own; everything else takes that
 	# of Debian 13.
 	suite=trixie
@@ -119,10 +156,45 @@ fetch() {
 	debian:9 | debian:10 | debian:11 | debian:12) ;;
 	debian:*) suite=$(os VERSION_CODENAME) ;;
 	esac
-	debian_archive "$suite"
+	debian_archive "$suite" amd64
+}
+
+fetch() {
+	archive
 	say "Getting the package ipxe of Debian $suite from $mirror (unpacked, not installed)."
 	unpack ipxe
 	from=$work/x/usr/lib/ipxe
+}
+
+# --- what Secure Boot needs ---
+
+# Whether a folder has a shim and all that goes with it.
+has_shim() { # FOLDER
+	[ -e "$1/shimx64.efi" ] && [ -e "$1/mmx64.efi" ] || [ -e "$1/ipxe-shimx64.efi" ]
+}
+
+# Leaves shim and MokManager in $work/shim if they can be had without doing harm to
+# the rest: what goes wrong here is said, and no more.
+gather_shim() {
+	mkdir -p "$work/shim"
+	if [ -e $installed_shim/shimx64.efi.signed ] && [ -e $installed_shim/mmx64.efi.signed ]; then
+		take_shim $installed_shim
+	elif $fetch_shim && (
+		archive
+		say "Getting the packages shim-signed and shim-helpers-amd64-signed of Debian $suite (unpacked, not installed)."
+		unpack shim-signed
+		unpack shim-helpers-amd64-signed
+	); then
+		take_shim "$work/x/usr/lib/shim"
+	fi
+}
+
+take_shim() { # FOLDER
+	for name in shimx64.efi mmx64.efi; do
+		cp -L "$1/$name.signed" "$work/shim/$name" 2>/dev/null || true
+		why=$(wrong "$work/shim/$name" $name)
+		[ -z "$why" ] || { rm -rf "$work/shim"; say "$1/$name.signed $why" >&2; return 0; }
+	done
 }
 
 # --- putting a set in place ---
@@ -141,8 +213,12 @@ point() { # SET
 
 install_set() {
 	new=$(mktemp -d "$dir/.set-XXXXXX")
-	for name in $required $optional; do
-		[ ! -e "$from/$name" ] || cp -L "$from/$name" "$new/$name"
+	for name in $required $optional $secure; do
+		if [ -e "$from/$name" ]; then
+			cp -L "$from/$name" "$new/$name"
+		elif [ -e "$work/shim/$name" ]; then
+			cp "$work/shim/$name" "$new/$name"
+		fi
 	done
 	(cd "$new" && sha256sum -- * >.sums && mv .sums $sums)
 	chmod 755 "$new"
@@ -156,17 +232,17 @@ $bad"; }
 	if [ ! -e "$dir/.current" ]; then
 		old=$(mktemp -d "$dir/.set-XXXXXX")
 		chmod 755 "$old"
-		for name in $required $optional $sums; do
+		for name in $required $optional $secure $sums; do
 			[ ! -e "$dir/$name" ] || cp -pL "$dir/$name" "$old/$name"
 		done
 		point "${old##*/}"
 	fi
 	# Links to files that only the new set has dangle until it is the current one.
-	for name in $required $optional $sums; do
+	for name in $required $optional $secure $sums; do
 		if [ -e "$dir/$name" ] || [ -e "$new/$name" ]; then link "$name"; fi
 	done
 	point "${new##*/}"
-	for name in $required $optional; do
+	for name in $required $optional $secure; do
 		[ -e "$new/$name" ] || rm -f "$dir/$name"
 	done
 	sync "$dir" 2>/dev/null || sync
@@ -202,7 +278,8 @@ if $check; then
 	say "$dir is good: iPXE $(version "$dir/ipxe.efi")."
 	exit 0
 fi
-if [ -z "$bad" ] && ! $update; then
+# A folder without a list of sums is the operator's own.
+if [ -z "$bad" ] && ! $update && { has_shim "$dir" || [ ! -e "$dir/$sums" ]; }; then
 	say "$dir is already good: iPXE $(version "$dir/ipxe.efi"). Nothing to do."
 	exit 0
 fi
@@ -212,7 +289,16 @@ exec 9<"$dir"
 flock 9 # one run at a time
 workplace
 
-if [ -n "$from" ]; then
+fetch_shim=true
+if [ -z "$bad" ] && ! $update; then
+	gather_shim
+	if [ ! -e "$work/shim/shimx64.efi" ]; then
+		say "$dir is already good: iPXE $(version "$dir/ipxe.efi"), but without shim: no Secure Boot."
+		exit 0
+	fi
+	from=$dir
+elif [ -n "$from" ]; then
+	fetch_shim=false
 	bad=$(verify "$from")
 	[ -z "$bad" ] || { printf '%s\n' "$bad" >&2; die "the files in $from will not do"; }
 elif [ -z "$(verify $installed)" ]; then
@@ -222,9 +308,11 @@ else
 	bad=$(verify "$from")
 	[ -z "$bad" ] || { printf '%s\n' "$bad" >&2; die 'the package ipxe that the mirror has will not do'; }
 fi
+has_shim "$from" || [ -e "$work/shim" ] || gather_shim
 [ "$from" = "$installed" ] && say "Taking the files of the installed package from $installed."
 install_set
 say "$dir is ready: iPXE $(version "$dir/ipxe.efi")."
 for name in $optional; do
 	[ -e "$dir/$name" ] || say "There is no $name: nodes of that kind will not boot."
 done
+has_shim "$dir" || say "There is no shim: machines with Secure Boot on will not boot."

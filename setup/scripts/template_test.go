@@ -16,7 +16,7 @@ import (
 )
 
 // The files that setup/template.sh gathers.
-var templateFiles = []string{"undionly.kpxe", "ipxe.lkrn", "ipxe.efi", "snponly.efi", "ipxe.iso", "ipxe-arm64.efi", "ipxe-riscv64.efi"}
+var templateFiles = []string{"undionly.kpxe", "ipxe.lkrn", "ipxe.efi", "snponly.efi", "ipxe.iso", "ipxe-arm64.efi", "ipxe-riscv64.efi", "shimx64.efi", "mmx64.efi"}
 
 // readTemplate returns the files of a template folder by name; nil for a file
 // that is not there.
@@ -218,5 +218,42 @@ func damage(t *testing.T, file string) {
 	b[len(b)/2] ^= 0xff
 	if err := os.WriteFile(file, b, 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestTemplateShim: what Secure Boot needs is taken where it is good, refused where it
+// is not, and nothing else suffers where it is missing.
+func TestTemplateShim(t *testing.T) {
+	files := original(t)
+	if files["shimx64.efi"] == nil || files["mmx64.efi"] == nil {
+		t.Fatal("no shim in the template folder: run make template")
+	}
+	from, dir := filepath.Join(t.TempDir(), "from"), filepath.Join(t.TempDir(), "dir")
+	writeTemplate(t, from, files)
+	if out, ok := script(t, "--from", from, dir); !ok || !equal(files, readTemplate(dir)) {
+		t.Fatalf("with shim: %s", out)
+	}
+	writeTemplate(t, from, map[string][]byte{"shimx64.efi": files["snponly.efi"]})
+	if out, ok := script(t, "--from", from, dir); ok || !strings.Contains(out, "shimx64.efi is not signed") {
+		t.Errorf("an unsigned shim is good: %s", out)
+	}
+	for _, name := range []string{"shimx64.efi", "mmx64.efi"} {
+		if err := os.Remove(filepath.Join(from, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, ok := script(t, "--from", from, dir)
+	if got := readTemplate(dir); !ok || got["shimx64.efi"] != nil || !bytes.Equal(got["ipxe.efi"], files["ipxe.efi"]) || !strings.Contains(out, "There is no shim") {
+		t.Errorf("without shim: %s", out)
+	}
+	if out, ok := script(t, dir); !ok || !strings.Contains(out, "already good") {
+		t.Errorf("without shim, and nowhere to get it: %s", out)
+	}
+	// iPXE's own pair: its ipxe.efi is signed, and stays as it is. Whose signature it is
+	// firmware judges, so any signed program of that processor stands in for it here.
+	signed := bytes.Clone(files["mmx64.efi"])
+	writeTemplate(t, from, map[string][]byte{"ipxe-shimx64.efi": files["shimx64.efi"], "ipxe.efi": append(signed, "1.21.1+git\x00"...)})
+	if out, ok := script(t, "--from", from, dir); !ok {
+		t.Errorf("iPXE's signed pair: %s", out)
 	}
 }
