@@ -157,6 +157,23 @@ func (b *Builder) Append(f *File) {
 	}
 }
 
+// AppendRange appends the bytes of f from offset off up to end, sharing its slices. It
+// is a mistake if f has no such bytes.
+func (b *Builder) AppendRange(f *File, off, end int64) {
+	if (off < 0 || off > end || end > f.size) && b.err == nil {
+		b.err = fmt.Errorf("segment: append %#x to %#x of a file of %#x bytes", off, end, f.size)
+	}
+	for i := f.find(max(off, 0)); i < len(f.segments) && f.segments[i].start < end; i++ {
+		s := f.segments[i]
+		from, to := max(off-s.start, 0), min(end-s.start, s.size)
+		if s.data != nil {
+			s.data = s.data[from:to]
+		}
+		s.size = to - from
+		b.append(s)
+	}
+}
+
 // PadTo appends zeros up to the offset off. It is a mistake if the file is longer
 // already.
 func (b *Builder) PadTo(off int64) {

@@ -35,6 +35,19 @@ func drawFile(t *rapid.T) (*segment.File, []byte) {
 			p := rapid.SliceOf(rapid.Byte()).Draw(t, "inner")
 			b.Append(segment.Of(p, nil, p))
 			want = append(append(want, p...), p...)
+		case 4:
+			p := rapid.SliceOf(rapid.Byte()).Draw(t, "range")
+			var inner segment.Builder
+			inner.Add(p)
+			inner.PadTo(int64(len(p) + 40))
+			f, err := inner.File()
+			if err != nil {
+				t.Fatal(err)
+			}
+			end := rapid.IntRange(0, len(p)+40).Draw(t, "end")
+			off := rapid.IntRange(0, end).Draw(t, "off")
+			b.AppendRange(f, int64(off), int64(end))
+			want = append(want, f.Bytes()[off:end]...)
 		}
 	}
 	f, err := b.File()
