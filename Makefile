@@ -25,7 +25,7 @@ E2E = $(sort $(addprefix ./,$(dir $(shell git grep -lE '^//go:build e2e' -- '*_t
 TOOL = go tool -modfile=setup/tools.mod
 TEST = $(TOOL) gotestsum --format pkgname --format-hide-empty-pkg --jsonfile
 
-.PHONY: build run test unit e2e uploads browser screenshots race fuzz bench cover lint fmt demo template testkernels doctor package clean help
+.PHONY: build run test unit e2e secureboot uploads browser screenshots race fuzz bench cover lint fmt demo template testkernels doctor package clean help
 
 build: ## Build bin/farmboot
 	@setup/packages.sh build
@@ -62,6 +62,12 @@ uploads: ## Try each refused upload 100 times, from three kinds of client
 	@$(MAKE) template
 	go test -count=1 -timeout 10m -run TestRefusalsAreReadWhole ./cmd/farmboot -tries 100
 
+secureboot: build ## Boot machines with Secure Boot on, in every way; some 20 minutes (as root)
+	@setup/packages.sh test
+	@$(MAKE) template testkernels
+	@mkdir -p bin
+	$(TOOL) gotestsum --format testname --jsonfile bin/secureboot.json -- -tags e2e,secureboot -count=1 -timeout 90m -run 'SecureBoot|Enrol' ./cmd/farmboot/e2e
+
 browser: build ## Use the web pages with Chromium, and have axe-core judge them
 	@setup/packages.sh test
 	@$(MAKE) template
@@ -95,8 +101,8 @@ lint: ## Formatting, go vet, staticcheck, module files, shell scripts
 	@setup/packages.sh build
 	@unformatted=$$($(TOOL) gofumpt -l $(GOFILES)); [ -z "$$unformatted" ] || { echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; }
 	go vet ./...
-	go vet -tags e2e,browser ./...
-	$(TOOL) staticcheck -tags e2e,browser ./...
+	go vet -tags e2e,browser,secureboot ./...
+	$(TOOL) staticcheck -tags e2e,browser,secureboot ./...
 	go mod verify
 	@for f in .ci/run $$(git ls-files -co --exclude-standard '*.sh'); do sh -n $$f; done
 

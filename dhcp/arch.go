@@ -11,13 +11,25 @@ type Program struct {
 	Platform string // for people, and a metric's label: "UEFI x64"
 	File     string // its name: over TFTP as it is, over HTTP below /boot/
 	SNPOnly  string // the one that uses the firmware's own network driver; "": there is none
+	Shim     bool   // shim can come before it, for Secure Boot
 	HTTP     bool   // the client is UEFI HTTP Boot: it wants a URL
 	BIOS     bool   // the client is a BIOS PXE ROM
 }
 
-// file is the name of the one that a node is to get.
-func (p Program) file(choice provisioning.NBP) string {
-	if choice == provisioning.SNPOnly && p.SNPOnly != "" {
+// file is the name of the one that a node is to get. shim is the file that machines
+// with Secure Boot start first; "": there is none.
+func (p Program) file(choice provisioning.NBP, shim string) string {
+	if !p.Shim {
+		shim = ""
+	}
+	switch {
+	case shim != "" && choice == provisioning.DefaultNBP:
+		return shim
+	case shim != "" && choice == provisioning.SignedSNPOnly:
+		return "snp/" + shim // which looks for the next program in its own folder
+	case shim != "" && choice == provisioning.Signed:
+		return "grubx64.efi" // what shim would start
+	case (choice == provisioning.SNPOnly || choice == provisioning.SignedSNPOnly) && p.SNPOnly != "":
 		return p.SNPOnly
 	}
 	return p.File
@@ -35,13 +47,13 @@ func ProgramFor(arch iana.Arch) (Program, bool) {
 	case iana.INTEL_X86PC: // 0
 		return Program{Platform: "BIOS", File: "undionly.kpxe", BIOS: true}, true
 	case iana.EFI_X86_64, iana.EFI_BC: // 7, 9
-		return Program{Platform: "UEFI x64", File: "ipxe.efi", SNPOnly: "snponly.efi"}, true
+		return Program{Platform: "UEFI x64", File: "ipxe.efi", SNPOnly: "snponly.efi", Shim: true}, true
 	case iana.EFI_ARM64: // 11
 		return Program{Platform: "UEFI arm64", File: "ipxe-arm64.efi"}, true
 	case iana.EFI_RISCV64: // 27
 		return Program{Platform: "UEFI riscv64", File: "ipxe-riscv64.efi"}, true
 	case iana.EFI_X86_64_HTTP: // 16
-		return Program{Platform: "UEFI x64", File: "ipxe.efi", SNPOnly: "snponly.efi", HTTP: true}, true
+		return Program{Platform: "UEFI x64", File: "ipxe.efi", SNPOnly: "snponly.efi", Shim: true, HTTP: true}, true
 	case iana.EFI_ARM64_HTTP: // 19
 		return Program{Platform: "UEFI arm64", File: "ipxe-arm64.efi", HTTP: true}, true
 	case iana.EFI_RISCV64_HTTP: // 28

@@ -41,6 +41,7 @@ type Ingress struct {
 type Responder struct {
 	HTTPPort uint16 // of the plain boot plane, for UEFI HTTP Boot; 0 means 80
 	TFTP     bool   // TFTP is served
+	Shim     string // the file that x64 UEFI machines get first, for Secure Boot; "": none
 	// Signed says that the boot programs are signed builds, which carry no script
 	// of ours and so cannot be told from any other iPXE: iPXE then always gets
 	// the script, over plain HTTP (our certificate authority is not theirs).
@@ -159,11 +160,11 @@ func (r Responder) bootFile(c Client, in Ingress, as provisioning.Assignment) (s
 	case c.IPXE.Present && as.Strategy.Form != provisioning.ProgramForIPXE && !c.IPXE.noHTTP && !strings.HasPrefix(base, "https:"):
 		return base + script + c.MAC.String(), nil
 	case c.Program.HTTP:
-		return plain + "/boot/" + c.Program.file(nbp), nil
+		return plain + "/boot/" + c.Program.file(nbp, r.Shim), nil
 	case !r.TFTP:
 		return "", ErrNoTFTP
 	}
-	return c.Program.file(nbp), nil
+	return c.Program.file(nbp, r.Shim), nil
 }
 
 // plainURL is our HTTP server by literal IP address: HTTP Boot firmware may have

@@ -504,3 +504,54 @@ func TestRule_WithoutTFTPOnlyHTTPClientsAreAnswered(t *testing.T) {
 		}
 	}
 }
+
+// TestRule_ShimComesFirstWhereSecureBootIsOn: on x64 UEFI alone, unless a node is pinned
+// to another program.
+func TestRule_ShimComesFirstWhereSecureBootIsOn(t *testing.T) {
+	signed := plain
+	signed.Shim = "shimx64.efi"
+	for _, test := range []struct {
+		req    *dhcpv4.DHCPv4
+		choice provisioning.NBP
+		want   string
+	}{
+		{discover(7), provisioning.DefaultNBP, "shimx64.efi"},
+		{discover(9), provisioning.DefaultNBP, "shimx64.efi"},
+		{discover(16), provisioning.DefaultNBP, "http://192.0.2.1/boot/shimx64.efi"},
+		{discover(7), provisioning.SignedSNPOnly, "snp/shimx64.efi"},
+		{discover(16), provisioning.SignedSNPOnly, "http://192.0.2.1/boot/snp/shimx64.efi"},
+		{discover(7), provisioning.Signed, "grubx64.efi"},
+		{discover(0), provisioning.Signed, "undionly.kpxe"},
+		{discover(7), provisioning.SNPOnly, "snponly.efi"},
+		{discover(7), provisioning.Plain, "ipxe.efi"},
+		{discover(16), provisioning.Plain, "http://192.0.2.1/boot/ipxe.efi"},
+		{discover(0), provisioning.DefaultNBP, "undionly.kpxe"},
+		{discover(0), provisioning.SignedSNPOnly, "undionly.kpxe"},
+		{discover(11), provisioning.DefaultNBP, "ipxe-arm64.efi"},
+		{discover(27), provisioning.SignedSNPOnly, "ipxe-riscv64.efi"},
+		{discover(7, with(77, []byte("farmboot")...)), provisioning.DefaultNBP, "http://192.0.2.1/provision/52:54:00:00:00:b1"},
+	} {
+		c, err := dhcp.ParseClient(test.req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		as := provisioning.Assignment{Policy: provisioning.Boot, Node: provisioning.Node{NBP: test.choice}}
+		if m, err := signed.Reply(c, test.req, onLAN, as); err != nil || file(m) != test.want {
+			t.Errorf("%s, %q: %v, %v, want %s", c, test.choice, m, err, test.want)
+		}
+		// Without shim the choices that are about it change nothing.
+		if test.choice == provisioning.SignedSNPOnly {
+			as.Node.NBP = provisioning.SNPOnly
+		} else if test.choice == provisioning.Plain || test.choice == provisioning.Signed {
+			as.Node.NBP = provisioning.DefaultNBP
+		}
+		want, err := plain.Reply(c, test.req, onLAN, as)
+		if err != nil {
+			t.Fatal(err)
+		}
+		as.Node.NBP = test.choice
+		if m, err := plain.Reply(c, test.req, onLAN, as); err != nil || file(m) != file(want) {
+			t.Errorf("%s, %q, without shim: %v, %v, want %s", c, test.choice, m, err, file(want))
+		}
+	}
+}

@@ -61,8 +61,12 @@ func (r Responder) choicesOf(c Client, in Ingress, pinned provisioning.NBP) choi
 		ch.forms = append(ch.forms, provisioning.FileInOffer)
 	}
 	switch {
+	case pinned == provisioning.Plain:
+		ch.programs = []provisioning.NBP{provisioning.Plain, provisioning.SNPOnly}
 	case pinned != provisioning.DefaultNBP:
 		ch.programs[0] = pinned
+	case c.Program.Shim && r.Shim != "":
+		ch.programs = append(ch.programs, provisioning.SignedSNPOnly)
 	case c.Program.SNPOnly != "":
 		ch.programs = append(ch.programs, provisioning.SNPOnly)
 	}

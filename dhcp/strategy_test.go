@@ -65,6 +65,41 @@ func TestNext(t *testing.T) {
 	}
 }
 
+// TestNext_WithShim: where the signed chain is handed out, all that is tried is signed,
+// but for a node that is pinned to the plain chain.
+func TestNext_WithShim(t *testing.T) {
+	r := Responder{TFTP: true, Shim: "shimx64.efi"}
+	for name, c := range map[string]struct {
+		client Client
+		pinned provisioning.NBP
+		want   []string
+	}{
+		"UEFI":      {client(7), "", []string{"shimx64.efi", "snp/shimx64.efi", "shimx64.efi"}},
+		"HTTP Boot": {client(16), "", []string{"shimx64.efi", "snp/shimx64.efi", "shimx64.efi"}},
+		"plain":     {client(7), provisioning.Plain, []string{"ipxe.efi", "snponly.efi", "ipxe.efi"}},
+		"pinned":    {client(7), provisioning.Signed, []string{"grubx64.efi", "grubx64.efi", "grubx64.efi"}},
+		"arm64":     {client(11), "", []string{"ipxe-arm64.efi", "ipxe-arm64.efi", "ipxe-arm64.efi"}},
+		"BIOS":      {client(0), "", []string{"undionly.kpxe", "undionly.kpxe", "undionly.kpxe"}},
+	} {
+		ch := r.choicesOf(c.client, Ingress{}, c.pinned)
+		s := ch.first()
+		var got []string
+		for range 3 {
+			if !ch.allows(s) {
+				t.Errorf("%s: %v is not among the choices", name, s)
+			}
+			got = append(got, c.client.Program.file(s.NBP, r.Shim))
+			s = ch.next(s, silent)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+	if ch := r.choicesOf(client(7), Ingress{}, ""); ch.allows(snponly) {
+		t.Error("what booted a machine before Secure Boot was switched on is still used")
+	}
+}
+
 // boots plays the boots of one client.
 type boots struct {
 	*attempts

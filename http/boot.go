@@ -3,6 +3,7 @@ package http
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -19,6 +20,7 @@ import (
 	"farmboot/ipxe"
 	"farmboot/ipxe/catalog"
 	"farmboot/ipxe/kernel"
+	"farmboot/ipxe/kernel/signed"
 	"farmboot/ipxe/upstream"
 	"farmboot/provisioning"
 )
@@ -40,6 +42,10 @@ type Boot struct {
 	Kernels *kernel.Store
 	// Upstream has kernels that are not here yet; nil: there is none.
 	Upstream *upstream.Upstream
+	// Signed holds the kernels signed for Secure Boot; nil: kernels go out as they are.
+	Signed *signed.Store
+	// SecureBoot is what is known of nodes that boot with it on; nil: nothing is signed.
+	SecureBoot SecureBoot
 	// RootPEM is the certificate that nodes and browsers are to trust; empty: none
 	// of ours.
 	RootPEM func() []byte
@@ -54,6 +60,18 @@ type Catalog interface {
 	Program(name string, local netip.Addr) (catalog.File, error)
 	Image(o catalog.Order) (catalog.File, error)
 	Describe(o catalog.Order) (catalog.Download, error)
+}
+
+// SecureBoot is where nodes stand with Secure Boot.
+type SecureBoot interface {
+	// Enrolling tells whether a node is to be made to trust our key at its next boot.
+	Enrolling(m provisioning.MAC) bool
+	// Enrolled ends that.
+	Enrolled(m provisioning.MAC)
+	// Trusts notes that a node has run what our key signed, with Secure Boot on.
+	Trusts(m provisioning.MAC)
+	// Fingerprint is that of our certificate.
+	Fingerprint() ([sha256.Size]byte, error)
 }
 
 // send sends f: whole, in ranges, or not at all if the client has it.
@@ -71,7 +89,8 @@ func (b *Boot) Routes(r *mux.Router) {
 		r.Handle(path, b.Answer.Handle(name, answer.Plain, h)).Methods(http.MethodGet, http.MethodHead)
 	}
 	get("/provision{mac:(?:/[^/]*)?}", "provision", b.provision)
-	get("/boot/{name}", "boot", b.program)
+	// Shim asks for /boot//grubx64.efi, and follows no redirect.
+	get("/boot/{name:.+}", "boot", b.program)
 	get("/kernel/{name:(?:net/)?[^/]*}", "kernel", b.kernel)
 	get("/api/images", "images", b.listKernels)
 	b.imageRoutes(r)
@@ -107,7 +126,11 @@ func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	a.Node.MAC = mac
-	gets, err := b.Site(answer.LocalOf(r)).Answer(a, b.Kernels.WithUpstream())
+	site := b.Site(answer.LocalOf(r))
+	gets, err := site.Answer(a, b.Kernels.WithUpstream())
+	if err == nil && a.Policy == provisioning.Boot && b.enrols(r, mac) {
+		gets, err = b.enrolment(site, a.Node)
+	}
 	if err != nil {
 		return err
 	}
@@ -269,12 +292,17 @@ var uuidForm = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 // program answers /boot/NAME for UEFI HTTP Boot: the same files as TFTP, and
 // autoexec.ipxe, which iPXE looks for beside itself.
 func (b *Boot) program(w http.ResponseWriter, r *http.Request) error {
-	f, err := b.Catalog.Program(mux.Vars(r)["name"], answer.LocalOf(r))
+	name, err := answer.Var(r, "name")
+	if err != nil {
+		return err
+	}
+	f, err := b.Catalog.Program(strings.Join(strings.FieldsFunc(name, func(r rune) bool { return r == '/' }), "/"), answer.LocalOf(r))
 	if err != nil {
 		return err
 	}
 	start := b.Now()
 	send(w, r, f)
+	b.endEnrolment(r)
 	b.recordTransfer(w, r, provisioning.Event{Stage: provisioning.StageNBP, File: f.Name, Via: "HTTP", Size: f.Content.Size()}, start)
 	return nil
 }

@@ -2,6 +2,7 @@ package http
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -19,7 +20,8 @@ import (
 )
 
 // kernel answers /kernel/NAME and /kernel/net/NAME, and the SHA-256 of each at the
-// same URL plus ".sha256".
+// same URL plus ".sha256": signed for Secure Boot where that is on, and with ?original as
+// its maker built it.
 func (b *Boot) kernel(w http.ResponseWriter, r *http.Request) error {
 	name, err := answer.Var(r, "name")
 	if err != nil {
@@ -28,19 +30,29 @@ func (b *Boot) kernel(w http.ResponseWriter, r *http.Request) error {
 	if stem, ok := strings.CutSuffix(name, ".minisig"); ok {
 		return b.signature(w, r, stem)
 	}
-	f, fi, err := b.Kernels.Open(name)
+	err = b.stored(w, r, name)
+	if b.Upstream != nil && provisioning.ErrorCode(err) == provisioning.NotFound && !strings.HasSuffix(name, ".sha256") {
+		err = b.pull(w, r, name, err)
+	}
+	return err
+}
+
+// stored answers with a kernel that is here, or the SHA-256 of one.
+func (b *Boot) stored(w http.ResponseWriter, r *http.Request, name string) error {
+	open, sum := b.Kernels.Open, b.Kernels.SHA256
+	if b.signs(r) {
+		open, sum = b.Signed.Open, b.signedSum
+	}
+	f, fi, err := open(name)
 	if stem, ok := strings.CutSuffix(name, ".sha256"); ok && err != nil {
-		sum, err := b.Kernels.SHA256(stem)
+		sum, err := sum(stem)
 		if err != nil {
 			return err
 		}
 		return writeSum(w, sum, stem)
 	}
-	if b.Upstream != nil && provisioning.ErrorCode(err) == provisioning.NotFound {
-		return b.pull(w, r, name, err)
-	}
 	if err != nil {
-		if r.Method == http.MethodGet {
+		if upstream := b.Upstream != nil && provisioning.ErrorCode(err) == provisioning.NotFound; r.Method == http.MethodGet && !upstream {
 			b.Record(provisioning.Event{At: b.Now(), MAC: cardOf(r), Peer: answer.PeerOf(r), Stage: provisioning.StageRefused, Cause: refusalOf(err)})
 		}
 		return err
@@ -105,8 +117,13 @@ func (b *Boot) pull(w http.ResponseWriter, r *http.Request, name string, missing
 		if err != nil {
 			return notUpstream(name, missing, err)
 		}
-		announce(w, size)
+		if !b.signs(r) {
+			announce(w, size)
+		}
 		return nil
+	}
+	if b.signs(r) { // a signature covers the whole
+		return b.pullWhole(ctx, w, r, name, missing)
 	}
 	start := b.Now()
 	var from io.ReadCloser
@@ -116,12 +133,10 @@ func (b *Boot) pull(w http.ResponseWriter, r *http.Request, name string, missing
 		from, size, err = d.Open(r.Context())
 	}
 	if errors.Is(err, os.ErrClosed) { // it has just been stored
-		return b.kernel(w, r)
+		return b.stored(w, r, name)
 	}
 	if err != nil {
-		err = notUpstream(name, missing, err)
-		b.Record(provisioning.Event{At: start, MAC: cardOf(r), Peer: answer.PeerOf(r), Stage: provisioning.StageRefused, Cause: refusalOf(err)})
-		return err
+		return b.refuse(r, notUpstream(name, missing, err))
 	}
 	defer from.Close()
 	if file := d.Name(); kernel.CheckNewName(file) == nil && file != name {
@@ -148,6 +163,35 @@ func (b *Boot) pull(w http.ResponseWriter, r *http.Request, name string, missing
 	}
 	b.recordTransfer(w, r, provisioning.Event{Stage: provisioning.StageKernel, File: name, Size: sent}, start)
 	return nil
+}
+
+// patience is how often the deadline of an answer is put off that waits for a download.
+const patience = 5 * time.Second
+
+// pullWhole waits until a kernel has been taken from upstream, and answers with it signed.
+func (b *Boot) pullWhole(ctx context.Context, w http.ResponseWriter, r *http.Request, name string, missing error) error {
+	d, err := b.Upstream.Fetch(ctx, name)
+	for err == nil {
+		step, cancel := context.WithTimeout(r.Context(), patience)
+		_, err = d.Result(step)
+		cancel()
+		answer.Patiently(w)
+		if err == nil {
+			return b.refuse(r, b.stored(w, r, name))
+		}
+		if errors.Is(err, context.DeadlineExceeded) && r.Context().Err() == nil {
+			err = nil // it is still coming
+		}
+	}
+	return b.refuse(r, notUpstream(name, missing, err))
+}
+
+// refuse records that a node did not get its kernel, if err says so, and returns err.
+func (b *Boot) refuse(r *http.Request, err error) error {
+	if err != nil {
+		b.Record(provisioning.Event{At: b.Now(), MAC: cardOf(r), Peer: answer.PeerOf(r), Stage: provisioning.StageRefused, Cause: refusalOf(err)})
+	}
+	return err
 }
 
 // announce says how long an answer is, where that is known.

@@ -2,6 +2,7 @@ package ipxe
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"embed"
 	"fmt"
 	"net/url"
@@ -80,6 +81,19 @@ func (s Site) ClaimURL(code string) string { return s.Base + "/admin/discovered?
 // while.
 func (s Site) Hold(m provisioning.MAC, code string) ([]byte, error) {
 	return render("hold.ipxe", map[string]any{"Base": s.Base, "MAC": m, "Code": code, "ClaimURL": s.ClaimURL(code)})
+}
+
+// Enrol renders the script of a node that is to be made to trust a signing key of ours:
+// it starts MokManager with the certificate at hand. A person presses the keys that it
+// names.
+func (s Site) Enrol(n provisioning.Node, fingerprint [sha256.Size]byte) ([]byte, error) {
+	// As MokManager shows it: pairs of digits, in lines.
+	text := fmt.Sprintf("% X", fingerprint)
+	half := len(text)/2 + 1
+	return render("enrol.ipxe", map[string]any{
+		"Base": s.Base, "MAC": n.MAC, "Name": n.Name,
+		"Fingerprint": []string{strings.TrimSpace(text[:half]), text[half:]},
+	})
 }
 
 // Exit renders the script of a node that goes on to its next boot device: it is not

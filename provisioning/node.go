@@ -87,17 +87,23 @@ type NBP string
 
 // The choices. Where there is only one program for an architecture, it gets that.
 const (
-	DefaultNBP NBP = ""        // the one that knows most network cards, or another one if that does not boot the machine
-	AllDrivers NBP = "ipxe"    // the one that knows most network cards, and no other
-	SNPOnly    NBP = "snponly" // UEFI x64: the one that uses the firmware's own driver (its Simple Network Protocol), for cards that hang with iPXE's
+	DefaultNBP    NBP = ""               // the one that knows most network cards, or another one if that does not boot the machine
+	AllDrivers    NBP = "ipxe"           // the one that knows most network cards, and no other
+	SNPOnly       NBP = "snponly"        // UEFI x64: the one that uses the firmware's own driver (its Simple Network Protocol), for cards that hang with iPXE's
+	Plain         NBP = "plain"          // UEFI x64: without shim, whatever [secure-boot] says; whichever boots the machine
+	SignedSNPOnly NBP = "signed-snponly" // UEFI x64: SNPOnly behind shim, for such cards with Secure Boot on
+	Signed        NBP = "signed"         // UEFI x64: the signed one without shim, where firmware itself holds our certificate
 )
+
+// nbps are all that a node may be given.
+var nbps = []NBP{DefaultNBP, AllDrivers, SNPOnly, Plain, SignedSNPOnly, Signed}
 
 // Check returns nil if n is one of the choices, else an [Error] with code [Invalid].
 func (n NBP) Check() error {
-	if n == DefaultNBP || n == AllDrivers || n == SNPOnly {
+	if slices.Contains(nbps, n) {
 		return nil
 	}
-	return Errorf(Invalid, "bad network boot program %q: accepted are snponly (UEFI with the firmware's own network driver), ipxe (iPXE's drivers), or nothing for whichever boots it", Clip(string(n), 40))
+	return Errorf(Invalid, "bad network boot program %q: accepted are snponly (UEFI with the firmware's own network driver), ipxe (iPXE's drivers), plain (without shim, whatever [secure-boot] says), signed-snponly (snponly behind shim), signed (without shim, where the firmware holds our certificate), or nothing for whichever boots it", Clip(string(n), 40))
 }
 
 // OnceExit is a [Node]'s Once that sends it on to its next boot device.

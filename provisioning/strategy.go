@@ -8,7 +8,7 @@ import (
 // Strategy is how a machine is brought to its boot program. The zero value is what most
 // machines need.
 type Strategy struct {
-	NBP  NBP  // the program: [AllDrivers] or nothing, or [SNPOnly]
+	NBP  NBP  // the program
 	Form Form // how it is named to the firmware
 }
 
@@ -26,8 +26,9 @@ const (
 // String describes the strategy for people: "snponly, file in the offer".
 func (s Strategy) String() string {
 	words := []string{string(AllDrivers)}
-	if s.NBP == SNPOnly {
-		words[0] = string(SNPOnly)
+	switch s.NBP {
+	case SNPOnly, SignedSNPOnly, Signed:
+		words[0] = string(s.NBP)
 	}
 	switch s.Form {
 	case FileInOffer:

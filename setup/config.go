@@ -30,6 +30,7 @@ type Config struct {
 	TFTP         TFTP
 	HTTP         HTTP
 	Kernel       Kernel
+	SecureBoot   SecureBoot
 	IPXE         IPXE
 	Provisioning Provisioning
 	Boot         Boot
@@ -77,6 +78,11 @@ type Kernel struct {
 	Refresh  time.Duration // how often
 	Keep     int           // how many former kernels a run mode keeps
 	Trust    string        // minisign public key that each must be signed by; "": none
+}
+
+// SecureBoot is the table [secure-boot].
+type SecureBoot struct {
+	Enabled bool // x64 UEFI machines get the signed chain
 }
 
 // IPXE is the table [ipxe].
@@ -209,6 +215,10 @@ func (c *Config) resolve(dir string) {
 func (c Config) Composer() ipxe.Composer {
 	return ipxe.Composer{KernelArgs: c.Boot.KernelArgs, RunModes: c.RunModes}
 }
+
+// SecureBootDir returns the folder of all that belongs to Secure Boot: the key, signed
+// kernels, which nodes trust it.
+func (c Config) SecureBootDir() string { return filepath.Join(c.State, "secure-boot") }
 
 // maxSocket is how many bytes the path of a Unix socket may have (unix(7), sun_path,
 // less the zero byte at its end).

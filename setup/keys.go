@@ -46,6 +46,7 @@ func (c *Config) keys() []key {
 		{"kernel.refresh", &c.Kernel.Refresh, duration(&c.Kernel.Refresh, time.Second)},
 		{"kernel.keep", &c.Kernel.Keep, number(&c.Kernel.Keep, 0, 1000, "a whole number of kernels from 0 to 1000")},
 		{"kernel.trust", &c.Kernel.Trust, optional(&c.Kernel.Trust, checked(func(s string) error { _, err := upstream.CheckTrust(s); return err }))},
+		{"secure-boot.enabled", &c.SecureBoot.Enabled, boolean(&c.SecureBoot.Enabled)},
 		{"ipxe.template", &c.IPXE.Template, path(&c.IPXE.Template)},
 		{"ipxe.autoexec", &c.IPXE.Autoexec, boolean(&c.IPXE.Autoexec)},
 		{"provisioning.database", &c.Provisioning.Database, database(&c.Provisioning.Database)},

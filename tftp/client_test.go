@@ -78,6 +78,8 @@ func startWith(t *testing.T, conn *net.UDPConn, prepare ...func(*tftp.Server)) *
 				return tftp.File{Name: name, Size: int64(len(b)), Data: bytes.NewReader(b)}, nil
 			case "secret":
 				return tftp.File{}, errors.New("open /var/lib/farmboot/secret: permission denied")
+			case "revocations.efi":
+				return tftp.File{}, tftp.ErrProbed
 			case "panic":
 				panic("on fire")
 			}

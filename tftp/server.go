@@ -33,6 +33,10 @@ type File struct {
 // ours, and logged. The client is told "file not found" either way.
 type Resolver func(ctx context.Context, name string, local netip.Addr, peer netip.AddrPort) (File, error)
 
+// ErrProbed is what a [Resolver] returns for a name that clients ask for whether or not
+// there is such a file. It is no event.
+var ErrProbed = errors.New("no such file, nor need there be one")
+
 // Config is what a [Server] needs. Every field is required.
 type Config struct {
 	Resolve      Resolver
@@ -244,6 +248,9 @@ func (s *Server) find(ctx context.Context, req request, local netip.Addr, peer n
 
 // refused reports a name that gave no file.
 func (s *Server) refused(err error, req request, peer netip.AddrPort) string {
+	if errors.Is(err, ErrProbed) {
+		return resultNotFound
+	}
 	if provisioning.ErrorCode(err) != provisioning.NotFound {
 		s.fault(slog.LevelError, "cannot serve file", "peer", peer, "file", clip(req.name), "err", err)
 		return resultError

@@ -172,6 +172,19 @@ func wantRequests(t *testing.T, r *running, counts ...string) {
 	}
 }
 
+// TestServer_ProbesAreNoEvents: shim asks for files that need not be there, at each boot.
+func TestServer_ProbesAreNoEvents(t *testing.T) {
+	r := start(t)
+	c := newClient(t, r.address)
+	c.ask("revocations.efi", "blksize", "512", "windowsize", "4")
+	c.want(notFound)
+	r.stop()
+	wantRequests(t, r, "not_found 1")
+	if len(r.events) != 0 || r.log.Len() != 0 {
+		t.Errorf("events %v, log %s", r.events, r.log)
+	}
+}
+
 func TestServer_EventsTellWhatWentOut(t *testing.T) {
 	r := start(t)
 	c := newClient(t, r.address)

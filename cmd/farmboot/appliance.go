@@ -100,6 +100,9 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 
 		Unhealthy: a.health.unhealthy,
 	}
+	if a.secure != nil {
+		a.boot.SecureBoot, a.boot.Signed = a.secure, a.secure.kernels
+	}
 	a.pages = &pages.Pages{
 		Answer:   a.boot.Answer,
 		Site:     a.boot.Site,

@@ -32,6 +32,7 @@ type cli struct {
 	Token      tokenCmd      `cmd:"" help:"Tokens, for the API and to sign in to the board."`
 	Kernel     kernelCmd     `cmd:"" help:"Kernels: store them, choose what each run mode boots."`
 	Alert      alertCmd      `cmd:"" help:"Alerts: where to tell what needs a person."`
+	SecureBoot secureBootCmd `cmd:"" name:"secureboot" help:"Secure Boot: our certificate, and which nodes trust it."`
 	Events     eventsCmd     `cmd:"" help:"What nodes did while booting; -f follows it live."`
 	History    historyCmd    `cmd:"" help:"Who changed what, and taking it back."`
 	Backup     backupCmd     `cmd:"" help:"Write a consistent copy of the database."`

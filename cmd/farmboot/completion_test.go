@@ -10,7 +10,7 @@ import (
 
 func TestComplete(t *testing.T) {
 	for _, tt := range []struct{ words, want string }{
-		{"", "alert backup completion config doctor events farmer history image kernel migrate node restore serve status token version"},
+		{"", "alert backup completion config doctor events farmer history image kernel migrate node restore secureboot serve status token version"},
 		{"no", "node"},
 		{"node s", "set show"},
 		{"node add --f", "--farmer"},
@@ -19,7 +19,7 @@ func TestComplete(t *testing.T) {
 		{"token add --role a", "admin"},
 		{"completion ", "bash fish zsh"},
 		{"node add --farmer ", ""},
-		{"nonsense ", "alert backup completion config doctor events farmer history image kernel migrate node restore serve status token version"},
+		{"nonsense ", "alert backup completion config doctor events farmer history image kernel migrate node restore secureboot serve status token version"},
 	} {
 		var out bytes.Buffer
 		e := &env{stdin: strings.NewReader(""), stdout: &out, stderr: &out, now: time.Now}

@@ -72,7 +72,7 @@ func (h *health) run(ctx context.Context) error {
 
 // look finds what does not work, but for the network and the database's file.
 func (h *health) look(ctx context.Context) []api.Problem {
-	return slices.Concat(h.database(ctx), h.kernelFolders(), h.templates())
+	return slices.Concat(h.database(ctx), h.kernelFolders(), h.templates(), h.secureBoot())
 }
 
 // database is about the database.
@@ -110,6 +110,15 @@ func (h *health) checkStore(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// secureBoot is about what keeps it from being served though it is switched on: nodes
+// that have it off boot all the same.
+func (h *health) secureBoot() []api.Problem {
+	if h.insecure == nil {
+		return nil
+	}
+	return []api.Problem{{What: "Secure Boot", Why: provisioning.Detail(h.insecure)}}
 }
 
 // kernelFolders is about kernel folders that were there and are not any more.

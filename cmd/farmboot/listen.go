@@ -14,6 +14,7 @@ import (
 	"farmboot/dhcp"
 	apphttp "farmboot/http"
 	"farmboot/http/api"
+	"farmboot/ipxe/catalog"
 	"farmboot/provisioning"
 	"farmboot/provisioning/owner"
 	apptftp "farmboot/tftp"
@@ -46,6 +47,9 @@ func (a *appliance) listen(ctx context.Context) ([]service, error) {
 		s.add("upstream", nil, a.runUpstream)
 	}
 	s.add("farm metrics", nil, func(ctx context.Context) error { return a.farm.Run(ctx, a.recorder.Subscribe) })
+	if a.secure != nil {
+		s.add("signed kernels", nil, a.signKernels)
+	}
 	for _, open := range []func(context.Context, *sockets) error{a.listenHTTP, a.listenTLS, a.listenSocket, a.listenLANs} {
 		if err := open(ctx, &s); err != nil {
 			for _, shut := range s.closers {
@@ -230,7 +234,7 @@ func (a *appliance) listenLANs(ctx context.Context, s *sockets) error {
 // newDHCP makes the server of DHCP and the PXE boot server.
 func (a *appliance) newDHCP(ctx context.Context) (*dhcp.Server, error) {
 	s, err := dhcp.NewServer(dhcp.Config{
-		Responder: dhcp.Responder{HTTPPort: a.cfg.HTTP.Port, TFTP: a.cfg.TFTP.Enabled, Signed: a.cfg.IPXE.Autoexec},
+		Responder: dhcp.Responder{HTTPPort: a.cfg.HTTP.Port, TFTP: a.cfg.TFTP.Enabled, Signed: a.cfg.IPXE.Autoexec || a.secure.pair(), Shim: a.secure.shim()},
 		Assign:    a.assigner.Assignment,
 		Default:   a.assigner.LastKnown,
 		Record:    a.record, Learn: a.learn, Known: a.known,
@@ -249,6 +253,9 @@ func (a *appliance) newDHCP(ctx context.Context) (*dhcp.Server, error) {
 func (a *appliance) newTFTP() (*apptftp.Server, error) {
 	return apptftp.NewServer(apptftp.Config{
 		Resolve: func(_ context.Context, name string, local netip.Addr, _ netip.AddrPort) (apptftp.File, error) {
+			if catalog.Probed(name) {
+				return apptftp.File{}, apptftp.ErrProbed
+			}
 			f, err := a.catalog.Program(name, local)
 			if err != nil {
 				return apptftp.File{}, err

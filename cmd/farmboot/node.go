@@ -32,7 +32,7 @@ type nodeFlags struct {
 	Args    *string `help:"Extra kernel arguments, in one word." placeholder:"X"`
 	Kernel  *string `help:"Kernel file in the kernel folder; empty: the run mode's default." placeholder:"K"`
 	Name    *string `help:"A name, for people." placeholder:"N"`
-	NBP     *string `name:"nbp" help:"Network boot program: snponly, which uses the firmware's own network driver, for UEFI machines that hang with iPXE's; ipxe, which knows most cards; default: whichever of them boots the machine." placeholder:"P"`
+	NBP     *string `name:"nbp" help:"Network boot program: snponly, which uses the firmware's own network driver, for UEFI machines that hang with iPXE's; ipxe, which knows most cards; with [secure-boot] also signed-snponly (snponly behind shim), signed (ipxe without shim, where the firmware itself holds our certificate) and plain (without shim, whichever boots the machine); default: whichever boots the machine." placeholder:"P"`
 }
 
 // patch returns the change that the flags ask for.

@@ -53,8 +53,9 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// condition answers what a script leaves itself out by: "[!root] skip", and
-// "[!template] skip" where there are no iPXE binaries.
+// condition answers what a script leaves itself out by: "[!root] skip",
+// "[!template] skip" where there are no iPXE binaries, and "[!sbverify] skip" where that
+// program is missing.
 func condition(name string) (bool, error) {
 	has := false
 	switch name {
@@ -62,6 +63,9 @@ func condition(name string) (bool, error) {
 		has = os.Geteuid() == 0
 	case "template":
 		_, err := os.Stat(needs.TemplateDir())
+		has = err == nil
+	case "sbverify":
+		_, err := needs.Find(name)
 		has = err == nil
 	default:
 		return false, fmt.Errorf("unknown condition %q", name)

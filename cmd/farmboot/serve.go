@@ -163,6 +163,10 @@ func (a *appliance) warnings() {
 	if s, ok := a.store.(interface{ ReadOnly() error }); ok && s.ReadOnly() != nil {
 		a.log.Warn("nodes boot, but nothing can be changed or recorded until the database can be written and we are started anew", "err", s.ReadOnly())
 	}
+	if a.insecure != nil {
+		a.log.Warn("Secure Boot is switched on, but cannot be: x64 UEFI nodes get the plain chain", "err", a.insecure,
+			"mend", "setup/template.sh "+a.cfg.IPXE.Template+", or --from a folder that has shimx64.efi and mmx64.efi, then start anew")
+	}
 	if bare := a.kernels.Kernelless(a.cfg.RunModes); len(bare) > 0 && a.upstream == nil {
 		a.log.Warn("some run modes have no kernel: their nodes wait until there is one", "runmodes", strings.Join(bare, " "),
 			"mend", "farmboot kernel add FILE, then farmboot kernel use "+bare[0]+" KERNEL; or the board's page Kernels")

@@ -31,6 +31,8 @@ type sources struct {
 	binaries  atomic.Pointer[binary.Template] // as they are in the template folder
 	trusting  atomic.Pointer[trusting]
 	catalog   *catalog.Catalog
+	secure    *secureBoot // nil: off, or not possible
+	insecure  error       // why it is not possible, though it is switched on
 }
 
 // trusting is the binaries of a template folder, made to trust a root.
@@ -61,7 +63,10 @@ func openSources(cfg setup.Config, network func() *lan.View, log *slog.Logger, n
 		return nil, err
 	}
 	s.kernels = kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath)
-	s.catalog = &catalog.Catalog{Template: s.template, Kernels: s.kernels, Site: s.site, Autoexec: cfg.IPXE.Autoexec}
+	if cfg.SecureBoot.Enabled {
+		s.secure, s.insecure = openSecureBoot(cfg, s.template, s.kernels, log, now)
+	}
+	s.catalog = &catalog.Catalog{Template: s.template, Kernels: s.kernels, Site: s.site, Chain: s.secure.chain, Autoexec: cfg.IPXE.Autoexec}
 	return s, nil
 }
 

@@ -81,6 +81,9 @@ var nbps = []choice{
 	{Value: "", Title: "Whichever boots it"},
 	{Value: "ipxe", Title: "UEFI, iPXE's network drivers (ipxe)"},
 	{Value: "snponly", Title: "UEFI, firmware's network driver (snponly)"},
+	{Value: "signed-snponly", Title: "The same, signed for Secure Boot (signed-snponly)"},
+	{Value: "signed", Title: "Signed, without shim (signed)"},
+	{Value: "plain", Title: "Unsigned, for Secure Boot switched off (plain)"},
 }
 
 const badMachine = "Type the machine's MAC address, or the six characters on its screen if it shows any."

@@ -53,7 +53,8 @@ type program interface {
 type Template struct {
 	files  map[string]file
 	blocks BootBlocks
-	broken error // why there are no boot blocks
+	broken error            // why there are no boot blocks
+	shims  func() shimsFile // works once: 2 MB that nobody needs without Secure Boot
 }
 
 // file is a program in the template folder. Each of its functions works once and
@@ -78,6 +79,7 @@ func Load(dir string) *Template {
 		t.files[name] = loadProgram(filepath.Join(dir, name), read, parse)
 	}
 	t.blocks, t.broken = loadBootBlocks(filepath.Join(dir, ISO), read)
+	t.shims = sync.OnceValue(func() shimsFile { return loadShims(dir, read, t.files[EFI]) })
 	return t
 }
 

@@ -23,7 +23,7 @@ const ipxeRoot = "\x9f\xaf\x71\x7b\x7f\x8c\xa2\xf9\x3c\x25\x6c\x79\xf8\xac\x55\x
 // are, keep theirs. The work is done when a program is first asked for: 0.2 ms for
 // an EFI application, 50 to 200 ms for the compressed BIOS programs, once.
 func (t *Template) Trust(root Fingerprint) *Template {
-	trusting := &Template{files: map[string]file{}, blocks: t.blocks, broken: t.broken}
+	trusting := &Template{files: map[string]file{}, blocks: t.blocks, broken: t.broken, shims: t.shims}
 	for name, f := range t.files {
 		trusting.files[name] = f.trust(name, root)
 	}

@@ -25,6 +25,9 @@ type Catalog struct {
 	// the zero address stands for the first LAN. scheme is "http", "https", or ""
 	// for what the configuration says.
 	Site func(local netip.Addr, scheme string) ipxe.Site
+	// Chain returns what machines with Secure Boot boot by; nil: nothing is signed, or
+	// nothing needs to be.
+	Chain func() *image.Chain
 	// Autoexec hands out EFI programs as they are, with autoexec.ipxe beside them.
 	Autoexec bool
 
@@ -56,10 +59,15 @@ func (c *Catalog) Program(name string, local netip.Addr) (File, error) {
 	case binary.Undionly:
 	case binary.EFI, binary.SNPOnly, binary.ARM64, binary.RISCV64:
 		f.ContentType = "application/efi" // UEFI 2.10 section 24.7.1 asks for it
-		if c.Autoexec {
+		if chain := c.chain(); c.Autoexec || name == binary.EFI && chain != nil && chain.Pair {
 			recipe.Layout = image.Plain
 		}
 	default:
+		if chain := c.chain(); chain != nil {
+			if f, ok, err := c.signed(name, chain, local); ok || err != nil {
+				return f, err
+			}
+		}
 		return File{}, provisioning.Errorf(provisioning.NotFound, "no network boot program %.60q", path.Base(name))
 	}
 	return c.compose(f, recipe, func() ([]byte, error) { return c.Site(local, "").Provision() })

@@ -62,6 +62,7 @@ func (c *Catalog) Image(o Order) (File, error) {
 	if err != nil {
 		return File{}, err
 	}
+	recipe.Chain = c.chain()
 	f := File{Name: o.Kind.FileName(o.Options, o.Target.RunMode, o.Target.Farmer), ContentType: o.Kind.ContentType()}
 	return c.compose(f, recipe, func() ([]byte, error) { return c.script(o) })
 }

@@ -24,6 +24,7 @@ const (
 type Recipe struct {
 	Layout Layout
 	Files  []string // of the template: all that have a byte in it
+	Chain  *Chain   // for Secure Boot; nil: nothing is signed
 }
 
 // HasScript tells whether there is a script in it at all.
@@ -42,13 +43,21 @@ func (r Recipe) Compose(t *binary.Template, script []byte) (*segment.File, error
 	case Alone:
 		return segment.Of(script), nil
 	case Plain:
-		return t.Plain(r.Files[0])
+		f, err := t.Plain(r.Files[0])
+		if err != nil {
+			return nil, err
+		}
+		return r.sign(t, r.Files[0], nil, f)
 	case Inside:
-		return t.NBP(r.Files[0], script)
+		f, err := t.NBP(r.Files[0], script)
+		if err != nil {
+			return nil, err
+		}
+		return r.sign(t, r.Files[0], script, f)
 	case Hybrid:
-		return hybrid(t, r.Files, script)
+		return r.hybrid(t, script)
 	case Disk:
-		return disk(t, r.Files, script)
+		return r.disk(t, script)
 	}
 	return nil, fmt.Errorf("unknown layout %q of a boot file", r.Layout)
 }
@@ -65,6 +74,9 @@ func (r Recipe) ETag(t *binary.Template, script []byte) string {
 	fmt.Fprintf(h, "%d %s %q %x\n", layoutVersion, r.Layout, r.Files, t.Digest(r.Files...))
 	if r.HasScript() {
 		h.Write(script)
+	}
+	if r.differs() {
+		fmt.Fprintf(h, "\nsigned %s\n", r.Chain.ID)
 	}
 	return fmt.Sprintf(`"%x"`, h.Sum(nil)[:16])
 }

@@ -122,7 +122,7 @@ func (k Kind) Recipe(o Options) (Recipe, error) {
 	var accepted []Arch
 	for _, m := range t.made {
 		if m.arch == o.arch() {
-			return Recipe{t.layout, m.files}, nil
+			return Recipe{Layout: t.layout, Files: m.files}, nil
 		}
 		accepted = append(accepted, m.arch)
 	}

@@ -34,7 +34,7 @@ var fixedTime = time.Date(2025, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 // hybrid returns the image for CD, stick and disk. BIOS starts iPXE through
 // ISOLINUX; UEFI starts it from the EFI system partition inside.
-func hybrid(t *ipxebinary.Template, files []string, script []byte) (*segment.File, error) {
+func (r Recipe) hybrid(t *ipxebinary.Template, script []byte) (*segment.File, error) {
 	blocks, err := t.BootBlocks()
 	if err != nil {
 		return nil, err
@@ -43,13 +43,13 @@ func hybrid(t *ipxebinary.Template, files []string, script []byte) (*segment.Fil
 	if err != nil {
 		return nil, err
 	}
-	partition, err := systemPartition(t, files, script, fat.Volume{ClusterSize: 2048})
+	partition, err := r.systemPartition(t, script, fat.Volume{ClusterSize: 2048})
 	if err != nil {
 		return nil, err
 	}
 	// What is in the partition is in the tree of the CD too: people copy its files to a
 	// stick with FAT on it.
-	programs, err := bootPrograms(t, files)
+	programs, err := r.bootPrograms(t, script)
 	if err != nil {
 		return nil, err
 	}
@@ -77,8 +77,8 @@ func hybrid(t *ipxebinary.Template, files []string, script []byte) (*segment.Fil
 // disk returns the image of a disk with an EFI system partition. FAT16 with small
 // clusters: some firmware takes no FAT12 from a hard disk, and FAT32 would need 34
 // MB.
-func disk(t *ipxebinary.Template, files []string, script []byte) (*segment.File, error) {
-	partition, err := systemPartition(t, files, script, fat.Volume{
+func (r Recipe) disk(t *ipxebinary.Template, script []byte) (*segment.File, error) {
+	partition, err := r.systemPartition(t, script, fat.Volume{
 		Hidden:      gpt.Start,
 		ClusterSize: 512,
 		MinClusters: fat.MinFAT16,
@@ -105,10 +105,18 @@ var removable = map[string]string{
 
 // bootPrograms returns those of the files that UEFI boots from removable media. A template
 // without the AArch64 binary makes media without it.
-func bootPrograms(t *ipxebinary.Template, files []string) (programs []fat.File, err error) {
-	for _, name := range files {
+func (r Recipe) bootPrograms(t *ipxebinary.Template, script []byte) (programs []fat.File, err error) {
+	for _, name := range r.Files {
 		path, ok := removable[name]
 		if !ok {
+			continue
+		}
+		if name == ipxebinary.EFI && r.Chain != nil {
+			chain, err := r.chainFiles(t, path, script)
+			if err != nil {
+				return nil, err
+			}
+			programs = append(programs, chain...)
 			continue
 		}
 		switch program, err := t.Plain(name); {
@@ -123,8 +131,8 @@ func bootPrograms(t *ipxebinary.Template, files []string) (programs []fat.File, 
 
 // systemPartition fills a volume with the boot programs, and the script, which all of
 // them run.
-func systemPartition(t *ipxebinary.Template, files []string, script []byte, v fat.Volume) (*segment.File, error) {
-	programs, err := bootPrograms(t, files)
+func (r Recipe) systemPartition(t *ipxebinary.Template, script []byte, v fat.Volume) (*segment.File, error) {
+	programs, err := r.bootPrograms(t, script)
 	if err != nil {
 		return nil, err
 	}
@@ -133,4 +141,27 @@ func systemPartition(t *ipxebinary.Template, files []string, script []byte, v fa
 	v.Label = fatLabel
 	v.ID = binary.LittleEndian.Uint32(id[4:])
 	return v.Build()
+}
+
+// chainFiles returns what x64 firmware with Secure Boot boots: shim at that path, and beside
+// it our iPXE, signed, with the script inside; nothing there may be edited. MokManager
+// and our certificate are for a person to make the machine trust that.
+func (r Recipe) chainFiles(t *ipxebinary.Template, path string, script []byte) ([]fat.File, error) {
+	second, program, err := pairsSecond, (*segment.File)(nil), error(nil)
+	if r.Chain.Pair { // takes its script from beside it
+		program, err = t.Plain(ipxebinary.EFI)
+	} else {
+		second = secondStage
+		if program, err = t.NBP(ipxebinary.EFI, script); err == nil {
+			program, err = r.sign(t, ipxebinary.EFI, script, program)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	files := []fat.File{{Path: path, Data: r.Chain.Shim}, {Path: second, Data: program}}
+	if r.Chain.MokManager != nil {
+		files = append(files, fat.File{Path: mokManager, Data: r.Chain.MokManager})
+	}
+	return append(files, fat.File{Path: certificateFile, Data: segment.Of(r.Chain.Certificate)}), nil
 }

@@ -182,7 +182,7 @@ func (u *Upstream) syncOne(ctx context.Context, rel string, last taken, o SyncOp
 
 // wouldTake tells what would be taken, and takes nothing.
 func (u *Upstream) wouldTake(ctx context.Context, rel string, known Validator, last taken) (Result, error) {
-	f, err := u.Client.Get(ctx, u.url(rel), known)
+	f, err := u.Client.Get(ctx, u.original(rel), known)
 	if errors.Is(err, ErrUnchanged) {
 		return Result{Kernel: rel, Name: last.Name, SHA256: last.SHA256}, nil
 	}

@@ -103,6 +103,10 @@ func (u *Upstream) Close() {
 // url is where the service has a kernel, "NAME" or "net/R.efi".
 func (u *Upstream) url(rel string) string { return u.base.JoinPath("kernel", rel).String() }
 
+// original is where the service has a kernel as its maker built it: an appliance with
+// Secure Boot gives nodes one that it has signed. Other servers do not look at the query.
+func (u *Upstream) original(rel string) string { return u.url(rel) + "?original" }
+
 // by is who an Upstream is in the history.
 func (u *Upstream) by() provisioning.Actor {
 	return provisioning.Actor{Name: "upstream", Role: provisioning.RoleAdmin, From: u.base.Redacted()}
@@ -155,7 +159,7 @@ func (u *Upstream) Size(ctx context.Context, rel string) (int64, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, hasWait)
 	defer cancel()
-	size, err := u.Client.Head(ctx, u.url(rel))
+	size, err := u.Client.Head(ctx, u.original(rel))
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = provisioning.Errorf(provisioning.Unavailable, "%s does not answer", u.base.Redacted())
 	}
@@ -256,7 +260,7 @@ const headSize = 64 << 10
 
 // take gets a kernel, checks and stores it. With point, a run mode boots it then.
 func (u *Upstream) take(ctx context.Context, rel string, known Validator, d *Download, point bool) (_ Result, err error) {
-	from, err := u.Client.Get(ctx, u.url(rel), known)
+	from, err := u.Client.Get(ctx, u.original(rel), known)
 	if err != nil {
 		return Result{}, err
 	}
@@ -347,7 +351,7 @@ func (u *Upstream) receive(rel string, from *File, in *kernel.Incoming, d *Downl
 
 // offeredSum is the SHA-256 that the service offers for a kernel; "" if it offers none.
 func (u *Upstream) offeredSum(ctx context.Context, rel string) (string, error) {
-	text, err := u.Client.Text(ctx, u.url(rel)+".sha256", 4<<10)
+	text, err := u.Client.Text(ctx, u.original(rel+".sha256"), 4<<10)
 	if err != nil {
 		if offersNot(err) {
 			return "", nil

@@ -96,9 +96,9 @@ var texts = map[provisioning.CauseID]words{
 	},
 	provisioning.CauseSecureBoot: {
 		message: "Secure Boot refused {kernel or file}",
-		hint:    "switch Secure Boot off in its firmware",
+		hint:    "switch Secure Boot off in its firmware, or enrol our certificate (farmboot secureboot enrol MAC)",
 		check: []string{
-			"Secure Boot is off in the firmware of the node",
+			"Secure Boot is off in the firmware of the node, or [secure-boot] is enabled and our certificate enrolled (farmboot secureboot show)",
 		},
 	},
 	provisioning.CauseNotExecutable: {

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -36,6 +37,13 @@ type Machine struct {
 	// Reboots lets the machine start again, also when it found nothing to boot,
 	// as servers do; otherwise it switches itself off where it would.
 	Reboots bool
+
+	// SecureBoot switches Secure Boot on, with Microsoft's keys as in machines that are
+	// sold, in UEFI firmware. Such a machine boots in one to three minutes.
+	SecureBoot bool
+	// MOK and DB are certificates (DER) that the machine trusts besides: shim's list, on
+	// which MokManager puts what its owner wants, and the firmware's own.
+	MOK, DB [][]byte
 
 	// HTTPBoot leaves the UEFI firmware's PXE clients out, which it would try
 	// first, so that it network boots by UEFI HTTP Boot.
@@ -76,7 +84,13 @@ func (m Machine) args(fw files, taps []string) []string {
 		// RDRAND: iPXE's TLS wants entropy, as every server CPU has.
 		a = append(a, "-machine", "pc,graphics=off", "-cpu", "qemu64,+rdrand")
 	case UEFI:
-		a = append(a, "-machine", "q35", "-cpu", "qemu64,+rdrand")
+		if m.SecureBoot {
+			// Only the firmware's own code, in System Management Mode, writes variables.
+			a = append(a, "-machine", "q35,smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on")
+		} else {
+			a = append(a, "-machine", "q35")
+		}
+		a = append(a, "-cpu", "qemu64,+rdrand")
 	case UEFIARM64:
 		// edk2 since 2024 has no network without random numbers from the processor
 		// (FEAT_RNG), which of QEMU's only "max" has.
@@ -160,8 +174,9 @@ func (m Machine) program() string {
 // VM is a machine that is switched on. Its Console is its serial port.
 type VM struct {
 	*Process
-	lan  *LAN
-	taps []string
+	Variables string // file that holds its firmware's variables; "": none
+	lan       *LAN
+	taps      []string
 }
 
 // PowerOn switches a machine on. It stays so until PowerOff, until it switches
@@ -171,7 +186,7 @@ func (l *LAN) PowerOn(m Machine) (*VM, error) {
 	if err != nil {
 		return nil, err
 	}
-	vm := &VM{lan: l}
+	vm := &VM{lan: l, Variables: fw.vars}
 	for range m.NICs {
 		tap := l.port()
 		if err := l.sw.ip("tuntap add dev "+tap+" mode tap", "link set "+tap+" master "+bridge+" up"); err != nil {
@@ -218,6 +233,10 @@ func (l *LAN) firmware(m Machine) (files, error) {
 		// latter do without the 2 MB variant.
 		fw.code, err = firstFile("/usr/share/OVMF", "OVMF_CODE_4M.fd", "OVMF_CODE.fd")
 		template = strings.Replace(fw.code, "_CODE", "_VARS", 1)
+		if m.SecureBoot && err == nil {
+			fw.code, err = firstFile("/usr/share/OVMF", "OVMF_CODE_4M.secboot.fd")
+			template = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"
+		}
 	case UEFIARM64:
 		fw.code, err = firstFile("/usr/share/AAVMF", "AAVMF_CODE.no-secboot.fd", "AAVMF_CODE.fd")
 		template = "/usr/share/AAVMF/AAVMF_VARS.fd"
@@ -227,12 +246,21 @@ func (l *LAN) firmware(m Machine) (files, error) {
 	if err != nil {
 		return files{}, err
 	}
-	variables, err := os.ReadFile(template)
+	flash, err := os.ReadFile(template)
 	if err != nil {
 		return files{}, fmt.Errorf("read firmware variables: %w", err)
 	}
+	for _, c := range m.MOK {
+		err = errors.Join(err, variables(flash).trust("MokList", shimGUID, c))
+	}
+	for _, c := range m.DB {
+		err = errors.Join(err, variables(flash).trust("db", dbGUID, c))
+	}
+	if err != nil {
+		return files{}, fmt.Errorf("make machine %s trust a certificate: %w", m.Name, err)
+	}
 	fw.vars = l.file(m.Name + ".vars")
-	if err := os.WriteFile(fw.vars, variables, 0o600); err != nil {
+	if err := os.WriteFile(fw.vars, flash, 0o600); err != nil {
 		return files{}, fmt.Errorf("write firmware variables: %w", err)
 	}
 	return fw, nil

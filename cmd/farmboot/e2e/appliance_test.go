@@ -51,6 +51,7 @@ type settings struct {
 	loss     float64 // of its cable, 0…1
 	unknown  string  // "": boot
 	baseHost string
+	extra    string // tables of appliance.toml
 }
 
 // newAppliance sets up an appliance, with a kernel for each architecture and
@@ -84,7 +85,7 @@ template = %q
 unknown = %q
 [boot]
 kernel-args = %q
-`, s.baseHost, lab.Interface, p.template, s.unknown, kernelArgs))
+%s`, s.baseHost, lab.Interface, p.template, s.unknown, kernelArgs, s.extra))
 	for _, name := range []string{"vmlinuz-amd64", "vmlinuz-arm64"} {
 		kernel, err := os.ReadFile(filepath.Join(p.kernels, name))
 		if err != nil {

@@ -2,7 +2,6 @@ package authenticode
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -20,6 +19,7 @@ import (
 	"time"
 
 	"farmboot/ipxe/segment"
+	"farmboot/setup/needs"
 )
 
 // testKeys are made once: making one takes a tenth of a second.
@@ -48,7 +48,7 @@ func newKey(name string) Key {
 // read returns a file of the template folder.
 func read(t testing.TB, name string) []byte {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(cmp.Or(os.Getenv("FARMBOOT_TEMPLATE"), "/opt/ipxe-template"), name))
+	data, err := os.ReadFile(filepath.Join(needs.Template(t), name))
 	if err != nil {
 		t.Fatalf("run make template: %v", err)
 	}
@@ -82,15 +82,13 @@ func signed(t testing.TB, data []byte, keys ...Key) []byte {
 // sbverify asks another program whether a key has signed a file.
 func sbverify(t testing.TB, data []byte, key Key) error {
 	t.Helper()
-	if _, err := exec.LookPath("sbverify"); err != nil {
-		t.Fatal("no sbverify: apt-get install --no-install-recommends sbsigntool")
-	}
+	program := needs.Program(t, "sbverify", "sbsigntool")
 	dir := t.TempDir()
 	file, cert := filepath.Join(dir, "file.efi"), filepath.Join(dir, "cert.pem")
 	if err := errors.Join(os.WriteFile(file, data, 0o600), os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: key.Cert.Raw}), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), "sbverify", "--cert", cert, file).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), program, "--cert", cert, file).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "Signature verification OK") {
 		return fmt.Errorf("sbverify: %w: %s", err, out)
 	}

@@ -1,0 +1,196 @@
+//go:build e2e && secureboot
+
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"farmboot/setup/lab"
+)
+
+// The boots here take too long for each change: make secureboot.
+
+// TestSecureBootMedia boots machines that trust our certificate in every other way than
+// TestSecureBoot.
+func TestSecureBootMedia(t *testing.T) {
+	l := newLAN(t, lab.Options{})
+	a, certificate := newSecureAppliance(t, l, settings{})
+	dir := t.TempDir()
+	image := func(kind string) string {
+		name := filepath.Join(dir, kind)
+		a.farmboot(t, "image", kind, "prod", "7", "-o", name)
+		return name
+	}
+	usb, iso, disk := image("usb"), image("iso"), image("uefimg")
+	const provisioned, farmer7 = kernelArgs + " runmode=prod", kernelArgs + " runmode=prod farmer_id=7"
+	for i, c := range []struct {
+		name   string
+		change func(m *lab.Machine)
+		node   []string
+		want   string
+	}{
+		{"HTTP Boot", func(m *lab.Machine) { m.HTTPBoot = true }, nil, provisioned},
+		{"firmware's driver", func(*lab.Machine) {}, []string{"--nbp", "signed-snponly"}, provisioned},
+		{"stick", func(m *lab.Machine) { m.USB = usb }, nil, farmer7},
+		{"ISO", func(m *lab.Machine) { m.CD = iso }, nil, farmer7},
+		{"disk image", func(m *lab.Machine) { m.USB = disk }, nil, farmer7},
+		{"certificate in db", func(m *lab.Machine) { m.DB, m.MOK = m.MOK, nil }, nil, provisioned},
+		{"certificate in db, no shim", func(m *lab.Machine) { m.DB, m.MOK = m.MOK, nil }, []string{"--nbp", "signed"}, provisioned},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := secureNode(mac(i + 1))
+			m.MOK = [][]byte{certificate}
+			c.change(&m)
+			if c.node != nil {
+				a.farmboot(t, append([]string{"node", "add", m.NICs[0].MAC}, c.node...)...)
+			}
+			n := powerOn(t, l, m)
+			n.sees(t, secured)
+			n.boots(t, c.want)
+		})
+	}
+	t.Run("Secure Boot off", func(t *testing.T) {
+		n := powerOn(t, l, uefiNode(mac(100)))
+		n.boots(t, provisioned)
+	})
+	t.Run("BIOS", func(t *testing.T) {
+		n := powerOn(t, l, biosNode(mac(101)))
+		n.boots(t, provisioned)
+	})
+}
+
+// keys are what a person presses, and what the screen then shows.
+type keys struct{ press, shows string }
+
+// down and enter are keys of a serial terminal.
+const down, enter = "\x1b[B", "\r"
+
+// presses plays a person at the machine's keyboard, who looks at the screen.
+func (n *node) presses(t *testing.T, all ...keys) {
+	t.Helper()
+	for _, k := range all {
+		if err := n.Type(k.press); err != nil {
+			t.Fatal(err)
+		}
+		n.sees(t, k.shows)
+	}
+}
+
+// TestEnrolFromStick enrols a machine that has Secure Boot on from our stick, by its
+// keyboard alone, and lets it boot.
+func TestEnrolFromStick(t *testing.T) {
+	l := newLAN(t, lab.Options{})
+	a, _ := newSecureAppliance(t, l, settings{})
+	usb := filepath.Join(t.TempDir(), "usb")
+	a.farmboot(t, "image", "usb", "prod", "7", "-o", usb)
+	m := secureNode(mac(1))
+	m.USB, m.Reboots = usb, true
+	n := powerOn(t, l, m)
+	n.sees(t, `Verification failed`)
+	n.presses(t,
+		keys{enter, `Press any key to perform MOK management`},
+		keys{" ", `Enroll key from disk`},
+		keys{down, `Enroll key from disk`},
+		keys{enter, `Select Key`},
+		keys{enter, `FARMBOOT\.CER`},
+		keys{down, `FARMBOOT\.CER`},
+		keys{enter, `Continue`},
+		keys{down, `Continue`},
+		keys{enter, `Yes`},
+		keys{down, `Yes`},
+		keys{enter, `Reboot`},
+		keys{enter, secured},
+	)
+	n.boots(t, kernelArgs+" runmode=prod farmer_id=7")
+}
+
+// TestEnrolFromNetwork enrols a machine over the network, Secure Boot off, by the keys
+// that its screen names; the same machine then boots with Secure Boot on.
+func TestEnrolFromNetwork(t *testing.T) {
+	l := newLAN(t, lab.Options{})
+	a, certificate := newSecureAppliance(t, l, settings{})
+	m := uefiNode(mac(1))
+	m.Reboots = true
+	a.farmboot(t, "secureboot", "enrol", m.NICs[0].MAC)
+	n := powerOn(t, l, m)
+	n.sees(t, `Enroll key from disk`) // of our instructions
+	n.presses(t,
+		keys{" ", `Press any key to perform MOK management`},
+		keys{" ", `Enroll key from disk`},
+		keys{down, `Enroll key from disk`},
+		keys{enter, `Select Key`},
+		keys{down, `iPXE`},
+		keys{enter, `FARMBOOT\.CER`},
+		keys{enter, `Continue`},
+		keys{down, `Continue`},
+		keys{enter, `Yes`},
+		keys{down, `Yes`},
+		keys{enter, `Reboot`},
+		keys{enter, `FARMBOOT: this node`},
+	)
+	n.boots(t, kernelArgs+" runmode=prod")
+	enrolled, err := os.ReadFile(n.Variables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(enrolled, certificate) {
+		t.Error("our certificate is not among the machine's variables")
+	}
+}
+
+// TestSecureBootRefusals: what nobody signed whom the machine trusts does not start, and
+// the story says what it was.
+func TestSecureBootRefusals(t *testing.T) {
+	l := newLAN(t, lab.Options{})
+	a, certificate := newSecureAppliance(t, l, settings{})
+	t.Run("tampered kernel", func(t *testing.T) {
+		copies, err := filepath.Glob(filepath.Join(a.dir, "state/secure-boot/kernels/*"))
+		if err != nil || len(copies) == 0 {
+			t.Fatalf("no signed kernels: %v", err)
+		}
+		for _, name := range copies {
+			kernel, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			kernel[len(kernel)/2] ^= 1
+			if err := os.WriteFile(name, kernel, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m := secureNode(mac(1))
+		m.MOK = [][]byte{certificate}
+		n := powerOn(t, l, m)
+		n.sees(t, `this machine does not trust who signed its kernel`)
+		story := a.farmboot(t, "node", "show", n.mac)
+		tells(t, story, kernel, "Failed", "Secure Boot refused")
+		if strings.Count(story, kernel) != 1 {
+			t.Errorf("the kernel was fetched again:\n%s", story)
+		}
+	})
+	t.Run("foreign key", func(t *testing.T) {
+		a.farmboot(t, "secureboot", "rotate")
+		a.farmboot(t, "secureboot", "rotate", "--finish")
+		m := secureNode(mac(2))
+		m.MOK = [][]byte{certificate} // the former one
+		n := powerOn(t, l, m)
+		n.sees(t, `Verification failed`)
+	})
+	t.Run("unsigned program", func(t *testing.T) {
+		m := secureNode(mac(3))
+		m.MOK = [][]byte{certificate}
+		a.farmboot(t, "node", "add", m.NICs[0].MAC, "--nbp", "plain")
+		n := powerOn(t, l, m)
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		if _, err := n.Expect(ctx, regexp.MustCompile(`Access Denied|Security Violation`)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

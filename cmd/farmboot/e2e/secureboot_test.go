@@ -1,0 +1,81 @@
+//go:build e2e
+
+package e2e_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"farmboot/setup/lab"
+)
+
+// secured says on the console that the kernel runs with Secure Boot on.
+const secured = `EFI stub: UEFI Secure Boot is enabled`
+
+// secureNode is a machine with Secure Boot on, that boots from the network.
+func secureNode(mac string) lab.Machine {
+	m := uefiNode(mac)
+	m.SecureBoot = true
+	m.MemoryMiB = 1024
+	return m
+}
+
+// newSecureAppliance sets up an appliance with [secure-boot] enabled.
+func newSecureAppliance(t *testing.T, l *lab.LAN, s settings) (a *appliance, certificate []byte) {
+	t.Helper()
+	s.extra += "[secure-boot]\nenabled = true\n"
+	a = newAppliance(t, l, s)
+	dir := filepath.Join(a.dir, "exported")
+	a.farmboot(t, "secureboot", "export", dir)
+	certificate, err := os.ReadFile(filepath.Join(dir, "FARMBOOT.CER"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, certificate
+}
+
+// TestSecureBoot boots a machine that trusts our certificate, from firmware with
+// Microsoft's keys to the kernel, over PXE.
+func TestSecureBoot(t *testing.T) {
+	l := newLAN(t, lab.Options{})
+	a, certificate := newSecureAppliance(t, l, settings{})
+	m := secureNode(mac(1))
+	m.MOK = [][]byte{certificate}
+	n := powerOn(t, l, m)
+	n.sees(t, secured)
+	n.boots(t, kernelArgs+" runmode=prod")
+	tells(t, a.farmboot(t, "node", "show", n.mac), discover, offer, bootServer, nbp, script, kernel)
+	if shown := a.farmboot(t, "secureboot", "show"); !strings.Contains(shown, n.mac) {
+		t.Errorf("it is not known that the machine trusts our key:\n%s", shown)
+	}
+}
+
+// TestSecureBootNotEnrolled: shim refuses our iPXE on a machine that does not trust our
+// certificate, and its story shows that it asked for MokManager instead.
+func TestSecureBootNotEnrolled(t *testing.T) {
+	l := newLAN(t, lab.Options{})
+	a, _ := newSecureAppliance(t, l, settings{})
+	n := powerOn(t, l, secureNode(mac(1)))
+	n.sees(t, `Verification failed`)
+	tells(t, a.farmboot(t, "node", "show", n.mac), nbp+" shimx64.efi", nbp+" grubx64.efi")
+	if err := n.Type("\r"); err != nil {
+		t.Fatal(err)
+	}
+	a.logs(t, `stage=nbp .*mmx64\.efi`)
+	tells(t, a.farmboot(t, "node", "show", n.mac), nbp+" shimx64.efi", nbp+" grubx64.efi", nbp+" mmx64.efi")
+	n.sees(t, `Press any key to perform MOK management`)
+}
+
+// logs waits for a line of the daemon's log.
+func (a *appliance) logs(t *testing.T, pattern string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	if _, err := a.daemon.Expect(ctx, regexp.MustCompile(pattern)); err != nil {
+		t.Fatal(err)
+	}
+}

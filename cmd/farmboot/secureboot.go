@@ -1,0 +1,441 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"farmboot/ipxe/binary"
+	"farmboot/ipxe/binary/authenticode"
+	"farmboot/ipxe/image"
+	"farmboot/ipxe/kernel"
+	"farmboot/ipxe/kernel/signed"
+	"farmboot/provisioning"
+	"farmboot/setup"
+	"farmboot/setup/ca"
+	"farmboot/setup/secureboot"
+)
+
+// secureBoot is what machines with Secure Boot on boot by, and where they stand. The
+// methods that other packages call are safe on nil, which is none of it.
+type secureBoot struct {
+	shims   func() (binary.Shims, error) // as they are in the template folder now
+	first   binary.Shims                 // as they were at the start
+	keys    *ca.Signing
+	kernels *signed.Store
+	ledger  *secureboot.Ledger
+	log     *slog.Logger
+
+	mu     sync.Mutex
+	made   *image.Chain
+	madeOf string // stands for the files and keys that made is of
+}
+
+// openSecureBoot returns it, or why it is not possible.
+func openSecureBoot(cfg setup.Config, template func() *binary.Template, kernels *kernel.Store, log *slog.Logger, now func() time.Time) (*secureBoot, error) {
+	shims := func() (binary.Shims, error) { return template().Shims() }
+	first, err := shims()
+	if err != nil {
+		return nil, err
+	}
+	s := &secureBoot{shims: shims, first: first, keys: openSigning(cfg, now), ledger: openLedger(cfg, now), log: log}
+	if _, err := s.keys.Keys(); err != nil {
+		return nil, err
+	}
+	s.kernels = &signed.Store{Kernels: kernels, Dir: filepath.Join(cfg.SecureBootDir(), "kernels"), Keys: s.signers}
+	return s, nil
+}
+
+func openSigning(cfg setup.Config, now func() time.Time) *ca.Signing {
+	return ca.OpenSigning(cfg.SecureBootDir(), now)
+}
+
+func openLedger(cfg setup.Config, now func() time.Time) *secureboot.Ledger {
+	return &secureboot.Ledger{Dir: cfg.SecureBootDir(), Now: now}
+}
+
+// shim is the file that x64 UEFI machines get first; "": none.
+func (s *secureBoot) shim() string {
+	if s == nil {
+		return ""
+	}
+	return s.first.Name
+}
+
+// pair tells whether iPXE is a signed build of its own project.
+func (s *secureBoot) pair() bool { return s != nil && s.first.Pair }
+
+// signers are the keys that sign, and what stands for them.
+func (s *secureBoot) signers() (keys []authenticode.Key, id string, err error) {
+	all, err := s.keys.Keys()
+	for _, k := range all {
+		f := k.Fingerprint()
+		keys = append(keys, authenticode.Key{Private: k.Private, Cert: k.Cert})
+		id += fmt.Sprintf("%x", f[:6])
+	}
+	return keys, id, err
+}
+
+// chain is [catalog.Catalog.Chain]. A key or a shim that was replaced is used at once.
+func (s *secureBoot) chain() *image.Chain {
+	if s == nil {
+		return nil
+	}
+	keys, id, err := s.signers()
+	shims, shimsErr := s.shims()
+	if shimsErr != nil || shims.Name != s.first.Name { // another kind wants a restart
+		shims = s.first
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		return s.made // what worked until now
+	}
+	if of := id + shims.ID; s.made == nil || s.madeOf != of {
+		s.made = image.NewChain(shims, keys[0].Cert.Raw, authenticode.NewSigner(keys...).Sign)
+		s.made.ID += id
+		s.madeOf = of
+	}
+	return s.made
+}
+
+// Fingerprint is that of our certificate.
+func (s *secureBoot) Fingerprint() ([sha256.Size]byte, error) {
+	keys, err := s.keys.Keys()
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	return keys[0].Fingerprint(), nil
+}
+
+// Trusts notes that a node has run what our key signed. While two keys sign it may be
+// either, and the former one is what it is sure to trust.
+func (s *secureBoot) Trusts(m provisioning.MAC) {
+	keys, err := s.keys.Keys()
+	if err == nil {
+		err = s.ledger.Trusts(m, keys[len(keys)-1].Fingerprint())
+	}
+	if err != nil {
+		s.log.Warn("cannot note that a node trusts our key", "mac", m, "err", err)
+	}
+}
+
+// Enrolling tells whether a node is to be made to trust our key at its next boot.
+func (s *secureBoot) Enrolling(m provisioning.MAC) bool { return s.ledger.Enrolling(m) }
+
+// Enrolled ends that.
+func (s *secureBoot) Enrolled(m provisioning.MAC) {
+	if err := s.ledger.Enrolled(m); err != nil {
+		s.log.Warn("cannot end the enrolment of a node: it will be asked again", "mac", m, "err", err)
+	}
+}
+
+// signKernels signs what is there and not yet signed, in the background: a kernel that
+// was copied into the folder, say.
+func (a *appliance) signKernels(ctx context.Context) error {
+	again := time.NewTicker(signEvery)
+	defer again.Stop()
+	told := ""
+	for {
+		err := a.secure.kernels.Sweep()
+		if err != nil && err.Error() != told {
+			told = err.Error()
+			a.log.Warn("some kernels are not signed", "err", err)
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// signEvery is how often it is looked for kernels that are not signed. A node that asks
+// for one before waits a second longer.
+const signEvery = 20 * time.Second
+
+type secureBootCmd struct {
+	Show   secureBootShowCmd   `cmd:"" help:"Show our certificate, what it signs, and which nodes trust it."`
+	Export secureBootExportCmd `cmd:"" help:"Write our certificate into a folder, as files for firmware."`
+	Enrol  secureBootEnrolCmd  `cmd:"" help:"Make a node trust our certificate, at its next boot."`
+	Rotate secureBootRotateCmd `cmd:"" help:"Replace the key; the former one goes on signing until you end that."`
+}
+
+func (secureBootCmd) Help() string {
+	return `With [secure-boot] enabled = true in the configuration, x64 UEFI nodes boot with Secure
+Boot on: shim, which Microsoft has signed, starts our iPXE and kernels, which we sign
+with a key of our own. Each node must be made to trust that key once: by hand with
+MokManager (farmboot secureboot enrol), in the firmware's set-up, or over Redfish
+(farmboot secureboot export). Machines with Secure Boot off boot the same way.`
+}
+
+type secureBootShowCmd struct {
+	JSON bool `help:"As JSON."`
+}
+
+func (secureBootShowCmd) Help() string {
+	return `Examples:
+
+  farmboot secureboot show
+  farmboot secureboot show --json`
+}
+
+// secureBootStatus is what secureboot show --json prints.
+type secureBootStatus struct {
+	Enabled bool              `json:"enabled"`           // [secure-boot] enabled
+	Missing string            `json:"missing,omitempty"` // why it does not work
+	Shim    string            `json:"shim,omitempty"`    // the file that nodes get first
+	Keys    []secureBootKey   `json:"keys"`              // the key, and the former one, if that signs too
+	Signs   []signedFile      `json:"signs"`
+	Trusted []secureboot.Note `json:"trusted"`   // nodes that have run what we signed, Secure Boot on
+	ToEnrol []secureboot.Note `json:"enrolling"` // nodes that get MokManager at their next boot
+}
+
+type secureBootKey struct {
+	Name   string    `json:"name"`
+	SHA256 string    `json:"sha256"` // of the certificate
+	Since  time.Time `json:"since"`
+	Former bool      `json:"former,omitempty"`
+}
+
+type signedFile struct {
+	Name     string `json:"name"`
+	SHA256   string `json:"sha256"`             // signed, as nodes get it
+	Original string `json:"original,omitempty"` // SHA-256 of a kernel before
+}
+
+// gatherSecureBoot finds out where we stand.
+func gatherSecureBoot(cfg setup.Config, now func() time.Time) (secureBootStatus, error) {
+	st := secureBootStatus{Enabled: cfg.SecureBoot.Enabled, Keys: []secureBootKey{}, Signs: []signedFile{}}
+	keys, err := openSigning(cfg, now).Keys()
+	if err != nil {
+		return st, err
+	}
+	for i, k := range keys {
+		st.Keys = append(st.Keys, secureBootKey{k.Cert.Subject.CommonName, fmt.Sprintf("%x", k.Fingerprint()), k.Since(), i > 0})
+	}
+	ledger := openLedger(cfg, now)
+	if st.Trusted, err = ledger.Trusting(); err != nil {
+		return st, err
+	}
+	if st.ToEnrol, err = ledger.ToEnrol(); err != nil {
+		return st, err
+	}
+	template := binary.Load(cfg.IPXE.Template)
+	kernels := kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath)
+	s, err := openSecureBoot(cfg, func() *binary.Template { return template }, kernels, slog.New(slog.DiscardHandler), now)
+	if err != nil {
+		st.Missing = provisioning.Detail(err)
+		return st, nil
+	}
+	st.Shim = s.shim()
+	if !st.Enabled {
+		return st, nil
+	}
+	return st, st.addKernels(s)
+}
+
+// addKernels adds the kernels that are signed.
+func (st *secureBootStatus) addKernels(s *secureBoot) error {
+	all, err := s.kernels.Kernels.List()
+	if err != nil {
+		return err
+	}
+	for _, k := range all {
+		sum, ok, err := s.kernels.Sum(k.Name)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		original, err := s.kernels.Kernels.SHA256(k.Name)
+		if err != nil {
+			return err
+		}
+		st.Signs = append(st.Signs, signedFile{k.Name, sum, original})
+	}
+	return nil
+}
+
+func (c secureBootShowCmd) Run(e *env) error {
+	cfg, err := e.config()
+	if err != nil {
+		return err
+	}
+	st, err := gatherSecureBoot(cfg, e.now)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, st)
+	}
+	var b strings.Builder
+	switch {
+	case st.Missing != "":
+		fmt.Fprintf(&b, "Secure Boot: not possible: %s\n", st.Missing)
+	case !st.Enabled:
+		b.WriteString("Secure Boot: off; [secure-boot] enabled = true in the configuration switches it on\n")
+	default:
+		fmt.Fprintf(&b, "Secure Boot: on; x64 UEFI nodes get %s, then our iPXE\n", st.Shim)
+	}
+	for _, k := range st.Keys {
+		role := "key"
+		if k.Former {
+			role = "former key"
+		}
+		fmt.Fprintf(&b, "\n%s: %s\n  SHA-256  %s\n  since    %s\n", role, k.Name, k.SHA256, localTime(k.Since))
+	}
+	b.WriteString("\nsigned by it: our iPXE, with whatever script")
+	if len(st.Signs) == 0 {
+		b.WriteString("; no kernels\n")
+	} else {
+		b.WriteString(", and these kernels\n")
+	}
+	for _, f := range st.Signs {
+		fmt.Fprintf(&b, "  %s\n    signed    %s\n    original  %s\n", f.Name, f.SHA256, f.Original)
+	}
+	notes := func(title string, all []secureboot.Note) {
+		fmt.Fprintf(&b, "\n%s:", title)
+		if len(all) == 0 {
+			b.WriteString(" none\n")
+			return
+		}
+		b.WriteString("\n")
+		for _, n := range all {
+			key := ""
+			if n.Key != "" {
+				key = "  key " + n.Key[:min(12, len(n.Key))]
+			}
+			fmt.Fprintf(&b, "  %s  since %s%s\n", n.MAC, localTime(n.At), key)
+		}
+	}
+	notes("nodes that have shown that they trust it", st.Trusted)
+	notes("nodes that are to be enrolled at their next boot", st.ToEnrol)
+	_, err = fmt.Fprint(e.stdout, b.String())
+	return err
+}
+
+type secureBootExportCmd struct {
+	Dir fileName `arg:"" help:"Folder to write to; made if need be."`
+}
+
+func (secureBootExportCmd) Help() string {
+	return `Writes our certificate as .cer, .pem, .esl and .auth, for firmware set-ups, Redfish
+and machines in Setup Mode, and a README.txt that says what is for what. db.esl and
+db.auth hold Microsoft's certificates too, as far as they are found here, so that
+nothing that they have signed stops working. No private key is among the files.
+
+Example:
+
+  farmboot secureboot export secure-boot-keys`
+}
+
+func (c secureBootExportCmd) Run(e *env) error {
+	cfg, err := e.config()
+	if err != nil {
+		return err
+	}
+	keys, err := openSigning(cfg, e.now).Keys()
+	if err != nil {
+		return err
+	}
+	shims, err := binary.Load(cfg.IPXE.Template).Shims()
+	if err != nil {
+		fmt.Fprintf(e.stderr, "farmboot: warning: without shim some of Microsoft's certificates are not known here: %s\n", oneLine(err))
+	}
+	others, err := secureboot.Authorities(shims.Shim, secureboot.HostDB)
+	if err != nil {
+		return err
+	}
+	if err := secureboot.Export(string(c.Dir), keys, others); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stdout, "wrote our certificate into %s: see README.txt there\n", c.Dir)
+	return err
+}
+
+type secureBootEnrolCmd struct {
+	MAC    string `arg:"" help:"MAC address of the node."`
+	Cancel bool   `help:"Let it be: the node boots as usual."`
+}
+
+func (secureBootEnrolCmd) Help() string {
+	return `At its next boot the node gets MokManager, with our certificate at hand over the
+network, and its screen says which keys to press. Secure Boot must be off for that one
+boot; where it has to stay on, boot one of our sticks (farmboot image usb), which has
+the certificate too, or use the files of farmboot secureboot export.
+
+Example:
+
+  farmboot secureboot enrol 52:54:00:00:00:b1`
+}
+
+func (c secureBootEnrolCmd) Run(e *env) error {
+	mac, err := provisioning.ParseMAC(c.MAC)
+	if err != nil {
+		return err
+	}
+	cfg, err := e.config()
+	if err != nil {
+		return err
+	}
+	ledger := openLedger(cfg, e.now)
+	if c.Cancel {
+		if err := ledger.Enrolled(mac); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(e.stdout, "%s boots as usual\n", mac)
+		return err
+	}
+	if !cfg.SecureBoot.Enabled {
+		return provisioning.Errorf(provisioning.Conflict, "Secure Boot is off here: set [secure-boot] enabled = true in the configuration first, and start the appliance anew")
+	}
+	if _, err := binary.Load(cfg.IPXE.Template).Shims(); err != nil {
+		return err
+	}
+	if err := ledger.Enrol(mac); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stdout, "%s gets MokManager at its next boot (Secure Boot off); its screen says which keys to press\n", mac)
+	return err
+}
+
+type secureBootRotateCmd struct {
+	Finish bool `help:"The former key signs no more. Nodes that trust only that stop booting with Secure Boot on."`
+}
+
+func (secureBootRotateCmd) Help() string {
+	return `Makes a new key. Everything is signed with both until --finish, so nodes boot on while
+they are enrolled anew, one by one.
+
+Examples:
+
+  farmboot secureboot rotate
+  farmboot secureboot rotate --finish`
+}
+
+func (c secureBootRotateCmd) Run(e *env) error {
+	cfg, err := e.config()
+	if err != nil {
+		return err
+	}
+	keys := openSigning(cfg, e.now)
+	if c.Finish {
+		if err := keys.Retire(); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintln(e.stdout, "the former key signs no more")
+		return err
+	}
+	if err := keys.Rotate(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(e.stdout, "made a new key; the former one signs too, until: farmboot secureboot rotate --finish")
+	return err
+}

@@ -1,0 +1,92 @@
+package binary
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"farmboot/ipxe/binary/authenticode"
+)
+
+// Names of the files for Secure Boot in a template folder. There need not be any.
+const (
+	Shim       = "shimx64.efi"      // signed by Microsoft; starts what our key has signed
+	MokManager = "mmx64.efi"        // signed for that shim; asks a person to trust our key
+	IPXEShim   = "ipxe-shimx64.efi" // of iPXE's own signed pair; starts the ipxe.efi that it was made for
+)
+
+// Shims are what starts an iPXE on machines with Secure Boot on.
+type Shims struct {
+	ID         string // stands for the files: equal IDs, equal bytes
+	Name       string // of the shim's file: [Shim], or [IPXEShim]
+	Shim       []byte
+	MokManager []byte // nil: none, with [IPXEShim]
+	// Pair says that ipxe.efi is signed too, by whom this shim trusts: it stays as it
+	// is, and is given no script but autoexec.ipxe.
+	Pair bool
+}
+
+// shimsFile is what was found for Secure Boot.
+type shimsFile struct {
+	shims Shims
+	err   error
+}
+
+// Shims returns what the folder has for Secure Boot. The error, a
+// [provisioning.Error] with code [provisioning.Unavailable], says what is missing and
+// how to get it.
+func (t *Template) Shims() (Shims, error) {
+	f := t.shims()
+	return f.shims, f.err
+}
+
+func loadShims(dir string, read func(string) ([]byte, error), ipxe file) (f shimsFile) {
+	load := func(name string) []byte {
+		data, err := read(filepath.Join(dir, name))
+		if err == nil {
+			err = checkShim(data)
+		}
+		if err != nil {
+			f.err = errors.Join(f.err, unusable(filepath.Join(dir, name), err))
+		}
+		return data
+	}
+	if signed(ipxe) {
+		f.shims = Shims{Name: IPXEShim, Shim: load(IPXEShim), Pair: true}
+	} else {
+		f.shims = Shims{Name: Shim, Shim: load(Shim), MokManager: load(MokManager)}
+	}
+	h := sha256.New()
+	for _, part := range [][]byte{f.shims.Shim, f.shims.MokManager} {
+		fmt.Fprintf(h, "%d\n", len(part))
+		h.Write(part)
+	}
+	f.shims.ID = fmt.Sprintf("%x", h.Sum(nil)[:16])
+	return f
+}
+
+// signed tells whether a program of the folder is signed already.
+func signed(f file) bool {
+	p, err := f.program()
+	if err != nil {
+		return false
+	}
+	efi, ok := p.(efiProgram)
+	return ok && efi.image.Signed()
+}
+
+// checkShim refuses what firmware with Secure Boot on would certainly not start.
+func checkShim(data []byte) error {
+	p, err := authenticode.Parse(bytes.NewReader(data), int64(len(data)))
+	switch {
+	case err != nil:
+		return err
+	case !p.AMD64():
+		return errors.New("want an EFI program for x86-64")
+	case !p.Signed():
+		return errors.New("want a program that is signed, found no certificate table")
+	}
+	return nil
+}

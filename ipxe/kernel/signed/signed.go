@@ -1,0 +1,208 @@
+// Package signed keeps a signed copy of each kernel, for machines with Secure Boot on.
+//
+// The kernel itself is never touched: it stays as its maker built it, with the digest
+// that its maker published. A copy is made once, when a kernel is stored, or when it is
+// first asked for.
+package signed
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"farmboot/ipxe/binary/authenticode"
+	"farmboot/ipxe/kernel"
+	"farmboot/provisioning"
+	"farmboot/provisioning/atomicfile"
+	"farmboot/provisioning/owner"
+)
+
+// Store is the folder of signed copies. Its methods are safe for concurrent use.
+type Store struct {
+	Kernels *kernel.Store
+	Dir     string // need not exist
+	// Keys are those that sign each kernel; ID stands for them in the names of copies.
+	Keys func() (keys []authenticode.Key, id string, err error)
+
+	mu      sync.Mutex
+	running map[string]*signing
+	sums    map[string]string // SHA-256 of copies, by name: a copy never changes
+}
+
+// signing is a copy that is being made.
+type signing struct {
+	done chan struct{}
+	err  error
+}
+
+// Open opens the signed copy of a kernel, "NAME" or "net/NAME", which is made if it is
+// not there: 64 MB take about a second. What is no EFI program for x86-64 has none, and
+// is opened as it is. Other errors are those of [kernel.Store.Open].
+func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
+	original, fi, err := s.Kernels.Open(rel)
+	if err != nil {
+		return nil, nil, err
+	}
+	keys, id, err := s.Keys()
+	if err != nil {
+		original.Close()
+		return nil, nil, provisioning.Errorf(provisioning.Unavailable, "kernel %s cannot be signed: %w", rel, err)
+	}
+	copied := filepath.Join(s.Dir, kernel.Version(fi)+"."+id)
+	defer func() {
+		if original != nil {
+			original.Close()
+		}
+	}()
+	f, err := os.Open(copied)
+	if errors.Is(err, fs.ErrNotExist) {
+		p, parseErr := authenticode.Parse(original, fi.Size())
+		if parseErr != nil || !p.AMD64() {
+			as := original
+			original = nil
+			return as, fi, nil
+		}
+		if err = s.once(copied, func() error { return s.write(copied, p, keys) }); err == nil {
+			f, err = os.Open(copied)
+		}
+	}
+	if err == nil {
+		fi, err = f.Stat()
+	}
+	if err != nil {
+		return nil, nil, provisioning.Errorf(provisioning.Unavailable, "signed copy of kernel %s: %w", rel, err)
+	}
+	return f, fi, nil
+}
+
+// once makes a file that several ask for at once one time.
+func (s *Store) once(name string, write func() error) error {
+	s.mu.Lock()
+	if r, ok := s.running[name]; ok {
+		s.mu.Unlock()
+		<-r.done
+		return r.err
+	}
+	r := &signing{done: make(chan struct{})}
+	if s.running == nil {
+		s.running = map[string]*signing{}
+	}
+	s.running[name] = r
+	s.mu.Unlock()
+	r.err = write()
+	s.mu.Lock()
+	delete(s.running, name)
+	s.mu.Unlock()
+	close(r.done)
+	return r.err
+}
+
+// write makes the copy in one step.
+func (s *Store) write(name string, p *authenticode.Program, keys []authenticode.Key) error {
+	table, err := p.Sign(keys...)
+	if err != nil {
+		return err
+	}
+	if err := owner.MkdirAll(s.Dir, 0o755); err != nil {
+		return err
+	}
+	f, err := atomicfile.Create(s.Dir, 0o644)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(p.Write(f, table), f.Inherit())
+	if err == nil {
+		err = f.Replace(name)
+	}
+	return errors.Join(err, f.Discard())
+}
+
+// Sum returns the SHA-256 of the signed copy, in hexadecimal digits, and whether there is
+// one: a kernel that is no EFI program for x86-64 has none. Errors are those of
+// [Store.Open].
+func (s *Store) Sum(rel string) (sum string, ok bool, err error) {
+	f, fi, err := s.Open(rel)
+	if err != nil {
+		return "", false, err
+	}
+	defer f.Close()
+	plain, err := s.Kernels.Stat(rel)
+	if err != nil {
+		return "", false, err
+	}
+	if os.SameFile(plain, fi) {
+		return "", false, nil
+	}
+	s.mu.Lock()
+	sum, ok = s.sums[f.Name()]
+	s.mu.Unlock()
+	if ok {
+		return sum, true, nil
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", false, provisioning.Errorf(provisioning.Unavailable, "signed kernel %s cannot be read: %w", rel, err)
+	}
+	sum = hex.EncodeToString(h.Sum(nil))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sums == nil {
+		s.sums = map[string]string{}
+	}
+	s.sums[f.Name()] = sum
+	return sum, true, nil
+}
+
+// Sweep signs every kernel that is not signed yet, and removes the copies of kernels that
+// are gone, and of keys that sign no more.
+func (s *Store) Sweep() error {
+	kernels, err := s.Kernels.List()
+	if err != nil {
+		return err
+	}
+	defaults, err := s.Kernels.Defaults()
+	if err != nil {
+		return err
+	}
+	wanted := map[string]bool{}
+	var errs []error
+	for _, k := range append(kernels, defaults...) {
+		f, _, err := s.Open(k.Name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		wanted[filepath.Base(f.Name())] = true
+		f.Close()
+	}
+	entries, err := os.ReadDir(s.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		errs = append(errs, err)
+	}
+	for _, e := range entries {
+		if wanted[e.Name()] || underWay(e) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(s.Dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("remove a signed kernel: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// longest is how long a copy takes at most, on the slowest disk.
+const longest = time.Hour
+
+// underWay tells whether a file is, or may be, a copy that some process is making.
+func underWay(e fs.DirEntry) bool {
+	fi, err := e.Info()
+	return err == nil && strings.HasPrefix(e.Name(), ".") && time.Since(fi.ModTime()) < longest
+}
