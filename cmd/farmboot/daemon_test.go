@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -170,7 +171,11 @@ func (d *daemon) hangup() {
 
 func (d *daemon) remove(path string) {
 	d.t.Helper()
-	if err := os.RemoveAll(filepath.Join(d.state, path)); err != nil {
+	err := os.RemoveAll(filepath.Join(d.state, path))
+	for errors.Is(err, syscall.ENOTEMPTY) { // the daemon has just made something there
+		err = os.RemoveAll(filepath.Join(d.state, path))
+	}
+	if err != nil {
 		d.t.Fatal(err)
 	}
 }
