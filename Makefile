@@ -25,7 +25,7 @@ E2E = $(sort $(addprefix ./,$(dir $(shell git grep -lE '^//go:build e2e' -- '*_t
 TOOL = go tool -modfile=setup/tools.mod
 TEST = $(TOOL) gotestsum --format pkgname --format-hide-empty-pkg --jsonfile
 
-.PHONY: build run test unit e2e secureboot uploads browser screenshots race fuzz bench cover lint fmt demo template testkernels doctor package clean help
+.PHONY: build run test unit e2e secureboot uploads browser screenshots race fuzz bench cover lint fmt demo template testkernels doctor package package-test clean help
 
 build: ## Build bin/farmboot
 	@setup/packages.sh build
@@ -101,8 +101,8 @@ lint: ## Formatting, go vet, staticcheck, module files, shell scripts
 	@setup/packages.sh build
 	@unformatted=$$($(TOOL) gofumpt -l $(GOFILES)); [ -z "$$unformatted" ] || { echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; }
 	go vet ./...
-	go vet -tags e2e,browser,secureboot ./...
-	$(TOOL) staticcheck -tags e2e,browser,secureboot ./...
+	go vet -tags e2e,browser,secureboot,packages ./...
+	$(TOOL) staticcheck -tags e2e,browser,secureboot,packages ./...
 	go mod verify
 	@for f in .ci/run $$(git ls-files -co --exclude-standard '*.sh'); do sh -n $$f; done
 
@@ -127,6 +127,12 @@ doctor: build ## Look for what would stop a node from booting here
 package: ## Make archives and packages in dist/ (PARTS="tar deb rpm" for some of them)
 	@setup/packages.sh package
 	@setup/packaging/package.sh $(PARTS)
+
+package-test: package ## Install, use, upgrade and remove what package made, on fresh systems (as root)
+	@setup/packages.sh package-test
+	@$(MAKE) template testkernels
+	@setup/packaging/roots.sh $(FARMBOOT_TEST_KERNELS)
+	VERSION='$(VERSION)' FARMBOOT_TEST_ROOTS=$(FARMBOOT_TEST_KERNELS) $(TOOL) gotestsum --format testname -- -tags packages -count=1 -p 1 -timeout 60m ./setup/packaging
 
 clean: ## Remove what was built
 	rm -rf bin dist

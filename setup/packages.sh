@@ -8,7 +8,7 @@
 # too old for that (before 1.21), that release in /usr/local/go. All of it comes through
 # GOPROXY, and is verified as modules are.
 #
-#   setup/packages.sh build | run | demo | unit | test | bench | package
+#   setup/packages.sh build | run | demo | unit | test | bench | package | package-test
 set -eu
 
 die() { printf 'packages.sh: %s\n' "$*" >&2; exit 1; }
@@ -28,6 +28,8 @@ command -v npm >/dev/null || test="$test npm"
 bench="$build iproute2 dnsmasq-base nginx sqlite3" # what we are measured beside
 
 package="$build gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
+# Fresh systems in containers, and the other processor.
+package_test="$package $lan iproute2 mmdebstrap debian-archive-keyring systemd-container util-linux binutils qemu-user-static"
 
 case ${1:-} in
 build) wanted=$build ;;
@@ -37,7 +39,8 @@ unit) wanted=$unit ;;
 test) wanted=$test ;;
 bench) wanted=$bench ;;
 package) wanted=$package ;;
-*) die 'name a group: build, run, demo, unit, test, bench or package' ;;
+package-test) wanted=$package_test ;;
+*) die 'name a group: build, run, demo, unit, test, bench, package or package-test' ;;
 esac
 
 # Where a Go that is not the distribution's is.

@@ -93,6 +93,7 @@ var imports = []struct {
 	{"setup/lan", []string{"setup"}},
 	{"setup/scripts", nil},
 	{"setup/secureboot", []string{"setup/ca", "ipxe/binary/authenticode", "provisioning", "provisioning/atomicfile", "provisioning/owner"}},
+	{"setup/packaging", nil},
 	{"setup/oui", []string{"provisioning"}},
 	{"setup/docs", nil},
 	{"setup/alert", nil},
