@@ -109,6 +109,15 @@ func (t *attempts) fetched(mac provisioning.MAC) {
 	}
 }
 
+// refused takes note that mac's shim refused our iPXE: another one would not help.
+func (t *attempts) refused(mac provisioning.MAC) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if m, ok := t.machines.get(mac); ok {
+		m.clients[m.last].ran = true
+	}
+}
+
 // running takes note that the program of mac runs: it asked for its script, or by DHCP
 // once more. It returns what has thereby proved itself for the first time. A machine that
 // did not fetch its program from us runs another one, from a stick for instance.

@@ -201,6 +201,25 @@ func TestAttempts_APinDecides(t *testing.T) {
 	b.want(t, b.again(), provisioning.Strategy{NBP: provisioning.AllDrivers, Form: provisioning.FileInOffer})
 }
 
+// TestAttempts_ShimRefuses: where shim runs and does not trust our key, no other program
+// would do better, and none has proven itself.
+func TestAttempts_ShimRefuses(t *testing.T) {
+	b := newBoots(7)
+	b.choices = Responder{TFTP: true, Shim: "shimx64.efi"}.choicesOf(b.client, Ingress{}, "")
+	for range 3 {
+		b.want(t, b.again(), usual)
+		b.fetched(b.client.MAC)
+		b.refused(b.client.MAC)
+	}
+	b.want(t, b.again(), usual)
+	b.fetched(b.client.MAC)
+	b.want(t, b.again(), provisioning.Strategy{NBP: provisioning.SignedSNPOnly})
+	b.fetched(b.client.MAC)
+	if p, news := b.running(b.client.MAC); !news || p.Strategy.NBP != provisioning.SignedSNPOnly {
+		t.Errorf("proven: %+v, %v", p, news)
+	}
+}
+
 // TestAttempts_ClientsOfOneMachine: firmware tries PXE, then HTTP Boot, then PXE again.
 func TestAttempts_ClientsOfOneMachine(t *testing.T) {
 	pxe, http := newBoots(7), newBoots(16)

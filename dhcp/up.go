@@ -40,6 +40,12 @@ func (s *Server) Fetched(mac provisioning.MAC) {
 	s.attempts.fetched(mac)
 }
 
+// Unenrolled takes note that shim on mac runs, and does not trust who signed our iPXE.
+func (s *Server) Unenrolled(mac provisioning.MAC) {
+	s.Booting(mac)
+	s.attempts.refused(mac)
+}
+
 // Running takes note that the boot program of mac runs: it has asked for its script.
 func (s *Server) Running(mac provisioning.MAC) {
 	s.Booting(mac)

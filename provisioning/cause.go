@@ -47,6 +47,8 @@ const (
 // The causes of what a node tells, or shows, to have failed ([StageFailed]).
 const (
 	CauseSecureBoot     CauseID = "secure-boot"     // Secure Boot refused Kernel, or File if that is set
+	CauseShimRefused    CauseID = "shim-refused"    // the firmware did not start shim, File, with Secure Boot on
+	CauseNotEnrolled    CauseID = "not-enrolled"    // shim did not start File, which our key signed
 	CauseNotExecutable  CauseID = "not-executable"  // the machine cannot start Kernel: another architecture, no EFI application
 	CauseKernelRefused  CauseID = "kernel-refused"  // the machine refused Kernel; Note is iPXE's error
 	CauseProgramRefused CauseID = "program-refused" // the firmware did not start File

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"path"
 	"time"
 
 	"farmboot/dhcp"
+	"farmboot/ipxe/binary"
 	"farmboot/provisioning"
 )
 
@@ -29,7 +31,11 @@ func (a *appliance) fetched(e provisioning.Event) {
 func follow(s *dhcp.Server, mac provisioning.MAC, e provisioning.Event) {
 	switch e.Stage {
 	case provisioning.StageNBP:
-		if e.Bytes == e.Size {
+		switch {
+		case e.Bytes < e.Size:
+		case path.Base(e.File) == binary.MokManager:
+			s.Unenrolled(mac)
+		default:
 			s.Fetched(mac)
 		}
 	case provisioning.StageScript, provisioning.StageHold, provisioning.StageExit, provisioning.StageLoading:

@@ -101,6 +101,24 @@ var texts = map[provisioning.CauseID]words{
 			"Secure Boot is off in the firmware of the node, or [secure-boot] is enabled and our certificate enrolled (farmboot secureboot show)",
 		},
 	},
+	provisioning.CauseShimRefused: {
+		message: "the firmware fetched shim ({file}) and did not start it",
+		hint:    "its set-up must trust Microsoft's certificate for others' programs",
+		check: []string{
+			"the firmware's set-up trusts Microsoft's third-party certificates (UEFI CA 2011 or 2023): some have a switch for them, off when sold",
+			"the firmware has not revoked this shim: setup/template.sh --update gets the newest",
+			"or the firmware holds our certificate in db (farmboot secureboot export), and the node gets our iPXE without shim: farmboot node set MAC --nbp signed",
+		},
+	},
+	provisioning.CauseNotEnrolled: {
+		message: "shim did not start our iPXE ({file}): this machine does not trust our key yet",
+		hint:    "enrol it (farmboot secureboot enrol MAC, with Secure Boot off for one boot, or by a stick of this appliance: /help/secure-boot)",
+		check: []string{
+			"the node's screen: \"Verification failed: (0x1A) Security Violation\" says that it does not trust our key",
+			"our certificate is enrolled: farmboot secureboot enrol MAC, with Secure Boot off for one boot, or a stick of this appliance, with it on",
+			"it is the present one: farmboot secureboot show names the key, and which nodes trust which",
+		},
+	},
 	provisioning.CauseNotExecutable: {
 		message: "the machine cannot start {kernel}: it is no program for it",
 		check: []string{

@@ -80,8 +80,12 @@ func Boots(events []provisioning.Event, now time.Time, limit int) []Story {
 			s.failed(kernelOf(boot), now)
 		default:
 			s.judge(boot, phase, now)
-			if former, _ := lastBoot(before); failed(former, boot) && s.open() {
+			former, _ := lastBoot(before)
+			if failed(former, boot) && s.open() {
 				s.failed(kernelOf(former), now)
+			}
+			if c, broken := brokenLink(former, boot); broken {
+				s.broke(c, boot[len(boot)-1].At, now)
 			}
 		}
 		told = append(told, s)

@@ -63,11 +63,30 @@ var ladder = map[string]rung{
 			"cable and switch port of the node",
 		},
 	},
+	"nbp " + string(shim): {
+		30 * time.Second,
+		"It has shim, but that never asked for our iPXE: most likely the firmware refused to start shim.",
+		cause.Check(provisioning.Cause{ID: provisioning.CauseShimRefused}),
+	},
+	"nbp " + string(secondStage): {
+		time.Minute,
+		"Shim has our signed iPXE, but that never asked for its boot script: most likely shim refused it, and says so on the screen.",
+		append(cause.Check(provisioning.Cause{ID: provisioning.CauseNotEnrolled}),
+			"the LAN's DHCP server has an address left for iPXE, and the switch port forwards at once (portfast)",
+			"the HTTP port of the appliance is open, and base-host leads to it from the node's LAN",
+			"its network card works with iPXE's driver: try the firmware's (farmboot node set MAC --nbp signed-snponly)",
+		),
+	},
+	"nbp " + string(mokManager): {
+		10 * time.Minute,
+		"It has MokManager, by which a person makes it trust our key, and has not started anew since.",
+		[]string{"a person presses the keys that the node's screen named: Enroll key from disk, iPXE, FARMBOOT.CER, Continue, Yes, Reboot"},
+	},
 	string(provisioning.StageNBP): {
 		time.Minute,
 		"It has its network boot program (iPXE), but that never asked for its boot script.",
 		[]string{
-			"Secure Boot is off in the node's firmware: with it on, firmware loads iPXE and refuses to start it",
+			"Secure Boot is off in the node's firmware, or [secure-boot] is enabled: with it on, firmware loads iPXE and refuses to start it unsigned",
 			"the node's screen: iPXE says there what it waits for",
 			"the LAN's DHCP server has an address left for iPXE, and the switch port forwards at once (portfast)",
 			"the HTTP port of the appliance is open, and base-host leads to it from the node's LAN",
@@ -181,6 +200,12 @@ func (s *Story) failed(kernel provisioning.Event, now time.Time) {
 	s.Verdict = fmt.Sprintf("Failed, %s ago: %s.", human.Duration(max(now.Sub(kernel.At), 0)), cause.Message(s.Cause))
 }
 
+// broke says that the machine refused a link of the chain of Secure Boot, at that time.
+func (s *Story) broke(c provisioning.Cause, at, now time.Time) {
+	s.State, s.Cause, s.Check = Failed, c, cause.Check(c)
+	s.Verdict = fmt.Sprintf("Failed, %s ago: %s.", human.Duration(max(now.Sub(at), 0)), cause.Detail(provisioning.Event{Cause: c}))
+}
+
 // open tells whether a boot may still come to a good end.
 func (s *Story) open() bool { return s.State == Booting || s.State == Stalled }
 
@@ -229,6 +254,9 @@ func (s *Story) judge(boot []provisioning.Event, p phase, now time.Time) {
 func where(last provisioning.Event, p phase) string {
 	if p == ipxe {
 		return "ipxe"
+	}
+	if l := linkOf(last); l != noLink {
+		return "nbp " + string(l)
 	}
 	if (last.Stage == provisioning.StageNBP || last.Stage == provisioning.StageKernel) && last.Bytes < last.Size {
 		return string(last.Stage) + " partial"

@@ -52,6 +52,35 @@ func TestSecureBoot(t *testing.T) {
 	if shown := a.farmboot(t, "secureboot", "show"); !strings.Contains(shown, n.mac) {
 		t.Errorf("it is not known that the machine trusts our key:\n%s", shown)
 	}
+	t.Run("tampered kernel", func(t *testing.T) { refusesTampered(t, l, a, certificate) })
+}
+
+// refusesTampered changes a bit of each signed kernel: the machine refuses it, and its
+// story says so, before it has fetched it a second time.
+func refusesTampered(t *testing.T, l *lab.LAN, a *appliance, certificate []byte) {
+	copies, err := filepath.Glob(filepath.Join(a.dir, "state/secure-boot/kernels/*"))
+	if err != nil || len(copies) == 0 {
+		t.Fatalf("no signed kernels: %v", err)
+	}
+	for _, name := range copies {
+		kernel, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kernel[len(kernel)/2] ^= 1
+		if err := os.WriteFile(name, kernel, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := secureNode(mac(2))
+	m.MOK = [][]byte{certificate}
+	n := powerOn(t, l, m)
+	n.sees(t, `this machine does not trust who signed its kernel`)
+	story := a.farmboot(t, "node", "show", n.mac)
+	tells(t, story, kernel, "Failed", "Secure Boot refused")
+	if strings.Count(story, kernel) != 1 {
+		t.Errorf("the kernel was fetched again:\n%s", story)
+	}
 }
 
 // TestSecureBootNotEnrolled: shim refuses our iPXE on a machine that does not trust our
@@ -66,7 +95,7 @@ func TestSecureBootNotEnrolled(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.logs(t, `stage=nbp .*mmx64\.efi`)
-	tells(t, a.farmboot(t, "node", "show", n.mac), nbp+" shimx64.efi", nbp+" grubx64.efi", nbp+" mmx64.efi")
+	tells(t, a.farmboot(t, "node", "show", n.mac), nbp+" shimx64.efi", nbp+" grubx64.efi", nbp+" mmx64.efi", "Failed", "this machine does not trust our key", "farmboot secureboot enrol")
 	n.sees(t, `Press any key to perform MOK management`)
 }
 
