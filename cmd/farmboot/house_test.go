@@ -97,7 +97,7 @@ var imports = []struct {
 	{"setup/oui", []string{"provisioning"}},
 	{"setup/docs", nil},
 	{"setup/alert", nil},
-	{"setup/doctor", []string{"setup", "setup/ca", "setup/doctor/firewall", "dhcp", "dhcp/persona", "ipxe…", "provisioning"}},
+	{"setup/doctor", []string{"setup", "setup/ca", "setup/secureboot", "setup/doctor/firewall", "dhcp", "dhcp/persona", "ipxe…", "provisioning"}},
 	{"setup/doctor/firewall", nil},
 	{"setup/lab", nil},
 	{"setup/needs", nil},

@@ -76,6 +76,27 @@ func identity(p persona.Persona) persona.Identity {
 	return machine
 }
 
+// TestSecureBoot: firmware with Secure Boot on takes shim, and what the appliance hands out
+// without Secure Boot it refuses.
+func TestSecureBoot(t *testing.T) {
+	named := func(name string) mutation {
+		return change(func(m *dhcpv4.DHCPv4) {
+			if m.BootFileName != "" {
+				m.BootFileName = name
+			}
+		})
+	}
+	for name, good := range map[string]bool{"shimx64.efi": true, "snp/shimx64.efi": true, "ipxe-shimx64.efi": true, "ipxe.efi": false, "shim/ipxe.efi": false} {
+		r := boot(t, persona.SecureBoot(), id, dhcpServer(), appliance(farmboot, named(name)))
+		if r.Boot == nil || r.Boot.File != name || (r.Err == nil) != good || !good && !errors.Is(r.Err, persona.ErrUnsigned) {
+			t.Errorf("%s: %+v, %v", name, r.Boot, r.Err)
+		}
+	}
+	if r := boot(t, persona.SecureBoot(), id, dhcpServer(), appliance(farmboot, named("shimaa64.efi"))); !errors.Is(r.Err, persona.ErrWrongFile) {
+		t.Errorf("shim of another processor: %v", r.Err)
+	}
+}
+
 func TestWithoutFarmboot(t *testing.T) {
 	for _, p := range persona.All() {
 		if r := boot(t, p, id, dhcpServer()); p.Name != "laptop" && !errors.Is(r.Err, persona.ErrNoBootOffer) {

@@ -13,6 +13,12 @@ func UEFI() Persona {
 	return Persona{"UEFI x64", "PCs and servers since 2017, OVMF", edk2{arch: 7, on: targetX64}}
 }
 
+// SecureBoot is x64 firmware with Secure Boot on and Microsoft's keys, as machines are
+// sold. It is not among [All]: most networks have nothing that it would start.
+func SecureBoot() Persona {
+	return Persona{"UEFI x64 with Secure Boot", "new PCs and servers as they are sold", secureBoot{edk2{arch: 7, on: targetX64}}}
+}
+
 // OldUEFI is x64 firmware before that.
 func OldUEFI() Persona {
 	return Persona{"UEFI x64 before 2017", "PCs and servers with old firmware", edk2{arch: 7, on: targetX64, old: true}}

@@ -37,6 +37,7 @@ var (
 	ErrWrongFile    = errors.New("boot file is for another kind of machine")
 	ErrLoop         = errors.New("iPXE is told to load iPXE again")
 	ErrCannotFetch  = errors.New("boot file's protocol is not one that this iPXE has")
+	ErrUnsigned     = errors.New("firmware with Secure Boot on starts nothing that Microsoft has not signed")
 	ErrGaveUp       = errors.New("attempt ended before the firmware came to a decision")
 )
 

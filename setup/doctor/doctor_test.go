@@ -20,6 +20,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"farmboot/dhcp/persona"
+	"farmboot/ipxe/binary/authenticode"
 	"farmboot/provisioning"
 	"farmboot/setup"
 	"farmboot/setup/doctor/firewall"
@@ -316,6 +317,21 @@ func TestChecks(t *testing.T) {
 				f.Template = map[string]error{"ipxe.efi": errors.New("ipxe.efi is old"), "ipxe-riscv64.efi": errors.New("no ipxe-riscv64.efi")}
 			},
 			[]string{"warning template no ipxe-riscv64.efi", "problem template ipxe.efi is old"},
+		},
+		{
+			"Secure Boot without shim",
+			func(f *Facts) {
+				f.Config.SecureBoot.Enabled, f.ChainErr = true, errors.New("there is no shimx64.efi")
+			},
+			[]string{"problem secure-boot cannot be: there is no shimx64.efi setup/template.sh /opt/ipxe-template"},
+		},
+		{
+			"a file that a machine with Secure Boot on refuses",
+			func(f *Facts) {
+				f.Config.SecureBoot.Enabled = true
+				f.Chains = []Chain{{netip.MustParseAddr("192.0.2.10"), []Link{{"shimx64.efi", nil}, {"grubx64.efi", authenticode.ErrNotSigned}, {"prod.efi", errors.New("want the start of an EFI program")}}}}
+			},
+			[]string{"problem secure-boot refuses grubx64.efi from 192.0.2.10 farmboot secureboot show", "problem secure-boot cannot start prod.efi from 192.0.2.10 store a kernel"},
 		},
 		{"closed kernel folder", func(f *Facts) { f.KernelErr = fs.ErrPermission }, []string{"problem kernels /var/lib/farmboot/kernel/net cannot be read"}},
 		{"no default kernels", func(f *Facts) {

@@ -30,6 +30,9 @@ type Facts struct {
 	HTTP        []Reach
 	HTTPS       []Reach
 
+	Chains   []Chain // of Secure Boot, one for each interface; only if Running and enabled
+	ChainErr error   // why there is none
+
 	TemplateErr error            // the folder
 	Template    map[string]error // each of its files that will not do
 

@@ -48,8 +48,11 @@ func Gather(ctx context.Context, c setup.Config, now time.Time, inUse func(conte
 	} else {
 		f.HTTP = nil
 	}
+	if f.Running && c.SecureBoot.Enabled {
+		f.Chains, f.ChainErr = chains(ctx, c, f.Interfaces)
+	}
 	f.Ports = ports(ctx, c, f.Interfaces, f.Running)
-	f.LANs = listen(ctx, f.Interfaces)
+	f.LANs = listen(ctx, c, f.Interfaces)
 	if _, f.TemplateErr = os.ReadDir(c.IPXE.Template); f.TemplateErr == nil {
 		f.Template = binary.Load(c.IPXE.Template).Problems()
 	}

@@ -106,6 +106,52 @@ func TestAskTFTP(t *testing.T) {
 	}
 }
 
+// TestGetTFTP fetches from a server that sends an earlier block once more, and one that
+// refuses.
+func TestGetTFTP(t *testing.T) {
+	block := func(n byte, data string) string { return "\x00\x03\x00" + string(n) + data }
+	full := strings.Repeat("x", tftpBlock)
+	for name, tt := range map[string]struct {
+		answers   []string // to the request and each ACK
+		want, err string
+	}{
+		"two blocks":          {[]string{block(1, full), block(2, "end"), ""}, full + "end", ""},
+		"an empty last one":   {[]string{block(1, full), block(2, ""), ""}, full, ""},
+		"one that is doubled": {[]string{block(1, full), block(1, full), block(2, "end"), ""}, full + "end", ""},
+		"options":             {[]string{"\x00\x06blksize\x008\x00windowsize\x002\x00", block(1, "12345678") + "|" + block(2, "12345678"), block(3, "end"), ""}, "1234567812345678end", ""},
+		"refused":             {[]string{"\x00\x05\x00\x01file not found\x00"}, "", `it says "file not found"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			var server sync.WaitGroup
+			server.Go(func() {
+				b := make([]byte, 512)
+				for _, answer := range tt.answers {
+					_, peer, err := conn.ReadFrom(b)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					for packet := range strings.SplitSeq(answer, "|") {
+						if packet != "" {
+							conn.WriteTo([]byte(packet), peer)
+						}
+					}
+				}
+			})
+			got, err := getTFTP(t.Context(), netip.MustParseAddrPort(conn.LocalAddr().String()), "f")
+			server.Wait()
+			if string(got) != tt.want || message(err) != tt.err {
+				t.Errorf("got %d bytes, error %q", len(got), message(err))
+			}
+		})
+	}
+}
+
 func message(err error) string {
 	if err == nil {
 		return ""

@@ -27,22 +27,26 @@ const (
 )
 
 // played are the machines that are played on a LAN: what most farms have.
-func played() []persona.Persona {
-	return []persona.Persona{persona.BIOS(), persona.UEFI(), persona.HTTPBoot(), persona.IPXEROM()}
+func played(c setup.Config) []persona.Persona {
+	all := []persona.Persona{persona.BIOS(), persona.UEFI(), persona.HTTPBoot(), persona.IPXEROM()}
+	if c.SecureBoot.Enabled {
+		all = append(all, persona.SecureBoot())
+	}
+	return all
 }
 
 // listen plays machines on each LAN and returns what they met.
-func listen(ctx context.Context, lans []setup.Interface) []LAN {
+func listen(ctx context.Context, c setup.Config, lans []setup.Interface) []LAN {
 	all := make([]LAN, len(lans))
 	var listening sync.WaitGroup
 	for n, i := range lans {
-		listening.Go(func() { all[n] = listenOn(ctx, i) })
+		listening.Go(func() { all[n] = listenOn(ctx, i, played(c)) })
 	}
 	listening.Wait()
 	return all
 }
 
-func listenOn(ctx context.Context, i setup.Interface) LAN {
+func listenOn(ctx context.Context, i setup.Interface, played []persona.Persona) LAN {
 	ctx, cancel := context.WithTimeout(ctx, askingLimit)
 	defer cancel()
 	begun := time.Now()
@@ -56,10 +60,10 @@ func listenOn(ctx context.Context, i setup.Interface) LAN {
 			l.Offers = append(l.Offers, o)
 		}
 	}
-	machines := make([]Machine, len(played()))
+	machines := make([]Machine, len(played))
 	errs := make([]error, len(machines))
 	var playing sync.WaitGroup
-	for n, p := range played() {
+	for n, p := range played {
 		id := persona.Identity{MAC: dhcp.ProbeMAC(byte(n + 1)), XID: rand.Uint32(), Address: i.Addr(), Broadcast: true}
 		// One after the other, so that they share port 4011 in the same way always.
 		ctx, enough := context.WithCancel(ctx)

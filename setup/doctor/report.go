@@ -62,6 +62,7 @@ var checks = []check{
 	{"tftp", checkTFTP},
 	{"http", checkHTTP},
 	{"template", checkTemplate},
+	{"secure-boot", checkSecureBoot},
 	{"kernels", checkKernels},
 	{"database", checkDatabase},
 	{"state", checkState},

@@ -52,7 +52,20 @@ func TestSecureBoot(t *testing.T) {
 	if shown := a.farmboot(t, "secureboot", "show"); !strings.Contains(shown, n.mac) {
 		t.Errorf("it is not known that the machine trusts our key:\n%s", shown)
 	}
+	if found := chainFindings(a.doctor(t)); len(found) != 1 || !strings.HasPrefix(found[0], "ok ") || !strings.HasSuffix(found[0], "shimx64.efi, FARMBOOT.CER, grubx64.efi, snp/grubx64.efi, mmx64.efi, prod.efi") {
+		t.Errorf("the doctor says of the chain: %q", found)
+	}
 	t.Run("tampered kernel", func(t *testing.T) { refusesTampered(t, l, a, certificate) })
+}
+
+// chainFindings are what the doctor says of Secure Boot, each behind its level.
+func chainFindings(v verdict) (list []string) {
+	for _, f := range v.Findings {
+		if f.Check == "secure-boot" || strings.Contains(f.What, "with Secure Boot") && f.Level != "ok" {
+			list = append(list, f.Level+" "+f.What)
+		}
+	}
+	return list
 }
 
 // refusesTampered changes a bit of each signed kernel: the machine refuses it, and its
@@ -80,6 +93,9 @@ func refusesTampered(t *testing.T, l *lab.LAN, a *appliance, certificate []byte)
 	tells(t, story, kernel, "Failed", "Secure Boot refused")
 	if strings.Count(story, kernel) != 1 {
 		t.Errorf("the kernel was fetched again:\n%s", story)
+	}
+	if found := chainFindings(a.doctor(t)); len(found) != 1 || !strings.HasPrefix(found[0], "problem a machine with Secure Boot on refuses prod.efi") {
+		t.Errorf("the doctor says of the chain: %q", found)
 	}
 }
 
