@@ -41,6 +41,8 @@ type Machine struct {
 	// SecureBoot switches Secure Boot on, with Microsoft's keys as in machines that are
 	// sold, in UEFI firmware. Such a machine boots in one to three minutes.
 	SecureBoot bool
+	// SetupMode leaves all keys out of such firmware, which takes new ones unasked.
+	SetupMode bool
 	// MOK and DB are certificates (DER) that the machine trusts besides: shim's list, on
 	// which MokManager puts what its owner wants, and the firmware's own.
 	MOK, DB [][]byte
@@ -236,6 +238,9 @@ func (l *LAN) firmware(m Machine) (files, error) {
 		if m.SecureBoot && err == nil {
 			fw.code, err = firstFile("/usr/share/OVMF", "OVMF_CODE_4M.secboot.fd")
 			template = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"
+			if m.SetupMode {
+				template = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+			}
 		}
 	case UEFIARM64:
 		fw.code, err = firstFile("/usr/share/AAVMF", "AAVMF_CODE.no-secboot.fd", "AAVMF_CODE.fd")

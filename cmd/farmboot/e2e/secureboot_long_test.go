@@ -10,6 +10,9 @@ import (
 	"regexp"
 	"testing"
 
+	"farmboot/ipxe/image/fat"
+	"farmboot/ipxe/image/gpt"
+	"farmboot/ipxe/segment"
 	"farmboot/setup/lab"
 )
 
@@ -166,4 +169,55 @@ func TestSecureBootRefusals(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// systemdBoot is where Debian has an EFI program that enrols keys.
+const systemdBoot = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
+
+// TestEnrolSetupMode enrols a machine in Setup Mode without a person: a stick with
+// systemd-boot and the exported files writes the keys, and the machine then boots from the
+// network with Secure Boot on, from firmware that trusts our certificate and Microsoft's.
+func TestEnrolSetupMode(t *testing.T) {
+	l := newLAN(t, lab.Options{})
+	a, certificate := newSecureAppliance(t, l, settings{})
+	program, err := os.ReadFile(systemdBoot)
+	if err != nil {
+		t.Fatalf("%v (apt-get install systemd-boot-efi)", err)
+	}
+	volume := fat.Volume{Label: "ENROL", Hidden: gpt.Start, ClusterSize: 512, MinClusters: fat.MinFAT16, Files: []fat.File{
+		{Path: "EFI/BOOT/BOOTX64.EFI", Data: segment.Of(program)},
+		{Path: "loader/loader.conf", Data: segment.Of([]byte("timeout 0\nsecure-boot-enroll force\n"))},
+	}}
+	for _, name := range []string{"db.auth", "KEK.auth", "PK.auth"} {
+		update, err := os.ReadFile(filepath.Join(a.dir, "exported", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		volume.Files = append(volume.Files, fat.File{Path: "loader/keys/auto/" + name, Data: segment.Of(update)})
+	}
+	partition, err := volume.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk, err := gpt.Disk{DiskGUID: gpt.NewGUID([16]byte{1}), PartitionGUID: gpt.NewGUID([16]byte{2}), Name: "EFI System", Partition: partition}.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := secureNode(mac(1))
+	m.SetupMode, m.Reboots, m.USB = true, true, filepath.Join(t.TempDir(), "enrol.img")
+	if err := os.WriteFile(m.USB, disk.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	n := powerOn(t, l, m)
+	n.sees(t, secured)
+	n.boots(t, kernelArgs+" runmode=prod")
+	firmware, err := os.ReadFile(n.Variables)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range [][]byte{certificate, []byte("Microsoft Corporation UEFI CA 2011")} {
+		if !bytes.Contains(firmware, want) {
+			t.Errorf("the firmware's variables have no %.40q", want)
+		}
+	}
 }
