@@ -130,6 +130,7 @@ func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
 	gets, err := site.Answer(a, b.Kernels.WithUpstream())
 	if err == nil && a.Policy == provisioning.Boot && b.enrols(r, mac) {
 		gets, err = b.enrolment(site, a.Node)
+		a.Once = false // that is for the boot which comes after
 	}
 	if err != nil {
 		return err

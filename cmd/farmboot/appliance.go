@@ -143,6 +143,9 @@ func (a *appliance) wireAdmin() {
 		Vendor:       vendor,
 		Now:          a.now,
 	}
+	if a.secure != nil {
+		a.admin.Enrolment = a.secure
+	}
 	a.farm = farm.New(farm.Config{
 		Version: versionString(), Now: a.now, Metrics: a.metrics,
 		Registered: func(ctx context.Context) (int, error) {

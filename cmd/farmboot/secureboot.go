@@ -128,6 +128,9 @@ func (s *secureBoot) Trusts(m provisioning.MAC) {
 // Enrolling tells whether a node is to be made to trust our key at its next boot.
 func (s *secureBoot) Enrolling(m provisioning.MAC) bool { return s.ledger.Enrolling(m) }
 
+// Enrol has a node made to trust our key at its next boot.
+func (s *secureBoot) Enrol(m provisioning.MAC) error { return s.ledger.Enrol(m) }
+
 // Enrolled ends that.
 func (s *secureBoot) Enrolled(m provisioning.MAC) {
 	if err := s.ledger.Enrolled(m); err != nil {

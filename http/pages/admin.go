@@ -34,9 +34,20 @@ type Admin struct {
 	Site func(local netip.Addr) ipxe.Site
 	// Assignment tells what a MAC address would get now; it changes nothing.
 	Assignment func(context.Context, provisioning.MAC) (provisioning.Assignment, error)
+	// Enrolment makes nodes trust the key of Secure Boot; nil: that is off, or not possible.
+	Enrolment Enrolment
 	// Vendor names the maker of a network card; nil: nobody can.
 	Vendor func(provisioning.MAC) string
 	Now    func() time.Time
+}
+
+// Enrolment is which nodes are to be made to trust our key at their next boot, by a person
+// at their screen.
+type Enrolment interface {
+	Enrolling(m provisioning.MAC) bool
+	Enrol(m provisioning.MAC) error
+	// Enrolled ends that.
+	Enrolled(m provisioning.MAC)
 }
 
 // adminHandler answers a request of somebody who is signed in.
@@ -81,6 +92,7 @@ func (a *Admin) Routes(r *mux.Router) {
 	post("/admin/nodes/{mac}", "change node", a.changeNode)
 	post("/admin/nodes/{mac}/remove", "remove node", a.removeNode)
 	post("/admin/nodes/{mac}/once", "boot once", a.bootOnce)
+	post("/admin/nodes/{mac}/enrol", "enrol node", a.enrol)
 	get("/admin/farmers", "page farmers", a.farmers)
 	post("/admin/farmers", "add farmer", a.addFarmer)
 	post("/admin/farmers/{id}/remove", "remove farmer", a.removeFarmer)

@@ -881,3 +881,43 @@ func TestAdminLink(t *testing.T) {
 		checkPage(t, r.Header.Get("Content-Security-Policy"), strings.ReplaceAll(page, `href="https://192.0.2.1/admin"`, ""))
 	}
 }
+
+// enrolment is which nodes are to be made to trust our key.
+type enrolment map[provisioning.MAC]bool
+
+func (e enrolment) Enrolling(m provisioning.MAC) bool { return e[m] }
+func (e enrolment) Enrol(m provisioning.MAC) error    { e[m] = true; return nil }
+func (e enrolment) Enrolled(m provisioning.MAC)       { delete(e, m) }
+
+// TestEnrolButton has a node enrolled for Secure Boot, and takes that back.
+func TestEnrolButton(t *testing.T) {
+	b := newAdminBench(t)
+	b.add(t, provisioning.Node{MAC: macOf(1), RunMode: "prod"})
+	at := "/admin/nodes/" + macOf(1).String()
+	if _, page := b.look(t, at); strings.Contains(page, at+"/enrol") {
+		t.Error("there is a button, though Secure Boot is off")
+	}
+	if r, page := b.send(t, at+"/enrol", url.Values{"enrol": {"1"}}); r.StatusCode != 409 || !strings.Contains(page, "Secure Boot is off here") {
+		t.Errorf("with Secure Boot off: %d", r.StatusCode)
+	}
+	e := enrolment{}
+	b.Enrolment = e
+	if _, page := b.look(t, at); !strings.Contains(page, "Enrol at its next boot") {
+		t.Error("there is no button")
+	}
+	if r, _ := b.send(t, at+"/enrol", url.Values{"enrol": {"1"}}); r.StatusCode != 303 || !e[macOf(1)] {
+		t.Errorf("enrol: %d, %v", r.StatusCode, e)
+	}
+	if _, page := b.look(t, at); !strings.Contains(page, "Let it boot as usual") || strings.Contains(page, "Enrol at its next boot") {
+		t.Error("its page does not tell that it is to be enrolled")
+	}
+	if r, _ := b.send(t, at+"/enrol", url.Values{"enrol": {""}}); r.StatusCode != 303 || e[macOf(1)] {
+		t.Errorf("cancel: %d, %v", r.StatusCode, e)
+	}
+	if r, _ := b.send(t, "/admin/nodes/"+macOf(2).String()+"/enrol", url.Values{"enrol": {"1"}}); r.StatusCode != 404 || e[macOf(2)] {
+		t.Errorf("a node that is not registered: %d", r.StatusCode)
+	}
+	if _, page := b.look(t, "/admin/history"); !strings.Contains(page, "enrol") {
+		t.Error("the history does not tell of it")
+	}
+}

@@ -30,6 +30,8 @@ type nodePage struct {
 	Gets        nextBoot
 	Once        string // what its next boot alone gets
 	OnceChoices []choice
+	Enrols      bool // nodes can be made to trust our key, for Secure Boot
+	Enrolling   bool // this one is to be, at its next boot
 	History     []historyLine
 }
 
@@ -84,6 +86,9 @@ func (a *Admin) showNode(w http.ResponseWriter, r *http.Request, by provisioning
 	page.Kernels = keep(page.Kernels, n.Kernel)
 	page.Once = n.Once
 	page.OnceChoices = append([]choice{{Value: "", Title: "The usual"}, {Value: provisioning.OnceExit, Title: "Its own disk: the next boot device"}}, page.Kernels[1:]...)
+	if a.Enrolment != nil {
+		page.Enrols, page.Enrolling = true, a.Enrolment.Enrolling(mac)
+	}
 	if d, err := a.Registry.Seen(r.Context(), by, mac); err == nil {
 		d.Vendor = a.vendor(mac)
 		page.Seen = &d
@@ -206,6 +211,35 @@ func (a *Admin) bootOnce(w http.ResponseWriter, r *http.Request, by provisioning
 		return err
 	}
 	return a.showNode(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), form{}, message)
+}
+
+// enrol has a node enrolled for Secure Boot at its next boot, or takes that back.
+func (a *Admin) enrol(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	mac, err := answer.MAC(r)
+	if err != nil {
+		return err
+	}
+	f, err := readForm(w, r)
+	if err != nil {
+		return err
+	}
+	if a.Enrolment == nil {
+		return provisioning.Errorf(provisioning.Conflict, "Secure Boot is off here: set [secure-boot] enabled = true in the configuration, and start the appliance anew")
+	}
+	if _, err := a.Registry.Node(r.Context(), by, mac); err != nil {
+		return err
+	}
+	did, action := "node-enrol", "node enrol"
+	if f.Text("enrol") == "" {
+		did, action = "node-enrol-off", "node enrol cancel"
+		a.Enrolment.Enrolled(mac)
+	} else if err := a.Enrolment.Enrol(mac); err != nil {
+		return err
+	}
+	if err := a.Registry.Note(r.Context(), by, action, mac.String(), nil, nil); err != nil {
+		return err
+	}
+	return done(w, r, "/admin/nodes/"+mac.String(), did)
 }
 
 func (a *Admin) removeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {

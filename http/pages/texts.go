@@ -124,6 +124,8 @@ var whatWasDone = map[string]string{
 	"node-changed":    "Saved. It counts from the node's next start on.",
 	"node-claimed":    "Claimed. If it waits on its screen, it boots on within seconds.",
 	"node-once":       "Saved. It counts for the node's next boot alone.",
+	"node-enrol":      "Saved. At its next boot, with Secure Boot off, its screen says which keys to press.",
+	"node-enrol-off":  "Saved. It boots as usual.",
 	"nodes-claimed":   "Claimed. Those that wait on their screens boot on within seconds.",
 	"undone":          "Taken back.",
 	"node-removed":    "Node removed. Its boots and its history stay.",
