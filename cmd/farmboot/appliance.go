@@ -31,6 +31,7 @@ import (
 	"farmboot/setup/alert"
 	"farmboot/setup/lan"
 	"farmboot/setup/oui"
+	"farmboot/setup/wol"
 )
 
 // appliance is the parts of the daemon, wired together. Nothing of it listens yet.
@@ -58,6 +59,7 @@ type appliance struct {
 	teller    *alert.Teller
 	farm      *farm.Farm // what Prometheus is told of the nodes
 	links     *access.SignInLinks
+	waker     *wol.Queue
 	admin     *pages.Admin    // of the TLS plane
 	adminLink pages.AdminLink // of the plain plane: links to admin
 	apiTLS    api.WantsTLS    // of the plain plane: names the API on TLS
@@ -130,6 +132,7 @@ func (a *appliance) wireAdmin() {
 	sessions := access.NewSessions(a.registry, a.links, throttle)
 	a.api = a.newAPI(throttle, vendor, access.AnyOf(access.Bearer(a.registry), sessions.Authenticate))
 	a.local = a.newAPI(throttle, vendor, access.Local)
+	a.waker = wol.NewQueue(a.wakeInterfaces, wol.Waves{Size: wakeWave, Pause: wakePause}, a.log)
 	a.board = live.New(a.recorder.Subscribe, a.store.Events, a.log)
 	a.admin = &pages.Admin{
 		Answer:       a.boot.Answer,
@@ -141,6 +144,7 @@ func (a *appliance) wireAdmin() {
 		Site:         a.boot.Site,
 		Assignment:   a.assigner.Assignment,
 		Vendor:       vendor,
+		Wake:         a.waker.Add,
 		Now:          a.now,
 	}
 	if a.secure != nil {
@@ -190,6 +194,23 @@ func (a *appliance) learn(addr netip.Addr, mac provisioning.MAC) {
 	if !dhcp.IsProbe(mac) {
 		a.recorder.Learn(addr, mac)
 	}
+}
+
+// A rack that starts all at once takes its fuse with it: so many nodes are woken at a
+// time, and the next so much later, unless somebody says otherwise.
+const (
+	wakeWave  = 20
+	wakePause = 10 * time.Second
+)
+
+// wakeInterfaces names the interfaces of the LANs that nodes are woken in.
+func (a *appliance) wakeInterfaces() ([]string, error) {
+	ifaces, err := a.cfg.Interfaces()
+	names := make([]string, len(ifaces))
+	for i, iface := range ifaces {
+		names[i] = iface.Name
+	}
+	return names, err
 }
 
 // kernelTimes tells when the default kernel of each run mode that has one was stored.

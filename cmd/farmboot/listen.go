@@ -86,6 +86,7 @@ func (a *appliance) listenTLS(ctx context.Context, s *sockets) error {
 		a.log.Error("server certificate", "err", err) // its service tries again
 	}
 	s.add("board", nil, a.board.Run)
+	s.add("wake", nil, a.waker.Run)
 	s.add("certificate renewal", nil, a.authority.Run)
 	a.serveHTTP(s, "https", tls.NewListener(ln, a.authority.Config()), a.boot, a.pages, a.admin, a.api)
 	return nil

@@ -36,6 +36,8 @@ type Admin struct {
 	Assignment func(context.Context, provisioning.MAC) (provisioning.Assignment, error)
 	// Enrolment makes nodes trust the key of Secure Boot; nil: that is off, or not possible.
 	Enrolment Enrolment
+	// Wake sends Wake-on-LAN packets to those nodes, in waves, some time after it returns.
+	Wake func([]provisioning.MAC) error
 	// Vendor names the maker of a network card; nil: nobody can.
 	Vendor func(provisioning.MAC) string
 	Now    func() time.Time
@@ -93,6 +95,7 @@ func (a *Admin) Routes(r *mux.Router) {
 	post("/admin/nodes/{mac}/remove", "remove node", a.removeNode)
 	post("/admin/nodes/{mac}/once", "boot once", a.bootOnce)
 	post("/admin/nodes/{mac}/enrol", "enrol node", a.enrol)
+	post("/admin/nodes/{mac}/wake", "wake node", a.wakeNode)
 	get("/admin/farmers", "page farmers", a.farmers)
 	post("/admin/farmers", "add farmer", a.addFarmer)
 	post("/admin/farmers/{id}/remove", "remove farmer", a.removeFarmer)

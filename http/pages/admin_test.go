@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -357,7 +358,7 @@ func TestWrongInput(t *testing.T) {
 		{"bad MAC", "/admin/nodes", url.Values{"mac": {"52:54:zz"}, "runmode": {"prod"}}, "mac", "bad MAC address"},
 		{"known MAC", "/admin/nodes", url.Values{"mac": {mac}, "runmode": {"prod"}}, "mac", "registered already"},
 		{"bad farmer", "/admin/nodes", url.Values{"mac": {"525400000002"}, "farmer": {"4294967296"}}, "farmer", "from 1 to 4294967295"},
-		{"bad run mode", "/admin/nodes", url.Values{"mac": {"525400000002"}, "runmode": {"moon"}}, "runmode", "unknown network"},
+		{"bad run mode", "/admin/nodes", url.Values{"mac": {"525400000002"}, "runmode": {"moon"}}, "runmode", "unknown run mode"},
 		{"bad args", "/admin/nodes", url.Values{"mac": {"525400000002"}, "args": {`a="`}}, "args", "unbalanced quotes"},
 		{"bad kernel", "/admin/nodes", url.Values{"mac": {"525400000002"}, "kernel": {"../x"}}, "kernel", "choose one from the list"},
 		{"long name", "/admin/nodes", url.Values{"mac": {"525400000002"}, "name": {strings.Repeat("n", 300)}}, "", "bad name"},
@@ -385,7 +386,7 @@ func TestWrongInput(t *testing.T) {
 		{"farmer: long name", "/admin/farmers", url.Values{"id": {"8"}, "name": {strings.Repeat("n", 300)}}, "name", "bad name"},
 		{"farmer: with nodes", "/admin/farmers/5/remove", nil, "", "still has nodes"},
 		{"kernel: point at nothing", "/admin/kernels/point", url.Values{"runmode": {"prod"}, "kernel": {""}}, "", "bad kernel name"},
-		{"kernel: point nowhere", "/admin/kernels/point", url.Values{"runmode": {"../x"}, "kernel": {"zos.efi"}}, "", "unknown network"},
+		{"kernel: point nowhere", "/admin/kernels/point", url.Values{"runmode": {"../x"}, "kernel": {"zos.efi"}}, "", "unknown run mode"},
 		{"kernel: remove nothing", "/admin/kernels/remove", url.Values{"kernel": {"none.efi"}}, "", "missing kernel"},
 		{"kernel: no upload", "/admin/kernels", url.Values{}, "file", "not an upload"},
 		{"token: no role", "/admin/tokens", url.Values{"role": {"king"}}, "", "choose one from the list"},
@@ -501,7 +502,7 @@ func TestNodesByForms(t *testing.T) {
 	if n := all(); len(n) != 0 {
 		t.Errorf("left %v", n)
 	}
-	if _, page := b.look(t, "/admin/history"); !strings.Contains(page, "node set") || !strings.Contains(page, "network <del>") {
+	if _, page := b.look(t, "/admin/history"); !strings.Contains(page, "node set") || !strings.Contains(page, "run mode <del>") {
 		t.Errorf("history: %s", page)
 	}
 }
@@ -573,7 +574,7 @@ func TestKernelForms(t *testing.T) {
 		{"named, and booted", "x", kerneltest.EFI("two"), []string{"name", "zos2.efi", "runmode", "prod"}, 303, ""},
 		{"no kernel", "zos.html", "<!doctype html>", nil, 400, "not a kernel"},
 		{"bad name", "zos.efi", kerneltest.EFI(""), []string{"name", "../zos"}, 400, "bad kernel name"},
-		{"bad run mode", "zos3.efi", kerneltest.EFI(""), []string{"runmode", "moon"}, 400, "unknown network"},
+		{"bad run mode", "zos3.efi", kerneltest.EFI(""), []string{"runmode", "moon"}, 400, "unknown run mode"},
 		{"no file", "", "", nil, 400, "choose a file"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -770,6 +771,23 @@ func TestSignInIsGuarded(t *testing.T) {
 	b.signIn(t, b.token)
 }
 
+// TestWhatNeedsALookIsFirst: before nodes that did something since, but not for ever.
+func TestWhatNeedsALookIsFirst(t *testing.T) {
+	b := newAdminBench(t)
+	now := b.now.Now()
+	b.play(t, bootOf(macOf(1), now.Add(-48*time.Hour), 4)...) // and nothing since
+	b.play(t, bootOf(macOf(2), now.Add(-2*time.Hour), 4)...)  // the same
+	b.play(t, bootOf(macOf(3), now.Add(-time.Hour), 8)...)
+	_, page := b.look(t, "/admin")
+	var order []string
+	for _, m := range rowMAC.FindAllStringSubmatch(page, -1) {
+		order = append(order, m[1])
+	}
+	if want := []string{macOf(2).String(), macOf(3).String(), macOf(1).String()}; !slices.Equal(order, want) {
+		t.Errorf("order %v, want %v", order, want)
+	}
+}
+
 // TestDayOfAnAdmin: many claims at once, a change taken back, a boot for once, a token to
 // look only, all by the pages' forms.
 func TestDayOfAnAdmin(t *testing.T) {
@@ -828,6 +846,22 @@ func TestDayOfAnAdmin(t *testing.T) {
 		t.Errorf("take back again: %d", r.StatusCode)
 	}
 
+	// A farmer stays, so nothing is offered.
+	if err := b.Registry.AddFarmer(t.Context(), root, provisioning.Farmer{ID: 8}); err != nil {
+		t.Fatal(err)
+	}
+	changes, err = b.Registry.History(t.Context(), root, provisioning.ChangeQuery{Limit: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	undo = fmt.Sprintf("/admin/history/%d/undo", changes[0].ID)
+	if _, page := b.look(t, "/admin/history"); strings.Contains(page, undo) {
+		t.Error("the history offers to take back a farmer")
+	}
+	if r, page := b.send(t, undo, nil); r.StatusCode != 400 || !strings.Contains(page, "only changes of nodes") {
+		t.Errorf("take back a farmer: %d", r.StatusCode)
+	}
+
 	// Another boot for once, and its disk for good.
 	b.add(t, provisioning.Node{MAC: macOf(1), RunMode: "prod"})
 	at := "/admin/nodes/" + macOf(1).String()
@@ -846,6 +880,30 @@ func TestDayOfAnAdmin(t *testing.T) {
 	}
 	if _, page := b.look(t, at); !strings.Contains(page, "It is sent on to its next boot device.") {
 		t.Error("its page does not tell that it boots from its disk")
+	}
+
+	// Waking it, and all that the list shows; none if one of them is not there.
+	b.add(t, provisioning.Node{MAC: macOf(2), RunMode: "prod"})
+	if r, _ := b.send(t, at+"/wake", nil); r.StatusCode != 303 || !slices.Equal(b.woken, []provisioning.MAC{macOf(1)}) {
+		t.Errorf("wake: %d, %v", r.StatusCode, b.woken)
+	}
+	b.woken = nil
+	if r, _ := b.send(t, "/admin/nodes/selected", url.Values{"action": {"wake"}, "all": {"1"}}); r.StatusCode != 303 || len(b.woken) != 2 {
+		t.Errorf("wake all: %d, %v", r.StatusCode, b.woken)
+	}
+	b.woken = nil
+	if r, page := b.send(t, "/admin/nodes/selected", url.Values{"action": {"wake"}, "mac": {macOf(1).String(), macOf(9).String()}}); r.StatusCode != 400 || !strings.Contains(page, "none was woken") {
+		t.Errorf("wake one that is not there: %d", r.StatusCode)
+	}
+	if r, page := b.send(t, "/admin/nodes/selected", url.Values{"action": {"wake"}}); r.StatusCode != 400 || !strings.Contains(page, "no node is selected") {
+		t.Errorf("wake none: %d", r.StatusCode)
+	}
+	if r, _ := b.send(t, "/admin/nodes/"+macOf(9).String()+"/wake", nil); r.StatusCode != 404 {
+		t.Errorf("wake one that is not registered: %d", r.StatusCode)
+	}
+	b.cannotWake = provisioning.Errorf(provisioning.Unavailable, "there is no interface lan0")
+	if r, page := b.send(t, at+"/wake", nil); r.StatusCode != 503 || !strings.Contains(page, "there is no interface lan0") || len(b.woken) != 1 {
+		t.Errorf("cannot wake: %d", r.StatusCode)
 	}
 
 	// A token that looks only: its session changes nothing.

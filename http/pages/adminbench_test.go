@@ -41,6 +41,9 @@ type adminBench struct {
 
 	token  string       // an admin's
 	cookie *http.Cookie // his session
+
+	woken      []provisioning.MAC
+	cannotWake error
 }
 
 // clock is set by hand.
@@ -76,6 +79,7 @@ func newAdminBench(t testing.TB) *adminBench {
 	b.Sessions = access.NewSessions(b.Registry, b.links, throttle)
 	b.Admin.KernelEditor = kernel.NewEditor(b.Pages.Kernels, b.Registry)
 	b.Admin.Answer, b.Admin.Kernels, b.Admin.Site, b.Admin.Now = b.Pages.Answer, b.Pages.Kernels, site, b.now.Now
+	b.Admin.Wake = func(macs []provisioning.MAC) error { b.woken = append(b.woken, macs...); return b.cannotWake }
 	b.unknown(provisioning.Boot)
 	b.Vendor = func(provisioning.MAC) string { return "Acme & Sons <Networks>" }
 	b.plane = apphttp.Plane(&b.Admin, &b.Pages, images{}, &api.API{
@@ -207,7 +211,10 @@ func bootOf(mac provisioning.MAC, at time.Time, events int) []provisioning.Event
 		{Stage: provisioning.StageNBP, File: "ipxe.efi", Via: "TFTP", Bytes: 1_020_000, Size: 1_020_000, Duration: 640 * time.Millisecond},
 		{Stage: provisioning.StageDiscover, Detail: "UEFI x64, iPXE 1.21.1", IPXE: true},
 		{Stage: provisioning.StageOffer, File: "script"},
-		{Stage: provisioning.StageScript, Detail: "runmode prod, farmer 1234"},
+		{
+			Stage: provisioning.StageScript, Detail: "runmode prod, farmer 1234", Peer: netip.MustParseAddr("192.0.2.77"),
+			Machine: provisioning.Machine{Serial: "7CZ1234X", Manufacturer: "HPE", Product: "ProLiant DL380 Gen10"},
+		},
 		{Stage: provisioning.StageKernel, File: "net/prod.efi", Bytes: 61_300_000, Size: 61_300_000, Duration: 2300 * time.Millisecond},
 	}
 	for i := range all {

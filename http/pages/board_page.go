@@ -234,8 +234,12 @@ func kernelOf(events []provisioning.Event, began time.Time) transfer {
 	return t
 }
 
-// selection is what the board shows to somebody: nodes that did something, the last
-// first, and behind them those that did nothing yet, by MAC address. Those may be a
+// attentionFirst is how long nodes that need a look come before all others. One that is
+// left so is among the rest again.
+const attentionFirst = 24 * time.Hour
+
+// selection is what the board shows to somebody: nodes that did something, those that
+// need a look first and then the last to do something, and behind them those that did nothing yet, by MAC address. Those may be a
 // hundred thousand, so they stay in the store until a page shows some of them.
 type selection struct {
 	Count  boardCount // of all that he may see
@@ -273,11 +277,21 @@ func (a *Admin) boardOf(ctx context.Context, by provisioning.Actor, f form, now 
 	s.quiets = max(all-registered, 0) // a node may have come or gone between the two
 	group := f.Text("state")
 	s.Count.add("quiet", s.quiets)
+	var first []provisioning.MAC // those that need a look, and did something lately
+	lately := make(map[provisioning.MAC]bool)
+	for _, d := range deeds {
+		lately[d.MAC] = now.Sub(d.At) < attentionFirst
+	}
 	s.deeds = slices.DeleteFunc(s.deeds, func(mac provisioning.MAC) bool {
 		is := groupOf(a.Board.State(mac, by.Since(own[mac]), now))
 		s.Count.add(is, 1)
+		if is == "attention" && group == "" && lately[mac] {
+			first = append(first, mac)
+			return true
+		}
 		return group != "" && is != group
 	})
+	s.deeds = append(first, s.deeds...)
 	if group != "" && group != "quiet" {
 		s.quiets = 0
 	}

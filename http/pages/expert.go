@@ -45,7 +45,7 @@ func (p *Pages) expert(w http.ResponseWriter, r *http.Request) error {
 		Local:   answer.LocalOf(r),
 	}
 	if err := ipxe.CheckArgs(o.Target.Args); err != nil {
-		f.Errors["args"] = messageOf(err)
+		f.Errors["args"] = answer.PublicMessage(err)
 	}
 	page := expertPage{
 		frame: frame{Section: "expert"}, form: f,
@@ -71,7 +71,7 @@ func kernelChoices(store *kernel.Store) ([]choice, error) {
 	if err != nil {
 		return nil, err
 	}
-	cs := []choice{{Value: "", Title: "The network's own"}}
+	cs := []choice{{Value: "", Title: "The run mode's own"}}
 	for _, k := range kernels {
 		cs = append(cs, choice{Value: k.Name, Title: k.Name})
 	}

@@ -9,7 +9,7 @@ import (
 
 // firstSteps are what a new appliance needs; true: it is still to be done.
 type firstSteps struct {
-	Kernel bool // no network has one to boot
+	Kernel bool // no run mode has one to boot
 	Token  bool // there is none, and sign-in links work once
 }
 

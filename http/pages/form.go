@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"farmboot/http/answer"
 	"farmboot/provisioning"
 )
 
@@ -66,7 +67,7 @@ func (f form) farmer(field string) provisioning.FarmerID {
 func (f form) runMode(field string, known provisioning.RunModes, other string) provisioning.RunMode {
 	m := provisioning.RunMode(f.Or(field, other))
 	if err := known.Check(m); err != nil {
-		f.Errors[field] = messageOf(err)
+		f.Errors[field] = answer.PublicMessage(err)
 	}
 	return m
 }

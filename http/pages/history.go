@@ -84,17 +84,27 @@ func (a *Admin) showHistory(w http.ResponseWriter, r *http.Request, by provision
 	page.Pager, shown = paged(r.URL, batches(changes), historySize)
 	for _, batch := range shown {
 		line := lineOf(batch)
-		line.Undo = !by.ReadOnly && !slices.ContainsFunc(batch, func(c provisioning.Change) bool {
-			return !slices.Contains(undoable, c.Action)
-		})
+		line.Undo = !by.ReadOnly && canUndo(batch)
 		page.Lines = append(page.Lines, line)
 	}
 	return render(w, status, "history", page)
 }
 
-// undoable are the actions that can be taken back; a farmer who was registered on the
-// way stays.
-var undoable = []string{"node add", "node set", "node rm", "farmer add"}
+// canUndo tells whether those changes can be taken back: they are of nodes. A farmer who
+// was registered on the way stays.
+func canUndo(batch []provisioning.Change) bool {
+	nodes := 0
+	for _, c := range batch {
+		switch c.Action {
+		case "node add", "node set", "node rm":
+			nodes++
+		case "farmer add":
+		default:
+			return false
+		}
+	}
+	return nodes > 0
+}
 
 const (
 	// Changes of before they had batches: foldFrom is how many in a row make one line,

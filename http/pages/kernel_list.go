@@ -14,7 +14,7 @@ import (
 type imagesPage struct {
 	frame
 	Kernels []listedKernel
-	Bare    []choice // networks that have no kernel
+	Bare    []choice // run modes that have no kernel
 }
 
 // listedKernel is a kernel as pages list it.
@@ -26,7 +26,7 @@ type listedKernel struct {
 // Path is where nodes fetch it.
 func (k listedKernel) Path() string { return "/kernel/" + k.Name }
 
-// idle is 1 where no network boots it.
+// idle is 1 where no run mode boots it.
 func (k listedKernel) idle() int {
 	if len(k.RunModes) == 0 {
 		return 1
@@ -49,7 +49,7 @@ func (p *Pages) images(w http.ResponseWriter, r *http.Request) error {
 	return render(w, http.StatusOK, "images", page)
 }
 
-// listKernels lists the kernels with their digests: those that a network boots, then
+// listKernels lists the kernels with their digests: those that a run mode boots, then
 // the others, the newest first. A default kernel is listed by itself only where it is
 // not a link to one of the others.
 func listKernels(store *kernel.Store) ([]listedKernel, error) {

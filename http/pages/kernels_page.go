@@ -19,7 +19,7 @@ type kernelsPage struct {
 	form
 	Problem string // with what was asked for below the form
 	Kernels []listedKernel
-	Offered []listedKernel // those of them that a network can be pointed at
+	Offered []listedKernel // those of them that a run mode can be pointed at
 	Modes   []pointedMode
 }
 
@@ -128,7 +128,7 @@ func (a *Admin) store(part *multipart.Part, r *http.Request, by provisioning.Act
 		return "", provisioning.Errorf(provisioning.Invalid, "choose a file")
 	}
 	if err := kernel.CheckName(name); err != nil {
-		f.Errors["name"] = messageOf(err)
+		f.Errors["name"] = answer.PublicMessage(err)
 		return "", nil
 	}
 	if mode := f.Text("runmode"); mode != "" {

@@ -70,11 +70,11 @@ func TestFirstSteps(t *testing.T) {
 	}
 	steps(`href="/admin/kernels">Store a kernel`, `href="/admin/tokens">Make a token`)
 	_, page := b.lookAs(t, linked, "/admin/kernels")
-	inOrder(t, page, "Upload the first kernel", `value="prod" selected`, "What the networks boot", " disabled>", " disabled>Set")
+	inOrder(t, page, "Upload the first kernel", `value="prod" selected`, "What the run modes boot", " disabled>", " disabled>Set")
 
 	b.write(t, "zos.efi", "MZ")
 	_, page = b.lookAs(t, linked, "/admin/kernels")
-	inOrder(t, page, "What the networks boot", "Upload a kernel")
+	inOrder(t, page, "What the run modes boot", "Upload a kernel")
 	if strings.Contains(page, " disabled") {
 		t.Error("with a kernel there is something to set")
 	}
@@ -135,7 +135,7 @@ func TestRefusedNodes(t *testing.T) {
 	sentOn[6].Stage, sentOn[6].Cause.ID = provisioning.StageExit, provisioning.CauseExit
 	b.play(t, sentOn...)
 
-	const mend = `href="/admin/kernels">Store a kernel, or have a network boot one`
+	const mend = `href="/admin/kernels">Store a kernel, or have a run mode boot one`
 	_, row := b.look(t, "/admin/board/rows?mac="+macOf(1).String())
 	inOrder(t, row, "run mode dev has no kernel yet", "<summary>Check", mend, "the kernel of its run mode")
 	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleFarmer, Farmer: 5})
@@ -177,7 +177,7 @@ func TestMachinesThatCannotBoot(t *testing.T) {
 	}
 }
 
-func TestNetworksWithoutKernelAreMarked(t *testing.T) {
+func TestRunModesWithoutKernelAreMarked(t *testing.T) {
 	b := newAdminBench(t)
 	b.write(t, "net/prod.efi", "MZ")
 	b.add(t, provisioning.Node{MAC: macOf(1), RunMode: "prod"})
@@ -243,7 +243,7 @@ func TestHistoryFolds(t *testing.T) {
 	}
 	_, page := b.look(t, "/admin/history")
 	said := text(page)
-	for _, s := range []string{"250 nodes added farmer 7 network test", "and 50 more", "52:54:00:00:00:f9 name rack-249", "node set 52:54:00:00:00:00 name rack-0 renamed-0"} {
+	for _, s := range []string{"250 nodes added farmer 7 run mode test", "and 50 more", "52:54:00:00:00:f9 name rack-249", "node set 52:54:00:00:00:00 name rack-0 renamed-0"} {
 		if !strings.Contains(said, s) {
 			t.Errorf("the history does not say %q: %s", s, said)
 		}

@@ -242,6 +242,22 @@ func (a *Admin) enrol(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 	return done(w, r, "/admin/nodes/"+mac.String(), did)
 }
 
+// wakeNode wakes a registered node.
+func (a *Admin) wakeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	mac, err := answer.MAC(r)
+	if err != nil {
+		return err
+	}
+	if err = a.wake(r, by, []provisioning.MAC{mac}); err == nil {
+		return done(w, r, "/admin/nodes/"+mac.String(), "node-woken")
+	}
+	message, ok := notice(err)
+	if !ok || provisioning.ErrorCode(err) == provisioning.NotFound {
+		return err
+	}
+	return a.showNode(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), form{}, message)
+}
+
 func (a *Admin) removeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
 	mac, err := answer.MAC(r)
 	if err != nil {

@@ -149,7 +149,7 @@ func (a *Admin) readNode(r *http.Request, f form) (nodeFields, error) {
 		n.Kernel = f.oneOf("kernel", "", kernels)
 	}
 	if err := ipxe.CheckArgs(n.Args); err != nil {
-		f.Errors["args"] = messageOf(err)
+		f.Errors["args"] = answer.PublicMessage(err)
 	}
 	return n, nil
 }
@@ -162,7 +162,7 @@ func (n nodeFields) patch() provisioning.NodePatch {
 func (f form) mac(field string) provisioning.MAC {
 	mac, err := provisioning.ParseMAC(f.Get(field))
 	if err != nil {
-		f.Errors[field] = messageOf(err)
+		f.Errors[field] = answer.PublicMessage(err)
 	}
 	return mac
 }

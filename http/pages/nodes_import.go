@@ -108,7 +108,7 @@ func (a *Admin) readRows(r *http.Request, f form) []provisioning.Row {
 	if !isList(text) {
 		rows, err := registry.ReadCSV(strings.NewReader(text))
 		if err != nil {
-			f.Errors["list"] = messageOf(err)
+			f.Errors["list"] = answer.PublicMessage(err)
 		}
 		return rows
 	}

@@ -24,10 +24,14 @@ func (a *Admin) changeNodes(w http.ResponseWriter, r *http.Request, by provision
 		return err
 	}
 	what := "nodes-changed"
-	if f.Text("action") == "remove" {
+	switch f.Text("action") {
+	case "remove":
 		what = "nodes-removed"
 		err = a.removeAll(r, by, macs)
-	} else {
+	case "wake":
+		what = "nodes-woken"
+		err = a.wake(r, by, macs)
+	default:
 		err = a.changeAll(r, by, f, macs)
 	}
 	message, ok := notice(err)
@@ -100,7 +104,7 @@ func (a *Admin) readPatch(r *http.Request, f form) provisioning.NodePatch {
 		p.Args = new(string)
 	case args != "":
 		if err := ipxe.CheckArgs(args); err != nil {
-			f.Errors["args"] = messageOf(err)
+			f.Errors["args"] = answer.PublicMessage(err)
 		}
 		p.Args = &args
 	}
@@ -131,6 +135,23 @@ func (a *Admin) removeAll(r *http.Request, by provisioning.Actor, macs []provisi
 		return provisioning.Errorf(provisioning.Invalid, "%s", errNoneSelected)
 	}
 	return a.Registry.RemoveNodes(r.Context(), by, macs)
+}
+
+// wake wakes nodes, all or none: whoever asks must see each of them.
+func (a *Admin) wake(r *http.Request, by provisioning.Actor, macs []provisioning.MAC) error {
+	if len(macs) == 0 {
+		return provisioning.Errorf(provisioning.Invalid, "%s", errNoneSelected)
+	}
+	nodes, err := a.found(r.Context(), by, provisioning.NodeQuery{Among: macs})
+	if err != nil {
+		return err
+	}
+	for _, mac := range macs {
+		if _, ok := nodes[mac]; !ok {
+			return provisioning.Errorf(provisioning.NotFound, "no node %s is registered: none was woken", mac)
+		}
+	}
+	return a.Wake(macs)
 }
 
 // isList tells whether text is a list of MAC addresses rather than CSV.

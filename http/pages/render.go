@@ -3,7 +3,6 @@ package pages
 import (
 	"bytes"
 	"embed"
-	"errors"
 	"fmt"
 	"html/template"
 	"io/fs"
@@ -14,7 +13,6 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/provisioning"
-	"farmboot/provisioning/cause"
 	"farmboot/provisioning/human"
 )
 
@@ -123,18 +121,10 @@ type failurePage struct {
 // failure is the [answer.Failure] of pages.
 func failure(w http.ResponseWriter, r *http.Request, err error) {
 	code := provisioning.ErrorCode(err)
-	data := failurePage{Status: answer.StatusOf(code), Message: messageOf(err)}
+	data := failurePage{Status: answer.StatusOf(code), Message: answer.PublicMessage(err)}
 	if err := render(w, data.Status, "failure", data); err != nil {
 		answer.Plain(w, r, err)
 	}
-}
-
-// messageOf is what a page says of err.
-func messageOf(err error) string {
-	if e, ok := errors.AsType[*provisioning.Error](err); ok && !e.Cause.IsZero() && e.Error() == err.Error() {
-		return cause.OnPage(e.Cause)
-	}
-	return answer.PublicMessage(err)
 }
 
 // notice is the message of a refusal for the page that asked; ok is false for
@@ -144,5 +134,5 @@ func notice(err error) (message string, ok bool) {
 		return "", true
 	}
 	code := provisioning.ErrorCode(err)
-	return messageOf(err), code != provisioning.Internal
+	return answer.PublicMessage(err), code != provisioning.Internal
 }

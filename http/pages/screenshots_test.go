@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"farmboot/provisioning"
 )
 
 var (
@@ -32,7 +34,12 @@ func TestScreenshots(t *testing.T) {
 	farm(t, b)
 	tab.cookie(b)
 	if *every {
-		for _, s := range everyPage() {
+		b.unknown(provisioning.Hold)
+		seen, err := b.Registry.Discovered(t.Context(), root, 1)
+		if err != nil || len(seen) == 0 {
+			t.Fatalf("discovered %v, %v", seen, err)
+		}
+		for _, s := range everyPage(seen[0].Code) {
 			tab.picture(s, chromedp.FullScreenshot(100))
 		}
 		return
@@ -47,13 +54,13 @@ func TestScreenshots(t *testing.T) {
 	}
 }
 
-func everyPage() []shot {
+func everyPage(code string) []shot {
 	var all []shot
 	for name, path := range map[string]string{
 		"download": "/?farmer=1234", "download-bad": "/?farmer=12x4&runmode=test", "no-kernel": "/?runmode=dev", "file": "/?format=uefi&runmode=test",
 		"expert": "/expert?args=ssh-user%3Dme+vlan:priv%3D5000", "images": "/images", "failure": "/static/none",
 		"signin": "/admin/signin", "link": "/admin/signin?code=XYZ", "board": "/admin", "node": "/admin/nodes/" + macOf(6).String(), "stalled": "/admin/nodes/" + macOf(5).String(),
-		"discovered": "/admin/discovered?claim=3c:ec:ef:11:22:33", "nodes": "/admin/nodes?done=node-added", "import": "/admin/nodes/import",
+		"discovered": "/admin/discovered", "claim": "/admin/discovered?claim=" + code, "help": "/help", "symptoms": "/help/symptoms", "nodes": "/admin/nodes?done=node-added", "import": "/admin/nodes/import",
 		"farmers": "/admin/farmers", "kernels": "/admin/kernels", "tokens": "/admin/tokens", "history": "/admin/history",
 	} {
 		if !strings.Contains(name, *only) {

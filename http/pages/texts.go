@@ -89,7 +89,7 @@ var nbps = []choice{
 const badMachine = "Type the machine's MAC address, or the six characters on its screen if it shows any."
 
 // fieldWords are what fields of the history are called where it is not their name.
-var fieldWords = map[string]string{"runmode": "network", "nbp": "boot program"}
+var fieldWords = map[string]string{"runmode": "run mode", "nbp": "boot program"}
 
 // manyWords say what was done to many nodes at once, by action of the history.
 var manyWords = map[string]string{"node add": "nodes added", "node set": "nodes changed", "node rm": "nodes removed"}
@@ -126,6 +126,8 @@ var whatWasDone = map[string]string{
 	"node-once":       "Saved. It counts for the node's next boot alone.",
 	"node-enrol":      "Saved. At its next boot, with Secure Boot off, its screen says which keys to press.",
 	"node-enrol-off":  "Saved. It boots as usual.",
+	"node-woken":      "The magic packet is on its way. If Wake-on-LAN is on in its firmware, the node starts.",
+	"nodes-woken":     "Magic packets go out, to 20 nodes every 10 seconds. Those start that have Wake-on-LAN on in their firmware.",
 	"nodes-claimed":   "Claimed. Those that wait on their screens boot on within seconds.",
 	"undone":          "Taken back.",
 	"node-removed":    "Node removed. Its boots and its history stay.",

@@ -42,7 +42,7 @@ var texts = map[provisioning.CauseID]words{
 		check:   []string{"the kernel folder is there, and the appliance may read it: farmboot doctor"},
 	},
 	provisioning.CauseRunModeUnknown: {
-		message: `unknown {mode} "{runmode}": accepted are {note}`,
+		message: `unknown run mode "{runmode}": accepted are {note}`,
 		check:   []string{"the node is registered with one of them: farmboot node set MAC --runmode R"},
 	},
 	provisioning.CauseArgs: {
@@ -167,7 +167,7 @@ var kernelThere = []string{
 
 // missingDefault is what CauseKernelMissing says of the default kernel of a run mode.
 var missingDefault = words{
-	message: "missing kernel {kernel}: {mode} {runmode} has no kernel yet",
+	message: "missing kernel {kernel}: run mode {runmode} has no kernel yet",
 	hint:    "farmboot kernel use {runmode} KERNEL gives it one (farmboot kernel add FILE first), or the board's page Kernels",
 	check:   kernelThere,
 }
@@ -183,27 +183,22 @@ func wordsOf(c provisioning.Cause) words {
 }
 
 // fill puts the values of a cause into a text.
-func fill(text string, c provisioning.Cause, mode string) string {
+func fill(text string, c provisioning.Cause) string {
 	if !strings.Contains(text, "{") {
 		return text
 	}
 	return strings.NewReplacer(
-		"{mode}", mode, "{runmode}", string(c.RunMode), "{kernel}", c.Kernel, "{file}", c.File,
+		"{runmode}", string(c.RunMode), "{kernel}", c.Kernel, "{file}", c.File,
 		"{kernel or file}", cmp.Or(c.File, c.Kernel), "{arch}", c.Arch, "{server}", c.Server, "{note}", c.Note,
 		"{size}", fmt.Sprint(c.Size), "{limit}", fmt.Sprint(c.Limit),
 	).Replace(text)
 }
 
 // Message says what is wrong, in one line without a full stop.
-func Message(c provisioning.Cause) string { return fill(wordsOf(c).message, c, "run mode") }
+func Message(c provisioning.Cause) string { return fill(wordsOf(c).message, c) }
 
 // Hint says what to do about it, in one line; "" if there is nothing to say.
-func Hint(c provisioning.Cause) string { return fill(wordsOf(c).hint, c, "run mode") }
-
-// OnPage is message and hint in the words of the pages, which call a run mode a network.
-func OnPage(c provisioning.Cause) string {
-	return join(fill(wordsOf(c).message, c, "network"), fill(wordsOf(c).hint, c, "network"))
-}
+func Hint(c provisioning.Cause) string { return fill(wordsOf(c).hint, c) }
 
 func join(message, hint string) string {
 	if hint == "" {

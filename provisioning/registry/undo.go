@@ -58,6 +58,9 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (i
 				undone++
 			}
 		}
+		if undone == 0 {
+			return provisioning.Errorf(provisioning.Invalid, "change %d is %q: only changes of nodes can be taken back", id, changes[0].Action)
+		}
 		return nil
 	})
 	if refusal(err) {
