@@ -11,9 +11,10 @@ import (
 // listLimit is how long a list of a farm of a thousand nodes may take on the server.
 const listLimit = 100 * time.Millisecond
 
-// TestThousandNodes, which make browser runs without the race detector: with a thousand nodes, and ten thousand boots of history, every list
+// TestThousandNodes: with a thousand nodes, and ten thousand boots of history, every list
 // of the pages and of the API is there within listLimit. Other tests may have the machine
-// meanwhile: the quickest of a few tries counts.
+// meanwhile: the quickest of a few tries counts. (make browser runs it: make unit has the
+// race detector.)
 func TestThousandNodes(t *testing.T) {
 	const (
 		nodes = 1000
