@@ -67,6 +67,22 @@ type boardRow struct {
 	Last       time.Time
 	At         time.Time // when this was true
 	Mend       bool      // a kernel is missing, and whoever looks may store one
+	Machine    provisioning.Discovered
+}
+
+// Hardware says in a few words what its machine is.
+func (r boardRow) Hardware() string {
+	var words []string
+	if product := strings.TrimSpace(r.Machine.Manufacturer + " " + r.Machine.Product); product != "" {
+		words = append(words, product)
+	}
+	if r.Machine.Serial != "" {
+		words = append(words, "no. "+r.Machine.Serial)
+	}
+	if r.Machine.Address != "" {
+		words = append(words, r.Machine.Address)
+	}
+	return strings.Join(words, ", ")
 }
 
 // ID is the id of its element.
@@ -344,6 +360,10 @@ func (a *Admin) rows(ctx context.Context, by provisioning.Actor, s selection, fr
 	if err != nil {
 		return nil, err
 	}
+	machines, err := a.Registry.Machines(ctx, by, deeds)
+	if err != nil {
+		return nil, err
+	}
 	var rows []boardRow
 	for _, mac := range deeds {
 		n, registered := nodes[mac]
@@ -351,7 +371,9 @@ func (a *Admin) rows(ctx context.Context, by provisioning.Actor, s selection, fr
 			continue // given to another farmer just now
 		}
 		n.MAC = mac
-		rows = append(rows, rowOf(n, registered, a.Board.Events(mac, by.Since(n)), now).seenBy(by))
+		row := rowOf(n, registered, a.Board.Events(mac, by.Since(n)), now).seenBy(by)
+		row.Machine = machines[mac]
+		rows = append(rows, row)
 	}
 	if to <= len(s.deeds) || s.quiets == 0 {
 		return rows, nil

@@ -31,6 +31,23 @@ func startBench(t *testing.T) (*adminBench, *browser) {
 	return b, newBrowser(t, srv.URL, srv.URL)
 }
 
+// TestArgumentsAreCheckedWhileTyped: where a node is claimed, before the form is sent.
+func TestArgumentsAreCheckedWhileTyped(t *testing.T) {
+	b, tab := startBench(t)
+	b.unknown(provisioning.Hold)
+	b.play(t, bootOf(macOf(1), b.now.Now().Add(-time.Minute), 3)...)
+	tab.cookie(b)
+	tab.open("/admin/discovered")
+	tab.wait("document.activeElement.id === 'machine'")
+	tab.fill("#args", "zos-debug && reboot")
+	tab.says("#args-error", "&&")
+	tab.wait("document.querySelector('#args').getAttribute('aria-invalid') === 'true'")
+	tab.fill("#args", "zos-debug")
+	tab.wait("document.querySelector('#args-error').textContent === '' && !document.querySelector('#args').hasAttribute('aria-invalid')")
+	tab.fill("#p-args", "runmode=test")
+	tab.says("#p-args-error", "runmode=")
+}
+
 // TestFarmersWay goes a farmer's whole way, from his first mistake to the image on
 // his disk.
 func TestFarmersWay(t *testing.T) {

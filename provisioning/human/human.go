@@ -51,6 +51,18 @@ func Duration(d time.Duration) string {
 	return fmt.Sprintf("%d days", d.Round(day)/day)
 }
 
+// Ago writes a duration as people say how long ago something was: in minutes, which are
+// still true when it is read a little later.
+func Ago(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return "less than a minute"
+	case d < 48*time.Hour:
+		d = d.Truncate(time.Minute)
+	}
+	return Duration(d)
+}
+
 // decimal is x with one digit behind the point, unless that is zero.
 func decimal(x float64) string {
 	return strings.TrimSuffix(strconv.FormatFloat(x, 'f', 1, 64), ".0")

@@ -222,7 +222,7 @@ func clock(d time.Duration) string {
 func (s Story) Format(place *time.Location) string {
 	var b strings.Builder
 	if len(s.Steps) > 0 {
-		fmt.Fprintf(&b, "Last boot, %s:\n", s.Began.In(place).Format("2006-01-02 15:04:05"))
+		fmt.Fprintf(&b, "Last boot, %s:\n", s.Began.In(place).Format("2006-01-02 15:04:05 MST"))
 	}
 	for _, step := range s.Steps {
 		times := ""

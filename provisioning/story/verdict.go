@@ -157,7 +157,7 @@ func standingRefusal(events []provisioning.Event) (refusal provisioning.Event, o
 
 // refused says that the boot was refused, the last time at that time.
 func (s *Story) refused(refusal provisioning.Event, at, now time.Time) {
-	ago := human.Duration(max(now.Sub(at), 0))
+	ago := human.Ago(now.Sub(at))
 	c := refusal.Cause
 	if c.ID == provisioning.CauseIgnored {
 		s.State, s.Verdict = Ignored, fmt.Sprintf("Ignored, %s ago, as unknown = \"ignore\" in the configuration says; register it to boot it.", ago)
@@ -197,7 +197,7 @@ func kernelOf(boot []provisioning.Event) (kernel provisioning.Event) {
 func (s *Story) failed(kernel provisioning.Event, now time.Time) {
 	s.Cause = provisioning.Cause{ID: provisioning.CauseNotUp, Kernel: kernel.File}
 	s.State, s.Check = Failed, cause.Check(s.Cause)
-	s.Verdict = fmt.Sprintf("Failed, %s ago: %s.", human.Duration(max(now.Sub(kernel.At), 0)), cause.Message(s.Cause))
+	s.Verdict = fmt.Sprintf("Failed, %s ago: %s.", human.Ago(now.Sub(kernel.At)), cause.Message(s.Cause))
 }
 
 // broke says that the machine refused a link of the chain of Secure Boot, at that time.
@@ -212,7 +212,7 @@ func (s *Story) open() bool { return s.State == Booting || s.State == Stalled }
 // judge says how the boot stands, by its last event that tells.
 func (s *Story) judge(boot []provisioning.Event, p phase, now time.Time) {
 	last := boot[len(boot)-1]
-	ago := human.Duration(max(now.Sub(last.At), 0))
+	ago := human.Ago(now.Sub(last.At))
 	switch {
 	case last.Stage == provisioning.StageExit:
 		s.State = Exited

@@ -5,6 +5,35 @@
 const pause = 200; // ms after the last key
 
 for (const form of document.querySelectorAll("form[data-live]")) watch(form);
+for (const field of document.querySelectorAll("input[data-check]")) check(field);
+
+// check has the page that a field names say what is wrong with what is typed: it has a
+// field of that name, too.
+function check(field) {
+  let timer, request;
+  const error = document.getElementById(`${field.id}-error`);
+
+  async function ask() {
+    request?.abort();
+    request = new AbortController();
+    const url = `${field.dataset.check}?${new URLSearchParams({ [field.name]: field.value })}`;
+    try {
+      const answer = await fetch(url, { signal: request.signal, headers: { Accept: "text/html" } });
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const wrong = fresh.getElementById(`${field.name}-error`)?.textContent ?? "";
+      error.textContent = wrong;
+      if (wrong) field.setAttribute("aria-invalid", "true");
+      else field.removeAttribute("aria-invalid");
+    } catch {
+      // It is checked when the form is sent.
+    }
+  }
+
+  field.addEventListener("input", () => {
+    clearTimeout(timer);
+    timer = setTimeout(ask, pause);
+  });
+}
 
 function watch(form) {
   form.querySelector("[data-submit]")?.setAttribute("hidden", "");
