@@ -110,6 +110,8 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 		Site:     a.boot.Site,
 		Kernels:  a.kernels,
 		Describe: a.catalog.Describe,
+
+		SecureBoot: a.secure != nil,
 	}
 	a.registry = registry.New(a.store, rulesOf(cfg, cfg.Composer(), a.kernels), now)
 	a.editor = kernel.NewEditor(a.kernels, a.registry)

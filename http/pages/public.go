@@ -15,7 +15,8 @@ import (
 	"farmboot/provisioning"
 )
 
-// Pages is the part that needs no signing in. All fields are required.
+// Pages is the part that needs no signing in. All fields are required but those that say
+// otherwise.
 type Pages struct {
 	Answer *answer.Adapter
 	// Site is the appliance as a node sees it; see http.Boot.
@@ -23,6 +24,8 @@ type Pages struct {
 	Kernels *kernel.Store
 	// Describe tells what an order gets; see [catalog.Catalog.Describe].
 	Describe func(catalog.Order) (catalog.Download, error)
+	// SecureBoot says that images carry shim and what we signed; false: they do not.
+	SecureBoot bool
 }
 
 // Routes adds /, /generate, /expert, /images, /help and /static/… to r.
@@ -66,6 +69,8 @@ type product struct {
 	Problem  string // why there is no download
 	NoKernel bool   // because there is nothing to boot yet
 	Base     string // URL by which nodes reach us
+
+	SecureBoot bool // it carries shim and what we signed
 }
 
 // Medium is [medium] of what was ordered.
@@ -73,7 +78,7 @@ func (p product) Medium() string { return medium(p.Order.Kind) }
 
 // order looks up what an order gets. The error is a fault of ours.
 func (p *Pages) order(ctx context.Context, o catalog.Order, site ipxe.Site) (product, error) {
-	got := product{Order: o, Base: site.Base}
+	got := product{Order: o, Base: site.Base, SecureBoot: p.SecureBoot}
 	if err := p.Kernels.Available(ctx, o.Target.KernelPath()); err != nil {
 		got.NoKernel = true
 		return got, nil

@@ -169,3 +169,19 @@ func TestStaticFiles(t *testing.T) {
 		t.Errorf("plain name: %d %v", r.StatusCode, r.Header)
 	}
 }
+
+// TestSecureBootKeys: who downloads a stick that carries the signed chain is told which keys
+// to press at the machine; nobody else is.
+func TestSecureBootKeys(t *testing.T) {
+	b := newBench(t)
+	b.write(t, "net/prod.efi", "MZ prod kernel")
+	for _, on := range []bool{false, true} {
+		b.SecureBoot = on
+		for format, stick := range map[string]bool{"usb": true, "iso": true, "uefi": false} {
+			_, page := b.get(t, "/?runmode=prod&format="+format)
+			if got := strings.Contains(page, "Enroll key from disk"); got != (on && stick) {
+				t.Errorf("%s, Secure Boot %v: the keys are shown: %v", format, on, got)
+			}
+		}
+	}
+}

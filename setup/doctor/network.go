@@ -273,6 +273,8 @@ func notBooted(f Facts, l LAN, m Machine, machine string) Finding {
 		mend = "mend first what is said of dhcp and pxe"
 	case blocked(f, l.Interface):
 		mend = "mend first what is said of the firewall"
+	case errors.Is(err, persona.ErrUnsigned):
+		mend = "mend what is said of secure-boot, and start farmboot anew"
 	case errors.Is(err, persona.ErrNoBootServer):
 		mend = fmt.Sprintf("see that UDP port %d is ours, and open; %s", f.Config.DHCP.BootServerPort, restart)
 	}
