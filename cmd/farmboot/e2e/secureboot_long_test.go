@@ -9,10 +9,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+	"time"
 
+	"farmboot/ipxe/binary/authenticode"
 	"farmboot/ipxe/image/fat"
 	"farmboot/ipxe/image/gpt"
 	"farmboot/ipxe/segment"
+	"farmboot/setup/ca"
 	"farmboot/setup/lab"
 )
 
@@ -146,10 +149,43 @@ func TestEnrolFromNetwork(t *testing.T) {
 	}
 }
 
+// signedBy returns a program signed by a key.
+func signedBy(t *testing.T, program []byte, key ca.SigningKey) []byte {
+	t.Helper()
+	p, err := authenticode.Parse(bytes.NewReader(program), int64(len(program)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := p.Sign(authenticode.Key{Private: key.Private, Cert: key.Cert})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := p.Write(&b, table); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 // TestSecureBootRefusals: what nobody signed whom the machine trusts does not start.
 func TestSecureBootRefusals(t *testing.T) {
 	l := newLAN(t, lab.Options{})
 	a, certificate := newSecureAppliance(t, l, settings{})
+	original, err := os.ReadFile(filepath.Join(a.kernels, "vmlinuz-amd64"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	original = unsigned(original)
+	t.Run("unsigned kernel", func(t *testing.T) {
+		refusesKernel(t, l, a, certificate, mac(4), func([]byte) []byte { return original })
+	})
+	t.Run("kernel of another key", func(t *testing.T) {
+		foreign, err := ca.OpenSigning(t.TempDir(), time.Now).Keys()
+		if err != nil {
+			t.Fatal(err)
+		}
+		refusesKernel(t, l, a, certificate, mac(5), func([]byte) []byte { return signedBy(t, original, foreign[0]) })
+	})
 	t.Run("foreign key", func(t *testing.T) {
 		a.farmboot(t, "secureboot", "rotate")
 		a.farmboot(t, "secureboot", "rotate", "--finish")
