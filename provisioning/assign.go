@@ -2,6 +2,8 @@ package provisioning
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,24 +20,33 @@ type Unknown struct {
 	Args    string   // with Boot
 }
 
-// Assigner decides what a MAC address gets. It asks the store every time, so that
-// a change counts from the next boot on.
+// Assigner decides what a MAC address gets. What it has asked the store for once it knows
+// until a node changes (see [Store.NodesVersion]), so a change counts from the next
+// question on.
 type Assigner struct {
 	store   Store
 	unknown atomic.Pointer[Unknown]
 	now     func() time.Time
 
 	mu    sync.Mutex
-	known *lru.Map[MAC, Node] // as they were found last, for when the store fails
+	known *lru.Map[MAC, found] // what was found last
 }
 
-// remembered is how many nodes an Assigner remembers, of some 200 bytes each.
+// found is what the store had of a MAC address.
+type found struct {
+	node    *Node // nil: not registered
+	version uint64
+	current bool // as long as the version is that
+}
+
+// remembered is how many MAC addresses an Assigner remembers: 200 bytes each, and as
+// many again for a node.
 const remembered = 20_000
 
 // NewAssigner returns an Assigner that looks into store, and gives a MAC address
 // that is not there what unknown says.
 func NewAssigner(store Store, unknown Unknown, now func() time.Time) *Assigner {
-	a := &Assigner{store: store, now: now, known: lru.New[MAC, Node](remembered)}
+	a := &Assigner{store: store, now: now, known: lru.New[MAC, found](remembered)}
 	a.SetUnknown(unknown)
 	return a
 }
@@ -43,37 +54,48 @@ func NewAssigner(store Store, unknown Unknown, now func() time.Time) *Assigner {
 // SetUnknown replaces what MAC addresses get that are not registered, from now on.
 func (a *Assigner) SetUnknown(unknown Unknown) { a.unknown.Store(&unknown) }
 
-// Assignment returns what mac gets. It only reads, which takes some microseconds.
+// Assignment returns what mac gets. It only reads, which takes some microseconds at most.
 // The error is the store's: a listener that must not stay silent goes on with
 // [Assigner.LastKnown].
 func (a *Assigner) Assignment(ctx context.Context, mac MAC) (Assignment, error) {
-	n, err := a.store.Node(ctx, mac)
-	switch {
-	case err == nil:
-		a.remember(func() { a.known.Put(mac, n) })
-		return assigned(n), nil
-	case ErrorCode(err) == NotFound:
-		a.remember(func() { a.known.Delete(mac) })
-		return a.Default(mac), nil
+	// Before the question: what changes meanwhile has another version.
+	version, versioned := a.store.NodesVersion()
+	if f, ok := a.last(mac); ok && versioned && f.current && f.version == version {
+		return a.of(mac, f.node), nil
 	}
-	return Assignment{}, err
-}
-
-func (a *Assigner) remember(change func()) {
+	f := found{version: version, current: versioned}
+	switch n, err := a.store.Node(ctx, mac); {
+	case err == nil:
+		f.node = &n
+	case ErrorCode(err) != NotFound:
+		return Assignment{}, err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	change()
+	a.known.Put(mac, f)
+	return a.of(mac, f.node), nil
+}
+
+// last returns what was found last.
+func (a *Assigner) last(mac MAC) (found, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.known.Get(mac)
+}
+
+// of is what mac gets if node is registered for it; nil: none is.
+func (a *Assigner) of(mac MAC, node *Node) Assignment {
+	if node == nil {
+		return a.Default(mac)
+	}
+	return assigned(*node)
 }
 
 // LastKnown is what mac got when the store was last asked for it, else the default: for
 // when the store fails.
 func (a *Assigner) LastKnown(mac MAC) Assignment {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if n, ok := a.known.Get(mac); ok {
-		return assigned(n)
-	}
-	return a.Default(mac)
+	f, _ := a.last(mac)
+	return a.of(mac, f.node)
 }
 
 // assigned is what a registered node gets.
@@ -156,8 +178,8 @@ const codeLimit = 500 * time.Millisecond
 func (a *Assigner) makeCode(ctx context.Context, mac MAC) string {
 	var code string
 	err := UpdateWithin(ctx, a.store, codeLimit, func(ctx context.Context, tx Tx) error {
-		d, err := See(ctx, tx, Event{MAC: mac, At: a.now()})
-		code = d.Code
+		seen, err := See(ctx, tx, Event{MAC: mac, At: a.now()})
+		code = seen[mac].Code
 		return err
 	})
 	if err != nil {
@@ -166,37 +188,66 @@ func (a *Assigner) makeCode(ctx context.Context, mac MAC) string {
 	return code
 }
 
-// See stores that the event's MAC address netbooted, and gives it a claim code if it
-// has none.
-func See(ctx context.Context, tx Tx, e Event) (Discovered, error) {
-	d, err := tx.Seen(ctx, e.MAC)
-	if err != nil && ErrorCode(err) != NotFound {
-		return d, err
+// See stores that machines netbooted, as events tell it, oldest first, and gives those a
+// claim code that have none. It returns what is stored of each.
+func See(ctx context.Context, tx Tx, events ...Event) (map[MAC]Discovered, error) {
+	if len(events) == 0 {
+		return nil, nil
 	}
-	if d.Code == "" {
-		if d.Code, err = freeCode(ctx, tx); err != nil {
-			return d, err
+	var macs []MAC
+	listed := make(map[MAC]bool)
+	for _, e := range events {
+		if !listed[e.MAC] {
+			listed[e.MAC] = true
+			macs = append(macs, e.MAC)
 		}
 	}
-	d.MAC = e.MAC
-	d = d.sight(e.Machine, e.At)
-	if e.Peer.IsValid() && !e.Peer.IsUnspecified() { // a DISCOVER comes from 0.0.0.0
-		d.Address = e.Peer.Unmap().String()
+	seen, err := tx.SeenAmong(ctx, macs)
+	if err != nil {
+		return nil, err
 	}
-	return d, tx.PutSeen(ctx, d)
+	for _, e := range events {
+		d := seen[e.MAC]
+		d.MAC = e.MAC
+		d = d.sight(e.Machine, e.At)
+		if e.Peer.IsValid() && !e.Peer.IsUnspecified() { // a DISCOVER comes from 0.0.0.0
+			d.Address = e.Peer.Unmap().String()
+		}
+		seen[e.MAC] = d
+	}
+	if err := giveCodes(ctx, tx, seen); err != nil {
+		return nil, err
+	}
+	list := make([]Discovered, len(macs))
+	for i, mac := range macs {
+		list[i] = seen[mac]
+	}
+	return seen, tx.PutSeen(ctx, list...)
 }
 
-// freeCode makes a claim code that no other MAC address has.
-func freeCode(ctx context.Context, tx Tx) (string, error) {
+// giveCodes gives claim codes that no MAC address has to those without one.
+func giveCodes(ctx context.Context, tx Tx, to map[MAC]Discovered) error {
 	for {
-		code := newCode()
-		switch _, err := tx.SeenByCode(ctx, code); {
-		case err == nil:
-			continue
-		case ErrorCode(err) == NotFound:
-			return code, nil
-		default:
-			return "", err
+		codes := make(map[string]MAC)
+		for mac, d := range to {
+			if d.Code == "" {
+				codes[newCode()] = mac // should two be the same, one is made again
+			}
+		}
+		if len(codes) == 0 {
+			return nil
+		}
+		taken, err := tx.CodesTaken(ctx, slices.Collect(maps.Keys(codes)))
+		if err != nil {
+			return err
+		}
+		for _, code := range taken {
+			delete(codes, code)
+		}
+		for code, mac := range codes {
+			d := to[mac]
+			d.Code = code
+			to[mac] = d
 		}
 	}
 }

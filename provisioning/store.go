@@ -11,7 +11,8 @@ import (
 // another; package storetest says what both must do. A Store keeps what it is
 // given: rules about what may be written, and by whom, are in package registry.
 //
-// Reads see every change at once, another process' too: nothing is cached. Where
+// Reads see every change at once, another process' too: nothing is cached here (what
+// others cache goes by [Store.NodesVersion]). Where
 // the store cannot be written (disk full, read only) or not be reached, errors
 // are [Error]s with code [Unavailable]; reads go on as long as they can.
 type Store interface {
@@ -25,6 +26,11 @@ type Store interface {
 	// UpdateLazily is Update without waiting for the disk: it survives the end of
 	// the process, but a power failure may undo the last of them. For events.
 	UpdateLazily(ctx context.Context, fn func(Tx) error) error
+
+	// NodesVersion returns a number that is another one after every change of a node,
+	// whichever process made it, at once; it may be another one without a change. ok is
+	// false where that cannot be told for less than the price of a query.
+	NodesVersion() (version uint64, ok bool)
 
 	// Watch returns a channel on which a value arrives soon after another process
 	// has changed the store; changes close to each other may share one. It is
@@ -53,6 +59,7 @@ type Reader interface {
 	Seen(ctx context.Context, mac MAC) (Discovered, error)
 	SeenByCode(ctx context.Context, code string) (Discovered, error)
 	SeenAmong(ctx context.Context, macs []MAC) (map[MAC]Discovered, error)
+	CodesTaken(ctx context.Context, codes []string) ([]string, error)  // those that MAC addresses have
 	Unregistered(ctx context.Context, limit int) ([]Discovered, error) // last seen first
 	Events(ctx context.Context, q EventQuery) ([]Event, error)         // oldest first
 	LastEventID(ctx context.Context) (int64, error)                    // 0: no event yet
@@ -73,8 +80,8 @@ type Tx interface {
 	PutSession(ctx context.Context, s Session) error
 	DeleteSession(ctx context.Context, hash SecretsHash) error
 	PruneSessions(ctx context.Context, p SessionPrune) error
-	PutSeen(ctx context.Context, d Discovered) error // Conflict if another MAC has the claim code
-	PutProven(ctx context.Context, p Proven) error   // of which a hundred thousand are kept
+	PutSeen(ctx context.Context, seen ...Discovered) error // Conflict if another MAC has the claim code
+	PutProven(ctx context.Context, p Proven) error         // of which a hundred thousand are kept
 	AddChange(ctx context.Context, c Change) error
 	AddEvents(ctx context.Context, events []Event) error
 

@@ -113,7 +113,7 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 
 		SecureBoot: a.secure != nil,
 	}
-	a.registry = registry.New(a.store, rulesOf(cfg, cfg.Composer(), a.kernels), now)
+	a.registry = registry.New(a.recorder.Fresh(), rulesOf(cfg, cfg.Composer(), a.kernels), now)
 	a.editor = kernel.NewEditor(a.kernels, a.registry)
 	if a.upstream, err = newUpstream(cfg, a.kernels, a.editor, log, now); err != nil {
 		return nil, err
@@ -135,7 +135,7 @@ func (a *appliance) wireAdmin() {
 	a.api = a.newAPI(throttle, vendor, access.AnyOf(access.Bearer(a.registry), sessions.Authenticate))
 	a.local = a.newAPI(throttle, vendor, access.Local)
 	a.waker = wol.NewQueue(a.wakeInterfaces, wol.Waves{Size: wakeWave, Pause: wakePause}, a.log)
-	a.board = live.New(a.recorder.Subscribe, a.store.Events, a.log)
+	a.board = live.New(a.recorder.Subscribe, a.recorder.Fresh().Events, a.log)
 	a.admin = &pages.Admin{
 		Answer:       a.boot.Answer,
 		Registry:     a.registry,

@@ -22,13 +22,19 @@ type source struct {
 	stored  []provisioning.Event
 	failing error
 	news    chan provisioning.Event
+	watched int // subscriptions
 }
 
 func (s *source) subscribe(provisioning.MAC) (<-chan provisioning.Event, func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.news = make(chan provisioning.Event, 1000)
-	return s.news, func() {}
+	s.watched++
+	return s.news, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.watched--
+	}
 }
 
 func (s *source) events(_ context.Context, q provisioning.EventQuery) ([]provisioning.Event, error) {
@@ -43,9 +49,10 @@ func (s *source) events(_ context.Context, q provisioning.EventQuery) ([]provisi
 			found = append(found, e)
 		}
 	}
-	if len(found) > q.Limit {
+	if len(found) > q.Limit && q.Last {
 		found = found[len(found)-q.Limit:]
 	}
+	found = found[:min(len(found), q.Limit)]
 	return found, nil
 }
 
@@ -71,6 +78,7 @@ func withBoard(t *testing.T, s *source, test func(t *testing.T, b *live.Board)) 
 				t.Error(err)
 			}
 		})
+		b.Latest() // somebody looks
 		synctest.Wait()
 		test(t, b)
 		cancel()
@@ -195,6 +203,34 @@ func TestBoardAdoptsOrphans(t *testing.T) {
 		events := b.Events(storetest.MAC(1), time.Time{})
 		if len(events) != 3 || events[1].Stage != provisioning.StageNBP {
 			t.Errorf("events %+v", events)
+		}
+	})
+}
+
+// TestBoardForgetsWhenNobodyLooks, and reads all anew when somebody does.
+func TestBoardForgetsWhenNobodyLooks(t *testing.T) {
+	s := &source{}
+	s.add(false, provisioning.Event{MAC: storetest.MAC(1), At: at(1), Stage: provisioning.StageDiscover})
+	watched := func() int {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.watched
+	}
+	withBoard(t, s, func(t *testing.T, b *live.Board) {
+		for range 10 { // as long as somebody looks
+			<-time.After(time.Minute)
+			if len(b.Latest()) != 1 || watched() != 1 {
+				t.Fatalf("%d nodes, watched %d times", len(b.Latest()), watched())
+			}
+		}
+		<-time.After(10 * time.Minute)
+		synctest.Wait()
+		if watched() != 0 {
+			t.Error("it watches for nobody")
+		}
+		s.add(false, provisioning.Event{MAC: storetest.MAC(2), At: at(2), Stage: provisioning.StageDiscover})
+		if len(b.Latest()) != 2 || watched() != 1 {
+			t.Errorf("%d nodes, watched %d times", len(b.Latest()), watched())
 		}
 	})
 }

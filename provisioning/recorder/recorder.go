@@ -42,6 +42,8 @@ type Recorder struct {
 	refusals    *refusals
 	lines       *lines
 	subscribers subscribers
+	asked       chan chan<- struct{} // closed when all that was recorded is stored
+	ended       chan struct{}        // closed at the end of Run
 
 	stored  prometheus.Counter
 	dropped *prometheus.CounterVec // by reason
@@ -63,9 +65,12 @@ const (
 	recorderQueue = 4096
 	// recorderBatch is how many events one transaction stores.
 	recorderBatch = 512
-	// batchDelay is how long an event waits for others to share a transaction
-	// with, and so how far a live view is behind.
-	batchDelay = 50 * time.Millisecond
+	// batchDelay is how long an event waits for others to share a transaction with, and
+	// so how far the command line, which is another process, is behind. The end of the
+	// process without warning loses as much, and nothing that was acknowledged.
+	batchDelay = time.Second
+	// watchedDelay is the same while somebody watches, and so how far he is behind.
+	watchedDelay = 50 * time.Millisecond
 	// pruneEvery is how often old events are looked for, at least.
 	pruneEvery = 10 * time.Minute
 	// writeTimeout bounds a write. It is not cut short by the end of Run, which
@@ -85,6 +90,8 @@ func New(store provisioning.Store, retention Retention, log *slog.Logger, metric
 		peers:    newPeers(),
 		refusals: newRefusals(),
 		lines:    newLines(),
+		asked:    make(chan chan<- struct{}),
+		ended:    make(chan struct{}),
 		stored: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "farmboot_events_stored_total", Help: "Boot events stored.",
 		}),
@@ -222,6 +229,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 	watching, stopWatching := context.WithCancel(ctx)
 	changes := r.store.Watch(watching)
 	defer func() {
+		close(r.ended)
 		stopWatching()
 		for range changes { // wait for its end
 		}
@@ -231,6 +239,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 	prune := time.NewTicker(pruneEvery)
 	defer prune.Stop()
 
+	r.recall(ctx)
 	r.last, _ = r.store.LastEventID(ctx) // a store that fails now fails louder soon
 	soon := make(chan struct{}, 1)       // holds a value while there is more to forget
 	forget := func() {
@@ -245,12 +254,20 @@ func (r *Recorder) Run(ctx context.Context) error {
 	for {
 		select {
 		case first := <-r.queue:
-			r.write(ctx, r.collect(ctx, first))
+			batch, asked := r.collect(ctx, first)
+			r.write(ctx, batch)
+			if asked != nil {
+				r.Flush(ctx)
+				close(asked)
+			}
 			// Whoever forges MAC addresses would fill the disk before pruneEvery.
 			if r.grown > r.retention.Unknown/2 {
 				r.grown = 0
 				forget()
 			}
+		case asked := <-r.asked:
+			r.Flush(ctx)
+			close(asked)
 		case <-soon:
 			forget()
 		case _, ok := <-foreign:
@@ -268,26 +285,106 @@ func (r *Recorder) Run(ctx context.Context) error {
 	}
 }
 
-// collect waits a moment for more to store with first.
-func (r *Recorder) collect(ctx context.Context, first recorded) []recorded {
-	batch := []recorded{first}
-	timer := time.NewTimer(batchDelay)
+// recalled is how many events are read at the start to learn addresses from: those of
+// some hundred boots.
+const recalled = 5000
+
+// recall learns again whose address is whose, so that a node that boots while we start
+// anew is known by its address.
+func (r *Recorder) recall(ctx context.Context) {
+	events, err := r.store.Events(ctx, provisioning.EventQuery{Limit: recalled, Last: true})
+	if err != nil {
+		return // it is told of by the first write
+	}
+	for _, e := range events {
+		r.peers.learn(e.Peer, e.MAC, e.At)
+	}
+}
+
+// collect waits a moment for more to store with first, but not when somebody asks for
+// what there is: he is to be told when it is stored.
+func (r *Recorder) collect(ctx context.Context, first recorded) (batch []recorded, asked chan<- struct{}) {
+	batch = []recorded{first}
+	delay := batchDelay
+	if !r.subscribers.none() {
+		delay = watchedDelay
+	}
+	timer := time.NewTimer(delay)
 	defer timer.Stop()
 	for len(batch) < recorderBatch {
 		select {
 		case next := <-r.queue:
 			batch = append(batch, next)
+		case asked = <-r.asked:
+			return batch, asked
 		case <-timer.C:
-			return batch
+			return batch, nil
 		case <-ctx.Done():
-			return batch
+			return batch, nil
 		}
 	}
-	return batch
+	return batch, nil
 }
 
-// Flush stores what is queued, when Run has ended: listeners may have recorded
-// something since.
+// syncWait bounds how long a reader waits for what has just happened to be stored.
+const syncWait = time.Second
+
+// Sync returns when what has been recorded is stored, as far as that takes no longer than
+// a moment: while the database is locked, readers are told what is there.
+func (r *Recorder) Sync(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, syncWait)
+	defer cancel()
+	stored := make(chan struct{})
+	select {
+	case r.asked <- stored:
+	case <-r.ended:
+		return
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-stored:
+	case <-r.ended:
+	case <-ctx.Done():
+	}
+}
+
+// fresh is a store that is up to date when it is asked for events.
+type fresh struct {
+	provisioning.Store
+	sync func(context.Context)
+}
+
+// Fresh returns the recorder's store, for readers in the same process: what it tells of
+// boots includes what has just been recorded.
+func (r *Recorder) Fresh() provisioning.Store { return fresh{r.store, r.Sync} }
+
+// Events implements [provisioning.Reader].
+func (f fresh) Events(ctx context.Context, q provisioning.EventQuery) ([]provisioning.Event, error) {
+	f.sync(ctx)
+	return f.Store.Events(ctx, q)
+}
+
+// Seen implements [provisioning.Reader].
+func (f fresh) Seen(ctx context.Context, mac provisioning.MAC) (provisioning.Discovered, error) {
+	f.sync(ctx)
+	return f.Store.Seen(ctx, mac)
+}
+
+// SeenByCode implements [provisioning.Reader].
+func (f fresh) SeenByCode(ctx context.Context, code string) (provisioning.Discovered, error) {
+	f.sync(ctx)
+	return f.Store.SeenByCode(ctx, code)
+}
+
+// Unregistered implements [provisioning.Reader].
+func (f fresh) Unregistered(ctx context.Context, limit int) ([]provisioning.Discovered, error) {
+	f.sync(ctx)
+	return f.Store.Unregistered(ctx, limit)
+}
+
+// Flush stores what is queued. When Run has ended, listeners may have recorded something
+// since; while it runs, [Recorder.Sync] is for others.
 func (r *Recorder) Flush(ctx context.Context) {
 	for {
 		var batch []recorded
@@ -333,26 +430,32 @@ func (r *Recorder) report(err error) {
 	}
 }
 
-// store writes a batch, in order: an event that shows only an address is there
-// before the news whose address it is.
+// store writes a batch: events in the order in which they came, news whose address is
+// whose after those that show only the address, and each machine that was seen, once.
 func store(ctx context.Context, tx provisioning.Tx, batch []recorded) error {
+	var events []provisioning.Event
+	var seen []provisioning.Event
 	for _, item := range batch {
-		if !item.orphans.IsZero() {
-			if err := tx.AttributeEvents(ctx, item.event.MAC, item.peer.String(), item.orphans); err != nil {
-				return err
+		if e := item.event; item.orphans.IsZero() {
+			events = append(events, e)
+			if showsNode(e) {
+				seen = append(seen, e)
 			}
 			continue
 		}
-		if err := tx.AddEvents(ctx, []provisioning.Event{item.event}); err != nil {
+		if err := tx.AddEvents(ctx, events); err != nil {
 			return err
 		}
-		if showsNode(item.event) {
-			if _, err := provisioning.See(ctx, tx, item.event); err != nil {
-				return err
-			}
+		events = events[:0]
+		if err := tx.AttributeEvents(ctx, item.event.MAC, item.peer.String(), item.orphans); err != nil {
+			return err
 		}
 	}
-	return nil
+	if err := tx.AddEvents(ctx, events); err != nil {
+		return err
+	}
+	_, err := provisioning.See(ctx, tx, seen...)
+	return err
 }
 
 // showsNode tells whether an event shows a machine that boots from here, by the

@@ -469,6 +469,43 @@ func TestRecorderOutlivesAFullDisk(t *testing.T) {
 	}
 }
 
+// TestReadersInTheProcessSeeWhatJustHappened, though it is stored later.
+func TestReadersInTheProcessSeeWhatJustHappened(t *testing.T) {
+	s, c := storetest.SQLite(t), &clock{storetest.Noon}
+	r := run(t, s, c.now)
+	for i := range 1000 { // more than one batch
+		r.Record(provisioning.Event{MAC: storetest.MAC(i + 1), Stage: provisioning.StageDiscover})
+	}
+	if events := stored(t, r.Fresh()); len(events) != 1000 {
+		t.Errorf("%d events are there, want all", len(events))
+	}
+	if d, err := r.Fresh().Seen(t.Context(), storetest.MAC(1000)); err != nil || d.Boots != 1 || d.Code == "" {
+		t.Errorf("seen: %+v, %v", d, err)
+	}
+	r.stop()
+	if events := stored(t, r.Fresh()); len(events) != 1000 { // hangs if it waits
+		t.Errorf("%d events are there after the end", len(events))
+	}
+}
+
+// TestRestartKeepsAddresses: a node that boots while the appliance starts anew is known by
+// its address, and its kernel belongs to its boot.
+func TestRestartKeepsAddresses(t *testing.T) {
+	s, c := storetest.SQLite(t), &clock{storetest.Noon}
+	before := run(t, s, c.now)
+	before.Record(provisioning.Event{MAC: storetest.MAC(1), Peer: peer7, Stage: provisioning.StageScript})
+	before.stop()
+	c.t = c.t.Add(10 * time.Second)
+	after := run(t, s, c.now)
+	after.Sync(t.Context()) // it has started
+	after.Record(provisioning.Event{Peer: peer7, Stage: provisioning.StageKernel, File: "net/prod.efi", Bytes: 1, Size: 1})
+	after.stop()
+	events := stored(t, s)
+	if len(events) != 2 || events[1].MAC != storetest.MAC(1) {
+		t.Errorf("events %+v, want both to be the node's", events)
+	}
+}
+
 // TestForgedAddressesDoNotPileUp: a flood is cut back while it goes on, not with the
 // next tick of a clock.
 func TestForgedAddressesDoNotPileUp(t *testing.T) {

@@ -37,6 +37,7 @@ type Store struct {
 	lists   *sql.DB       // reads of many rows
 	durable *sql.DB       // one connection, synchronous = FULL
 	lazy    *sql.DB       // one connection, synchronous = NORMAL
+	version version       // of the nodes
 	writing chan struct{} // held by whoever writes, so that the two do not poll for each other's lock
 }
 
@@ -95,6 +96,8 @@ func Open(ctx context.Context, file string) (*Store, error) {
 	if err := s.openReaders(readSettings); err != nil {
 		return nil, err
 	}
+	_, _ = s.LastEventID(ctx) // a connection that has read something, see version.open
+	_ = s.version.open(file)  // without it every look-up is a query
 	return s, nil
 }
 
@@ -183,12 +186,26 @@ func (s *Store) update(ctx context.Context, db *sql.DB, fn func(provisioning.Tx)
 	if err != nil {
 		return explain(err)
 	}
-	defer tx.Rollback() // after a commit it does nothing
-	if err := fn(sqlstore.Tx{Reader: sqlstore.Reader{Q: quick{Querier: tx, rows: tx}, Explain: explain}}); err != nil {
+	defer tx.Rollback()              // after a commit it does nothing
+	before, known := s.version.now() // from here to the commit nobody else writes
+	nodes := false
+	if err := fn(sqlstore.Tx{
+		Reader:  sqlstore.Reader{Q: quick{Querier: tx, rows: tx}, Explain: explain},
+		OnNodes: func() { nodes = true },
+	}); err != nil {
 		return err
 	}
-	return explain(tx.Commit())
+	if err := tx.Commit(); err != nil {
+		return explain(err)
+	}
+	if after, ok := s.version.now(); ok && known && !nodes {
+		s.version.keep(before, after)
+	}
+	return nil
 }
+
+// NodesVersion implements [provisioning.Store].
+func (s *Store) NodesVersion() (version uint64, ok bool) { return s.version.get() }
 
 // quick does not watch the context of queries for one row, nor of statements: they
 // take microseconds, and the driver's goroutine that watches takes as many again.
@@ -244,5 +261,5 @@ func (s *Store) Close() error {
 			err = errors.Join(err, db.Close())
 		}
 	}
-	return err
+	return errors.Join(err, s.version.close())
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"farmboot/provisioning"
@@ -122,18 +124,57 @@ func (r Reader) LastEventID(ctx context.Context) (int64, error) {
 	return id, r.Explain(err)
 }
 
-// AddEvents implements [provisioning.Tx].
-func (t Tx) AddEvents(ctx context.Context, events []provisioning.Event) error {
-	for _, e := range events {
-		err := t.exec(ctx, `INSERT INTO events (at, mac, peer, stage, detail, ipxe, file, via, version, sha256, cause, held, bytes, size, duration)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
-			ms(e.At), bytesOf(e.MAC), PeerText(e.Peer), string(e.Stage), e.Detail, e.IPXE, e.File, e.Via, e.Version, e.SHA256,
-			causeJSON(e.Cause), e.Held, e.Bytes, e.Size, int64(e.Duration))
-		if err != nil {
+// insertion is statements that store many rows at once: one for each row costs more than
+// what it stores (measured). There are few of them, so that they stay prepared.
+type insertion map[int]string // by number of rows
+
+func newInsertion(columns int, before, after string) insertion {
+	in := insertion{}
+	for _, rows := range []int{1, 8, 64} {
+		text := []byte(before + " VALUES ")
+		for i := range rows * columns {
+			switch {
+			case i == 0:
+				text = append(text, '(')
+			case i%columns == 0:
+				text = append(text, "), ("...)
+			default:
+				text = append(text, ", "...)
+			}
+			text = strconv.AppendInt(append(text, '$'), int64(i+1), 10)
+		}
+		in[rows] = string(append(text, ')')) + after
+	}
+	return in
+}
+
+// insert stores all rows of a list; args appends what a row holds.
+func insert[T any](ctx context.Context, t Tx, in insertion, list []T, args func([]any, T) []any) error {
+	for len(list) > 0 {
+		n := 64
+		for n > len(list) {
+			n /= 8
+		}
+		var values []any
+		for _, row := range list[:n] {
+			values = args(values, row)
+		}
+		if err := t.exec(ctx, in[n], values...); err != nil {
 			return err
 		}
+		list = list[n:]
 	}
 	return nil
+}
+
+var insertEvents = newInsertion(15, `INSERT INTO events (at, mac, peer, stage, detail, ipxe, file, via, version, sha256, cause, held, bytes, size, duration)`, "")
+
+// AddEvents implements [provisioning.Tx].
+func (t Tx) AddEvents(ctx context.Context, events []provisioning.Event) error {
+	return insert(ctx, t, insertEvents, events, func(args []any, e provisioning.Event) []any {
+		return append(args, ms(e.At), bytesOf(e.MAC), PeerText(e.Peer), string(e.Stage), e.Detail, e.IPXE, e.File, e.Via, e.Version, e.SHA256,
+			causeJSON(e.Cause), e.Held, e.Bytes, e.Size, int64(e.Duration))
+	})
 }
 
 // AttributeEvents implements [provisioning.Tx].
@@ -187,14 +228,26 @@ func (r Reader) Unregistered(ctx context.Context, limit int) ([]provisioning.Dis
 	return all(ctx, r, scanSeen, query, w.args...)
 }
 
+var insertSeen = newInsertion(12, `INSERT INTO seen (mac, arch, firmware, uuid, serial, manufacturer, product, address, first_seen, last_seen, boots, code)`,
+	` ON CONFLICT (mac) DO UPDATE SET arch = excluded.arch, firmware = excluded.firmware, uuid = excluded.uuid,
+		serial = excluded.serial, manufacturer = excluded.manufacturer, product = excluded.product, address = excluded.address,
+		first_seen = excluded.first_seen, last_seen = excluded.last_seen, boots = excluded.boots, code = excluded.code`)
+
 // PutSeen implements [provisioning.Tx].
-func (t Tx) PutSeen(ctx context.Context, d provisioning.Discovered) error {
-	return t.exec(ctx, `INSERT INTO seen (mac, arch, firmware, uuid, serial, manufacturer, product, address, first_seen, last_seen, boots, code)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-		ON CONFLICT (mac) DO UPDATE SET arch = excluded.arch, firmware = excluded.firmware, uuid = excluded.uuid,
-			serial = excluded.serial, manufacturer = excluded.manufacturer, product = excluded.product, address = excluded.address,
-			first_seen = excluded.first_seen, last_seen = excluded.last_seen, boots = excluded.boots, code = excluded.code`,
-		d.MAC[:], d.Arch, d.Firmware, d.UUID, d.Serial, d.Manufacturer, d.Product, d.Address, ms(d.FirstSeen), ms(d.LastSeen), d.Boots, d.Code)
+func (t Tx) PutSeen(ctx context.Context, seen ...provisioning.Discovered) error {
+	return insert(ctx, t, insertSeen, seen, func(args []any, d provisioning.Discovered) []any {
+		return append(args, d.MAC[:], d.Arch, d.Firmware, d.UUID, d.Serial, d.Manufacturer, d.Product, d.Address, ms(d.FirstSeen), ms(d.LastSeen), d.Boots, d.Code)
+	})
+}
+
+// CodesTaken implements [provisioning.Reader].
+func (r Reader) CodesTaken(ctx context.Context, codes []string) ([]string, error) {
+	args, params := make([]any, len(codes)), make([]string, len(codes))
+	for i, c := range codes {
+		args[i], params[i] = c, "$"+strconv.Itoa(i+1)
+	}
+	return all(ctx, r, func(code *string) []any { return []any{code} },
+		`SELECT code FROM seen WHERE code IN (`+strings.Join(params, ", ")+`)`, args...)
 }
 
 // pruneStep is how many rows one Prune deletes at most of each table, so that

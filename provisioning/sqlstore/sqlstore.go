@@ -38,7 +38,17 @@ type Reader struct {
 }
 
 // Tx is a [provisioning.Tx].
-type Tx struct{ Reader }
+type Tx struct {
+	Reader
+	OnNodes func() // called when a node is written; nil: nobody wants to know
+}
+
+// nodes tells that a node is written.
+func (t Tx) nodes() {
+	if t.OnNodes != nil {
+		t.OnNodes()
+	}
+}
 
 // one scans the only row of a query by key.
 func (r Reader) one(ctx context.Context, notFound *provisioning.Error, dest []any, query string, key any) error {

@@ -478,6 +478,13 @@ func seen(t *testing.T, open Open) {
 	wantCode(t, err, "")
 	wantEqual(t, "seen by code", got, later)
 
+	among, err := s.SeenAmong(ctx, []provisioning.MAC{MAC(2), MAC(3)})
+	wantCode(t, err, "")
+	wantEqual(t, "seen among two", among, map[provisioning.MAC]provisioning.Discovered{MAC(2): later})
+	taken, err := s.CodesTaken(ctx, []string{"CCCCCC", "DDDDDD"})
+	wantCode(t, err, "")
+	wantEqual(t, "codes taken", taken, []string{"CCCCCC"})
+
 	clash := provisioning.Discovered{MAC: MAC(3), Code: "AAAAAA"}
 	wantCode(t, s.Update(ctx, func(tx provisioning.Tx) error { return tx.PutSeen(ctx, clash) }), provisioning.Conflict)
 

@@ -30,6 +30,15 @@ func benchDHCP(ctx context.Context, s *site, rep *report) error {
 	}
 	rep.add(row{what: "DISCOVER to OFFER, one by one, median", unit: micros, ours: m[0]["p50"], beside: m[1]["p50"], peer: peer})
 	rep.add(row{what: "DISCOVER to OFFER, one by one, 99th percentile", unit: micros, ours: m[0]["p99"], beside: m[1]["p99"], peer: peer})
+	if m, err = compare(5,
+		func() (sample, error) { return s.waiting(ours, 32, 10_000) },
+		func() (sample, error) { return s.waiting(other, 32, 10_000) }); err != nil {
+		return err
+	}
+	const line = "10,000 machines, 32 wait at a time: "
+	rep.add(row{what: line + "offers", unit: perSecond, ours: m[0]["offers/s"], beside: m[1]["offers/s"], peer: peer, goal: 1, ratio: true})
+	rep.add(row{what: line + "99th percentile", unit: micros, ours: m[0]["p99"], beside: m[1]["p99"], peer: peer, goal: 1.5, ratio: true})
+	rep.add(row{what: line + "CPU per offer", unit: micros, ours: m[0]["CPU µs"], beside: m[1]["CPU µs"], peer: peer, goal: 1.2, ratio: true})
 	for _, n := range []int{256, 1024} {
 		m, err := compare(5,
 			func() (sample, error) { return s.burst(ours, n) },
@@ -92,6 +101,62 @@ func (s *site) offersOneByOne(on server, machines int) (sample, error) {
 		return nil, errors.New("no DISCOVER was answered")
 	}
 	return sample{"p50": inMicros(quantile(times, 0.5)), "p99": inMicros(quantile(times, 0.99))}, nil
+}
+
+// waiting has machines ask one after the other, so many of them at a time: each time one
+// is answered, or has waited for half a second, the next one asks. They are the same
+// machines in each round, as in a farm. The CPU time is taken a second later, for what the
+// server has put off.
+func (s *site) waiting(on server, atATime, machines int) (sample, error) {
+	conn, err := s.firmware()
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	const first = 0x10000
+	var times []time.Duration
+	asked := make(map[uint32]time.Time) // of those that wait
+	next := uint32(0)
+	begin, used := time.Now(), cpuTime(on.pid)
+	buf := make([]byte, 1500)
+	for {
+		for len(asked) < atATime && next < uint32(machines) {
+			asked[next] = time.Now()
+			if _, err := conn.WriteToUDPAddrPort(discover(first+next), dhcpServer(on.host)); err != nil {
+				return nil, err
+			}
+			next++
+		}
+		if len(asked) == 0 {
+			break
+		}
+		if err := conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond)); err != nil {
+			return nil, err
+		}
+		n, _, err := conn.ReadFromUDPAddrPort(buf)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			clear(asked)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		machine, ok := offered(buf[:n])
+		if since, waits := asked[machine-first]; ok && waits {
+			times = append(times, time.Since(since))
+			delete(asked, machine-first)
+		}
+	}
+	took := time.Since(begin)
+	if len(times) == 0 {
+		return nil, errors.New("no DISCOVER was answered")
+	}
+	time.Sleep(time.Second)
+	return sample{
+		"offers/s": float64(len(times)) / took.Seconds(),
+		"p99":      inMicros(quantile(times, 0.99)),
+		"CPU µs":   inMicros(cpuTime(on.pid)-used) / float64(len(times)),
+	}, nil
 }
 
 // burst has so many machines ask as fast as one wire carries it.

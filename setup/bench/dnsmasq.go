@@ -21,7 +21,7 @@ func (s *site) dnsmasq(ctx context.Context) (int, error) {
 	p, err := s.start(s.other, "other.log", "dnsmasq",
 		"--conf-file=/dev/null", "--keep-in-foreground", "--user=root", "--pid-file="+s.path("dnsmasq.pid"),
 		"--log-facility="+log, "--port=0", "--no-resolv", "--no-hosts",
-		"--interface="+lab.Interface, "--bind-interfaces", "--log-dhcp",
+		"--interface="+lab.Interface, "--bind-interfaces",
 		fmt.Sprintf("--dhcp-range=%s,proxy", lan),
 		"--pxe-service=x86PC,Boot,undionly.kpxe", "--pxe-service=X86-64_EFI,Boot,ipxe.efi", "--pxe-service=BC_EFI,Boot,ipxe.efi",
 		"--enable-tftp", "--tftp-root="+s.path("tftp"),

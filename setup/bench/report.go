@@ -100,7 +100,7 @@ func (w row) verdict() string {
 	if w.ratio {
 		value, goal = w.ours/w.beside, fmt.Sprintf("goal %s", decimal(w.goal))
 	}
-	if value > w.goal {
+	if value > w.goal != w.unit.more {
 		return goal + " MISSED"
 	}
 	return goal + " met"
