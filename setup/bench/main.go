@@ -39,6 +39,7 @@ func sections() []section {
 		{"functions", benchFunctions},
 		{"images", benchImages},
 		{"downloads", benchDownloads},
+		{"scripts", benchScripts},
 		{"memory", benchMemory},
 		{"dhcp", benchDHCP},
 		{"tftp", benchTFTP},
