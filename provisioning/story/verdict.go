@@ -203,7 +203,7 @@ func (s *Story) failed(kernel provisioning.Event, now time.Time) {
 // broke says that the machine refused a link of the chain of Secure Boot, at that time.
 func (s *Story) broke(c provisioning.Cause, at, now time.Time) {
 	s.State, s.Cause, s.Check = Failed, c, cause.Check(c)
-	s.Verdict = fmt.Sprintf("Failed, %s ago: %s.", human.Duration(max(now.Sub(at), 0)), cause.Detail(provisioning.Event{Cause: c}))
+	s.Verdict = fmt.Sprintf("Failed, %s ago: %s.", human.Ago(now.Sub(at)), cause.Detail(provisioning.Event{Cause: c}))
 }
 
 // open tells whether a boot may still come to a good end.
