@@ -58,7 +58,7 @@ func Ago(d time.Duration) string {
 	case d < time.Minute:
 		return "less than a minute"
 	case d < 48*time.Hour:
-		d = d.Truncate(time.Minute)
+		d = d.Round(time.Minute)
 	}
 	return Duration(d)
 }

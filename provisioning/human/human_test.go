@@ -46,3 +46,14 @@ func TestDuration(t *testing.T) {
 		}
 	}
 }
+
+func TestAgo(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second: "less than a minute", 313 * time.Millisecond: "less than a minute", 59 * time.Second: "less than a minute",
+		time.Minute: "1 min", 175 * time.Second: "3 min", 179*time.Minute + 40*time.Second: "3 h", 200 * time.Minute: "3 h 20 min", 72 * time.Hour: "3 days",
+	} {
+		if got := Ago(d); got != want {
+			t.Errorf("Ago(%v) is %q, want %q", d, got, want)
+		}
+	}
+}
