@@ -61,6 +61,9 @@ func (s Site) Answer(a provisioning.Assignment, kernels Kernels) (Answer, error)
 	}
 	v := s.view(target, line)
 	v.MAC, v.Name, v.Registered, v.Card = mac, a.Node.Name, a.Registered, mac.String()
+	if a.Candidate {
+		v.Candidate = a.Node.Kernel
+	}
 	script, err := render("node.ipxe", v)
 	return Answer{Script: script, Event: provisioning.Event{Stage: provisioning.StageScript, Detail: whatBoots(a)}}, err
 }
@@ -89,6 +92,9 @@ func whatBoots(a provisioning.Assignment) string {
 	}
 	if a.Once {
 		d += ", kernel " + a.Node.Kernel + " for this boot alone"
+	}
+	if a.Candidate {
+		d += ", candidate " + a.Node.Kernel
 	}
 	if !a.Registered {
 		d += " (the default: not registered)"

@@ -42,6 +42,7 @@ type view struct {
 	KernelName string // as iPXE calls it: the last element of its URL
 	KernelURL  string
 	Card       string // MAC address of the card that asks, or how iPXE calls that
+	Candidate  string // kernel that is tried on a few nodes, this one among them; "": none
 	Cmdline    string
 }
 

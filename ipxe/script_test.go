@@ -59,6 +59,11 @@ func TestScriptsGolden(t *testing.T) {
 		"node-unregistered": func() ([]byte, error) {
 			return script(site, provisioning.Assignment{Node: provisioning.Node{MAC: testMAC, RunMode: "prod"}})
 		},
+		"node-candidate": func() ([]byte, error) {
+			n := node
+			n.Kernel = "zos-v4.efi"
+			return script(site, provisioning.Assignment{Registered: true, Candidate: true, Node: n})
+		},
 		"hold": func() ([]byte, error) { return site.Hold(testMAC, "K7XQ") },
 		"exit": func() ([]byte, error) {
 			return site.Exit(provisioning.Assignment{Node: provisioning.Node{MAC: testMAC}})

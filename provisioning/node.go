@@ -133,6 +133,7 @@ type Assignment struct {
 	Registered bool
 	Node       Node   // as it boots now: the registered node, or the default with this MAC
 	Once       bool   // this boot is not the usual one: its script consumes [Node].Once
+	Candidate  bool   // its kernel is one that is tried on a few nodes of its run mode
 	Code       string // when Policy is Hold: the claim code to show, "" if there is none
 
 	Strategy Strategy // how it is brought to its boot program: chosen by DHCP

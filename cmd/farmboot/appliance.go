@@ -21,6 +21,7 @@ import (
 	"farmboot/http/pages"
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
+	"farmboot/ipxe/rollout"
 	"farmboot/ipxe/upstream"
 	"farmboot/provisioning"
 	"farmboot/provisioning/farm"
@@ -53,11 +54,13 @@ type appliance struct {
 	registry  *registry.Registry
 	editor    *kernel.Editor
 	upstream  *upstream.Upstream // nil: there is none
+	rollout   *rollout.Rollout
 	boot      *apphttp.Boot
 	pages     *pages.Pages
 	board     *live.Board
 	teller    *alert.Teller
-	farm      *farm.Farm // what Prometheus is told of the nodes
+	tellOf    func(string) // what happened: to teller
+	farm      *farm.Farm   // what Prometheus is told of the nodes
 	links     *access.SignInLinks
 	waker     *wol.Queue
 	admin     *pages.Admin    // of the TLS plane
@@ -88,17 +91,15 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 	a.recorder = recorder.New(a.store, recorder.Retention{}, log, a.metrics, now)
 	a.health = &health{appliance: a, hadKernels: make(map[string]bool)}
 	a.boot = &apphttp.Boot{
-		Answer:     answer.NewAdapter(log, now, a.metrics),
-		Now:        now,
-		Site:       func(local netip.Addr) ipxe.Site { return a.site(local, "") },
-		Admit:      a.assigner.Admit,
-		Assignment: a.assigner.Assignment,
-		Consume:    a.assigner.Consume,
-		Catalog:    a.catalog,
-		Kernels:    a.kernels,
-		RootPEM:    a.rootPEM,
-		Metrics:    a.metrics,
-		Record:     a.recorder.Record,
+		Answer:  answer.NewAdapter(log, now, a.metrics),
+		Now:     now,
+		Site:    func(local netip.Addr) ipxe.Site { return a.site(local, "") },
+		Consume: a.assigner.Consume,
+		Catalog: a.catalog,
+		Kernels: a.kernels,
+		RootPEM: a.rootPEM,
+		Metrics: a.metrics,
+		Record:  a.recorder.Record,
 
 		Unhealthy: a.health.unhealthy,
 	}
@@ -119,10 +120,13 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 		return nil, err
 	}
 	a.boot.Upstream = a.upstream
+	a.rollout = rollout.New(a.store, a.kernels, a.editor, now)
+	a.boot.Admit, a.boot.Assignment = a.admit, a.assignment
 	a.wireAdmin()
 	if a.teller, err = a.newTeller(); err != nil {
 		return nil, errors.Join(err, a.store.Close())
 	}
+	a.tellOf = a.teller.Note
 	return a, nil
 }
 
@@ -143,8 +147,9 @@ func (a *appliance) wireAdmin() {
 		Sessions:     sessions,
 		Kernels:      a.kernels,
 		KernelEditor: a.editor,
+		Rollout:      a.rollout,
 		Site:         a.boot.Site,
-		Assignment:   a.assigner.Assignment,
+		Assignment:   a.assignment,
 		Vendor:       vendor,
 		Wake:         a.waker.Add,
 		Now:          a.now,
@@ -172,6 +177,7 @@ func (a *appliance) newAPI(throttle *access.Throttle, vendor func(provisioning.M
 		Subscribe:    a.recorder.Subscribe,
 		Kernels:      a.kernels,
 		KernelEditor: a.editor,
+		Rollout:      a.rollout,
 		Composer:     a.composer,
 		Authenticate: authenticate,
 		Throttle:     throttle,

@@ -15,6 +15,7 @@ import (
 
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
+	"farmboot/ipxe/rollout"
 	"farmboot/ipxe/upstream"
 	"farmboot/provisioning"
 	"farmboot/provisioning/postgres"
@@ -36,6 +37,7 @@ type database struct {
 	kernels  *kernel.Store
 	editor   *kernel.Editor     // of kernels
 	upstream *upstream.Upstream // nil: there is none
+	rollout  *rollout.Rollout
 }
 
 // open opens the database that the configuration names. [run] closes it.
@@ -75,6 +77,7 @@ func (e *env) open(ctx context.Context) (*database, error) {
 		kernels:  kernels,
 		editor:   editor,
 		upstream: up,
+		rollout:  rollout.New(store, kernels, editor, e.now),
 	}, nil
 }
 

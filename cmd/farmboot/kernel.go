@@ -19,11 +19,14 @@ import (
 
 // kernelCmd is "farmboot kernel".
 type kernelCmd struct {
-	Add  kernelAddCmd  `cmd:"" help:"Store a kernel."`
-	List kernelListCmd `cmd:"" help:"List the kernels."`
-	Use  kernelUseCmd  `cmd:"" help:"Choose what a run mode boots."`
-	Sync kernelSyncCmd `cmd:"" help:"Take now what [kernel] upstream has."`
-	Rm   kernelRmCmd   `cmd:"" help:"Remove a kernel that nothing boots."`
+	Add      kernelAddCmd      `cmd:"" help:"Store a kernel."`
+	List     kernelListCmd     `cmd:"" help:"List the kernels."`
+	Use      kernelUseCmd      `cmd:"" help:"Choose what a run mode boots."`
+	Sync     kernelSyncCmd     `cmd:"" help:"Take now what [kernel] upstream has."`
+	Promote  kernelPromoteCmd  `cmd:"" help:"Give the kernel that is tried on a few nodes to all."`
+	Rollback kernelRollbackCmd `cmd:"" help:"Go back to what a run mode booted before."`
+	History  kernelHistoryCmd  `cmd:"" help:"Show what run modes booted, and how it went."`
+	Rm       kernelRmCmd       `cmd:"" help:"Remove a kernel that nothing boots."`
 }
 
 type kernelAddCmd struct {
@@ -149,15 +152,23 @@ func (c kernelListCmd) Run(ctx context.Context, e *env) error {
 type kernelUseCmd struct {
 	RunMode string `arg:"" name:"runmode" help:"Run mode: prod, test, …"`
 	Kernel  string `arg:"" help:"Name of a kernel."`
+	Canary  string `help:"Try it first on so many nodes, on a share of them, or on these." placeholder:"N|N%|MAC,…"`
 	Force   bool   `help:"Even if the kernel is cut short by its own header."`
 }
 
 func (kernelUseCmd) Help() string {
-	return `Nodes of that run mode without a kernel of their own boot it from now on.
+	return `Nodes of that run mode without a kernel of their own boot it from now on. With
+--canary only some do, at their next boot, and the rest boot what they did: until
+half of them, twenty at most, have proven it (their operating system was up, and
+they did not netboot again for ten minutes), when it is promoted by itself; or until
+more than two boots, and more than a twentieth of the nodes, have failed, when it is
+taken back.
 
-Example:
+Examples:
 
-  farmboot kernel use prod zero-os-v3.14.efi`
+  farmboot kernel use prod zero-os-v3.14.efi
+  farmboot kernel use prod zero-os-v3.14.efi --canary 5%
+  farmboot kernel use prod zero-os-v3.14.efi --canary 52:54:00:00:00:b1,52:54:00:00:00:b2`
 }
 
 func (c kernelUseCmd) Run(ctx context.Context, e *env) error {
@@ -169,7 +180,15 @@ func (c kernelUseCmd) Run(ctx context.Context, e *env) error {
 	if err := db.cfg.RunModes.Check(mode); err != nil {
 		return err
 	}
-	if err := db.editor.Point(ctx, operator(), mode, c.Kernel, c.Force); err != nil {
+	if c.Canary != "" {
+		canary, err := db.rollout.Start(ctx, operator(), mode, c.Kernel, c.Canary)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(e.stdout, "run mode %s tries %s on %s at their next boot\n", mode, c.Kernel, some(canary))
+		return err
+	}
+	if err := db.rollout.Use(ctx, operator(), mode, c.Kernel, c.Force); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintf(e.stdout, "run mode %s boots %s\n", mode, c.Kernel); err != nil {

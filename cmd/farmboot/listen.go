@@ -43,6 +43,7 @@ func (a *appliance) listen(ctx context.Context) ([]service, error) {
 	s.add("health", nil, a.health.run)
 	s.add("watchdog", nil, watchdog)
 	s.add("proven strategies", nil, a.storeProven)
+	s.add("rollout", nil, a.runRollout)
 	if a.upstream != nil {
 		s.add("upstream", nil, a.runUpstream)
 	}

@@ -75,6 +75,7 @@ func (d *database) view(ctx context.Context, mac provisioning.MAC) (nodeView, er
 	if err != nil {
 		return nodeView{}, err
 	}
+	a = d.rollout.Assign(ctx, a)
 	v := nodeView{Node: a.Node, Registered: a.Registered, Policy: a.Policy}
 	if a.Registered {
 		if v.Node, err = d.registry.Node(ctx, operator(), mac); err != nil {

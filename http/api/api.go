@@ -12,6 +12,7 @@ import (
 	"farmboot/http/answer"
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
+	"farmboot/ipxe/rollout"
 	"farmboot/provisioning"
 	"farmboot/provisioning/registry"
 )
@@ -27,7 +28,9 @@ type API struct {
 	Kernels   *kernel.Store
 	// KernelEditor changes them.
 	KernelEditor *kernel.Editor
-	Composer     func() ipxe.Composer
+	// Rollout knows what run modes booted, and tries kernels on a few nodes first.
+	Rollout  *rollout.Rollout
+	Composer func() ipxe.Composer
 	// Authenticate tells who asks.
 	Authenticate access.Authenticator
 	// Throttle slows peers down that try bad credentials. The planes and the pages'
@@ -111,6 +114,9 @@ func (a *API) table() []route {
 		{method: get, path: "/api/v1/events/stream", who: farmers, query: []string{"mac", "since"}, handle: a.streamEvents},
 
 		{method: get, path: "/api/v1/kernels", who: farmers, handle: a.listKernels},
+		{method: post, path: "/api/v1/kernels/net/{runmode}/promote", who: admins, handle: a.promoteKernel},
+		{method: post, path: "/api/v1/kernels/net/{runmode}/rollback", who: admins, handle: a.rollBack},
+		{method: get, path: "/api/v1/kernels/net/{runmode}", who: farmers, handle: a.runModeHistory},
 		{method: put, path: "/api/v1/kernels/net/{runmode}", who: admins, query: []string{"force"}, handle: a.pointRunMode},
 		{method: get, path: "/api/v1/kernels/{name}", who: farmers, handle: a.getKernel},
 		{method: put, path: "/api/v1/kernels/{name}", who: admins, query: []string{"sha256", "force"}, handle: a.putKernel},

@@ -26,6 +26,7 @@ import (
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
 	"farmboot/ipxe/kernel/kerneltest"
+	"farmboot/ipxe/rollout"
 	"farmboot/provisioning"
 	"farmboot/provisioning/recorder"
 	"farmboot/provisioning/registry"
@@ -169,7 +170,7 @@ func serve(t testing.TB, file string, tok tokens) *site {
 	registry := registry.New(store, rules(kernels), clock)
 	s.API = &api.API{
 		Answer: answer.NewAdapter(log, clock, metrics), Registry: registry, Subscribe: s.recorder.Subscribe,
-		Kernels: kernels, KernelEditor: kernel.NewEditor(kernels, registry), Composer: composer, Health: healthy, Authenticate: access.Bearer(registry), Throttle: access.NewThrottle(clock),
+		Kernels: kernels, KernelEditor: kernel.NewEditor(kernels, registry), Rollout: rollout.New(store, kernels, kernel.NewEditor(kernels, registry), clock), Composer: composer, Health: healthy, Authenticate: access.Bearer(registry), Throttle: access.NewThrottle(clock),
 		Vendor:  func(provisioning.MAC) string { return "QEMU" },
 		Version: "test", Now: clock, Log: log,
 	}

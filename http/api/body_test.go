@@ -70,7 +70,8 @@ func TestNothingElse(t *testing.T) {
 		{"POST", "/api/v1/nodes/" + node1, "GET, HEAD, PUT, DELETE"},
 		{"GET", "/api/v1/nodes/import", "POST"},
 		{"GET", "/api/v1/nodes/" + node1 + "/claim", "POST"},
-		{"GET", "/api/v1/kernels/net/prod", "PUT"},
+		{"GET", "/api/v1/kernels/net/prod/promote", "POST"},
+		{"POST", "/api/v1/kernels/net/prod", "GET, HEAD, PUT"},
 		{"OPTIONS", "/api/v1/kernels/x.efi", "GET, HEAD, PUT, DELETE"},
 		{"PUT", "/api/v1/events/stream", "GET, HEAD"},
 	} {

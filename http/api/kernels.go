@@ -9,6 +9,7 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/ipxe/kernel"
+	"farmboot/ipxe/rollout"
 	"farmboot/provisioning"
 )
 
@@ -153,6 +154,7 @@ func (a *API) pointRunMode(w http.ResponseWriter, r *http.Request, by provisioni
 	}
 	var body struct {
 		Kernel string `json:"kernel"`
+		Canary string `json:"canary"`
 	}
 	if err := decodeBody(w, r, &body); err != nil {
 		return err
@@ -160,12 +162,78 @@ func (a *API) pointRunMode(w http.ResponseWriter, r *http.Request, by provisioni
 	if body.Kernel == "" {
 		return provisioning.Errorf(provisioning.Invalid, `field "kernel" is missing: accepted is the name of a kernel, as in {"kernel":"zos.efi"}`)
 	}
+	if body.Canary != "" {
+		if _, err := a.Rollout.Start(r.Context(), by, mode, body.Kernel, body.Canary); err != nil {
+			return err
+		}
+		return a.answerKernel(w, http.StatusOK, body.Kernel)
+	}
 	force, err := flag(r.URL.Query(), "force")
 	if err != nil {
 		return err
 	}
-	if err := a.KernelEditor.Point(r.Context(), by, mode, body.Kernel, force); err != nil {
+	if err := a.Rollout.Use(r.Context(), by, mode, body.Kernel, force); err != nil {
 		return err
 	}
 	return a.answerKernel(w, http.StatusOK, body.Kernel)
+}
+
+// modeOf returns the run mode in the route's path.
+func (a *API) modeOf(r *http.Request) (provisioning.RunMode, error) {
+	s, err := answer.Var(r, "runmode")
+	if err != nil {
+		return "", err
+	}
+	return provisioning.RunMode(s), a.Composer().RunModes.Check(provisioning.RunMode(s))
+}
+
+// runModeHistory answers GET /api/v1/kernels/net/{runmode}: what the run mode booted, and
+// the kernel that it tries.
+func (a *API) runModeHistory(w http.ResponseWriter, r *http.Request, _ provisioning.Actor) error {
+	mode, err := a.modeOf(r)
+	if err != nil {
+		return err
+	}
+	var body struct {
+		RunMode     provisioning.RunMode `json:"runmode"`
+		Canary      *rollout.Canary      `json:"canary,omitempty"`
+		Generations []rollout.Generation `json:"generations"`
+	}
+	body.RunMode = mode
+	if body.Generations, err = a.Rollout.History(r.Context(), mode); err != nil {
+		return err
+	}
+	if body.Canary, err = a.Rollout.Canary(r.Context(), mode); err != nil {
+		return err
+	}
+	if body.Canary != nil {
+		if err := a.Rollout.Fared(r.Context(), body.Canary); err != nil {
+			return err
+		}
+	}
+	return writeJSON(w, http.StatusOK, body)
+}
+
+// promoteKernel answers POST /api/v1/kernels/net/{runmode}/promote.
+func (a *API) promoteKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	mode, err := a.modeOf(r)
+	if err != nil {
+		return err
+	}
+	if _, err := a.Rollout.Promote(r.Context(), by, mode); err != nil {
+		return err
+	}
+	return a.runModeHistory(w, r, by)
+}
+
+// rollBack answers POST /api/v1/kernels/net/{runmode}/rollback.
+func (a *API) rollBack(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	mode, err := a.modeOf(r)
+	if err != nil {
+		return err
+	}
+	if _, err := a.Rollout.Back(r.Context(), by, mode); err != nil {
+		return err
+	}
+	return a.runModeHistory(w, r, by)
 }

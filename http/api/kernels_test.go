@@ -270,3 +270,38 @@ func TestDiskErrors(t *testing.T) {
 	}
 	s.do("GET", "/api/v1/nodes", "").want(t, http.StatusInternalServerError)
 }
+
+// TestCanary: a kernel is tried on some nodes, promoted, and gone back from.
+func TestCanary(t *testing.T) {
+	s := newSite(t)
+	const prod = "/api/v1/kernels/net/prod"
+	s.do("PUT", "/api/v1/kernels/new.efi", kernelText("new"), binary).want(t, http.StatusCreated)
+	for _, body := range []string{`{"kernel":"new.efi","canary":"some"}`, `{"kernel":"new.efi","canary":"0"}`, `{"kernel":"new.efi","canary":"120%"}`} {
+		s.do("PUT", prod, body).want(t, http.StatusBadRequest)
+	}
+	s.do("PUT", prod, `{"kernel":"absent.efi","canary":"5%"}`).want(t, http.StatusNotFound)
+	s.do("PUT", prod, `{"kernel":"new.efi","canary":"52:54:00:00:00:77"}`).want(t, http.StatusOK)
+
+	type history struct {
+		Canary *struct {
+			Kernel string
+			Nodes  []string
+			Known  int
+		}
+		Generations []struct{ Kernel string }
+	}
+	h := decode[history](t, s.do("GET", prod, "").want(t, http.StatusOK))
+	if h.Canary == nil || h.Canary.Kernel != "new.efi" || fmt.Sprint(h.Canary.Nodes) != "[52:54:00:00:00:77]" || h.Generations[0].Kernel != "used.efi" {
+		t.Errorf("while it is tried: %+v", h)
+	}
+	h = decode[history](t, s.do("POST", prod+"/promote", "").want(t, http.StatusOK))
+	if h.Canary != nil || h.Generations[0].Kernel != "new.efi" {
+		t.Errorf("promoted: %+v", h)
+	}
+	s.do("POST", prod+"/promote", "").want(t, http.StatusNotFound)
+	h = decode[history](t, s.do("POST", prod+"/rollback", "").want(t, http.StatusOK))
+	if h.Generations[0].Kernel != "used.efi" {
+		t.Errorf("back: %+v", h)
+	}
+	s.do("POST", "/api/v1/kernels/net/proud/rollback", "").want(t, http.StatusNotFound)
+}

@@ -34,6 +34,7 @@ var (
 	owners      = [5]int{unknown, unknown, ok, forbidden, ok}
 	adminsRead  = [5]int{unknown, unknown, forbidden, forbidden, ok}
 	adminsMake  = [5]int{unknown, unknown, forbidden, forbidden, made}
+	adminsMiss  = [5]int{unknown, unknown, forbidden, forbidden, http.StatusNotFound} // there is nothing to do so with
 	adminsClear = [5]int{unknown, unknown, forbidden, forbidden, done}
 )
 
@@ -64,11 +65,14 @@ var visits = map[string]visit{
 	"GET /api/v1/events":        {"/api/v1/events?mac=" + node1, "", owners},
 	"GET /api/v1/events/stream": {"/api/v1/events/stream?mac=" + node1, "", owners},
 
-	"GET /api/v1/kernels":               {"/api/v1/kernels", "", readers},
-	"GET /api/v1/kernels/{name}":        {"/api/v1/kernels/used.efi", "", readers},
-	"PUT /api/v1/kernels/{name}":        {"/api/v1/kernels/new.efi", kernelText("new"), adminsMake},
-	"DELETE /api/v1/kernels/{name}":     {"/api/v1/kernels/free.efi", "", adminsClear},
-	"PUT /api/v1/kernels/net/{runmode}": {"/api/v1/kernels/net/test", `{"kernel":"used.efi"}`, adminsRead},
+	"GET /api/v1/kernels":                         {"/api/v1/kernels", "", readers},
+	"GET /api/v1/kernels/{name}":                  {"/api/v1/kernels/used.efi", "", readers},
+	"GET /api/v1/kernels/net/{runmode}":           {"/api/v1/kernels/net/prod", "", readers},
+	"POST /api/v1/kernels/net/{runmode}/promote":  {"/api/v1/kernels/net/prod/promote", "", adminsMiss},
+	"POST /api/v1/kernels/net/{runmode}/rollback": {"/api/v1/kernels/net/prod/rollback", "", adminsMiss},
+	"PUT /api/v1/kernels/{name}":                  {"/api/v1/kernels/new.efi", kernelText("new"), adminsMake},
+	"DELETE /api/v1/kernels/{name}":               {"/api/v1/kernels/free.efi", "", adminsClear},
+	"PUT /api/v1/kernels/net/{runmode}":           {"/api/v1/kernels/net/test", `{"kernel":"used.efi"}`, adminsRead},
 
 	"GET /api/v1/tokens":         {"/api/v1/tokens", "", adminsRead},
 	"POST /api/v1/tokens":        {"/api/v1/tokens", `{"role":"farmer","farmer":5}`, adminsMake},

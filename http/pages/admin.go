@@ -14,6 +14,7 @@ import (
 	"farmboot/http/answer"
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
+	"farmboot/ipxe/rollout"
 	"farmboot/provisioning"
 	"farmboot/provisioning/live"
 	"farmboot/provisioning/registry"
@@ -30,6 +31,8 @@ type Admin struct {
 	Kernels  *kernel.Store
 	// KernelEditor changes them.
 	KernelEditor *kernel.Editor
+	// Rollout knows what run modes booted, and tries kernels on a few nodes first.
+	Rollout *rollout.Rollout
 	// Site is the appliance as a node sees it; see http.Boot.
 	Site func(local netip.Addr) ipxe.Site
 	// Assignment tells what a MAC address would get now; it changes nothing.
@@ -102,6 +105,8 @@ func (a *Admin) Routes(r *mux.Router) {
 	get("/admin/kernels", "page kernels", a.kernels)
 	post("/admin/kernels", "upload kernel", a.uploadKernel)
 	post("/admin/kernels/point", "point run mode", a.pointRunMode)
+	post("/admin/kernels/rollback", "roll back run mode", a.rollBack)
+	post("/admin/kernels/promote", "promote kernel", a.promoteKernel)
 	post("/admin/kernels/remove", "remove kernel", a.removeKernel)
 	get("/admin/tokens", "page tokens", a.tokens)
 	post("/admin/tokens", "add token", a.addToken)

@@ -593,6 +593,18 @@ func TestKernelForms(t *testing.T) {
 	if r, page := b.send(t, "/admin/kernels/point", url.Values{"runmode": {"test"}, "kernel": {"zos2.efi"}}); r.StatusCode != 303 {
 		t.Errorf("point: %d %s", r.StatusCode, page)
 	}
+	if _, page := b.look(t, "/admin/kernels"); !strings.Contains(page, "Back to zos.efi") {
+		t.Errorf("no way back: %s", page)
+	}
+	if r, page := b.send(t, "/admin/kernels/rollback", url.Values{"runmode": {"test"}}); r.StatusCode != 303 {
+		t.Errorf("rollback: %d %s", r.StatusCode, page)
+	}
+	if got := b.Pages.Kernels.FileOf("net/test.efi"); got != "zos.efi" {
+		t.Errorf("after a rollback test boots %s", got)
+	}
+	if r, page := b.send(t, "/admin/kernels/point", url.Values{"runmode": {"test"}, "kernel": {"zos2.efi"}}); r.StatusCode != 303 {
+		t.Errorf("point: %d %s", r.StatusCode, page)
+	}
 	if r, page := b.send(t, "/admin/kernels/remove", url.Values{"kernel": {"zos.efi"}}); r.StatusCode != 303 {
 		t.Errorf("remove: %d %s", r.StatusCode, page)
 	}

@@ -22,6 +22,7 @@ import (
 	"farmboot/http/pages"
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
+	"farmboot/ipxe/rollout"
 	"farmboot/provisioning"
 	"farmboot/provisioning/live"
 	"farmboot/provisioning/recorder"
@@ -78,6 +79,7 @@ func newAdminBench(t testing.TB) *adminBench {
 	b.links = access.NewSignInLinks(b.now.Now)
 	b.Sessions = access.NewSessions(b.Registry, b.links, throttle)
 	b.Admin.KernelEditor = kernel.NewEditor(b.Pages.Kernels, b.Registry)
+	b.Admin.Rollout = rollout.New(b.store, b.Pages.Kernels, b.Admin.KernelEditor, b.now.Now)
 	b.Admin.Answer, b.Admin.Kernels, b.Admin.Site, b.Admin.Now = b.Pages.Answer, b.Pages.Kernels, site, b.now.Now
 	b.Admin.Wake = func(macs []provisioning.MAC) error { b.woken = append(b.woken, macs...); return b.cannotWake }
 	b.unknown(provisioning.Boot)

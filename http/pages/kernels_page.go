@@ -10,6 +10,7 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/ipxe/kernel"
+	"farmboot/ipxe/rollout"
 	"farmboot/provisioning"
 )
 
@@ -27,7 +28,9 @@ type kernelsPage struct {
 type pointedMode struct {
 	choice
 	Kernel string // "": none
-	Fixed  bool   // it is a file of its own, not a link to one of the kernels
+	Before string // kernel that it booted before; "": none that is here
+	Canary *rollout.Canary
+	Fixed  bool // it is a file of its own, not a link to one of the kernels
 }
 
 func (a *Admin) kernels(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
@@ -60,6 +63,17 @@ func (a *Admin) showKernels(w http.ResponseWriter, r *http.Request, by provision
 					mode.Kernel = k.Name
 				}
 			}
+		}
+		if mode.Canary, err = a.Rollout.Canary(r.Context(), provisioning.RunMode(m)); err != nil {
+			return err
+		}
+		if mode.Canary != nil {
+			if err := a.Rollout.Fared(r.Context(), mode.Canary); err != nil {
+				return err
+			}
+		}
+		if _, before, err := a.Rollout.Before(r.Context(), provisioning.RunMode(m)); err == nil {
+			mode.Before = before.Kernel
 		}
 		mode.Fixed = mode.Kernel == kernel.DefaultOf(provisioning.RunMode(m))
 		page.Modes = append(page.Modes, mode)
@@ -145,11 +159,27 @@ func (a *Admin) point(r *http.Request, by provisioning.Actor, mode, name string,
 	if err := a.Site(answer.LocalOf(r)).RunModes.Check(provisioning.RunMode(mode)); err != nil {
 		return err
 	}
-	return a.KernelEditor.Point(r.Context(), by, provisioning.RunMode(mode), name, force)
+	return a.Rollout.Use(r.Context(), by, provisioning.RunMode(mode), name, force)
 }
 
 func (a *Admin) pointRunMode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
 	return a.kernelAction(w, r, by, "kernel-pointed", func(f form) error { return a.point(r, by, f.Text("runmode"), f.Text("kernel"), false) })
+}
+
+// rollBack takes back the kernel that a run mode tries, or gives it what it booted before.
+func (a *Admin) rollBack(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	return a.kernelAction(w, r, by, "kernel-back", func(f form) error {
+		_, err := a.Rollout.Back(r.Context(), by, provisioning.RunMode(f.Text("runmode")))
+		return err
+	})
+}
+
+// promoteKernel gives the kernel that a run mode tries to all of its nodes.
+func (a *Admin) promoteKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	return a.kernelAction(w, r, by, "kernel-promoted", func(f form) error {
+		_, err := a.Rollout.Promote(r.Context(), by, provisioning.RunMode(f.Text("runmode")))
+		return err
+	})
 }
 
 func (a *Admin) removeKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {

@@ -68,20 +68,43 @@ func (e *Editor) Link(ctx context.Context, by provisioning.Actor, link, target s
 
 // Point is [Store.Point]. A kernel that only upstream has is taken from there first.
 func (e *Editor) Point(ctx context.Context, by provisioning.Actor, m provisioning.RunMode, name string, force bool) error {
+	return e.PointFor(ctx, by, "kernel link", m, name, force)
+}
+
+// PointFor is Point, by an action that the history calls by that name.
+func (e *Editor) PointFor(ctx context.Context, by provisioning.Actor, action string, m provisioning.RunMode, name string, force bool) error {
 	if err := adminOnly(by); err != nil {
 		return err
 	}
-	if _, err := e.store.Stat(name); e.store.upstream != nil && provisioning.ErrorCode(err) == provisioning.NotFound && CheckNewName(name) == nil {
-		if why := e.store.upstream.Take(ctx, name); why != nil {
-			return e.store.missingUpstream(name, err, why)
-		}
+	if err := e.Take(ctx, name); err != nil {
+		return err
 	}
 	link := DefaultOf(m)
 	old := e.identity(link)
 	if err := e.store.Point(m, name, force); err != nil {
 		return err
 	}
-	return e.note(ctx, by, "kernel link", link, old, e.identity(link))
+	return e.note(ctx, by, action, link, old, e.identity(link))
+}
+
+// Take takes a kernel from upstream that is not here. Errors are those of [Store.Stat].
+func (e *Editor) Take(ctx context.Context, name string) error {
+	_, err := e.store.Stat(name)
+	if e.store.upstream == nil || provisioning.ErrorCode(err) != provisioning.NotFound || CheckName(name) != nil {
+		return err
+	}
+	if why := e.store.upstream.Take(ctx, name); why != nil {
+		return e.store.missingUpstream(name, err, why)
+	}
+	return nil
+}
+
+// Note writes a line of the history of what else an admin does with kernels.
+func (e *Editor) Note(ctx context.Context, by provisioning.Actor, action, subject string, before, after any) error {
+	if err := adminOnly(by); err != nil {
+		return err
+	}
+	return e.nodes.Note(context.WithoutCancel(ctx), by, action, subject, before, after)
 }
 
 // Remove is [Store.Remove]; it also refuses a kernel that a node is registered with.

@@ -573,6 +573,29 @@ func prune(t *testing.T, open Open) {
 		wantCode(t, err, "")
 		wantEqual(t, "changes left", []any{len(left), left[0].Action}, []any{3, "29"})
 	})
+	t.Run("canaries", func(t *testing.T) {
+		s := open(t, "canaries")
+		update(t, s, func(tx provisioning.Tx) error {
+			for i := range 30 {
+				subject := "farmer 1"
+				if i < 4 {
+					subject = fmt.Sprint("canary mode", i%2)
+				}
+				if err := tx.AddChange(ctx, provisioning.Change{At: Noon, Action: fmt.Sprint(i), Subject: subject}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		pruneAll(s, provisioning.Prune{ChangesKept: 1})
+		left, err := s.Changes(ctx, provisioning.ChangeQuery{})
+		wantCode(t, err, "")
+		var got []string
+		for _, c := range left {
+			got = append(got, c.Action)
+		}
+		wantEqual(t, "changes left", fmt.Sprint(got), "[29 3 2]")
+	})
 	t.Run("seen", func(t *testing.T) {
 		s := open(t, "seen")
 		update(t, s, func(tx provisioning.Tx) error {

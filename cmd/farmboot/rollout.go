@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"farmboot/ipxe/rollout"
+	"farmboot/provisioning"
+	"farmboot/provisioning/story"
+)
+
+// some says how many nodes a canary is for.
+func some(c *rollout.Canary) string {
+	if c.Share > 0 {
+		return fmt.Sprintf("%.3g %% of its nodes (%d of those that are registered)", 100*c.Share, c.Known)
+	}
+	if c.Known == 1 {
+		return "1 node"
+	}
+	return fmt.Sprintf("%d nodes", c.Known)
+}
+
+// admit is what a node gets that asks for its script, with the kernel that is tried on it.
+func (a *appliance) admit(ctx context.Context, mac provisioning.MAC) (provisioning.Assignment, error) {
+	as, err := a.assigner.Admit(ctx, mac)
+	if err != nil {
+		return as, err
+	}
+	return a.rollout.Assign(ctx, as), nil
+}
+
+// assignment is what a node would get.
+func (a *appliance) assignment(ctx context.Context, mac provisioning.MAC) (provisioning.Assignment, error) {
+	as, err := a.assigner.Assignment(ctx, mac)
+	if err != nil {
+		return as, err
+	}
+	return a.rollout.Assign(ctx, as), nil
+}
+
+// runRollout looks after the kernels that are tried on a few nodes.
+func (a *appliance) runRollout(ctx context.Context) error {
+	modes := func() (modes []provisioning.RunMode) {
+		for _, m := range a.composer().RunModes.Keywords() {
+			modes = append(modes, provisioning.RunMode(m))
+		}
+		return modes
+	}
+	return a.rollout.Run(ctx, modes, a.log, a.canaryEnded)
+}
+
+// toldNodes is how many failed nodes an alert tells of.
+const toldNodes = 5
+
+// canaryEnded tells people what became of a kernel that was tried, with the stories of the
+// nodes that failed with it.
+func (a *appliance) canaryEnded(ctx context.Context, c *rollout.Canary, v rollout.Verdict) {
+	if v == rollout.Promoted {
+		a.tellOf(fmt.Sprintf("kernel %s is what all nodes of run mode %s boot from now on: %d nodes have proven it, %d boots failed", c.Kernel, c.RunMode, c.Proven, c.Failed))
+		return
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "kernel %s is taken back from run mode %s: %d boots failed, %d nodes have proven it; all nodes boot what they did before", c.Kernel, c.RunMode, c.Failed, c.Proven)
+	for i, mac := range c.FailedNodes {
+		if i == toldNodes {
+			fmt.Fprintf(&text, "; and %d more nodes", len(c.FailedNodes)-i)
+			break
+		}
+		fmt.Fprintf(&text, "; %s", a.nodeName(ctx, mac))
+		events, err := a.store.Events(ctx, provisioning.EventQuery{MAC: mac, Since: c.Since, Last: true, Limit: toldEvents})
+		if err == nil {
+			fmt.Fprintf(&text, ": %s", story.Tell(events, a.now()).Verdict)
+		}
+	}
+	a.tellOf(text.String())
+}
+
+// toldEvents is how many events of a node its story is told from.
+const toldEvents = 200
+
+type kernelPromoteCmd struct {
+	RunMode string `arg:"" name:"runmode" help:"Run mode: prod, test, …"`
+}
+
+func (kernelPromoteCmd) Help() string {
+	return `All nodes of that run mode boot from now on the kernel that some were trying.
+
+Example:
+
+  farmboot kernel promote prod`
+}
+
+func (c kernelPromoteCmd) Run(ctx context.Context, e *env) error {
+	db, err := e.open(ctx)
+	if err != nil {
+		return err
+	}
+	mode := provisioning.RunMode(c.RunMode)
+	if err := db.cfg.RunModes.Check(mode); err != nil {
+		return err
+	}
+	canary, err := db.rollout.Promote(ctx, operator(), mode)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(e.stdout, "run mode %s boots %s\n", mode, canary.Kernel)
+	return err
+}
+
+type kernelRollbackCmd struct {
+	RunMode string `arg:"" name:"runmode" help:"Run mode: prod, test, …"`
+}
+
+func (kernelRollbackCmd) Help() string {
+	return `Nodes of that run mode boot from now on what they booted before. A kernel that is
+being tried on some of them is taken back first, and nothing else is changed then.
+Going back twice goes back two steps.
+
+Example:
+
+  farmboot kernel rollback prod`
+}
+
+func (c kernelRollbackCmd) Run(ctx context.Context, e *env) error {
+	db, err := e.open(ctx)
+	if err != nil {
+		return err
+	}
+	mode := provisioning.RunMode(c.RunMode)
+	if err := db.cfg.RunModes.Check(mode); err != nil {
+		return err
+	}
+	what, err := db.rollout.Back(ctx, operator(), mode)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(e.stdout, what)
+	return err
+}
+
+type kernelHistoryCmd struct {
+	RunMode string `arg:"" optional:"" name:"runmode" help:"Run mode: prod, test, …; by default all of them."`
+	JSON    bool   `help:"As JSON."`
+}
+
+func (kernelHistoryCmd) Help() string {
+	return `What each run mode booted, newest first: since when, by whom, how many boots it had
+and how many of them failed (the node netbooted again before its system was up). A
+kernel that is being tried comes first.
+
+Examples:
+
+  farmboot kernel history
+  farmboot kernel history prod --json`
+}
+
+func (c kernelHistoryCmd) Run(ctx context.Context, e *env) error {
+	db, err := e.open(ctx)
+	if err != nil {
+		return err
+	}
+	modes := db.cfg.RunModes.Keywords()
+	if c.RunMode != "" {
+		if err := db.cfg.RunModes.Check(provisioning.RunMode(c.RunMode)); err != nil {
+			return err
+		}
+		modes = []string{c.RunMode}
+	}
+	type history struct {
+		RunMode     string               `json:"runmode"`
+		Canary      *rollout.Canary      `json:"canary,omitempty"`
+		Generations []rollout.Generation `json:"generations"`
+	}
+	all := []history{}
+	for _, m := range modes {
+		h := history{RunMode: m}
+		mode := provisioning.RunMode(m)
+		if h.Generations, err = db.rollout.History(ctx, mode); err != nil {
+			return err
+		}
+		if h.Canary, err = db.rollout.Canary(ctx, mode); err != nil {
+			return err
+		}
+		if h.Canary != nil {
+			if err := db.rollout.Fared(ctx, h.Canary); err != nil {
+				return err
+			}
+		}
+		all = append(all, h)
+	}
+	if c.JSON {
+		return printJSON(e.stdout, all)
+	}
+	t := newTable(e.stdout, "RUN MODE\tKERNEL\tSINCE\tBY\tBOOTS\tFAILURES\tSHA-256")
+	for _, h := range all {
+		if k := h.Canary; k != nil {
+			t.row("%s\t%s (candidate, %s)\t%s\t%s\t%d\t%d\t%s", h.RunMode, k.Kernel, some(k), localTime(k.Since), k.By, k.Booted, k.Failed, k.SHA256)
+		}
+		for _, g := range h.Generations {
+			since := "-"
+			if !g.Since.IsZero() {
+				since = localTime(g.Since)
+			}
+			t.row("%s\t%s\t%s\t%s\t%d\t%d\t%s", h.RunMode, dash(g.Kernel), since, g.By, g.Boots, g.Failed, g.SHA256)
+		}
+	}
+	return t.flush()
+}

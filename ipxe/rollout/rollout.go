@@ -1,0 +1,485 @@
+// Package rollout knows what each run mode booted before, goes back to it, and tries a
+// kernel on a few nodes first.
+//
+// All of it is in the history of changes, which two appliances may share and which
+// outlives every restart: who gave a run mode which kernel, and the canary that was begun
+// last and has not ended. What nodes do with a candidate is told by their boot events.
+package rollout
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"farmboot/ipxe/kernel"
+	"farmboot/provisioning"
+)
+
+// Rollout decides on the kernels of run modes. Its methods are safe for concurrent use,
+// by several processes too.
+type Rollout struct {
+	store   provisioning.Reader
+	kernels *kernel.Store
+	editor  *kernel.Editor
+	now     func() time.Time
+
+	mu      sync.Mutex
+	known   map[provisioning.RunMode]*Canary // as the store said last; nil: there is none
+	watched map[provisioning.RunMode]*watch  // what Look has seen so far
+}
+
+// New returns a Rollout of those kernels, whose history is in store.
+func New(store provisioning.Reader, kernels *kernel.Store, editor *kernel.Editor, now func() time.Time) *Rollout {
+	return &Rollout{
+		store: store, kernels: kernels, editor: editor, now: now,
+		known: make(map[provisioning.RunMode]*Canary), watched: make(map[provisioning.RunMode]*watch),
+	}
+}
+
+// Generation is a kernel that a run mode booted from some time on.
+type Generation struct {
+	RunMode provisioning.RunMode `json:"runmode"`
+	Kernel  string               `json:"kernel"` // name of the file; "" if it has none in the kernel folder
+	SHA256  string               `json:"sha256"`
+	Since   time.Time            `json:"since,omitzero"` // zero: not known, it was put there by hand
+	By      string               `json:"by"`
+	Boots   int                  `json:"boots"`    // kernels that went out whole
+	Failed  int                  `json:"failures"` // those whose node netbooted again before it was up
+}
+
+// identity is how the history tells a kernel.
+type identity struct {
+	Target string `json:"target"`
+	SHA256 string `json:"sha256"`
+}
+
+const (
+	actionLink     = "kernel link"
+	actionRollback = "kernel rollback"
+	historyLimit   = 200 // changes of a run mode that are looked at
+)
+
+// changed is a line of the history by which a run mode got a kernel.
+type changed struct {
+	Generation
+	rollback bool
+}
+
+// lines returns a run mode's lines, oldest first. What boots now is the last, be it in
+// the history or not.
+func (r *Rollout) lines(ctx context.Context, m provisioning.RunMode) ([]changed, error) {
+	changes, err := r.store.Changes(ctx, provisioning.ChangeQuery{Subject: kernel.DefaultOf(m), Limit: historyLimit})
+	if err != nil {
+		return nil, err
+	}
+	var list []changed
+	for _, c := range slices.Backward(changes) {
+		var after identity
+		if json.Unmarshal(c.After, &after) != nil || after.SHA256 == "" {
+			continue
+		}
+		if len(list) == 0 { // what was there before anything was written down
+			var before identity
+			if json.Unmarshal(c.Before, &before) == nil && before.SHA256 != "" {
+				list = append(list, changed{Generation: Generation{RunMode: m, Kernel: nameOf(before), SHA256: before.SHA256, By: "by hand"}})
+			}
+		}
+		list = append(list, changed{Generation{RunMode: m, Kernel: nameOf(after), SHA256: after.SHA256, Since: c.At, By: c.Actor}, c.Action == actionRollback})
+	}
+	sum, err := r.kernels.SHA256(kernel.DefaultOf(m))
+	if err == nil && (len(list) == 0 || list[len(list)-1].SHA256 != sum) {
+		// Where it booted that before, somebody went back: by hand, or by a rollback that was
+		// killed before it was written down. The next rollback goes further back then.
+		now := Generation{RunMode: m, Kernel: r.kernels.FileOf(kernel.DefaultOf(m)), SHA256: sum, By: "by hand"}
+		list = append(list, changed{now, slices.ContainsFunc(list, func(c changed) bool { return c.SHA256 == sum })})
+	}
+	if err != nil && provisioning.ErrorCode(err) != provisioning.NotFound {
+		return nil, err
+	}
+	return list, nil
+}
+
+// nameOf is the file that a link's text names.
+func nameOf(i identity) string { return i.Target[strings.LastIndexByte(i.Target, '/')+1:] }
+
+// History returns what a run mode booted, newest first; the first is what it boots now.
+func (r *Rollout) History(ctx context.Context, m provisioning.RunMode) ([]Generation, error) {
+	lines, err := r.lines(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Generation, 0, len(lines))
+	for _, l := range slices.Backward(lines) {
+		list = append(list, l.Generation)
+	}
+	return list, r.count(ctx, m, list)
+}
+
+// Rollback gives a run mode the kernel that it booted before this one, and returns both.
+// Going back twice goes back two steps, not to and fro. A kernel that is not here any more
+// is passed over.
+func (r *Rollout) Rollback(ctx context.Context, by provisioning.Actor, m provisioning.RunMode) (from, to Generation, err error) {
+	from, to, err = r.Before(ctx, m)
+	if err != nil {
+		return from, to, err
+	}
+	// Whatever its header says: it is what was booted.
+	return from, to, r.editor.PointFor(ctx, by, actionRollback, m, to.Kernel, true)
+}
+
+// Before returns what a run mode boots, and what Rollback would give it.
+func (r *Rollout) Before(ctx context.Context, m provisioning.RunMode) (from, to Generation, err error) {
+	lines, err := r.lines(ctx, m)
+	if err != nil {
+		return from, to, err
+	}
+	var stack []Generation
+	for _, l := range lines {
+		if i := slices.IndexFunc(stack, func(g Generation) bool { return g.SHA256 == l.SHA256 }); i >= 0 && (l.rollback || i == len(stack)-1) {
+			stack = stack[:i]
+		}
+		stack = append(stack, l.Generation)
+	}
+	if len(stack) > 0 {
+		from, stack = stack[len(stack)-1], stack[:len(stack)-1]
+	}
+	for _, g := range slices.Backward(stack) {
+		name, ok := r.find(g)
+		if !ok {
+			continue
+		}
+		g.Kernel = name
+		return from, g, nil
+	}
+	return from, to, provisioning.Errorf(provisioning.NotFound, "run mode %s booted no other kernel before that is still here; farmboot kernel use %[1]s KERNEL gives it one", m)
+}
+
+// Back takes back a kernel that a run mode tries on some nodes; where it tries none, it is
+// Rollback. It tells in one line what it did.
+func (r *Rollout) Back(ctx context.Context, by provisioning.Actor, m provisioning.RunMode) (string, error) {
+	c, err := r.Canary(ctx, m)
+	if err != nil {
+		return "", err
+	}
+	if c != nil {
+		_, err := r.TakeBack(ctx, by, m)
+		return fmt.Sprintf("run mode %s does not try %s any more", m, c.Kernel), err
+	}
+	from, to, err := r.Rollback(ctx, by, m)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("run mode %s boots %s again, not %s", m, to.Kernel, from.Kernel), nil
+}
+
+// find returns the name of the file here that has a generation's content.
+func (r *Rollout) find(g Generation) (string, bool) {
+	for _, name := range []string{g.Kernel, kernel.ByDigest(g.RunMode, g.SHA256)} {
+		if sum, err := r.kernels.SHA256(name); err == nil && sum == g.SHA256 {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// Canary is a kernel that is tried on a few nodes of a run mode.
+type Canary struct {
+	RunMode provisioning.RunMode `json:"runmode"`
+	Kernel  string               `json:"kernel"`
+	SHA256  string               `json:"sha256"`
+	Former  string               `json:"former"` // SHA-256 of what the run mode boots meanwhile
+	// Nodes are those that boot it; or, where there are none, those whose share of the
+	// run mode is below Share.
+	Nodes []provisioning.MAC `json:"nodes,omitempty"`
+	Share float64            `json:"share,omitempty"` // 0 to 1
+	Known int                `json:"known"`           // how many nodes that we know boot it
+	Since time.Time          `json:"since"`
+	By    string             `json:"by"`
+	// What came of it so far.
+	Booted int `json:"booted"`
+	Proven int `json:"proven"`
+	Failed int `json:"failures"`
+	// FailedNodes are those whose boots failed.
+	FailedNodes []provisioning.MAC `json:"failed_nodes,omitempty"`
+}
+
+const (
+	actionCanary  = "kernel canary"
+	actionPromote = "kernel promote"
+	actionTaken   = "kernel taken back"
+)
+
+// subject is what the history calls a run mode's canary.
+func subject(m provisioning.RunMode) string { return "canary " + string(m) }
+
+// Canary returns the canary of a run mode; nil if there is none.
+func (r *Rollout) Canary(ctx context.Context, m provisioning.RunMode) (*Canary, error) {
+	c, _, err := r.last(ctx, m)
+	return c, err
+}
+
+// last returns the canary of a run mode and how it came about; if there is none, how the
+// last one ended.
+func (r *Rollout) last(ctx context.Context, m provisioning.RunMode) (*Canary, string, error) {
+	last, err := r.store.Changes(ctx, provisioning.ChangeQuery{Subject: subject(m), Limit: 1})
+	if err != nil || len(last) == 0 {
+		return nil, "", err
+	}
+	if len(last[0].After) == 0 {
+		return nil, last[0].Action, nil
+	}
+	c := new(Canary)
+	if err := json.Unmarshal(last[0].After, c); err != nil {
+		return nil, "", fmt.Errorf("read the canary of run mode %s: %w", m, err)
+	}
+	c.Since, c.By = last[0].At, last[0].Actor
+	return c, last[0].Action, nil
+}
+
+// assignLimit is how long a node waits to be told whether there is a candidate for it.
+const assignLimit = 500 * time.Millisecond
+
+// current is Canary for a node that waits: where the store does not answer in time, what
+// it answered last.
+func (r *Rollout) current(ctx context.Context, m provisioning.RunMode) *Canary {
+	ctx, cancel := context.WithTimeout(ctx, assignLimit)
+	defer cancel()
+	c, err := r.Canary(ctx, m)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		return r.known[m]
+	}
+	r.known[m] = c
+	return c
+}
+
+// Selects tells whether a node boots the candidate. A node keeps its side.
+func (c *Canary) Selects(mac provisioning.MAC) bool {
+	if len(c.Nodes) > 0 {
+		return slices.Contains(c.Nodes, mac)
+	}
+	return rank(c.RunMode, c.SHA256, mac) < c.Share
+}
+
+// rank is the place of a node in its run mode, from 0 to 1, another one for each kernel so
+// that not always the same nodes try the next.
+func rank(m provisioning.RunMode, sum string, mac provisioning.MAC) float64 {
+	h := sha256.Sum256(fmt.Appendf(nil, "%s %s %s", m, sum, mac))
+	return float64(binary.BigEndian.Uint64(h[:])>>11) / (1 << 53)
+}
+
+// Assign gives a node that boots its run mode's default the candidate, where there is one
+// and it is for that node.
+func (r *Rollout) Assign(ctx context.Context, a provisioning.Assignment) provisioning.Assignment {
+	if a.Policy != provisioning.Boot || a.Node.Kernel != "" {
+		return a
+	}
+	c := r.current(ctx, a.Node.RunMode)
+	if c == nil || !c.Selects(a.Node.MAC) || r.kernels.Available(ctx, c.Kernel) != nil {
+		return a // what all others boot
+	}
+	if sum, err := r.kernels.SHA256(c.Kernel); err == nil && sum != c.SHA256 {
+		return a // another file has its name by now
+	}
+	a.Node.Kernel, a.Candidate = c.Kernel, true
+	return a
+}
+
+// Start tries a kernel on some nodes of a run mode: "5" of those that we know, "5%" of
+// all, or those of a list of MAC addresses. A canary that is there is replaced.
+func (r *Rollout) Start(ctx context.Context, by provisioning.Actor, m provisioning.RunMode, name, which string) (*Canary, error) {
+	if err := r.kernels.Check(name); err != nil {
+		if provisioning.ErrorCode(err) != provisioning.NotFound {
+			return nil, err
+		}
+		if err := r.editor.Take(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	sum, err := r.kernels.SHA256(name)
+	if err != nil {
+		return nil, err
+	}
+	former, err := r.kernels.SHA256(kernel.DefaultOf(m))
+	if err != nil {
+		return nil, provisioning.Errorf(provisioning.Conflict, "run mode %s has no kernel that the other nodes could boot meanwhile: farmboot kernel use %[1]s %s", m, name)
+	}
+	if former == sum {
+		return nil, provisioning.Errorf(provisioning.Conflict, "run mode %s boots %s already", m, name)
+	}
+	c := &Canary{RunMode: m, Kernel: name, SHA256: sum, Former: former, Since: r.now(), By: by.Name}
+	if err := r.choose(ctx, c, which); err != nil {
+		return nil, err
+	}
+	old, err := r.Canary(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return c, r.editor.Note(ctx, by, actionCanary, subject(m), orNothing(old), c)
+}
+
+// orNothing is nil for the history where there is no canary.
+func orNothing(c *Canary) any {
+	if c == nil {
+		return nil
+	}
+	return c
+}
+
+// choose reads which nodes are meant.
+func (r *Rollout) choose(ctx context.Context, c *Canary, which string) error {
+	bad := provisioning.Errorf(provisioning.Invalid, "bad canary %.80q: accepted are a number of nodes, as 5, a share of them, as 5%%, or MAC addresses with commas between them", which)
+	if share, ok := strings.CutSuffix(which, "%"); ok {
+		p, err := strconv.ParseFloat(share, 64)
+		if err != nil || !(p > 0 && p <= 100) {
+			return bad
+		}
+		c.Share = p / 100
+		known, err := r.ranked(ctx, c)
+		if err != nil {
+			return err
+		}
+		if len(known) > 0 { // one of them at least
+			c.Share = max(c.Share, math.Nextafter(rank(c.RunMode, c.SHA256, known[0]), 2))
+		}
+		for _, mac := range known {
+			if c.Selects(mac) {
+				c.Known++
+			}
+		}
+		return nil
+	}
+	if n, err := strconv.Atoi(which); err == nil {
+		known, err := r.ranked(ctx, c)
+		switch {
+		case err != nil:
+			return err
+		case n < 1:
+			return bad
+		case len(known) < n:
+			return provisioning.Errorf(provisioning.Invalid, "%d nodes are to try it, and %d registered ones boot the default of run mode %s: name fewer, or a share, as 5%%", n, len(known), c.RunMode)
+		}
+		c.Nodes, c.Known = known[:n], n
+		return nil
+	}
+	for s := range strings.SplitSeq(which, ",") {
+		mac, err := provisioning.ParseMAC(strings.TrimSpace(s))
+		if err != nil {
+			return bad
+		}
+		switch n, err := r.store.Node(ctx, mac); {
+		case provisioning.ErrorCode(err) == provisioning.NotFound: // it may boot by default
+		case err != nil:
+			return err
+		case n.RunMode != c.RunMode:
+			return provisioning.Errorf(provisioning.Invalid, "node %s boots run mode %s, and would not try a kernel of run mode %s", mac, n.RunMode, c.RunMode)
+		case n.Kernel != "":
+			return provisioning.Errorf(provisioning.Invalid, "node %s has a kernel of its own, %s, and would not try another: farmboot node set %[1]s --kernel \"\" takes that away", mac, n.Kernel)
+		}
+		if !slices.Contains(c.Nodes, mac) {
+			c.Nodes = append(c.Nodes, mac)
+		}
+	}
+	c.Known = len(c.Nodes)
+	return nil
+}
+
+// ranked lists the registered nodes that boot a run mode's default, by their rank.
+func (r *Rollout) ranked(ctx context.Context, c *Canary) ([]provisioning.MAC, error) {
+	const page = 1000
+	var macs []provisioning.MAC
+	for q := (provisioning.NodeQuery{RunMode: c.RunMode, Limit: page}); ; {
+		nodes, err := r.store.Nodes(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range nodes {
+			if n.Kernel == "" {
+				macs = append(macs, n.MAC)
+			}
+		}
+		if len(nodes) < page {
+			break
+		}
+		q.After = nodes[len(nodes)-1].MAC
+	}
+	slices.SortFunc(macs, func(a, b provisioning.MAC) int {
+		if rank(c.RunMode, c.SHA256, a) < rank(c.RunMode, c.SHA256, b) {
+			return -1
+		}
+		return 1
+	})
+	return macs, nil
+}
+
+// Use gives a run mode a kernel, for all of its nodes. A canary ends with that: what it
+// tries must not take the place of what somebody chose since.
+func (r *Rollout) Use(ctx context.Context, by provisioning.Actor, m provisioning.RunMode, name string, force bool) error {
+	if err := r.editor.Point(ctx, by, m, name, force); err != nil {
+		return err
+	}
+	c, err := r.Canary(ctx, m)
+	if err != nil || c == nil {
+		return err
+	}
+	action := actionTaken
+	if c.Kernel == name {
+		action = actionPromote
+	}
+	return r.editor.Note(ctx, by, action, subject(m), c, nil)
+}
+
+// Promote gives the candidate to all nodes of its run mode.
+func (r *Rollout) Promote(ctx context.Context, by provisioning.Actor, m provisioning.RunMode) (*Canary, error) {
+	c, err := r.existing(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return c, r.promote(ctx, by, c)
+}
+
+func (r *Rollout) promote(ctx context.Context, by provisioning.Actor, c *Canary) error {
+	if err := r.same(c); err != nil {
+		return err
+	}
+	// The run mode first: where we are killed in between, the canary is promoted again.
+	if err := r.editor.PointFor(ctx, by, actionLink, c.RunMode, c.Kernel, false); err != nil {
+		return err
+	}
+	return r.editor.Note(ctx, by, actionPromote, subject(c.RunMode), c, nil)
+}
+
+// same returns an error where another file than the one that is tried has its name.
+func (r *Rollout) same(c *Canary) error {
+	sum, err := r.kernels.SHA256(c.Kernel)
+	if err == nil && sum != c.SHA256 {
+		return provisioning.Errorf(provisioning.Conflict, "kernel %s is another one than that which was tried: farmboot kernel use %s %[1]s, if it is the right one", c.Kernel, c.RunMode)
+	}
+	return err
+}
+
+// TakeBack ends a canary: its nodes boot what all others do.
+func (r *Rollout) TakeBack(ctx context.Context, by provisioning.Actor, m provisioning.RunMode) (*Canary, error) {
+	c, err := r.existing(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return c, r.editor.Note(ctx, by, actionTaken, subject(m), c, nil)
+}
+
+func (r *Rollout) existing(ctx context.Context, m provisioning.RunMode) (*Canary, error) {
+	c, err := r.Canary(ctx, m)
+	if err == nil && c == nil {
+		return nil, provisioning.Errorf(provisioning.NotFound, "run mode %s tries no kernel: farmboot kernel use %[1]s KERNEL --canary 5%% does", m)
+	}
+	return c, err
+}
