@@ -54,7 +54,7 @@ var visits = map[string]visit{
 	"GET /api/v1/nodes/{mac}/story":   {"/api/v1/nodes/" + node1 + "/story", "", owners},
 	"GET /api/v1/nodes/{mac}/history": {"/api/v1/nodes/" + node1 + "/history", "", owners},
 	"GET /api/v1/nodes/{mac}/machine": {"/api/v1/nodes/" + node1 + "/machine", "", [5]int{unknown, unknown, notFound, forbidden, notFound}},
-	"POST /api/v1/history/{id}/undo":  {"/api/v1/history/1/undo", "", adminsRead},
+	"POST /api/v1/history/{id}/undo":  {"/api/v1/history/2/undo", "", adminsRead},
 	"GET /api/v1/discovered":          {"/api/v1/discovered", "", adminsRead},
 	"GET /api/v1/history":             {"/api/v1/history", "", adminsRead},
 
