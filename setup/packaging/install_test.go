@@ -211,20 +211,27 @@ func (s *system) security(t *testing.T) {
 // `farmboot node add` gave it.
 func (s *system) boots(t *testing.T, m lab.Machine) {
 	t.Helper()
-	vm, err := s.lan.PowerOn(m)
+	bootsNode(t, s.lan, m, func() string { return s.must(t, "journalctl", "--no-pager", "-u", "farmboot") })
+	await(t, "the story says that the kernel went out", func() error {
+		_, err := s.run("sh", "-c", "farmboot node show "+m.NICs[0].MAC+" | grep 'fetched its kernel'")
+		return err
+	})
+}
+
+// bootsNode switches a machine on that has to boot its kernel, registered for the farmer
+// 1234 with console=ttyS0, and off again. log is shown if it does not.
+func bootsNode(t *testing.T, l *lab.LAN, m lab.Machine, log func() string) {
+	t.Helper()
+	vm, err := l.PowerOn(m)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	if _, err := vm.Expect(ctx, regexp.MustCompile(`Command line: .*runmode=prod farmer_id=1234 console=ttyS0`)); err != nil {
-		t.Fatalf("the node does not boot: %v\n%s", err, s.must(t, "journalctl", "--no-pager", "-u", "farmboot"))
+		t.Fatalf("the node does not boot: %v\n%s", err, log())
 	}
 	if err := vm.PowerOff(); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the story says that the kernel went out", func() error {
-		_, err := s.run("sh", "-c", "farmboot node show "+m.NICs[0].MAC+" | grep 'fetched its kernel'")
-		return err
-	})
 }

@@ -1,11 +1,13 @@
 #!/bin/sh
-# Makes what is installed, in dist/: programs, archives and packages. What exists is made anew; nothing of it is part of the
+# Makes what is installed, in dist/: programs, archives, packages and the container
+# image. What exists is made anew; nothing of it is part of the
 # repository.
 #
 #   setup/packaging/package.sh [PART...]
 #
 #   tar        farmboot-VERSION-linux-ARCH.tar.gz, static, for any Linux
 #   deb rpm    farmboot_VERSION_ARCH.deb and .rpm
+#   oci        farmboot-VERSION.oci.tar, the container image (as root)
 #
 # No PART: all. The environment may set VERSION, ARCHES (of tar, deb and rpm; "amd64
 # arm64") and DIST (the folder).
@@ -29,9 +31,9 @@ esac
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)}
 export SOURCE_DATE_EPOCH
 
-parts=${*:-tar deb rpm}
+parts=${*:-tar deb rpm oci}
 for part in $parts; do
-	case $part in tar | deb | rpm) ;; *) die "unknown part $part; there are tar, deb, rpm" ;; esac
+	case $part in tar | deb | rpm | oci) ;; *) die "unknown part $part; there are tar, deb, rpm, oci" ;; esac
 done
 wants() { case " $parts " in *" $1 "*) ;; *) return 1 ;; esac; }
 
@@ -108,6 +110,11 @@ for arch in $arches; do
 	! wants deb || package deb "$arch"
 	! wants rpm || package rpm "$arch"
 done
+if wants oci; then
+	. $packaging/images.sh
+	[ -e "$dist/$deb" ] || { stage amd64 && package deb amd64; }
+	container
+fi
 
 (
 	cd "$dist"
