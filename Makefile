@@ -124,7 +124,7 @@ testkernels: ## Gather the Linux kernels that the boot tests boot
 doctor: build ## Look for what would stop a node from booting here
 	bin/farmboot doctor
 
-package: ## Make archives, packages and the container image in dist/, as root (PARTS="tar deb rpm oci" for some)
+package: ## Make archives, packages and images in dist/, as root (PARTS="tar deb rpm oci appliance" for some)
 	@setup/packages.sh package
 	@setup/packaging/package.sh $(PARTS)
 

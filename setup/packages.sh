@@ -27,8 +27,9 @@ test="$unit $lan systemd-boot-efi tcpdump qemu-system-arm qemu-efi-aarch64 isoli
 command -v npm >/dev/null || test="$test npm"
 bench="$build iproute2 dnsmasq-base nginx sqlite3" # what we are measured beside
 
-# The container image is put together out of Debian's packages.
-package="$build gcc-aarch64-linux-gnu libc6-dev-arm64-cross mmdebstrap debian-archive-keyring buildah"
+# The images are put together out of Debian's packages, and the appliance's disk is
+# partitioned.
+package="$build gcc-aarch64-linux-gnu libc6-dev-arm64-cross mmdebstrap debian-archive-keyring buildah zstd e2fsprogs dosfstools mtools fdisk syslinux syslinux-common"
 # Fresh systems in containers, and the other processor.
 package_test="$package $lan iproute2 systemd-container util-linux binutils qemu-user-static podman"
 

@@ -10,4 +10,4 @@ import "embed"
 var Files embed.FS
 
 // Order is the order of the manual's subjects: names of files without ".md".
-var Order = [...]string{"install", "container", "network", "symptoms", "kernels", "secure-boot", "nodes", "several", "api", "moving", "upgrades"}
+var Order = [...]string{"install", "container", "appliance", "network", "symptoms", "kernels", "secure-boot", "nodes", "several", "api", "moving", "upgrades"}

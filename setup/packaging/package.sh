@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes what is installed, in dist/: programs, archives, packages and the container
-# image. What exists is made anew; nothing of it is part of the
+# Makes what is installed, in dist/: programs, archives, packages, the container image
+# and the appliance's image. What exists is made anew; nothing of it is part of the
 # repository.
 #
 #   setup/packaging/package.sh [PART...]
@@ -8,6 +8,7 @@
 #   tar        farmboot-VERSION-linux-ARCH.tar.gz, static, for any Linux
 #   deb rpm    farmboot_VERSION_ARCH.deb and .rpm
 #   oci        farmboot-VERSION.oci.tar, the container image (as root)
+#   appliance  farmboot-appliance-VERSION-amd64.img.zst (as root)
 #
 # No PART: all. The environment may set VERSION, ARCHES (of tar, deb and rpm; "amd64
 # arm64") and DIST (the folder).
@@ -31,9 +32,9 @@ esac
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)}
 export SOURCE_DATE_EPOCH
 
-parts=${*:-tar deb rpm oci}
+parts=${*:-tar deb rpm oci appliance}
 for part in $parts; do
-	case $part in tar | deb | rpm | oci) ;; *) die "unknown part $part; there are tar, deb, rpm, oci" ;; esac
+	case $part in tar | deb | rpm | oci | appliance) ;; *) die "unknown part $part; there are tar, deb, rpm, oci, appliance" ;; esac
 done
 wants() { case " $parts " in *" $1 "*) ;; *) return 1 ;; esac; }
 
@@ -110,10 +111,11 @@ for arch in $arches; do
 	! wants deb || package deb "$arch"
 	! wants rpm || package rpm "$arch"
 done
-if wants oci; then
+if wants oci || wants appliance; then
 	. $packaging/images.sh
 	[ -e "$dist/$deb" ] || { stage amd64 && package deb amd64; }
-	container
+	! wants oci || container
+	! wants appliance || appliance
 fi
 
 (
