@@ -21,7 +21,7 @@ type Unknown struct {
 }
 
 // Assigner decides what a MAC address gets. What it has asked the store for once it knows
-// until a node changes (see [Store.NodesVersion]), so a change counts from the next
+// until a node changes (see [Store.DecisionsVersion]), so a change counts from the next
 // question on.
 type Assigner struct {
 	store   Store
@@ -59,7 +59,7 @@ func (a *Assigner) SetUnknown(unknown Unknown) { a.unknown.Store(&unknown) }
 // [Assigner.LastKnown].
 func (a *Assigner) Assignment(ctx context.Context, mac MAC) (Assignment, error) {
 	// Before the question: what changes meanwhile has another version.
-	version, versioned := a.store.NodesVersion()
+	version, versioned := a.store.DecisionsVersion()
 	if f, ok := a.last(mac); ok && versioned && f.current && f.version == version {
 		return a.of(mac, f.node), nil
 	}

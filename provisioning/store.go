@@ -12,7 +12,7 @@ import (
 // given: rules about what may be written, and by whom, are in package registry.
 //
 // Reads see every change at once, another process' too: nothing is cached here (what
-// others cache goes by [Store.NodesVersion]). Where
+// others cache goes by [Store.DecisionsVersion]). Where
 // the store cannot be written (disk full, read only) or not be reached, errors
 // are [Error]s with code [Unavailable]; reads go on as long as they can.
 type Store interface {
@@ -27,10 +27,11 @@ type Store interface {
 	// the process, but a power failure may undo the last of them. For events.
 	UpdateLazily(ctx context.Context, fn func(Tx) error) error
 
-	// NodesVersion returns a number that is another one after every change of a node,
-	// whichever process made it, at once; it may be another one without a change. ok is
+	// DecisionsVersion returns a number that is another one after every change of a node
+	// and every line of the history, whichever process made it, at once; it may be another
+	// one without a change. ok is
 	// false where that cannot be told for less than the price of a query.
-	NodesVersion() (version uint64, ok bool)
+	DecisionsVersion() (version uint64, ok bool)
 
 	// Watch returns a channel on which a value arrives soon after another process
 	// has changed the store; changes close to each other may share one. It is

@@ -26,21 +26,34 @@ import (
 // Rollout decides on the kernels of run modes. Its methods are safe for concurrent use,
 // by several processes too.
 type Rollout struct {
-	store   provisioning.Reader
+	store   Store
 	kernels *kernel.Store
 	editor  *kernel.Editor
 	now     func() time.Time
 
 	mu      sync.Mutex
-	known   map[provisioning.RunMode]*Canary // as the store said last; nil: there is none
-	watched map[provisioning.RunMode]*watch  // what Look has seen so far
+	known   map[provisioning.RunMode]lastCanary
+	watched map[provisioning.RunMode]*watch // what Look has seen so far
+}
+
+// Store is what a Rollout needs of a [provisioning.Store].
+type Store interface {
+	provisioning.Reader
+	DecisionsVersion() (version uint64, ok bool)
+}
+
+// lastCanary is the canary of a run mode as the store said last.
+type lastCanary struct {
+	canary    *Canary // nil: there is none
+	version   uint64
+	versioned bool // it is true as long as the store has that version
 }
 
 // New returns a Rollout of those kernels, whose history is in store.
-func New(store provisioning.Reader, kernels *kernel.Store, editor *kernel.Editor, now func() time.Time) *Rollout {
+func New(store Store, kernels *kernel.Store, editor *kernel.Editor, now func() time.Time) *Rollout {
 	return &Rollout{
 		store: store, kernels: kernels, editor: editor, now: now,
-		known: make(map[provisioning.RunMode]*Canary), watched: make(map[provisioning.RunMode]*watch),
+		known: make(map[provisioning.RunMode]lastCanary), watched: make(map[provisioning.RunMode]*watch),
 	}
 }
 
@@ -250,15 +263,22 @@ const assignLimit = 500 * time.Millisecond
 // current is Canary for a node that waits: where the store does not answer in time, what
 // it answered last.
 func (r *Rollout) current(ctx context.Context, m provisioning.RunMode) *Canary {
+	version, versioned := r.store.DecisionsVersion() // before the question
+	r.mu.Lock()
+	last := r.known[m]
+	r.mu.Unlock()
+	if versioned && last.versioned && last.version == version {
+		return last.canary
+	}
 	ctx, cancel := context.WithTimeout(ctx, assignLimit)
 	defer cancel()
 	c, err := r.Canary(ctx, m)
+	if err != nil {
+		return last.canary
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err != nil {
-		return r.known[m]
-	}
-	r.known[m] = c
+	r.known[m] = lastCanary{c, version, versioned}
 	return c
 }
 

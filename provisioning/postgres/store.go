@@ -105,5 +105,5 @@ func (s *Store) Backup(context.Context, string) error {
 // Close waits for reads and writes under way.
 func (s *Store) Close() error { return s.db.Close() }
 
-// NodesVersion implements [provisioning.Store]: here it would take a query.
-func (*Store) NodesVersion() (version uint64, ok bool) { return 0, false }
+// DecisionsVersion implements [provisioning.Store]: here it would take a query.
+func (*Store) DecisionsVersion() (version uint64, ok bool) { return 0, false }

@@ -37,7 +37,7 @@ type Store struct {
 	lists   *sql.DB       // reads of many rows
 	durable *sql.DB       // one connection, synchronous = FULL
 	lazy    *sql.DB       // one connection, synchronous = NORMAL
-	version version       // of the nodes
+	version version       // of what people decided
 	writing chan struct{} // held by whoever writes, so that the two do not poll for each other's lock
 }
 
@@ -188,24 +188,24 @@ func (s *Store) update(ctx context.Context, db *sql.DB, fn func(provisioning.Tx)
 	}
 	defer tx.Rollback()              // after a commit it does nothing
 	before, known := s.version.now() // from here to the commit nobody else writes
-	nodes := false
+	decided := false
 	if err := fn(sqlstore.Tx{
-		Reader:  sqlstore.Reader{Q: quick{Querier: tx, rows: tx}, Explain: explain},
-		OnNodes: func() { nodes = true },
+		Reader:     sqlstore.Reader{Q: quick{Querier: tx, rows: tx}, Explain: explain},
+		OnDecision: func() { decided = true },
 	}); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
 		return explain(err)
 	}
-	if after, ok := s.version.now(); ok && known && !nodes {
+	if after, ok := s.version.now(); ok && known && !decided {
 		s.version.keep(before, after)
 	}
 	return nil
 }
 
-// NodesVersion implements [provisioning.Store].
-func (s *Store) NodesVersion() (version uint64, ok bool) { return s.version.get() }
+// DecisionsVersion implements [provisioning.Store].
+func (s *Store) DecisionsVersion() (version uint64, ok bool) { return s.version.get() }
 
 // quick does not watch the context of queries for one row, nor of statements: they
 // take microseconds, and the driver's goroutine that watches takes as many again.

@@ -21,7 +21,7 @@ type header [48]byte
 // transactions is the number of commits, modulo 2³².
 func (h header) transactions() uint32 { return binary.NativeEndian.Uint32(h[8:]) }
 
-// version numbers the states of the table of nodes, without a query: reading the header
+// version numbers the states of what people decided, the nodes and the history, without a query: reading the header
 // takes nanoseconds, PRAGMA data_version as many microseconds.
 type version struct {
 	mu     sync.Mutex
@@ -56,7 +56,7 @@ func (v *version) get() (number uint64, ok bool) {
 	return v.number, true
 }
 
-// keep says that a transaction of ours that left the nodes alone has brought the header
+// keep says that a transaction of ours that left those alone has brought the header
 // from before to after: the state is the same, unless another one was committed at once.
 func (v *version) keep(before, after header) {
 	v.mu.Lock()

@@ -69,14 +69,14 @@ func TestNoAssignmentIsStale(t *testing.T) {
 	}
 }
 
-// TestNodesVersion goes up with what changes nodes, and only with that, as far as we
-// write.
-func TestNodesVersion(t *testing.T) {
+// TestDecisionsVersion goes up with what changes nodes or is in the history, and only with
+// that, as far as we write.
+func TestDecisionsVersion(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "p.db")
 	s, other := open(t, file), open(t, file)
 	version := func() uint64 {
 		t.Helper()
-		v, ok := s.NodesVersion()
+		v, ok := s.DecisionsVersion()
 		if !ok {
 			t.Fatal("there is no version")
 		}
@@ -106,6 +106,11 @@ func TestNodesVersion(t *testing.T) {
 			return nil
 		}, false},
 		{"a node, lazily", func() error { return s.UpdateLazily(t.Context(), put) }, true},
+		{"a line of the history", func() error {
+			return s.Update(t.Context(), func(tx provisioning.Tx) error {
+				return tx.AddChange(t.Context(), provisioning.Change{At: storetest.Noon, Subject: "canary prod"})
+			})
+		}, true},
 		{"a node, by somebody else", func() error { return other.Update(t.Context(), put) }, true},
 		{"a node is gone", func() error {
 			return other.Update(t.Context(), func(tx provisioning.Tx) error { return tx.DeleteNode(t.Context(), storetest.MAC(1)) })

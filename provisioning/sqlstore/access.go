@@ -108,6 +108,7 @@ func (r Reader) Changes(ctx context.Context, q provisioning.ChangeQuery) ([]prov
 
 // AddChange implements [provisioning.Tx].
 func (t Tx) AddChange(ctx context.Context, c provisioning.Change) error {
+	t.decided()
 	return t.exec(ctx, `INSERT INTO changes (at, actor, origin, action, subject, batch, before, after) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		ms(c.At), c.Actor, c.From, c.Action, c.Subject, c.Batch, string(c.Before), string(c.After))
 }

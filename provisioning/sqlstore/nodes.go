@@ -125,7 +125,7 @@ func joined(macs []provisioning.MAC) []byte {
 
 // PutNode implements [provisioning.Tx].
 func (t Tx) PutNode(ctx context.Context, n provisioning.Node) error {
-	t.nodes()
+	t.decided()
 	return t.exec(ctx, `INSERT INTO nodes (mac, farmer, runmode, args, kernel, name, nbp, boot_exit, once, created, updated, owned)
 		VALUES ($1, nullif($2, CAST(0 AS BIGINT)), $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 		ON CONFLICT (mac) DO UPDATE SET farmer = excluded.farmer, runmode = excluded.runmode, args = excluded.args,
@@ -136,7 +136,7 @@ func (t Tx) PutNode(ctx context.Context, n provisioning.Node) error {
 
 // DeleteNode implements [provisioning.Tx].
 func (t Tx) DeleteNode(ctx context.Context, mac provisioning.MAC) error {
-	t.nodes()
+	t.decided()
 	return t.exec(ctx, `DELETE FROM nodes WHERE mac = $1`, mac[:])
 }
 

@@ -40,13 +40,13 @@ type Reader struct {
 // Tx is a [provisioning.Tx].
 type Tx struct {
 	Reader
-	OnNodes func() // called when a node is written; nil: nobody wants to know
+	OnDecision func() // called when a node or a line of the history is written; nil: nobody wants to know
 }
 
-// nodes tells that a node is written.
-func (t Tx) nodes() {
-	if t.OnNodes != nil {
-		t.OnNodes()
+// decided tells that a node or a line of the history is written.
+func (t Tx) decided() {
+	if t.OnDecision != nil {
+		t.OnDecision()
 	}
 }
 
