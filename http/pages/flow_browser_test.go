@@ -291,7 +291,9 @@ func TestMistakesAreOnTheScreen(t *testing.T) {
 		tab.click("button[value=change]")
 		tab.says(".problem", "no node is selected")
 		tab.wait(onScreen + "(document.querySelector('.problem')) && document.activeElement.className === 'problem'")
-		tab.do(chromedp.SendKeys("#p-args", `"`), chromedp.Click("button[value=change]"))
+		tab.do(chromedp.SendKeys("#p-args", `"`))
+		tab.says("#p-args-error", "unbalanced quotes") // while it is typed; it moves the button
+		tab.do(chromedp.Click("button[value=change]"))
 		tab.says("#p-args-error", "unbalanced quotes")
 		tab.wait(onScreen + "(document.activeElement) && document.activeElement.id === 'p-args'")
 		tab.open("/admin/discovered")
