@@ -63,7 +63,8 @@ func readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	switch fi, err := f.Stat(); {
+	fi, err := f.Stat()
+	switch {
 	case err != nil:
 		return nil, err
 	case !fi.Mode().IsRegular():
@@ -71,5 +72,9 @@ func readFile(path string) ([]byte, error) {
 	case fi.Size() > maxFile:
 		return nil, fmt.Errorf("it has %d bytes: at most %d are accepted", fi.Size(), maxFile)
 	}
-	return io.ReadAll(io.LimitReader(f, maxFile))
+	b := make([]byte, fi.Size()) // io.ReadAll would copy it again and again
+	if _, err := io.ReadFull(f, b); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
