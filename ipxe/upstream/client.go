@@ -82,6 +82,7 @@ type File struct {
 	Name string // by the header Content-Location, the last element of its path; "": it says none
 	Size int64  // bytes; -1: not announced
 
+	date    string // when the server said so
 	client  *Client
 	ctx     context.Context
 	request string // URL
@@ -117,6 +118,7 @@ func (c *Client) Get(ctx context.Context, u string, known Validator) (*File, err
 		return nil, err
 	}
 	f.Validator, f.URL, f.Size, f.Name, f.body = validatorOf(res), res.Request.URL.String(), res.ContentLength, nameOf(res), b
+	f.date = res.Header.Get("Date")
 	return f, nil
 }
 
@@ -149,6 +151,19 @@ func (c *Client) Text(ctx context.Context, u string, max int64) ([]byte, error) 
 
 func validatorOf(res *http.Response) Validator {
 	return Validator{res.Header.Get("Etag"), res.Header.Get("Last-Modified")}
+}
+
+// lasting is the validator by which a later version can be told from this one: a file
+// that was changed in the second before the answer may change again in the same second
+// (RFC 9110 section 8.8.2.2).
+func (f *File) lasting() Validator {
+	v := f.Validator
+	modified, err := http.ParseTime(v.LastModified)
+	sent, err2 := http.ParseTime(f.date)
+	if err == nil && err2 == nil && sent.Sub(modified) < 2*time.Second {
+		v.LastModified = ""
+	}
+	return v
 }
 
 func nameOf(res *http.Response) string {

@@ -437,7 +437,7 @@ func (u *Upstream) install(ctx context.Context, rel string, from *File, in *kern
 		result.Pointed = true
 	}
 	u.Log.Info("took a kernel from upstream", "kernel", rel, "name", name, "bytes", in.Size(), "sha256", sum, "boots", result.Pointed)
-	return result, u.noteTaken(rel, taken{Upstream: u.base.String(), Validator: from.Validator, Name: name, SHA256: sum})
+	return result, u.noteTaken(rel, taken{Upstream: u.base.String(), Validator: from.lasting(), Name: name, SHA256: sum})
 }
 
 // unnoted logs why something that was done is not in the history: nodes boot without.
