@@ -28,14 +28,14 @@ type Discovered struct {
 	Address   string    `json:"address,omitempty"` // its last IP address
 	FirstSeen time.Time `json:"first_seen"`
 	LastSeen  time.Time `json:"last_seen"`
-	Boots     int       `json:"boots"` // how many times it began to boot; see bootGap
+	Boots     int       `json:"boots"` // how many times it began to boot; see BootGap
 	Code      string    `json:"code"`  // claim code, shown on the node's screen when it is held
 }
 
-// bootGap is how long a MAC address must have been quiet for its next DISCOVER to
+// BootGap is how long a MAC address must have been quiet for its next DISCOVER to
 // count as another boot. Firmware repeats a DISCOVER after 4, 8, 16 and 32 s
 // (PXE 2.1 section 2.2).
-const bootGap = 45 * time.Second
+const BootGap = 45 * time.Second
 
 // codeAlphabet has no characters that are read for one another on a screen across
 // a room: no 0 O Q D, 1 I L, 2 Z, 5 S, 8 B, U V.
@@ -76,7 +76,7 @@ const noUUID = "00000000-0000-0000-0000-000000000000"
 func (d Discovered) sight(m Machine, at time.Time) Discovered {
 	// Only firmware says something of its machine: what does not is iPXE, which has
 	// been loaded in the course of the same boot.
-	if d.Boots == 0 || m != (Machine{}) && at.Sub(d.LastSeen) > bootGap {
+	if d.Boots == 0 || m != (Machine{}) && at.Sub(d.LastSeen) > BootGap {
 		d.Boots++
 	}
 	if d.FirstSeen.IsZero() {

@@ -60,7 +60,6 @@ type appliance struct {
 	board     *live.Board
 	teller    *alert.Teller
 	tellOf    func(string) // what happened: to teller
-	farm      *farm.Farm   // what Prometheus is told of the nodes
 	links     *access.SignInLinks
 	waker     *wol.Queue
 	admin     *pages.Admin    // of the TLS plane
@@ -157,13 +156,13 @@ func (a *appliance) wireAdmin() {
 	if a.secure != nil {
 		a.admin.Enrolment = a.secure
 	}
-	a.farm = farm.New(farm.Config{
+	a.recorder.Hear(farm.New(farm.Config{
 		Version: versionString(), Now: a.now, Metrics: a.metrics,
 		Registered: func(ctx context.Context) (int, error) {
 			return a.store.CountNodes(ctx, provisioning.NodeQuery{})
 		},
-		States: a.board.States, Kernels: a.kernelTimes, CertificateEnd: a.certificateEnd,
-	})
+		States: live.NewTally(a.store.Events).States, Kernels: a.kernelTimes, CertificateEnd: a.certificateEnd,
+	}).Hear)
 	adminURL := func(local netip.Addr) string { return a.urls(local).Admin }
 	a.adminLink = pages.AdminLink{Answer: a.boot.Answer, AdminURL: adminURL}
 	a.apiTLS = api.WantsTLS{Answer: a.boot.Answer, AdminURL: adminURL}

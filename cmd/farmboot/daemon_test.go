@@ -218,6 +218,21 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// TestNobodyWatchesByItself: a daemon that nobody looks at follows no events, so that they
+// are stored once a second; yet its metrics know of boots.
+func TestNobodyWatchesByItself(t *testing.T) {
+	d := startDaemon(t)
+	const kernel = "farmboot_boots_total{outcome=\"started\"}"
+	if _, text := d.get("/metrics"); !strings.Contains(text, "\nfarmboot_event_subscribers 0\n") || !strings.Contains(text, "\n"+kernel+" 0\n") {
+		t.Errorf("after the start:\n%s", text)
+	}
+	d.get(script)
+	d.get("/kernel/net/prod.efi?mac=52:54:00:00:00:01")
+	if _, text := d.get("/metrics"); !strings.Contains(text, "\n"+kernel+" 1\n") {
+		t.Errorf("after a boot:\n%s", text)
+	}
+}
+
 // TestHealth: what is taken away from under a running daemon is noticed and said, and
 // nothing is written where it would be lost.
 func TestHealth(t *testing.T) {

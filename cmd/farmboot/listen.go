@@ -47,7 +47,6 @@ func (a *appliance) listen(ctx context.Context) ([]service, error) {
 	if a.upstream != nil {
 		s.add("upstream", nil, a.runUpstream)
 	}
-	s.add("farm metrics", nil, func(ctx context.Context) error { return a.farm.Run(ctx, a.recorder.Subscribe) })
 	if a.secure != nil {
 		s.add("signed kernels", nil, a.signKernels)
 	}

@@ -80,7 +80,6 @@ func serveMetrics(t *testing.T) string {
 	done := make(chan error)
 	running := []func(context.Context) error{
 		a.recorder.Run, a.board.Run, a.authority.Run,
-		func(ctx context.Context) error { return a.farm.Run(ctx, a.recorder.Subscribe) },
 	}
 	for _, run := range running {
 		go func() { done <- run(ctx) }()

@@ -3,7 +3,7 @@
 // certificate ends.
 //
 // Labels are bounded: states, outcomes and run modes, never a MAC address. How a boot
-// ended is decided by a pure function of its events; [Farm.Run] feeds it.
+// ended is decided by a pure function of its events; [Farm.Hear] feeds it.
 package farm
 
 import (
@@ -11,6 +11,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,19 +32,21 @@ type Config struct {
 	Registered func(context.Context) (int, error)
 	// States counts the nodes by the state of their last boot, as far as it is
 	// remembered.
-	States func(now time.Time) map[story.State]int
+	States func(ctx context.Context, now time.Time) (map[story.State]int, error)
 	// Kernels tells when the default kernel of each run mode that has one was stored.
 	Kernels func() map[provisioning.RunMode]time.Time
 	// CertificateEnd is when the server's certificate ends; the zero time: not known.
 	CertificateEnd func() time.Time
 }
 
-// Farm is a [prometheus.Collector]. What it counts itself it hears in Run.
+// Farm is a [prometheus.Collector]. What it counts itself it is told by [Farm.Hear].
 type Farm struct {
 	Config
 	boots    *prometheus.CounterVec
 	duration prometheus.Histogram
-	ways     *lru.Map[provisioning.MAC, way] // owned by Run
+
+	mu   sync.Mutex
+	ways *lru.Map[provisioning.MAC, way]
 }
 
 // Outcome is how a boot ended.
@@ -75,7 +78,7 @@ var (
 // states are those that a node which booted here can be in.
 var states = []story.State{story.Booting, story.Stalled, story.Refused, story.Ignored, story.Held, story.Exited, story.Started, story.Booted, story.Failed}
 
-// New returns a Farm, registered with c.Metrics; [Farm.Run] makes it count boots.
+// New returns a Farm, registered with c.Metrics; [Farm.Hear] has it count boots.
 func New(c Config) *Farm {
 	f := &Farm{
 		Config: c, ways: lru.New[provisioning.MAC, way](waysKept),
@@ -111,9 +114,10 @@ func (f *Farm) Collect(to chan<- prometheus.Metric) {
 	if n, err := f.Registered(ctx); err == nil {
 		gauge(registeredDesc, float64(n))
 	}
-	count := f.States(f.Now())
-	for _, s := range states {
-		gauge(nodesDesc, float64(count[s]), string(s))
+	if count, err := f.States(ctx, f.Now()); err == nil {
+		for _, s := range states {
+			gauge(nodesDesc, float64(count[s]), string(s))
+		}
 	}
 	kernels := f.Kernels()
 	for _, mode := range slices.Sorted(maps.Keys(kernels)) {
@@ -125,49 +129,16 @@ func (f *Farm) Collect(to chan<- prometheus.Metric) {
 	gauge(buildDesc, 1, f.Version, runtime.Version())
 }
 
-// Run counts the boots that subscribe tells of until ctx ends, and returns nil.
-func (f *Farm) Run(ctx context.Context, subscribe func(provisioning.MAC) (events <-chan provisioning.Event, cancel func())) error {
-	for ctx.Err() == nil {
-		events, cancel := subscribe(provisioning.MAC{})
-		open := true
-		for open {
-			var e provisioning.Event
-			select {
-			case e, open = <-events: // closed to whoever does not keep up
-				if open {
-					f.hear(e)
-				}
-			case <-ctx.Done():
-				open = false
-			}
-		}
-		cancel()
-		if !retry(ctx) {
-			break
-		}
-	}
-	return nil
-}
-
-// retry waits a moment, unless ctx ends first.
-func retry(ctx context.Context) bool {
-	timer := time.NewTimer(time.Second)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (f *Farm) hear(e provisioning.Event) {
+// Hear takes in an event of this appliance, and counts the boot that ends with it.
+func (f *Farm) Hear(e provisioning.Event) {
 	if e.MAC.IsZero() {
 		return
 	}
+	f.mu.Lock()
 	old, _ := f.ways.Get(e.MAC)
 	now, outcome := old.on(e)
 	f.ways.Put(e.MAC, now)
+	f.mu.Unlock()
 	if outcome == "" {
 		return
 	}
@@ -183,16 +154,12 @@ type way struct {
 	outcome     Outcome // "": under way
 }
 
-// bootGap is how long a node must have been quiet for its next DISCOVER to begin another
-// boot: firmware repeats one after 4, 8, 16 and 32 s (PXE 2.1 section 2.2).
-const bootGap = 45 * time.Second
-
 // on returns how far a boot has come with its next event, and its outcome if that is the
 // end of it.
 func (w way) on(e provisioning.Event) (way, Outcome) {
 	discover := e.Stage == provisioning.StageDiscover
 	over := w.outcome == Started || w.outcome == Exited
-	if w.began.IsZero() || discover && (over || e.At.Sub(w.last) > bootGap) || e.Stage == provisioning.StageScript && over {
+	if w.began.IsZero() || discover && (over || e.At.Sub(w.last) > provisioning.BootGap) || e.Stage == provisioning.StageScript && over {
 		w = way{began: e.At}
 	}
 	w.last = e.At

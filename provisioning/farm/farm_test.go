@@ -60,18 +60,8 @@ func TestBoots(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			metrics := prometheus.NewRegistry()
 			f := newFarm(metrics)
-			events := make(chan provisioning.Event)
-			ctx, cancel := context.WithCancel(t.Context())
-			done := make(chan error)
-			go func() {
-				done <- f.Run(ctx, func(provisioning.MAC) (<-chan provisioning.Event, func()) { return events, func() {} })
-			}()
 			for _, e := range tt.events {
-				events <- e
-			}
-			cancel()
-			if err := <-done; err != nil {
-				t.Fatal(err)
+				f.Hear(e)
 			}
 			counts := strings.Fields(tt.want)
 			want := `# HELP farmboot_boots_total Boots that came to an end here, by outcome: started, exited (sent on to the next boot device), refused, held (waits to be claimed), failed (after it started).
@@ -103,8 +93,8 @@ func newFarm(metrics prometheus.Registerer) *farm.Farm {
 	return farm.New(farm.Config{
 		Version: "v1", Now: func() time.Time { return noon }, Metrics: metrics,
 		Registered: func(context.Context) (int, error) { return 43, nil },
-		States: func(time.Time) map[story.State]int {
-			return map[story.State]int{story.Started: 3, story.Booted: 41, story.Stalled: 1}
+		States: func(context.Context, time.Time) (map[story.State]int, error) {
+			return map[story.State]int{story.Started: 3, story.Booted: 41, story.Stalled: 1}, nil
 		},
 		Kernels:        func() map[provisioning.RunMode]time.Time { return map[provisioning.RunMode]time.Time{"prod": noon} },
 		CertificateEnd: func() time.Time { return noon.Add(time.Hour) },

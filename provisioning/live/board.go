@@ -86,15 +86,27 @@ func (b *Board) look() {
 	b.looked = time.Now()
 	if b.there == nil {
 		b.there = make(chan struct{})
-		b.nodes, b.orphans, b.lastID = map[provisioning.MAC]track{}, map[netip.Addr]struct{}{}, 0
+		b.begin()
 		b.wanted <- struct{}{}
 	}
 	there := b.there
 	b.mu.Unlock()
 	select {
 	case <-there:
-	case <-time.After(boardWait): // the store is slow, or Run has ended
+		return
+	default:
 	}
+	timer := time.NewTimer(boardWait)
+	defer timer.Stop()
+	select {
+	case <-there:
+	case <-timer.C: // the store is slow, or Run has ended
+	}
+}
+
+// begin makes an empty picture.
+func (b *Board) begin() {
+	b.nodes, b.orphans, b.lastID = map[provisioning.MAC]track{}, map[netip.Addr]struct{}{}, 0
 }
 
 // watch keeps the picture until nobody has looked for a while.
@@ -225,7 +237,7 @@ func (b *Board) read(ctx context.Context) error {
 	}
 }
 
-// see remembers an event. Only watch calls it.
+// see remembers an event. Only one goroutine calls it.
 func (b *Board) see(ctx context.Context, e provisioning.Event) {
 	if e.ID != 0 && e.ID <= b.lastID {
 		return // read already
@@ -335,19 +347,14 @@ func eventsSince(mac provisioning.MAC, steps []step, since time.Time) []provisio
 	return events
 }
 
-// States counts the nodes by the state of their last boot.
-func (b *Board) States(now time.Time) map[story.State]int {
-	count := make(map[story.State]int)
-	for _, node := range b.Latest() {
-		count[b.State(node.MAC, time.Time{}, now)]++
-	}
-	return count
-}
-
 // State tells how a node's last boot stands, for somebody who may know of it since
 // then. A boot that is over is judged once: of thousands of nodes, few are booting.
 func (b *Board) State(mac provisioning.MAC, since, now time.Time) story.State {
 	b.look()
+	return b.state(mac, since, now)
+}
+
+func (b *Board) state(mac provisioning.MAC, since, now time.Time) story.State {
 	b.mu.RLock()
 	t := b.nodes[mac]
 	b.mu.RUnlock()

@@ -42,8 +42,9 @@ type Recorder struct {
 	refusals    *refusals
 	lines       *lines
 	subscribers subscribers
-	asked       chan chan<- struct{} // closed when all that was recorded is stored
-	ended       chan struct{}        // closed at the end of Run
+	heard       func(provisioning.Event) // is told of each event that is recorded here
+	asked       chan chan<- struct{}     // closed when all that was recorded is stored
+	ended       chan struct{}            // closed at the end of Run
 
 	stored  prometheus.Counter
 	dropped *prometheus.CounterVec // by reason
@@ -90,6 +91,7 @@ func New(store provisioning.Store, retention Retention, log *slog.Logger, metric
 		peers:    newPeers(),
 		refusals: newRefusals(),
 		lines:    newLines(),
+		heard:    func(provisioning.Event) {},
 		asked:    make(chan chan<- struct{}),
 		ended:    make(chan struct{}),
 		stored: prometheus.NewCounter(prometheus.CounterOpts{
@@ -109,9 +111,18 @@ func New(store provisioning.Store, retention Retention, log *slog.Logger, metric
 		Name: "farmboot_events_queue_size", Help: "Boot events that can wait to be stored; more are dropped.",
 	})
 	room.Set(recorderQueue)
-	metrics.MustRegister(r.stored, r.dropped, queued, room)
+	watching := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "farmboot_event_subscribers", Help: "Who follows boot events live. As long as it is nobody, they are stored once a second.",
+	}, func() float64 { return float64(r.subscribers.count()) })
+	metrics.MustRegister(r.stored, r.dropped, queued, room, watching)
 	return r
 }
+
+// Hear has fn told of each event that is recorded here, at once and whether or not it can
+// be stored; what other processes store it is not told of. It must take no longer than a
+// map look-up, and is set before anything is recorded. Somebody who watches all the time
+// hears so: a subscriber has every event stored soon, and read again.
+func (r *Recorder) Hear(fn func(provisioning.Event)) { r.heard = fn }
 
 // Record is a [Record].
 func (r *Recorder) Record(e provisioning.Event) {
@@ -135,6 +146,7 @@ func (r *Recorder) Record(e provisioning.Event) {
 		return
 	}
 	r.tell(e)
+	r.heard(e)
 	if e.MAC.IsZero() {
 		r.peers.orphan(e.Peer, e.At)
 	}
@@ -306,7 +318,7 @@ func (r *Recorder) recall(ctx context.Context) {
 func (r *Recorder) collect(ctx context.Context, first recorded) (batch []recorded, asked chan<- struct{}) {
 	batch = []recorded{first}
 	delay := batchDelay
-	if !r.subscribers.none() {
+	if r.subscribers.count() > 0 {
 		delay = watchedDelay
 	}
 	timer := time.NewTimer(delay)
@@ -482,7 +494,7 @@ func eventsOf(batch []recorded) []provisioning.Event {
 // publishStored hands to the subscribers what has been stored since the last time,
 // by us or by another process.
 func (r *Recorder) publishStored(ctx context.Context) {
-	if r.subscribers.none() {
+	if r.subscribers.count() == 0 {
 		if id, err := r.store.LastEventID(ctx); err == nil {
 			r.last = max(r.last, id)
 		}

@@ -47,11 +47,11 @@ func (s *subscribers) close(sub *subscriber) {
 	}
 }
 
-// none tells whether nobody watches.
-func (s *subscribers) none() bool {
+// count tells how many watch.
+func (s *subscribers) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.open) == 0
+	return len(s.open)
 }
 
 // publish hands e to those whom it concerns. Nobody waits for a slow one: the
