@@ -28,25 +28,27 @@ type Assigner struct {
 	unknown atomic.Pointer[Unknown]
 	now     func() time.Time
 
-	mu    sync.Mutex
-	known *lru.Map[MAC, found] // what was found last
+	mu sync.Mutex
+	// What was found last: nodes, and, apart from them so that no flood of made-up MAC
+	// addresses pushes nodes out, the versions at which there was none.
+	nodes *lru.Map[MAC, found]
+	none  *lru.Map[MAC, uint64]
 }
 
-// found is what the store had of a MAC address.
+// found is a node, and the version of the store that had it.
 type found struct {
-	node    *Node // nil: not registered
+	node    Node
 	version uint64
-	current bool // as long as the version is that
 }
 
-// remembered is how many MAC addresses an Assigner remembers: 200 bytes each, and as
-// many again for a node.
+// remembered is how many nodes an Assigner remembers, of some 250 bytes each, and how many
+// MAC addresses of none, of 100.
 const remembered = 20_000
 
 // NewAssigner returns an Assigner that looks into store, and gives a MAC address
 // that is not there what unknown says.
 func NewAssigner(store Store, unknown Unknown, now func() time.Time) *Assigner {
-	a := &Assigner{store: store, now: now, known: lru.New[MAC, found](remembered)}
+	a := &Assigner{store: store, now: now, nodes: lru.New[MAC, found](remembered), none: lru.New[MAC, uint64](remembered)}
 	a.SetUnknown(unknown)
 	return a
 }
@@ -58,44 +60,49 @@ func (a *Assigner) SetUnknown(unknown Unknown) { a.unknown.Store(&unknown) }
 // The error is the store's: a listener that must not stay silent goes on with
 // [Assigner.LastKnown].
 func (a *Assigner) Assignment(ctx context.Context, mac MAC) (Assignment, error) {
-	// Before the question: what changes meanwhile has another version.
-	version, versioned := a.store.DecisionsVersion()
-	if f, ok := a.last(mac); ok && versioned && f.current && f.version == version {
-		return a.of(mac, f.node), nil
+	version := a.store.DecisionsVersion() // before the question: what changes meanwhile has another
+	if as, ok := a.remembers(mac, version); ok {
+		return as, nil
 	}
-	f := found{version: version, current: versioned}
-	switch n, err := a.store.Node(ctx, mac); {
-	case err == nil:
-		f.node = &n
-	case ErrorCode(err) != NotFound:
+	n, err := a.store.Node(ctx, mac)
+	if err != nil && ErrorCode(err) != NotFound {
 		return Assignment{}, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.known.Put(mac, f)
-	return a.of(mac, f.node), nil
+	if err != nil {
+		a.nodes.Delete(mac)
+		a.none.Put(mac, version)
+		return a.Default(mac), nil
+	}
+	a.none.Delete(mac)
+	a.nodes.Put(mac, found{n, version})
+	return assigned(n), nil
 }
 
-// last returns what was found last.
-func (a *Assigner) last(mac MAC) (found, bool) {
+// remembers returns what mac gets, if that was asked for at this version of the store.
+func (a *Assigner) remembers(mac MAC, version uint64) (Assignment, bool) {
+	if version == 0 {
+		return Assignment{}, false
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.known.Get(mac)
-}
-
-// of is what mac gets if node is registered for it; nil: none is.
-func (a *Assigner) of(mac MAC, node *Node) Assignment {
-	if node == nil {
-		return a.Default(mac)
+	if f, ok := a.nodes.Get(mac); ok {
+		return assigned(f.node), f.version == version
 	}
-	return assigned(*node)
+	v, ok := a.none.Get(mac)
+	return a.Default(mac), ok && v == version
 }
 
 // LastKnown is what mac got when the store was last asked for it, else the default: for
 // when the store fails.
 func (a *Assigner) LastKnown(mac MAC) Assignment {
-	f, _ := a.last(mac)
-	return a.of(mac, f.node)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if f, ok := a.nodes.Get(mac); ok {
+		return assigned(f.node)
+	}
+	return a.Default(mac)
 }
 
 // assigned is what a registered node gets.
@@ -194,14 +201,13 @@ func See(ctx context.Context, tx Tx, events ...Event) (map[MAC]Discovered, error
 	if len(events) == 0 {
 		return nil, nil
 	}
-	var macs []MAC
-	listed := make(map[MAC]bool)
-	for _, e := range events {
-		if !listed[e.MAC] {
-			listed[e.MAC] = true
-			macs = append(macs, e.MAC)
-		}
+	macs := make([]MAC, len(events))
+	for i, e := range events {
+		macs[i] = e.MAC
 	}
+	// In order, so that two who write at once wait for each other, and not both for ever.
+	slices.SortFunc(macs, MAC.Compare)
+	macs = slices.Compact(macs)
 	seen, err := tx.SeenAmong(ctx, macs)
 	if err != nil {
 		return nil, err

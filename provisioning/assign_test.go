@@ -66,6 +66,25 @@ func TestAssignment(t *testing.T) {
 	}
 }
 
+// TestAFloodPushesNoNodeOut: nodes get what they got last when the store fails, however
+// many made-up MAC addresses were asked for in between.
+func TestAFloodPushesNoNodeOut(t *testing.T) {
+	s, ctx := storetest.SQLite(t), t.Context()
+	n := provisioning.Node{MAC: storetest.MAC(1), RunMode: "prod"}
+	if err := s.Update(ctx, func(tx provisioning.Tx) error { return tx.PutNode(ctx, n) }); err != nil {
+		t.Fatal(err)
+	}
+	a := provisioning.NewAssigner(s, provisioning.Unknown{Policy: provisioning.Hold}, time.Now)
+	for i := range 25_000 {
+		if _, err := a.Assignment(ctx, storetest.MAC(1+i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := a.LastKnown(n.MAC); !got.Registered || got.Node.RunMode != "prod" {
+		t.Errorf("the node gets %+v", got)
+	}
+}
+
 func TestAssignmentTellsOfAFailingStore(t *testing.T) {
 	s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "p.db"))
 	if err != nil {

@@ -1,6 +1,7 @@
 package provisioning
 
 import (
+	"bytes"
 	"database/sql/driver"
 	"encoding/hex"
 	"fmt"
@@ -87,6 +88,9 @@ func Clip(s string, n int) string {
 	}
 	return strings.ToValidUTF8(s[:n], "") + "…"
 }
+
+// Compare orders MAC addresses: -1, 0 or 1.
+func (m MAC) Compare(other MAC) int { return bytes.Compare(m[:], other[:]) }
 
 // IsZero tells whether m is the zero value, which stands for "no address".
 func (m MAC) IsZero() bool { return m == MAC{} }

@@ -29,9 +29,8 @@ type Store interface {
 
 	// DecisionsVersion returns a number that is another one after every change of a node
 	// and every line of the history, whichever process made it, at once; it may be another
-	// one without a change. ok is
-	// false where that cannot be told for less than the price of a query.
-	DecisionsVersion() (version uint64, ok bool)
+	// one without a change. 0: that cannot be told for less than the price of a query.
+	DecisionsVersion() uint64
 
 	// Watch returns a channel on which a value arrives soon after another process
 	// has changed the store; changes close to each other may share one. It is

@@ -39,14 +39,13 @@ type Rollout struct {
 // Store is what a Rollout needs of a [provisioning.Store].
 type Store interface {
 	provisioning.Reader
-	DecisionsVersion() (version uint64, ok bool)
+	DecisionsVersion() uint64
 }
 
 // lastCanary is the canary of a run mode as the store said last.
 type lastCanary struct {
-	canary    *Canary // nil: there is none
-	version   uint64
-	versioned bool // it is true as long as the store has that version
+	canary  *Canary // nil: there is none
+	version uint64  // as long as the store has that; 0: it must be asked
 }
 
 // New returns a Rollout of those kernels, whose history is in store.
@@ -263,11 +262,11 @@ const assignLimit = 500 * time.Millisecond
 // current is Canary for a node that waits: where the store does not answer in time, what
 // it answered last.
 func (r *Rollout) current(ctx context.Context, m provisioning.RunMode) *Canary {
-	version, versioned := r.store.DecisionsVersion() // before the question
+	version := r.store.DecisionsVersion() // before the question
 	r.mu.Lock()
 	last := r.known[m]
 	r.mu.Unlock()
-	if versioned && last.versioned && last.version == version {
+	if version != 0 && last.version == version {
 		return last.canary
 	}
 	ctx, cancel := context.WithTimeout(ctx, assignLimit)
@@ -278,7 +277,7 @@ func (r *Rollout) current(ctx context.Context, m provisioning.RunMode) *Canary {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.known[m] = lastCanary{c, version, versioned}
+	r.known[m] = lastCanary{c, version}
 	return c
 }
 

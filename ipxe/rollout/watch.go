@@ -1,7 +1,6 @@
 package rollout
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"maps"
@@ -123,7 +122,7 @@ func (j *judge) tell(c *Canary, now time.Time) {
 			bad[mac] = true
 		}
 	}
-	c.FailedNodes = slices.SortedFunc(maps.Keys(bad), func(a, b provisioning.MAC) int { return bytes.Compare(a[:], b[:]) })
+	c.FailedNodes = slices.SortedFunc(maps.Keys(bad), provisioning.MAC.Compare)
 }
 
 // count tells, as far as the events of boots do, how generations fared, newest first.

@@ -310,7 +310,7 @@ func (b *Board) active() []Active {
 		list = append(list, entry{Active{mac, last.time()}, last.id})
 	}
 	slices.SortFunc(list, func(x, y entry) int {
-		return cmp.Or(cmp.Compare(y.id, x.id), slices.Compare(x.MAC[:], y.MAC[:]))
+		return cmp.Or(cmp.Compare(y.id, x.id), x.MAC.Compare(y.MAC))
 	})
 	active := make([]Active, len(list))
 	for i, e := range list {

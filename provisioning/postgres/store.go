@@ -106,4 +106,4 @@ func (s *Store) Backup(context.Context, string) error {
 func (s *Store) Close() error { return s.db.Close() }
 
 // DecisionsVersion implements [provisioning.Store]: here it would take a query.
-func (*Store) DecisionsVersion() (version uint64, ok bool) { return 0, false }
+func (*Store) DecisionsVersion() uint64 { return 0 }

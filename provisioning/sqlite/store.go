@@ -205,7 +205,7 @@ func (s *Store) update(ctx context.Context, db *sql.DB, fn func(provisioning.Tx)
 }
 
 // DecisionsVersion implements [provisioning.Store].
-func (s *Store) DecisionsVersion() (version uint64, ok bool) { return s.version.get() }
+func (s *Store) DecisionsVersion() uint64 { return s.version.get() }
 
 // quick does not watch the context of queries for one row, nor of statements: they
 // take microseconds, and the driver's goroutine that watches takes as many again.

@@ -40,12 +40,12 @@ func (v *version) now() (h header, ok bool) {
 	return h, v.index != nil
 }
 
-// get returns the number of the present state.
-func (v *version) get() (number uint64, ok bool) {
+// get returns the number of the present state; 0: not known.
+func (v *version) get() uint64 {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.index == nil {
-		return 0, false
+		return 0
 	}
 	// A header that is just being written is unlike the last one too: then the number
 	// goes up twice.
@@ -53,7 +53,7 @@ func (v *version) get() (number uint64, ok bool) {
 		v.last = now
 		v.number++
 	}
-	return v.number, true
+	return v.number
 }
 
 // keep says that a transaction of ours that left those alone has brought the header

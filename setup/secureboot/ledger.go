@@ -3,7 +3,6 @@
 package secureboot
 
 import (
-	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -116,6 +115,6 @@ func (l *Ledger) list(dir string) ([]Note, error) {
 			notes = append(notes, n)
 		}
 	}
-	slices.SortFunc(notes, func(a, b Note) int { return cmp.Compare(a.MAC.String(), b.MAC.String()) })
+	slices.SortFunc(notes, func(a, b Note) int { return a.MAC.Compare(b.MAC) })
 	return notes, nil
 }
