@@ -5,6 +5,11 @@ import (
 	"time"
 )
 
+// CanarySubject begins the Subject of changes of a canary, a kernel that is tried on some
+// nodes of a run mode; the run mode follows. The last of each is kept for good: it tells
+// which kernel those nodes boot.
+const CanarySubject = "canary "
+
 // Change is one line of the history: who changed what, when, and from where.
 type Change struct {
 	ID      int64           `json:"id"` // given by the store; grows with time

@@ -230,7 +230,7 @@ const (
 )
 
 // subject is what the history calls a run mode's canary.
-func subject(m provisioning.RunMode) string { return "canary " + string(m) }
+func subject(m provisioning.RunMode) string { return provisioning.CanarySubject + string(m) }
 
 // Canary returns the canary of a run mode; nil if there is none.
 func (r *Rollout) Canary(ctx context.Context, m provisioning.RunMode) (*Canary, error) {

@@ -12,30 +12,15 @@ import (
 var _ sqlstore.Whole = (*Store)(nil)
 
 // Tables implements [sqlstore.Whole].
-func (s *Store) Tables(ctx context.Context) (_ []sqlstore.Table, err error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT table_name, column_name, data_type FROM information_schema.columns
+func (s *Store) Tables(ctx context.Context) ([]sqlstore.Table, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT table_name, column_name, data_type = 'boolean' FROM information_schema.columns
 		WHERE table_schema = current_schema() AND table_name <> 'schema_version' AND is_generated = 'NEVER'
 		ORDER BY table_name, ordinal_position`)
 	if err != nil {
 		return nil, explain(err)
 	}
-	defer func() { err = explain(errors.Join(err, rows.Close())) }()
-	var tables []sqlstore.Table
-	for rows.Next() {
-		var table, column, kind string
-		if err := rows.Scan(&table, &column, &kind); err != nil {
-			return nil, err
-		}
-		if len(tables) == 0 || tables[len(tables)-1].Name != table {
-			tables = append(tables, sqlstore.Table{Name: table})
-		}
-		last := &tables[len(tables)-1]
-		last.Columns = append(last.Columns, column)
-		if kind == "boolean" {
-			last.Booleans = append(last.Booleans, column)
-		}
-	}
-	return tables, rows.Err()
+	tables, err := sqlstore.ReadTables(rows)
+	return tables, explain(err)
 }
 
 // Reading implements [sqlstore.Whole].

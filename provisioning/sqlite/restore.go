@@ -78,8 +78,9 @@ func checkBackup(ctx context.Context, backup string) error {
 	return nil
 }
 
-// putAside gives the database another name, with what SQLite keeps beside it, once nobody
-// has it open. A database that is damaged is put aside too.
+// putAside gives the database another name besides its own, until the backup has that, so
+// that there is a database whenever we are killed. What SQLite keeps beside one that was not
+// closed well, because it is damaged, goes first: it would be read into the backup.
 func putAside(ctx context.Context, file string) (kept string, err error) {
 	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
 		return "", nil
@@ -88,16 +89,27 @@ func putAside(ctx context.Context, file string) (kept string, err error) {
 		return "", err
 	}
 	kept = file + keptSuffix
-	for _, suffix := range []string{"", "-wal", "-shm"} {
-		err := os.Rename(file+suffix, kept+suffix)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			_ = os.Remove(kept + suffix) // of an earlier one: it does not belong to this
-		case err != nil:
-			return "", provisioning.Errorf(provisioning.Unavailable, "put the database aside: %w", err)
+	for _, suffix := range []string{"", "-wal", "-shm"} { // of an earlier one
+		if err = os.Remove(kept + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", notAside(err)
 		}
 	}
+	for _, suffix := range []string{"-wal", "-shm"} {
+		if err = os.Rename(file+suffix, kept+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", notAside(err)
+		}
+	}
+	if err = os.Link(file, kept); errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fs.ErrPermission) {
+		err = os.Rename(file, kept) // a file system without links
+	}
+	if err != nil {
+		return "", notAside(err)
+	}
 	return kept, nil
+}
+
+func notAside(err error) error {
+	return provisioning.Errorf(provisioning.Unavailable, "put the database aside: %w", err)
 }
 
 // closedByAll refuses a database that another process has open: leaving the write-ahead

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"errors"
 
 	"farmboot/provisioning/sqlstore"
 )
@@ -10,26 +9,14 @@ import (
 var _ sqlstore.Whole = (*Store)(nil)
 
 // Tables implements [sqlstore.Whole].
-func (s *Store) Tables(ctx context.Context) (_ []sqlstore.Table, err error) {
-	rows, err := s.lists.QueryContext(ctx, `SELECT t.name, c.name FROM pragma_table_list AS t, pragma_table_info(t.name) AS c
+func (s *Store) Tables(ctx context.Context) ([]sqlstore.Table, error) {
+	rows, err := s.lists.QueryContext(ctx, `SELECT t.name, c.name, 0 FROM pragma_table_list AS t, pragma_table_info(t.name) AS c
 		WHERE t.schema = 'main' AND t.type = 'table' AND t.name NOT LIKE 'sqlite_%' ORDER BY t.name, c.cid`)
 	if err != nil {
 		return nil, explain(err)
 	}
-	defer func() { err = explain(errors.Join(err, rows.Close())) }()
-	var tables []sqlstore.Table
-	for rows.Next() {
-		var table, column string
-		if err := rows.Scan(&table, &column); err != nil {
-			return nil, err
-		}
-		if len(tables) == 0 || tables[len(tables)-1].Name != table {
-			tables = append(tables, sqlstore.Table{Name: table})
-		}
-		last := &tables[len(tables)-1]
-		last.Columns = append(last.Columns, column)
-	}
-	return tables, rows.Err()
+	tables, err := sqlstore.ReadTables(rows)
+	return tables, explain(err)
 }
 
 // Reading implements [sqlstore.Whole].

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,6 +19,28 @@ type Table struct {
 	Columns []string // but for those that the database computes
 
 	Booleans []string // those of them that hold truths, where they are not 0 and 1
+}
+
+// ReadTables reads what an implementation of [Whole.Tables] asked for, in order: the name of
+// a table, that of a column, and whether that holds a truth that is not 0 or 1.
+func ReadTables(rows *sql.Rows) (tables []Table, err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var table, column string
+		var boolean bool
+		if err := rows.Scan(&table, &column, &boolean); err != nil {
+			return nil, err
+		}
+		if len(tables) == 0 || tables[len(tables)-1].Name != table {
+			tables = append(tables, Table{Name: table})
+		}
+		last := &tables[len(tables)-1]
+		last.Columns = append(last.Columns, column)
+		if boolean {
+			last.Booleans = append(last.Booleans, column)
+		}
+	}
+	return tables, rows.Err()
 }
 
 // Whole is a store that can be copied whole, into one of another kind.

@@ -255,8 +255,7 @@ func (r Reader) CodesTaken(ctx context.Context, codes []string) ([]string, error
 const pruneStep = 2000
 
 // Prune implements [provisioning.Tx]. Events and changes are numbered in the order in
-// which they came, so the oldest are found from the low end of their keys. The last change
-// of each canary stays: it tells which kernel some nodes boot.
+// which they came, so the oldest are found from the low end of their keys.
 func (t Tx) Prune(ctx context.Context, p provisioning.Prune) (bool, error) {
 	more := false
 	for _, step := range []struct {
@@ -264,7 +263,7 @@ func (t Tx) Prune(ctx context.Context, p provisioning.Prune) (bool, error) {
 		query string
 	}{
 		{p.EventsKept, `DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY id LIMIT $1) AND id <= (SELECT max(id) FROM events) - $2`},
-		{p.ChangesKept, `DELETE FROM changes WHERE id IN (SELECT id FROM changes ORDER BY id LIMIT $1) AND id <= (SELECT max(id) FROM changes) - $2 AND id NOT IN (SELECT max(id) FROM changes WHERE subject LIKE 'canary %' GROUP BY subject)`},
+		{p.ChangesKept, `DELETE FROM changes WHERE id IN (SELECT id FROM changes ORDER BY id LIMIT $1) AND id <= (SELECT max(id) FROM changes) - $2 AND id NOT IN (SELECT max(id) FROM changes WHERE subject LIKE '` + provisioning.CanarySubject + `%' GROUP BY subject)`},
 		{p.SeenKept, `DELETE FROM seen WHERE mac IN (SELECT mac FROM seen WHERE ` + unregistered + ` ORDER BY last_seen DESC, mac LIMIT $1 OFFSET $2)`},
 	} {
 		if step.kept == 0 {

@@ -73,7 +73,8 @@ func nodesWhere(q provisioning.NodeQuery) *where {
 		w.and("kernel = ?", *q.Kernel)
 	}
 	if q.Name != "" {
-		w.and(`lower(name) LIKE ? ESCAPE '\'`, pattern(q.Name))
+		condition, args := is("name", q.Name)
+		w.and(condition, args...)
 	}
 	if q.MACs != (provisioning.MACRange{}) {
 		w.and("mac BETWEEN ? AND ?", q.MACs.Lo[:], q.MACs.Hi[:])

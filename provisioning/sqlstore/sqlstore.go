@@ -141,17 +141,31 @@ func (w *where) page(skip, n int) string {
 }
 
 // like makes a pattern for LIKE … ESCAPE '\' that finds text anywhere.
-func like(text string) string {
-	escaped := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(strings.ToLower(text))
-	return "%" + escaped + "%"
+func like(text string) string { return "%" + escape(text) + "%" }
+
+// escape makes a pattern that finds just that text, in small letters.
+func escape(text string) string {
+	return strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(strings.ToLower(text))
 }
 
-// contains is the condition that a column holds text, whatever the case of letters, and
-// its parameters: one for each '?', for SQLite and PostgreSQL agree on nothing else.
+// contains is the condition that a column holds text, as [matches] compares it.
+func contains(column, text string) (condition string, args []any) {
+	return matches(column, text, like(text))
+}
+
+// is is the condition that a column is text, where * stands for anything, as [matches]
+// compares it.
+func is(column, text string) (condition string, args []any) {
+	return matches(column, text, strings.ReplaceAll(escape(text), "*", "%"))
+}
+
+// matches is the condition that a column matches the pattern of a text, whatever the case
+// of letters, and its parameters: one for each '?', for SQLite and PostgreSQL agree on
+// nothing else.
 //
 // SQLite's lower knows the letters of ASCII only, and PostgreSQL's those of its locale:
 // others that text has are replaced by name.
-func contains(column, text string) (condition string, args []any) {
+func matches(column, text, pattern string) (condition string, args []any) {
 	condition = "lower(" + column + ")"
 	text = strings.ToLower(text)
 	replaced := map[rune]bool{}
@@ -166,18 +180,12 @@ func contains(column, text string) (condition string, args []any) {
 			}
 		}
 	}
-	return condition + ` LIKE ? ESCAPE '\'`, append(args, like(text))
+	return condition + ` LIKE ? ESCAPE '\'`, append(args, pattern)
 }
 
 // foldedLetters is how many different letters beyond ASCII are looked for in both cases;
 // who knows so many of a name finds it by them.
 const foldedLetters = 40
-
-// pattern makes a pattern for LIKE … ESCAPE '\' that matches the whole of a text, where
-// * stands for anything.
-func pattern(text string) string {
-	return strings.ReplaceAll(strings.Trim(like(text), "%"), "*", "%")
-}
 
 // flag reads a truth, stored as 0 or 1.
 type flag struct{ b *bool }
