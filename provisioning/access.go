@@ -39,6 +39,9 @@ type Token struct {
 	Hash     SecretsHash `json:"-"`
 }
 
+// Expired tells whether a token has come to its end.
+func (t Token) Expired(now time.Time) bool { return !t.Expires.IsZero() && !now.Before(t.Expires) }
+
 // SecretsHash is the SHA-256 of a token's secret or a session's cookie. A plain
 // hash is enough here, and a slow password hash would only slow every request: the
 // secret is 256 bits from a random generator, so there is nothing to guess that is

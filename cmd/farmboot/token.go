@@ -126,7 +126,7 @@ func (c tokenListCmd) Run(ctx context.Context, e *env) error {
 			role += ", read-only"
 		}
 		expires := localTime(tok.Expires)
-		if !tok.Expires.IsZero() && !e.now().Before(tok.Expires) {
+		if tok.Expired(e.now()) {
 			expires += " (expired)"
 		}
 		t.row("%s\t%s\t%s\t%s\t%s\t%s\t%s", tok.ID, role, dash(tok.Farmer.String()), localTime(tok.Created), localTime(tok.LastUsed), expires, dash(tok.Name))

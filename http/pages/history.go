@@ -15,6 +15,7 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/provisioning"
+	"farmboot/provisioning/registry"
 )
 
 // historyShown is how many changes are read, and historySize how many a page has.
@@ -84,26 +85,10 @@ func (a *Admin) showHistory(w http.ResponseWriter, r *http.Request, by provision
 	page.Pager, shown = paged(r.URL, batches(changes), historySize)
 	for _, batch := range shown {
 		line := lineOf(batch)
-		line.Undo = !by.ReadOnly && canUndo(batch)
+		line.Undo = !by.ReadOnly && registry.CanUndo(batch)
 		page.Lines = append(page.Lines, line)
 	}
 	return render(w, status, "history", page)
-}
-
-// canUndo tells whether those changes can be taken back: they are of nodes. A farmer who
-// was registered on the way stays.
-func canUndo(batch []provisioning.Change) bool {
-	nodes := 0
-	for _, c := range batch {
-		switch c.Action {
-		case "node add", "node set", "node rm":
-			nodes++
-		case "farmer add":
-		default:
-			return false
-		}
-	}
-	return nodes > 0
 }
 
 const (

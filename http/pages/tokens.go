@@ -82,11 +82,6 @@ func (a *Admin) expiry(f form) time.Time {
 	return a.Now().AddDate(0, 0, days)
 }
 
-// Ended tells whether a token has expired.
-func (p tokensPage) Ended(t provisioning.Token) bool {
-	return !t.Expires.IsZero() && !p.Now.Before(t.Expires)
-}
-
 func (a *Admin) removeToken(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
 	err := a.Registry.RemoveToken(r.Context(), by, mux.Vars(r)["id"])
 	if err == nil {

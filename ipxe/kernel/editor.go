@@ -54,6 +54,10 @@ func (e *Editor) Keep(ctx context.Context, by provisioning.Actor, in *Incoming, 
 	return e.note(ctx, by, "kernel set", name, old, e.identity(name))
 }
 
+// ActionLink is what the history calls it that a link, a run mode's default for one, got a
+// target.
+const ActionLink = "kernel link"
+
 // Link is [Store.Link].
 func (e *Editor) Link(ctx context.Context, by provisioning.Actor, link, target string) error {
 	if err := adminOnly(by); err != nil {
@@ -63,12 +67,12 @@ func (e *Editor) Link(ctx context.Context, by provisioning.Actor, link, target s
 	if err := e.store.Link(link, target); err != nil {
 		return err
 	}
-	return e.note(ctx, by, "kernel link", link, old, e.identity(link))
+	return e.note(ctx, by, ActionLink, link, old, e.identity(link))
 }
 
 // Point is [Store.Point]. A kernel that only upstream has is taken from there first.
 func (e *Editor) Point(ctx context.Context, by provisioning.Actor, m provisioning.RunMode, name string, force bool) error {
-	return e.PointFor(ctx, by, "kernel link", m, name, force)
+	return e.PointFor(ctx, by, ActionLink, m, name, force)
 }
 
 // PointFor is Point, by an action that the history calls by that name.

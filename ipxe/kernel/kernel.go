@@ -162,27 +162,31 @@ func (s *Store) quickStat(rel string) fs.FileInfo {
 	}
 	fi, err := os.Lstat(path)
 	if err == nil && fi.Mode().Type() == fs.ModeSymlink {
-		dest, err := os.Readlink(path)
-		name, above := strings.CutPrefix(dest, "../")
-		if err != nil || CheckName(name) != nil || above && filepath.Dir(filepath.Dir(path)) != s.dir {
-			return nil
-		}
-		dir := filepath.Dir(path)
-		if above {
-			if net, err := os.Lstat(dir); err != nil || !net.IsDir() { // a link: above is elsewhere
-				return nil
-			}
-			dir = s.dir
-		}
-		fi, err = os.Lstat(filepath.Join(dir, name))
-		if err != nil {
-			return nil
-		}
+		fi, err = os.Lstat(s.besides(path))
 	}
 	if err != nil || !fi.Mode().IsRegular() {
 		return nil
 	}
 	return fi
+}
+
+// besides returns the kernel beside a link, or in the folder above, that it says; "" if it
+// says something else.
+func (s *Store) besides(link string) string {
+	says, err := os.Readlink(link)
+	dir := filepath.Dir(link)
+	name, above := strings.CutPrefix(says, "../")
+	if err != nil || CheckName(name) != nil {
+		return ""
+	}
+	if above {
+		// Where the folder of the link is a link, what is above it is elsewhere.
+		if fi, err := os.Lstat(dir); err != nil || !fi.IsDir() || filepath.Dir(dir) != s.dir {
+			return ""
+		}
+		dir = s.dir
+	}
+	return filepath.Join(dir, name)
 }
 
 // resolve follows the symbolic links of rel: to a file below dir, which is one of the

@@ -74,7 +74,6 @@ type identity struct {
 }
 
 const (
-	actionLink     = "kernel link"
 	actionRollback = "kernel rollback"
 	historyLimit   = 200 // changes of a run mode that are looked at
 )
@@ -471,7 +470,7 @@ func (r *Rollout) promote(ctx context.Context, by provisioning.Actor, c *Canary)
 		return err
 	}
 	// The run mode first: where we are killed in between, the canary is promoted again.
-	if err := r.editor.PointFor(ctx, by, actionLink, c.RunMode, c.Kernel, false); err != nil {
+	if err := r.editor.PointFor(ctx, by, kernel.ActionLink, c.RunMode, c.Kernel, false); err != nil {
 		return err
 	}
 	return r.editor.Note(ctx, by, actionPromote, subject(c.RunMode), c, nil)

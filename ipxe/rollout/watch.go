@@ -319,5 +319,5 @@ func (r *Rollout) follows(ctx context.Context, c *Canary) error {
 	if err := r.same(c); err != nil {
 		return err
 	}
-	return r.editor.PointFor(ctx, appliance, actionLink, c.RunMode, c.Kernel, false)
+	return r.editor.PointFor(ctx, appliance, kernel.ActionLink, c.RunMode, c.Kernel, false)
 }

@@ -85,7 +85,7 @@ func (r *Registry) Session(ctx context.Context, cookie, from string) (provisioni
 	by := provisioning.Actor{Name: s.Who, Role: provisioning.RoleAdmin, From: from}
 	if s.Token != "" {
 		t, err := r.store.Token(ctx, s.Token)
-		if provisioning.ErrorCode(err) == provisioning.NotFound || err == nil && r.ended(t) {
+		if provisioning.ErrorCode(err) == provisioning.NotFound || err == nil && t.Expired(r.now()) {
 			return provisioning.Actor{}, errSession()
 		}
 		if err != nil {

@@ -117,7 +117,7 @@ func (r *Registry) tokenOf(ctx context.Context, secret string) (provisioning.Tok
 	if !t.Hash.Matches(secret) || err != nil {
 		return provisioning.Token{}, errToken()
 	}
-	if r.ended(t) {
+	if t.Expired(r.now()) {
 		return provisioning.Token{}, provisioning.Errorf(provisioning.Unauthorized, "this token expired on %s: ask an admin for another", t.Expires.Format(time.DateOnly))
 	}
 	return t, nil
@@ -147,11 +147,6 @@ func (r *Registry) note(ctx context.Context, fn func(context.Context, provisioni
 		defer r.noting.Unlock()
 		_ = provisioning.UpdateWithin(ctx, r.store, noteLimit, fn)
 	}
-}
-
-// ended tells whether a token has expired.
-func (r *Registry) ended(t provisioning.Token) bool {
-	return !t.Expires.IsZero() && !r.now().Before(t.Expires)
 }
 
 // actorOf is who has the token.

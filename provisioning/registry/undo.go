@@ -69,13 +69,44 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (i
 	return undone, err
 }
 
+// How a change is taken back.
+const (
+	takenBack = iota // it is of a node
+	stays            // a farmer was registered on the way
+	refused
+)
+
+func undoing(c provisioning.Change) int {
+	switch c.Action {
+	case "node add", "node set", "node rm":
+		return takenBack
+	case "farmer add":
+		return stays
+	}
+	return refused
+}
+
+// CanUndo tells whether [Registry.Undo] takes changes back that were made together, as far
+// as the changes themselves say.
+func CanUndo(changes []provisioning.Change) bool {
+	nodes := false
+	for _, c := range changes {
+		switch undoing(c) {
+		case refused:
+			return false
+		case takenBack:
+			nodes = true
+		}
+	}
+	return nodes
+}
+
 // undo takes one change back. A farmer who was registered on the way stays.
 func (r *Registry) undo(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, c provisioning.Change) (bool, error) {
-	switch c.Action {
-	case "farmer add":
+	switch undoing(c) {
+	case stays:
 		return false, nil
-	case "node add", "node set", "node rm":
-	default:
+	case refused:
 		return false, provisioning.Errorf(provisioning.Invalid, "change %d is %q: only changes of nodes can be taken back", c.ID, c.Action)
 	}
 	mac, err := provisioning.ParseMAC(c.Subject)

@@ -18,6 +18,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"farmboot/ipxe/binary/authenticode"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
@@ -32,15 +34,10 @@ type Store struct {
 	// Keys are those that sign each kernel; ID stands for them in the names of copies.
 	Keys func() (keys []authenticode.Key, id string, err error)
 
-	mu      sync.Mutex
-	running map[string]*signing
-	sums    map[string]string // SHA-256 of copies, by name: a copy never changes
-}
+	writing singleflight.Group // copies, by name: several may be asked for at once
 
-// signing is a copy that is being made.
-type signing struct {
-	done chan struct{}
-	err  error
+	mu   sync.Mutex
+	sums map[string]string // SHA-256 of copies, by name: a copy never changes
 }
 
 // Open opens the signed copy of a kernel, "NAME" or "net/NAME", which is made if it is
@@ -70,7 +67,8 @@ func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
 			original = nil
 			return as, fi, nil
 		}
-		if err = s.once(copied, func() error { return s.write(copied, p, keys) }); err == nil {
+		_, err, _ = s.writing.Do(copied, func() (any, error) { return nil, s.write(copied, p, keys) })
+		if err == nil {
 			f, err = os.Open(copied)
 		}
 	}
@@ -81,28 +79,6 @@ func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
 		return nil, nil, provisioning.Errorf(provisioning.Unavailable, "signed copy of kernel %s: %w", rel, err)
 	}
 	return f, fi, nil
-}
-
-// once makes a file that several ask for at once one time.
-func (s *Store) once(name string, write func() error) error {
-	s.mu.Lock()
-	if r, ok := s.running[name]; ok {
-		s.mu.Unlock()
-		<-r.done
-		return r.err
-	}
-	r := &signing{done: make(chan struct{})}
-	if s.running == nil {
-		s.running = map[string]*signing{}
-	}
-	s.running[name] = r
-	s.mu.Unlock()
-	r.err = write()
-	s.mu.Lock()
-	delete(s.running, name)
-	s.mu.Unlock()
-	close(r.done)
-	return r.err
 }
 
 // write makes the copy in one step.
