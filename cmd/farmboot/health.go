@@ -88,7 +88,7 @@ func (h *health) database(ctx context.Context) []api.Problem {
 	if err == nil {
 		return nil
 	}
-	why := provisioning.Detail(err) + "; registered nodes may get the default: to restore a backup, stop farmboot, put the backup in the place of the database (/help/upgrades says how) and start it"
+	why := provisioning.Detail(err) + "; registered nodes may get the default: to restore a backup, stop farmboot, put the backup in the place of the database (farmboot restore FILE) and start it"
 	return []api.Problem{{What: "database", Why: why, StopsBoots: true}}
 }
 

@@ -172,12 +172,8 @@ Examples:
 }
 
 func (c kernelUseCmd) Run(ctx context.Context, e *env) error {
-	db, err := e.open(ctx)
+	db, mode, err := e.openFor(ctx, c.RunMode)
 	if err != nil {
-		return err
-	}
-	mode := provisioning.RunMode(c.RunMode)
-	if err := db.cfg.RunModes.Check(mode); err != nil {
 		return err
 	}
 	if c.Canary != "" {

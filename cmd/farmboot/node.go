@@ -97,9 +97,7 @@ func (c nodeAddCmd) Run(ctx context.Context, e *env) error {
 }
 
 type nodeSetCmd struct {
-	MAC   []string `arg:"" optional:"" help:"MAC addresses, in any usual notation."`
-	Match string   `help:"All nodes that are so: KEY=VALUE[,…] with the keys farmer, runmode, kernel and name; farmer=none, kernel= (the default), and * in a name for any text." placeholder:"KEY=VALUE"`
-	Yes   bool     `short:"y" help:"Do not ask."`
+	nodeChoice
 	nodeFlags
 	exitFlag
 }
@@ -116,6 +114,13 @@ Examples:
   farmboot node set 52:54:00:00:00:b1 --exit            boots from its disk from now on
   farmboot node set --match farmer=1234,runmode=test --runmode prod
   farmboot node set --match "name=rack 3*" --kernel zero-os-v3.14.efi --yes`
+}
+
+// nodeChoice is which nodes a command is about.
+type nodeChoice struct {
+	MAC   []string `arg:"" optional:"" help:"MAC addresses, in any usual notation."`
+	Match string   `help:"All nodes that are so: KEY=VALUE[,…] with the keys farmer, runmode, kernel and name; farmer=none, kernel= (the default), and * in a name for any text." placeholder:"KEY=VALUE"`
+	Yes   bool     `short:"y" help:"Do not ask."`
 }
 
 // exitFlag is the flag of a node that boots nothing from here.
@@ -140,15 +145,9 @@ func (c nodeSetCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if c.Match != "" {
-		if macs, err = db.matching(ctx, query); err != nil {
-			return err
-		}
-	}
-	if len(macs) > 1 {
-		if ok, err := e.confirm(fmt.Sprintf("Change %d nodes?", len(macs)), c.Yes); err != nil || !ok {
-			return err
-		}
+	macs, err = c.confirmed(ctx, e, db, macs, query, "Change")
+	if err != nil || macs == nil {
+		return err
 	}
 	nodes, err := db.registry.SetNodes(ctx, operator(), macs, patch)
 	if err != nil {
@@ -162,9 +161,8 @@ func (c nodeSetCmd) Run(ctx context.Context, e *env) error {
 	return db.warn(e, nodes...)
 }
 
-// which reads which nodes are to be changed: those named, without repeats, or those
-// that match.
-func (c nodeSetCmd) which() (macs []provisioning.MAC, q provisioning.NodeQuery, err error) {
+// which reads which nodes are meant: those named, without repeats, or those that match.
+func (c nodeChoice) which() (macs []provisioning.MAC, q provisioning.NodeQuery, err error) {
 	switch {
 	case len(c.MAC) == 0 && c.Match == "":
 		return nil, q, usageError{"name nodes by their MAC addresses, or with --match KEY=VALUE"}
@@ -184,6 +182,24 @@ func (c nodeSetCmd) which() (macs []provisioning.MAC, q provisioning.NodeQuery, 
 		}
 	}
 	return macs, q, nil
+}
+
+// confirmed returns the nodes that are meant, once somebody has agreed to what is done with
+// more than one of them; nil: he has not.
+func (c nodeChoice) confirmed(ctx context.Context, e *env, db *database, named []provisioning.MAC, q provisioning.NodeQuery, what string) ([]provisioning.MAC, error) {
+	macs := named
+	if c.Match != "" {
+		var err error
+		if macs, err = db.matching(ctx, q); err != nil {
+			return nil, err
+		}
+	}
+	if len(macs) > 1 {
+		if ok, err := e.confirm(fmt.Sprintf("%s %d nodes?", what, len(macs)), c.Yes); err != nil || !ok {
+			return nil, err
+		}
+	}
+	return macs, nil
 }
 
 // matching lists the nodes that match.
@@ -213,14 +229,14 @@ func parseMatch(s string) (q provisioning.NodeQuery, err error) {
 	for part := range strings.SplitSeq(s, ",") {
 		key, value, ok := strings.Cut(strings.TrimSpace(part), "=")
 		if !ok {
-			return q, usageError{fmt.Sprintf("node set: bad --match %q: %s", provisioning.Clip(part, 40), accepted)}
+			return q, usageError{fmt.Sprintf("bad --match %q: %s", provisioning.Clip(part, 40), accepted)}
 		}
 		if given[key] {
-			return q, usageError{fmt.Sprintf("node set: --match has %s twice", provisioning.Clip(key, 40))}
+			return q, usageError{fmt.Sprintf("--match has %s twice", provisioning.Clip(key, 40))}
 		}
 		given[key] = true
 		if value == "" && key != "kernel" {
-			return q, usageError{fmt.Sprintf("node set: --match %s= without a value: %s", provisioning.Clip(key, 40), accepted)}
+			return q, usageError{fmt.Sprintf("--match %s= without a value: %s", provisioning.Clip(key, 40), accepted)}
 		}
 		switch key {
 		case "farmer":
@@ -236,7 +252,7 @@ func parseMatch(s string) (q provisioning.NodeQuery, err error) {
 		case "name":
 			q.Name = value
 		default:
-			return q, usageError{fmt.Sprintf("node set: --match has no key %q: %s", provisioning.Clip(key, 40), accepted)}
+			return q, usageError{fmt.Sprintf("--match has no key %q: %s", provisioning.Clip(key, 40), accepted)}
 		}
 	}
 	return q, nil

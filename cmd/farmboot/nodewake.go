@@ -10,11 +10,9 @@ import (
 )
 
 type nodeWakeCmd struct {
-	MAC   []string      `arg:"" optional:"" help:"MAC addresses, in any usual notation."`
-	Match string        `help:"All nodes that are so, as for node set." placeholder:"KEY=VALUE"`
+	nodeChoice
 	Wave  int           `default:"20" help:"So many at a time." placeholder:"N"`
 	Pause time.Duration `default:"10s" help:"And that long until the next." placeholder:"TIME"`
-	Yes   bool          `short:"y" help:"Do not ask."`
 }
 
 func (nodeWakeCmd) Help() string {
@@ -31,7 +29,7 @@ func (c nodeWakeCmd) Run(ctx context.Context, e *env) error {
 	if c.Wave < 1 || c.Pause < 0 {
 		return usageError{"node wake: accepted are a --wave of at least 1 and a --pause of 0 or more"}
 	}
-	macs, query, err := nodeSetCmd{MAC: c.MAC, Match: c.Match}.which()
+	macs, query, err := c.which()
 	if err != nil {
 		return err
 	}
@@ -39,19 +37,13 @@ func (c nodeWakeCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if c.Match != "" {
-		if macs, err = db.matching(ctx, query); err != nil {
-			return err
-		}
-	}
 	ifaces, err := db.cfg.Interfaces()
 	if err != nil {
 		return err
 	}
-	if len(macs) > 1 {
-		if ok, err := e.confirm(fmt.Sprintf("Wake %d nodes?", len(macs)), c.Yes); err != nil || !ok {
-			return err
-		}
+	macs, err = c.confirmed(ctx, e, db, macs, query, "Wake")
+	if err != nil || macs == nil {
+		return err
 	}
 	for _, i := range ifaces {
 		err := wol.Wake(ctx, i.Name, macs, wol.Waves{Size: c.Wave, Pause: c.Pause}, func(wave []provisioning.MAC) {

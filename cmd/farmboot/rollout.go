@@ -92,12 +92,8 @@ Example:
 }
 
 func (c kernelPromoteCmd) Run(ctx context.Context, e *env) error {
-	db, err := e.open(ctx)
+	db, mode, err := e.openFor(ctx, c.RunMode)
 	if err != nil {
-		return err
-	}
-	mode := provisioning.RunMode(c.RunMode)
-	if err := db.cfg.RunModes.Check(mode); err != nil {
 		return err
 	}
 	canary, err := db.rollout.Promote(ctx, operator(), mode)
@@ -123,12 +119,8 @@ Example:
 }
 
 func (c kernelRollbackCmd) Run(ctx context.Context, e *env) error {
-	db, err := e.open(ctx)
+	db, mode, err := e.openFor(ctx, c.RunMode)
 	if err != nil {
-		return err
-	}
-	mode := provisioning.RunMode(c.RunMode)
-	if err := db.cfg.RunModes.Check(mode); err != nil {
 		return err
 	}
 	what, err := db.rollout.Back(ctx, operator(), mode)

@@ -156,13 +156,19 @@ func (a *Admin) nextBoot(r *http.Request, mac provisioning.MAC) (nextBoot, error
 	return o, nil
 }
 
-// changeNode changes a node, or registers one that was only seen.
-func (a *Admin) changeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+// nodeForm reads a form about the node in the path.
+func nodeForm(w http.ResponseWriter, r *http.Request) (provisioning.MAC, form, error) {
 	mac, err := answer.MAC(r)
 	if err != nil {
-		return err
+		return mac, form{}, err
 	}
 	f, err := readForm(w, r)
+	return mac, f, err
+}
+
+// changeNode changes a node, or registers one that was only seen.
+func (a *Admin) changeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	mac, f, err := nodeForm(w, r)
 	if err != nil {
 		return err
 	}
@@ -194,11 +200,7 @@ func (a *Admin) changeNode(w http.ResponseWriter, r *http.Request, by provisioni
 
 // bootOnce chooses what a node's next boot alone gets.
 func (a *Admin) bootOnce(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := answer.MAC(r)
-	if err != nil {
-		return err
-	}
-	f, err := readForm(w, r)
+	mac, f, err := nodeForm(w, r)
 	if err != nil {
 		return err
 	}
@@ -215,11 +217,7 @@ func (a *Admin) bootOnce(w http.ResponseWriter, r *http.Request, by provisioning
 
 // enrol has a node enrolled for Secure Boot at its next boot, or takes that back.
 func (a *Admin) enrol(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := answer.MAC(r)
-	if err != nil {
-		return err
-	}
-	f, err := readForm(w, r)
+	mac, f, err := nodeForm(w, r)
 	if err != nil {
 		return err
 	}

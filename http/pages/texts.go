@@ -138,7 +138,7 @@ var whatWasDone = map[string]string{
 	"farmer-removed":  "Farmer removed, with his tokens.",
 	"kernel-uploaded": "Kernel stored.",
 	"kernel-back":     "Done. Nodes get from their next start on what they had before.",
-	"kernel-promoted": "Done. All nodes of the network get it from their next start on.",
+	"kernel-promoted": "Done. All nodes of the run mode get it from their next start on.",
 	"kernel-pointed":  "Done. Nodes get it from their next start on.",
 	"kernel-removed":  "Kernel removed.",
 	"token-removed":   "Token revoked. Whoever used it is signed out.",

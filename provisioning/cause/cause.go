@@ -154,7 +154,7 @@ var texts = map[provisioning.CauseID]words{
 		message: "it netbooted again soon after its kernel {kernel} went out, and has not been up in between",
 		check: []string{
 			"the node's screen, while its kernel starts: a panic ends in a reboot",
-			"the kernel is the right one for it: farmboot kernel use RUNMODE KERNEL goes back to another",
+			"the kernel is the right one for it: farmboot kernel history shows what was booted before, farmboot kernel rollback RUNMODE goes back to that",
 			"the node has memory enough for kernel and initramfs (2 GB)",
 			"the LAN's DHCP server has an address left for the operating system",
 		},

@@ -346,7 +346,7 @@ func TestChecks(t *testing.T) {
 			f.InUse.Missing = map[string]int{"own.efi": 2}
 		}, []string{"problem kernels run mode qa has no kernel yet registered nodes boot that run mode: 3", "problem kernels no kernel own.efi 2"}},
 		{"broken kernel", func(f *Facts) { f.Kernels = map[string]error{"dev": errors.New("is cut short")} }, []string{"warning kernels run mode dev is cut short"}},
-		{"database", func(f *Facts) { f.InUseErr = errors.New("malformed") }, []string{"problem database malformed backup /help/upgrades"}},
+		{"database", func(f *Facts) { f.InUseErr = errors.New("malformed") }, []string{"problem database malformed backup farmboot restore"}},
 		{"no kernel for held nodes", func(f *Facts) {
 			f.Kernels = map[string]error{"prod": errNoKernel}
 			f.Config.Provisioning.Unknown = "hold"

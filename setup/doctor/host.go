@@ -238,7 +238,7 @@ func checkKernels(f Facts) []Finding {
 
 func checkDatabase(f Facts) []Finding {
 	if f.InUseErr != nil {
-		return []Finding{stop("the database cannot be read: "+f.InUseErr.Error(), "registered nodes get the default of unregistered ones, and nothing can be changed", "mend what it says, or stop farmboot and put a backup in its place: /help/upgrades says how")}
+		return []Finding{stop("the database cannot be read: "+f.InUseErr.Error(), "registered nodes get the default of unregistered ones, and nothing can be changed", "mend what it says, or stop farmboot and put a backup in its place: farmboot restore FILE")}
 	}
 	return []Finding{ok("the database can be read")}
 }
