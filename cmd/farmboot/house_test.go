@@ -218,7 +218,7 @@ func TestArchitectureShowsTheTable(t *testing.T) {
 var exclusive = map[string][]string{
 	"github.com/mattn/go-sqlite3":     {"provisioning/sqlite"},
 	"github.com/jackc/pgx/v5":         {"provisioning/postgres"},
-	"github.com/pin/tftp/v3":          {"tftp"},
+	"github.com/pin/tftp/v3":          {"tftp", "setup/doctor"},
 	"github.com/gorilla/mux":          {"http"},
 	"github.com/pelletier/go-toml/v2": {"setup"},
 	"github.com/alecthomas/kong":      {"cmd/farmboot"},

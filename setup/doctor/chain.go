@@ -1,19 +1,19 @@
 package doctor
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"path"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pin/tftp/v3"
 
 	ipxebinary "farmboot/ipxe/binary"
 	"farmboot/ipxe/binary/authenticode"
@@ -124,89 +124,38 @@ func getHTTP(ctx context.Context, at netip.AddrPort, name string) ([]byte, error
 	return io.ReadAll(io.LimitReader(response.Body, maxKernel))
 }
 
-// Of TFTP (RFC 1350), and what we ask for (RFC 2348, RFC 7440): this host sends to itself.
-const (
-	tftpData, tftpAck, tftpError, tftpOACK = 3, 4, 5, 6
-
-	tftpBlock   = 512 // bytes, where the server knows no options
-	tftpOptions = "blksize\x001428\x00windowsize\x0016\x00"
-	tftpTries   = 4 // how often in a row nothing of use may come
-)
-
 // getTFTP fetches a file.
 func getTFTP(ctx context.Context, at netip.AddrPort, name string) ([]byte, error) {
-	var d net.ListenConfig
-	conn, err := d.ListenPacket(ctx, "udp4", netip.AddrPortFrom(at.Addr(), 0).String())
+	client, err := tftp.NewClient(at.String())
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
-	var data []byte
-	last, to := fmt.Appendf(nil, "\x00\x01%s\x00octet\x00%s", name, tftpOptions), net.Addr(net.UDPAddrFromAddrPort(at))
-	packet := make([]byte, 2048)
-	size, window := tftpBlock, 1
-	var got, acked uint16 // the last block in order, and the last that the server was told of
-	due := true           // last is to be sent
-	for tries := 0; ; {
-		if tries++; tries > tftpTries || ctx.Err() != nil {
-			return nil, errors.New("the transfer stops on the way")
-		}
-		if due {
-			if _, err := conn.WriteTo(last, to); err != nil {
-				return nil, err
-			}
-			acked = got
-		}
-		if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
-			return nil, err
-		}
-		n, from, err := conn.ReadFrom(packet)
-		due = true
-		ne, isNet := errors.AsType[net.Error](err)
-		switch {
-		case isNet && ne.Timeout():
-			continue
-		case err != nil:
-			return nil, err
-		case n >= 4 && packet[1] == tftpError:
-			return nil, fmt.Errorf("it says %q", strings.TrimRight(string(packet[4:n]), "\x00"))
-		case n >= 2 && packet[1] == tftpOACK && got == 0:
-			size, window = agreed(packet[2:n], size, window)
-			last, to, tries = []byte{0, tftpAck, 0, 0}, from, 0
-			continue
-		case n < 4 || packet[1] != tftpData || binary.BigEndian.Uint16(packet[2:]) != got+1:
-			due = false // an earlier one once more, or one was lost, which is asked for after a second
-			continue
-		}
-		data, got, tries = append(data, packet[4:n]...), got+1, 0
-		if len(data) > maxProgram {
-			return nil, fmt.Errorf("it has more than %d bytes", maxProgram)
-		}
-		last, to = binary.BigEndian.AppendUint16([]byte{0, tftpAck}, got), from
-		if n-4 < size {
-			_, err = conn.WriteTo(last, to)
-			return data, err
-		}
-		due = int(got-acked) >= window
+	client.SetTimeout(time.Second)
+	client.SetRetries(tftpTries)
+	client.SetBlockSize(1428)
+	from, err := client.Receive(name, "octet")
+	if err != nil { // the server's own words end in NUL (RFC 1350 section 5)
+		return nil, errors.New(strings.TrimRight(err.Error(), "\x00"))
 	}
+	var data bounded
+	if _, err = from.WriteTo(&data); err == nil {
+		err = ctx.Err()
+	}
+	return data.Bytes(), err
 }
 
-// agreed reads the block and window sizes of an OACK.
-func agreed(options []byte, size, window int) (int, int) {
-	words := strings.Split(string(options), "\x00")
-	for i := 0; i+1 < len(words); i += 2 {
-		v, err := strconv.Atoi(words[i+1])
-		if err != nil || v < 1 || v > 2044 {
-			continue
-		}
-		switch strings.ToLower(words[i]) {
-		case "blksize":
-			size = v
-		case "windowsize":
-			window = v
-		}
+// tftpTries is how often a packet is sent.
+const tftpTries = 4
+
+// bounded is a boot program, as far as it has come.
+type bounded struct{ bytes.Buffer }
+
+// Write refuses what is too long.
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > maxProgram {
+		return 0, fmt.Errorf("it has more than %d bytes", maxProgram)
 	}
-	return size, window
+	return b.Buffer.Write(p)
 }
 
 // checkSecureBoot judges what machines with Secure Boot on meet.
