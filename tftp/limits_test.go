@@ -43,6 +43,18 @@ func (c *crowd) many(addr string, n int) {
 	}
 }
 
+// takeAll has four addresses take all places, with transfers that they acknowledge.
+func (c *crowd) takeAll() {
+	c.t.Helper()
+	for i := range 4 {
+		addr := fmt.Sprintf("10.0.0.%d", i+1)
+		c.many(addr, maxTransfersPerPeer)
+		for j := range maxTransfersPerPeer {
+			c.answered(fmt.Sprintf("%s %d", addr, j))
+		}
+	}
+}
+
 func (c *crowd) answered(name string) { c.l.answered(c.names[name], c.now) }
 
 func (c *crowd) end(name string) { c.l.end(c.names[name]) }
@@ -110,13 +122,7 @@ func TestLimits_AtMostSoManyForEachAddress(t *testing.T) {
 
 func TestLimits_FewThatAcknowledgedCannotKeepOthersOut(t *testing.T) {
 	c := newCrowd(t)
-	for i := range 4 {
-		addr := fmt.Sprintf("10.0.0.%d", i+1)
-		c.many(addr, maxTransfersPerPeer)
-		for j := range maxTransfersPerPeer {
-			c.answered(fmt.Sprintf("%s %d", addr, j))
-		}
-	}
+	c.takeAll()
 	c.end("10.0.0.2 7")
 	c.end("10.0.0.3 7")
 	c.end("10.0.0.4 7")
@@ -137,13 +143,7 @@ func TestLimits_FewThatAcknowledgedCannotKeepOthersOut(t *testing.T) {
 // acknowledgement is here.
 func TestLimits_NewcomersDoNotMakeRoomForEachOther(t *testing.T) {
 	c := newCrowd(t)
-	for i := range 4 {
-		addr := fmt.Sprintf("10.0.0.%d", i+1)
-		c.many(addr, maxTransfersPerPeer)
-		for j := range maxTransfersPerPeer {
-			c.answered(fmt.Sprintf("%s %d", addr, j))
-		}
-	}
+	c.takeAll()
 	for i := range 200 {
 		c.wantRefused(c.ask(fmt.Sprintf("10.0.1.%d", i+1), "ipxe.efi"), "")
 	}

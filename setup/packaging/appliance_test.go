@@ -32,19 +32,7 @@ func TestAppliance(t *testing.T) {
 	}
 	for _, firmware := range []lab.Firmware{lab.BIOS, lab.UEFI} {
 		t.Run(string(firmware), func(t *testing.T) {
-			l, err := lab.New(lab.Options{Dir: t.ArtifactDir()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := l.Close(); err != nil {
-					t.Errorf("close the LAN: %v", err)
-				}
-			})
-			laptop, err := l.Join(0)
-			if err != nil {
-				t.Fatal(err)
-			}
+			l, laptop := newLAN(t)
 			vm, err := l.PowerOn(lab.Machine{
 				Name: "appliance", Firmware: firmware, MemoryMiB: 1024, Disk: image,
 				NICs: []lab.NIC{{MAC: "52:54:00:00:13:06", NoBoot: true}},
@@ -157,13 +145,7 @@ func signIn(t *testing.T, from *lab.Host, board, fingerprint, link string) {
 // serveKernel has a host of the LAN serve the test kernel, and returns its URL.
 func serveKernel(t *testing.T, host *lab.Host) (url string) {
 	t.Helper()
-	var l net.Listener
-	if err := host.Do(func() (err error) {
-		l, err = net.Listen("tcp4", host.Addr().String()+":0")
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
+	l := listenOn(t, host)
 	server := &http.Server{ReadHeaderTimeout: limit, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFile(w, r, testKernel())
 	})}

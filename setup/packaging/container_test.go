@@ -52,19 +52,7 @@ func (c *container) farmboot(t *testing.T, args ...string) string {
 // TestContainer boots a machine through the container image, and replaces the container:
 // all that is kept is in its one volume.
 func TestContainer(t *testing.T) {
-	l, err := lab.New(lab.Options{Dir: t.ArtifactDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Errorf("close the LAN: %v", err)
-		}
-	})
-	host, err := l.Join(0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, host := newLAN(t)
 	dir := t.TempDir()
 	c := &container{lan: l, host: host, state: filepath.Join(dir, "state"), podman: []string{
 		// crun refuses the mixture of both kinds of control groups that some machines have.

@@ -211,13 +211,7 @@ func output(t *testing.T, program string, args ...string) string {
 // own network: what apt asks for, and nothing else, gets out.
 func startProxy(t *testing.T, host *lab.Host) (addr string) {
 	t.Helper()
-	var l net.Listener
-	if err := host.Do(func() (err error) {
-		l, err = net.Listen("tcp4", host.Addr().String()+":0")
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
+	l := listenOn(t, host)
 	onward := &http.Transport{Proxy: http.ProxyFromEnvironment}
 	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet || !r.URL.IsAbs() {
@@ -257,4 +251,36 @@ func startProxy(t *testing.T, host *lab.Host) (addr string) {
 		onward.CloseIdleConnections()
 	})
 	return l.Addr().String()
+}
+
+// newLAN makes a LAN with one host besides its DHCP server.
+func newLAN(t *testing.T) (*lab.LAN, *lab.Host) {
+	t.Helper()
+	l, err := lab.New(lab.Options{Dir: t.ArtifactDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Errorf("close the LAN: %v", err)
+		}
+	})
+	host, err := l.Join(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, host
+}
+
+// listenOn opens a TCP port on a host of the lab.
+func listenOn(t *testing.T, host *lab.Host) (l net.Listener) {
+	t.Helper()
+	err := host.Do(func() (err error) {
+		l, err = net.Listen("tcp4", host.Addr().String()+":0")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
