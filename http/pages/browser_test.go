@@ -130,11 +130,25 @@ func (b *browser) click(selector string) {
 // wait waits until an expression is true, across navigations.
 func (b *browser) wait(expression string) {
 	b.t.Helper()
+	done := false
+	defer func() {
+		if !done {
+			state, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](whereIs))
+			b.t.Logf("the page: %s %v", state, err)
+		}
+	}()
 	eventually(b.t, expression, func() bool {
 		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("!!("+expression+")"))
 		return err == nil && ok
 	})
+	done = true
 }
+
+// whereIs says what a page shows, for a test that waited in vain.
+const whereIs = `((e) => JSON.stringify({
+	url: location.href, window: [innerWidth, innerHeight], scrolled: [scrollX, scrollY],
+	active: e.outerHTML.slice(0, 200), at: e.getBoundingClientRect(), said: [...document.querySelectorAll(".problem, .error")].map((p) => p.textContent).filter(Boolean),
+}))(document.activeElement)`
 
 // says waits until an element has a text in it.
 func (b *browser) says(selector, text string) {
