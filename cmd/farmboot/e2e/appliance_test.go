@@ -53,6 +53,7 @@ type settings struct {
 	baseHost string
 	extra    string // tables of appliance.toml
 	unsigned bool   // kernels without the signatures of those who made them
+	bare     bool   // it has no kernels
 }
 
 // newAppliance sets up an appliance, with a kernel for each architecture and
@@ -87,12 +88,28 @@ unknown = %q
 [boot]
 kernel-args = %q
 %s`, s.baseHost, lab.Interface, p.template, s.unknown, kernelArgs, s.extra))
+	if !s.bare {
+		a.addKernels(t, s.unsigned)
+	}
+	a.start(t)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s logged, last:\n%s", a.name, a.daemon.Tail(60))
+		}
+	})
+	return a
+}
+
+// addKernels puts the test kernels in place; bare: without the signatures of those who
+// made them.
+func (a *appliance) addKernels(t *testing.T, bare bool) {
+	t.Helper()
 	for _, name := range []string{"vmlinuz-amd64", "vmlinuz-arm64"} {
-		kernel, err := os.ReadFile(filepath.Join(p.kernels, name))
+		kernel, err := os.ReadFile(filepath.Join(a.kernels, name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.unsigned {
+		if bare {
 			kernel = unsigned(kernel)
 		}
 		a.write(t, "state/kernel/"+name, string(kernel))
@@ -105,13 +122,6 @@ kernel-args = %q
 			t.Fatal(err)
 		}
 	}
-	a.start(t)
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("%s logged, last:\n%s", a.name, a.daemon.Tail(60))
-		}
-	})
-	return a
 }
 
 // write makes a file in the appliance's folder.
