@@ -198,7 +198,9 @@ type kernelRmCmd struct {
 }
 
 func (kernelRmCmd) Help() string {
-	return `Refused while a run mode, a node or a link needs it.
+	return `Refused while a run mode boots it or tries it on some nodes, and while a node or a
+link needs it. What a run mode booted before may be removed: to go back passes it over
+then.
 
 Example:
 
@@ -210,9 +212,24 @@ func (c kernelRmCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	back, err := db.rollout.GoesBackTo(ctx, c.Kernel)
+	if err != nil {
+		return err
+	}
 	if err := db.editor.Remove(ctx, operator(), c.Kernel); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(e.stdout, "removed kernel %s\n", c.Kernel)
-	return err
+	if _, err = fmt.Fprintf(e.stdout, "removed kernel %s\n", c.Kernel); err != nil {
+		return err
+	}
+	for _, m := range back {
+		next := "nothing any more"
+		if _, to, err := db.rollout.Before(ctx, m); err == nil {
+			next = to.Kernel
+		}
+		if _, err := fmt.Fprintf(e.stderr, "farmboot: warning: run mode %s can go back to %s now, not to %s\n", m, next, c.Kernel); err != nil {
+			return err
+		}
+	}
+	return nil
 }

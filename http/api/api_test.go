@@ -168,9 +168,10 @@ func serve(t testing.TB, file string, tok tokens) *site {
 		t.Fatal(err)
 	}
 	registry := registry.New(store, rules(kernels), clock)
+	editor := kernel.NewEditor(kernels, registry)
 	s.API = &api.API{
 		Answer: answer.NewAdapter(log, clock, metrics), Registry: registry, Subscribe: s.recorder.Subscribe,
-		Kernels: kernels, KernelEditor: kernel.NewEditor(kernels, registry), Rollout: rollout.New(store, kernels, kernel.NewEditor(kernels, registry), clock), Composer: composer, Health: healthy, Authenticate: access.Bearer(registry), Throttle: access.NewThrottle(clock),
+		Kernels: kernels, KernelEditor: editor, Rollout: rollout.New(store, kernels, editor, clock), Composer: composer, Health: healthy, Authenticate: access.Bearer(registry), Throttle: access.NewThrottle(clock),
 		Vendor:  func(provisioning.MAC) string { return "QEMU" },
 		Version: "test", Now: clock, Log: log,
 	}

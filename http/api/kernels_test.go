@@ -294,6 +294,9 @@ func TestCanary(t *testing.T) {
 	if h.Canary == nil || h.Canary.Kernel != "new.efi" || fmt.Sprint(h.Canary.Nodes) != "[52:54:00:00:00:77]" || h.Generations[0].Kernel != "used.efi" {
 		t.Errorf("while it is tried: %+v", h)
 	}
+	if p := s.do("DELETE", "/api/v1/kernels/new.efi", "").want(t, http.StatusConflict).problem(t); !strings.Contains(p.Message, "run mode prod tries it on some nodes") {
+		t.Errorf("a candidate is removed: %+v", p)
+	}
 	h = decode[history](t, s.do("POST", prod+"/promote", "").want(t, http.StatusOK))
 	if h.Canary != nil || h.Generations[0].Kernel != "new.efi" {
 		t.Errorf("promoted: %+v", h)

@@ -605,6 +605,15 @@ func TestKernelForms(t *testing.T) {
 	if r, page := b.send(t, "/admin/kernels/point", url.Values{"runmode": {"test"}, "kernel": {"zos2.efi"}}); r.StatusCode != 303 {
 		t.Errorf("point: %d %s", r.StatusCode, page)
 	}
+	if _, err := b.Admin.Rollout.Start(t.Context(), root, "test", "zos.efi", "52:54:00:00:00:01"); err != nil {
+		t.Fatal(err)
+	}
+	if r, page := b.send(t, "/admin/kernels/remove", url.Values{"kernel": {"zos.efi"}}); r.StatusCode != 409 || !strings.Contains(page, "run mode test tries it on some nodes") {
+		t.Errorf("remove what is tried: %d %s", r.StatusCode, page)
+	}
+	if _, err := b.Admin.Rollout.TakeBack(t.Context(), root, "test"); err != nil {
+		t.Fatal(err)
+	}
 	if r, page := b.send(t, "/admin/kernels/remove", url.Values{"kernel": {"zos.efi"}}); r.StatusCode != 303 {
 		t.Errorf("remove: %d %s", r.StatusCode, page)
 	}

@@ -12,9 +12,15 @@ import (
 // line alike: an admin's only, none that would leave a node without its kernel, and
 // each with a line in the history.
 type Editor struct {
-	store *Store
-	nodes Nodes
+	store  *Store
+	nodes  Nodes
+	needed Needed // nil: nothing else needs kernels
 }
+
+// Needed returns an error, with code [provisioning.Conflict], that says who needs a
+// kernel which no run mode boots: one that tries it on some of its nodes, or one that
+// would go back to it within so many steps.
+type Needed func(ctx context.Context, name string, steps int) error
 
 // Nodes is what an Editor needs of the registry of nodes.
 type Nodes interface {
@@ -24,7 +30,10 @@ type Nodes interface {
 
 // NewEditor returns an Editor of the kernels in store, which knows from nodes what is
 // in use and writes its history there.
-func NewEditor(store *Store, nodes Nodes) *Editor { return &Editor{store, nodes} }
+func NewEditor(store *Store, nodes Nodes) *Editor { return &Editor{store: store, nodes: nodes} }
+
+// Guard has f asked before a kernel is removed; to be called before the Editor is used.
+func (e *Editor) Guard(f Needed) { e.needed = f }
 
 // Put is [Store.Put]. It tells whether there was no kernel of that name.
 func (e *Editor) Put(ctx context.Context, by provisioning.Actor, name string, from io.Reader, want Want) (isNew bool, err error) {
@@ -111,9 +120,23 @@ func (e *Editor) Note(ctx context.Context, by provisioning.Actor, action, subjec
 	return e.nodes.Note(context.WithoutCancel(ctx), by, action, subject, before, after)
 }
 
-// Remove is [Store.Remove]; it also refuses a kernel that a node is registered with.
+// Needs returns why a kernel must not be removed, even if no run mode boots it: who tries
+// it, or would go back to it within so many steps. nil: nobody does.
+func (e *Editor) Needs(ctx context.Context, name string, steps int) error {
+	if e.needed == nil {
+		return nil
+	}
+	return e.needed(ctx, name, steps)
+}
+
+// Remove is [Store.Remove]; it also refuses a kernel that a node is registered with, and
+// one that a run mode tries. One that a run mode booted before may be removed: to go back
+// passes it over then.
 func (e *Editor) Remove(ctx context.Context, by provisioning.Actor, name string) error {
 	if err := adminOnly(by); err != nil {
+		return err
+	}
+	if err := e.Needs(ctx, name, 0); err != nil {
 		return err
 	}
 	for n, err := range e.nodes.AllNodes(ctx, by, provisioning.NodeQuery{Text: name}) {

@@ -50,10 +50,68 @@ type lastCanary struct {
 
 // New returns a Rollout of those kernels, whose history is in store.
 func New(store Store, kernels *kernel.Store, editor *kernel.Editor, now func() time.Time) *Rollout {
-	return &Rollout{
+	r := &Rollout{
 		store: store, kernels: kernels, editor: editor, now: now,
 		known: make(map[provisioning.RunMode]lastCanary), watched: make(map[provisioning.RunMode]*watch),
 	}
+	editor.Guard(r.needs)
+	return r
+}
+
+// needs is the editor's [kernel.Needed].
+func (r *Rollout) needs(ctx context.Context, name string, steps int) error {
+	defaults, err := r.kernels.Defaults()
+	if err != nil {
+		return err
+	}
+	for _, d := range defaults {
+		m, ok := kernel.ModeOf(d.Name)
+		if !ok {
+			continue
+		}
+		c, err := r.Canary(ctx, m)
+		if err != nil {
+			return err
+		}
+		if c != nil && c.Kernel == name {
+			return provisioning.Errorf(provisioning.Conflict, "kernel %s is in use: run mode %s tries it on some nodes; farmboot kernel promote %[2]s or farmboot kernel rollback %[2]s ends that", name, m)
+		}
+		if steps == 0 {
+			continue
+		}
+		_, back, err := r.former(ctx, m)
+		if err != nil {
+			return err
+		}
+		for _, g := range back[:min(steps, len(back))] {
+			if g.Kernel == name {
+				return provisioning.Errorf(provisioning.Conflict, "kernel %s is in use: run mode %s would go back to it", name, m)
+			}
+		}
+	}
+	return nil
+}
+
+// GoesBackTo lists the run modes whose next rollback would give them that kernel.
+func (r *Rollout) GoesBackTo(ctx context.Context, name string) (modes []provisioning.RunMode, err error) {
+	defaults, err := r.kernels.Defaults()
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range defaults {
+		m, ok := kernel.ModeOf(d.Name)
+		if !ok {
+			continue
+		}
+		_, back, err := r.former(ctx, m)
+		if err != nil {
+			return nil, err
+		}
+		if len(back) > 0 && back[0].Kernel == name {
+			modes = append(modes, m)
+		}
+	}
+	return modes, nil
 }
 
 // Generation is a kernel that a run mode booted from some time on.
@@ -148,9 +206,22 @@ func (r *Rollout) Rollback(ctx context.Context, by provisioning.Actor, m provisi
 
 // Before returns what a run mode boots, and what Rollback would give it.
 func (r *Rollout) Before(ctx context.Context, m provisioning.RunMode) (from, to Generation, err error) {
-	lines, err := r.lines(ctx, m)
+	from, back, err := r.former(ctx, m)
 	if err != nil {
 		return from, to, err
+	}
+	if len(back) == 0 {
+		return from, to, provisioning.Errorf(provisioning.NotFound, "run mode %s booted no other kernel before that is still here; farmboot kernel use %[1]s KERNEL gives it one", m)
+	}
+	return from, back[0], nil
+}
+
+// former returns what a run mode boots, and what is still here of what it would go back
+// to: the next rollback gives it the first, the one after that the second.
+func (r *Rollout) former(ctx context.Context, m provisioning.RunMode) (from Generation, back []Generation, err error) {
+	lines, err := r.lines(ctx, m)
+	if err != nil {
+		return from, nil, err
 	}
 	var stack []Generation
 	for _, l := range lines {
@@ -168,9 +239,9 @@ func (r *Rollout) Before(ctx context.Context, m provisioning.RunMode) (from, to 
 			continue
 		}
 		g.Kernel = name
-		return from, g, nil
+		back = append(back, g)
 	}
-	return from, to, provisioning.Errorf(provisioning.NotFound, "run mode %s booted no other kernel before that is still here; farmboot kernel use %[1]s KERNEL gives it one", m)
+	return from, back, nil
 }
 
 // Back takes back a kernel that a run mode tries on some nodes; where it tries none, it is

@@ -454,6 +454,49 @@ func TestTwoAppliances(t *testing.T) {
 	}
 }
 
+// TestNeeds: a candidate is not removed, and what to go back needs is known step by step.
+func TestNeeds(t *testing.T) {
+	b := newBench(t)
+	editor := kernel.NewEditor(b.kernels, registry.New(b.store, registry.Rules{RunModes: provisioning.RunModes{"prod": ""}}, func() time.Time { return b.now }))
+	b.Rollout = rollout.New(b.store, b.kernels, editor, func() time.Time { return b.now })
+	for _, k := range []string{"v1.efi", "v2.efi", "v3.efi"} {
+		b.use(k)
+	}
+	needs := func(steps int) (list string) {
+		for _, k := range []string{"v1.efi", "v2.efi", "v3.efi"} {
+			switch err := editor.Needs(t.Context(), k, steps); {
+			case err == nil:
+			case provisioning.ErrorCode(err) != provisioning.Conflict:
+				t.Error(err)
+			default:
+				list += k[:2]
+			}
+		}
+		return list
+	}
+	for steps, want := range []string{"", "v2", "v1v2", "v1v2"} {
+		if got := needs(steps); got != want {
+			t.Errorf("within %d steps %q, want %q", steps, got, want)
+		}
+	}
+	if err := b.kernels.Put("v4.efi", strings.NewReader(kerneltest.EFI("v4.efi")), kernel.Want{}); err != nil {
+		t.Fatal(err)
+	}
+	b.starts("v4.efi", mac(1).String())
+	if err := editor.Remove(t.Context(), root, "v4.efi"); provisioning.ErrorCode(err) != provisioning.Conflict || !strings.Contains(err.Error(), "run mode prod tries it") {
+		t.Error(err)
+	}
+	if _, err := b.TakeBack(t.Context(), root, "prod"); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(editor.Remove(t.Context(), root, "v4.efi"), editor.Remove(t.Context(), root, "v2.efi")); err != nil {
+		t.Fatal(err)
+	}
+	if _, to, err := b.Before(t.Context(), "prod"); err != nil || to.Kernel != "v1.efi" {
+		t.Errorf("prod goes back to %s, %v", to.Kernel, err)
+	}
+}
+
 // TestStoreFails: a node keeps its side while the store does not answer.
 func TestStoreFails(t *testing.T) {
 	b := newBench(t)

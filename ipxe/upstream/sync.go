@@ -56,8 +56,16 @@ func (u *Upstream) noteTaken(rel string, now taken) error {
 		now.Former = slices.DeleteFunc(now.Former, func(f former) bool { return f.Name == now.Name || f.Name == old.Name })
 		now.Former = slices.Insert(now.Former, 0, former{old.Name, old.SHA256})
 		if len(now.Former) > u.Keep {
-			now.Former, gone = now.Former[:u.Keep], now.Former[u.Keep:]
+			now.Former, gone = now.Former[:u.Keep:u.Keep], now.Former[u.Keep:]
 		}
+		gone = slices.DeleteFunc(gone, func(f former) bool {
+			needed := u.Editor.Needs(context.Background(), f.Name, u.Keep)
+			if needed != nil { // it is looked at again at the next release
+				u.Log.Info("a former kernel stays", "kernel", f.Name, "because", provisioning.Detail(needed))
+				now.Former = append(now.Former, f)
+			}
+			return needed != nil
+		})
 	}
 	all[rel] = now
 	text, err := json.MarshalIndent(all, "", "  ")

@@ -210,6 +210,40 @@ func TestKeep(t *testing.T) {
 	}
 }
 
+// TestKeepWhatIsNeeded: a former kernel that a run mode tries, or would go back to, stays
+// as long as that is so, and goes then.
+func TestKeepWhatIsNeeded(t *testing.T) {
+	s := site{}
+	needed := map[string]bool{}
+	b := newBench(t, s, func(o *upstream.Options) {
+		o.Editor.Guard(func(_ context.Context, name string, steps int) error {
+			if steps > 2 {
+				t.Errorf("asked for %d steps back, want two at most", steps)
+			}
+			if needed[name] {
+				return provisioning.Errorf(provisioning.Conflict, "kernel %s is in use: it is tried", name)
+			}
+			return nil
+		})
+	})
+	kernels := make([]string, 8)
+	for i := range kernels {
+		kernels[i] = big(fmt.Sprintf("v%d", i))
+		first := name("prod", kernels[0])
+		needed[first] = i < 6
+		s["/kernel/net/prod.efi"] = kernels[i]
+		if err := b.sync(t); err != nil {
+			t.Fatal(err)
+		}
+		if here := b.read(t, first) == kernels[0]; here != (i < 6) {
+			t.Errorf("after release %d the first is here: %t (%s)", i, here, b.files(t))
+		}
+	}
+	if got := strings.Count(b.files(t), "prod-"); got != 3 {
+		t.Errorf("%d releases are here, want the last and two former ones: %s", got, b.files(t))
+	}
+}
+
 // TestNames: a kernel keeps the name that its upstream gives it, unless another one here
 // has that.
 func TestNames(t *testing.T) {
