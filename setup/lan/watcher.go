@@ -90,9 +90,10 @@ func (w *Watcher) Run(ctx context.Context) error {
 		defer close(reader)
 		w.read(ctx)
 	}()
-	defer func() { <-reader }()
-	stop := context.AfterFunc(ctx, func() { _ = w.news.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer func() {
+		_ = w.news.SetReadDeadline(time.Unix(1, 0))
+		<-reader
+	}()
 
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
