@@ -52,10 +52,16 @@ type SecretsHash [sha256.Size]byte
 // the cookie that he has, so neither the database nor a backup of it is a way in.
 type Session struct {
 	Hash     SecretsHash
-	Token    string // id of the token that it began with, and ends with; "": a sign-in link
+	Token    string // id of the token that it began with, and ends with; "": none
 	Who      string // the actor's name
 	Began    time.Time
 	LastUsed time.Time // to the minute
+
+	// What somebody may do whom an OpenID provider vouches for. Role is empty where the
+	// token says it, and with a sign-in link, which is an admin's.
+	Role     Role
+	Farmer   FarmerID
+	ReadOnly bool
 }
 
 // Matches tells, in constant time, whether h is the hash of secret.

@@ -141,7 +141,7 @@ type Prune struct {
 type SessionPrune struct {
 	UsedBefore  time.Time // those last used before
 	BeganBefore time.Time // those that began before
-	Token       string    // of those that began with it ("": with a sign-in link) …
+	Token, Who  string    // of those that began with that token, by that name …
 	Kept        int       // … all but so many, those that were used last
 }
 

@@ -34,6 +34,7 @@ type Config struct {
 	IPXE         IPXE
 	Provisioning Provisioning
 	Boot         Boot
+	OpenID       OpenID
 	Alerts       []string // URLs that alert.Check takes: where to tell what needs a person
 	RunModes     provisioning.RunModes
 }
@@ -106,6 +107,17 @@ type Boot struct {
 	NTP        string // host name or address; "": none
 }
 
+// OpenID is the table [openid]: who may sign in to the board with an OpenID provider.
+type OpenID struct {
+	Issuer           string   // https URL; "": there is none
+	ClientID         string   // what the provider calls us
+	ClientSecretFile string   // "": there is no secret
+	Claim            string   // what of the provider's answer holds somebody's groups
+	Admins           []string // groups of admins
+	Readers          []string // groups of those who see all and change nothing
+	FarmerPrefix     string   // members of PREFIX1234 are farmer 1234; "": there are none
+}
+
 // DefaultFile is what the command line reads when --config is not given, if it
 // exists in the working folder, else [SystemFile] if that exists, else nothing.
 const DefaultFile = "appliance.toml"
@@ -136,7 +148,8 @@ func unresolved() Config {
 			Unknown:  provisioning.Boot,
 			RunMode:  "prod",
 		},
-		Boot: Boot{KernelArgs: "nomodeset version=v3 panic=7200", NTP: "pool.ntp.org"},
+		OpenID: OpenID{Claim: "groups"},
+		Boot:   Boot{KernelArgs: "nomodeset version=v3 panic=7200", NTP: "pool.ntp.org"},
 		RunModes: provisioning.RunModes{
 			"prod": "Production",
 			"test": "Testing",
@@ -203,7 +216,7 @@ func (c *Config) resolve(dir string) {
 		}
 	}
 	under(dir, &c.State)
-	for _, p := range []*string{&c.Kernel.Path, &c.Kernel.NetPath, &c.IPXE.Template, &c.HTTP.TLSCert, &c.HTTP.TLSKey} {
+	for _, p := range []*string{&c.Kernel.Path, &c.Kernel.NetPath, &c.IPXE.Template, &c.HTTP.TLSCert, &c.HTTP.TLSKey, &c.OpenID.ClientSecretFile} {
 		under(c.State, p)
 	}
 	if !c.Provisioning.Postgres() {

@@ -3,6 +3,7 @@ package setup
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"os"
@@ -156,6 +157,13 @@ func TestValues(t *testing.T) {
 		{"provisioning.args", []string{`""`, `'a="b c" &&c'`}, []string{`"a\nb"`, `"${ip}"`, `"a || b"`, "[]", `"a # b"`, `"runmode=x"`, `'x="'`, `"version=v3"`}},
 		{"boot.kernel-args", []string{`""`, `"quiet"`, `"version=v3"`}, []string{`"a\u007f"`, `"a && b"`, `"a ; b"`, `"it's"`, `'a\'`, `'a\ '`, `"a # b"`, `"runmode=x"`, `"farmer_id=1"`, `"version=1 version=2"`}},
 		{"boot.ntp", []string{`""`, `"192.0.2.1"`, `"2001:db8::1"`, `"ntp.lan."`}, []string{`"a b"`, `"-x"`, `"http://x"`, `"a;b"`, `"1.2.3"`, "0"}},
+		{"openid.issuer", []string{`""`}, []string{
+			`"id.example.org"`, `"http://id.example.org"`, `"http://localhost"`, `"https://"`, `"https://id.example.org?x"`, `"https://id.example.org#x"`, `"https://u@id.example.org"`, `"ldap://x"`, "1",
+		}},
+		{"openid.client-id", []string{`"farmboot"`, `"a b"`}, []string{`"a\nb"`, "1"}},
+		{"openid.claim", []string{`"roles"`, `"realm_access.roles"`}, []string{`""`, "[]"}},
+		{"openid.admins", []string{`[]`, `["a","b c"]`}, []string{`"a"`, `[""]`, `[1]`, "1"}},
+		{"openid.readers", []string{`[]`, `["a"]`}, []string{`"a"`, `["a\n"]`}},
 		{"runmodes.lab-2", []string{`"Lab"`}, []string{`""`, `" "`, "1"}},
 		{"runmodes.Lab", nil, []string{`"Lab"`}},
 		{`runmodes."a b"`, nil, []string{`"Lab"`}},
@@ -170,6 +178,17 @@ func TestValues(t *testing.T) {
 		for _, v := range tt.bad {
 			if _, m := Parse([]byte(tt.name+" = "+v), "/"); len(m) != 1 || m[0].Line != 1 || m[0].Column != 1 || !strings.Contains(m[0].Message, tt.name) || !strings.Contains(m[0].Message, "accepted") && !strings.Contains(m[0].Message, "bad kernel arguments: ") && !strings.Contains(m[0].Message, "listed twice") {
 				t.Errorf("%s = %s: want one mistake at 1:1 that names the key and what is accepted, found %q", tt.name, v, m)
+			}
+		}
+	}
+}
+
+func TestOpenIDSettings(t *testing.T) {
+	for _, issuer := range []string{"https://id.example.org/realms/farm", "http://127.0.0.1:5556/dex", "http://[::1]:80"} {
+		for _, who := range []string{`admins = ["a"]`, `readers = ["a"]`, `farmer-prefix = "f"`} {
+			c, mistakes := Parse(fmt.Appendf(nil, "[openid]\nissuer = %q\nclient-id = \"x\"\nclient-secret-file = \"s\"\n%s", issuer, who), "/")
+			if mistakes != nil || c.OpenID.Issuer != issuer || c.OpenID.ClientSecretFile != "/var/lib/farmboot/s" || c.OpenID.Claim != "groups" {
+				t.Errorf("%s, %s: %+v, %v", issuer, who, c.OpenID, mistakes)
 			}
 		}
 	}

@@ -56,6 +56,18 @@ func (c *Config) keys() []key {
 		{"provisioning.args", &c.Provisioning.Args, arguments(&c.Provisioning.Args, ipxe.CheckArgs)},
 		{"boot.kernel-args", &c.Boot.KernelArgs, arguments(&c.Boot.KernelArgs, ipxe.CheckKernelArgs)},
 		{"boot.ntp", &c.Boot.NTP, optional(&c.Boot.NTP, host)},
+		{"openid.issuer", &c.OpenID.Issuer, optional(&c.OpenID.Issuer, issuer)},
+		{"openid.client-id", &c.OpenID.ClientID, text(&c.OpenID.ClientID)},
+		{"openid.client-secret-file", &c.OpenID.ClientSecretFile, optional(&c.OpenID.ClientSecretFile, path)},
+		{"openid.claim", &c.OpenID.Claim, checked(func(s string) error {
+			if s == "" {
+				return refuse(`the name of a claim, as "groups"`, s)
+			}
+			return nil
+		})(&c.OpenID.Claim)},
+		{"openid.admins", &c.OpenID.Admins, words(&c.OpenID.Admins)},
+		{"openid.readers", &c.OpenID.Readers, words(&c.OpenID.Readers)},
+		{"openid.farmer-prefix", &c.OpenID.FarmerPrefix, text(&c.OpenID.FarmerPrefix)},
 		{"alerts.urls", &c.Alerts, alertURLs(&c.Alerts)},
 	}
 }
@@ -129,6 +141,14 @@ func (c *Config) contradictions(found []setting) (mistakes Mistakes) {
 		contradict("a certificate needs its private key: set http.tls-key too", nil, "http.tls-cert")
 	case c.HTTP.TLSCert == "" && c.HTTP.TLSKey != "":
 		contradict("a private key needs its certificate: set http.tls-cert too", nil, "http.tls-key")
+	}
+	if o := c.OpenID; o.Issuer != "" {
+		if o.ClientID == "" {
+			contradict("a provider knows us by a client id: set openid.client-id too", nil, "openid.issuer")
+		}
+		if len(o.Admins)+len(o.Readers) == 0 && o.FarmerPrefix == "" {
+			contradict("nobody could sign in: set openid.admins, openid.readers or openid.farmer-prefix too", nil, "openid.issuer")
+		}
 	}
 	p := c.Provisioning
 	key, other := "provisioning.args", "boot.kernel-args"

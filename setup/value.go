@@ -215,6 +215,47 @@ func interfaces(dst *[]string) func(any) error {
 	}
 }
 
+// issuer accepts the URL of an OpenID provider (OpenID Connect Discovery 1.0 section 2:
+// https, without query or fragment); plain HTTP only from this host.
+func issuer(dst *string) func(any) error {
+	return func(v any) error {
+		s, _ := v.(string)
+		u, err := url.Parse(s)
+		if err == nil && u.Scheme == "http" {
+			if a, e := netip.ParseAddr(u.Hostname()); e != nil || !a.IsLoopback() {
+				err = errors.New("plain HTTP")
+			}
+		} else if err == nil && u.Scheme != "https" {
+			err = errors.New("another scheme")
+		}
+		if err != nil || !isHost(u.Hostname()) || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			return refuse("the https:// URL of an OpenID provider, as it names itself, without query or fragment", v)
+		}
+		*dst = s
+		return nil
+	}
+}
+
+// words accepts a list of texts, none of them empty.
+func words(dst *[]string) func(any) error {
+	return func(v any) error {
+		list, ok := v.([]any)
+		if !ok {
+			return refuse(`a list of names, as ["admins"]`, v)
+		}
+		var all []string
+		for _, e := range list {
+			var s string
+			if err := text(&s)(e); err != nil || s == "" {
+				return refuse(`a list of names, as ["admins"]`, v)
+			}
+			all = append(all, s)
+		}
+		*dst = all
+		return nil
+	}
+}
+
 // alertURLs accepts a list of URLs that alerts are sent to. Nothing of them is shown:
 // there are passwords in them.
 func alertURLs(dst *[]string) func(any) error {

@@ -138,6 +138,7 @@ func (a *appliance) wireAdmin() {
 	a.api = a.newAPI(throttle, vendor, access.AnyOf(access.Bearer(a.registry), sessions.Authenticate))
 	a.local = a.newAPI(throttle, vendor, access.Local)
 	a.waker = wol.NewQueue(a.wakeInterfaces, wol.Waves{Size: wakeWave, Pause: wakePause}, a.log)
+	adminURL := func(local netip.Addr) string { return a.urls(local).Admin }
 	a.board = live.New(a.recorder.Subscribe, a.recorder.Fresh().Events, a.log)
 	a.admin = &pages.Admin{
 		Answer:       a.boot.Answer,
@@ -151,10 +152,17 @@ func (a *appliance) wireAdmin() {
 		Assignment:   a.assignment,
 		Vendor:       vendor,
 		Wake:         a.waker.Add,
+		AdminURL:     adminURL,
 		Now:          a.now,
 	}
 	if a.secure != nil {
 		a.admin.Enrolment = a.secure
+	}
+	if o := a.cfg.OpenID; o.Issuer != "" {
+		a.admin.OpenID = access.NewOpenID(access.OpenIDConfig{
+			Issuer: o.Issuer, ClientID: o.ClientID, SecretFile: o.ClientSecretFile,
+			Claim: o.Claim, Admins: o.Admins, Readers: o.Readers, FarmerPrefix: o.FarmerPrefix,
+		}, a.now)
 	}
 	a.recorder.Hear(farm.New(farm.Config{
 		Version: versionString(), Now: a.now, Metrics: a.metrics,
@@ -163,7 +171,6 @@ func (a *appliance) wireAdmin() {
 		},
 		States: live.NewTally(a.store.Events).States, Kernels: a.kernelTimes, CertificateEnd: a.certificateEnd,
 	}).Hear)
-	adminURL := func(local netip.Addr) string { return a.urls(local).Admin }
 	a.adminLink = pages.AdminLink{Answer: a.boot.Answer, AdminURL: adminURL}
 	a.apiTLS = api.WantsTLS{Answer: a.boot.Answer, AdminURL: adminURL}
 }

@@ -223,6 +223,8 @@ var exclusive = map[string][]string{
 	"github.com/pelletier/go-toml/v2": {"setup"},
 	"github.com/alecthomas/kong":      {"cmd/farmboot"},
 	"github.com/insomniacslk/dhcp":    {"dhcp", "setup/doctor"},
+	"github.com/coreos/go-oidc/v3":    {"http/access"},
+	"golang.org/x/oauth2":             {"http/access"},
 }
 
 func TestOneHomeForEachLibrary(t *testing.T) {

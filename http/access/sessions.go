@@ -73,6 +73,18 @@ func (s *Sessions) SignInByLink(w http.ResponseWriter, r *http.Request, code str
 	})
 }
 
+// SignInAs begins a session for somebody whom an OpenID provider vouches for. Its errors
+// are those of SignIn.
+func (s *Sessions) SignInAs(w http.ResponseWriter, r *http.Request, vouch func() (provisioning.Actor, error)) error {
+	return s.begin(w, r, func() (cookie string, err error) {
+		by, err := vouch()
+		if err != nil {
+			return "", err
+		}
+		return s.registry.SignInAs(r.Context(), by)
+	})
+}
+
 // begin sets the cookie of a session that signIn begins, unless too many tried.
 func (s *Sessions) begin(w http.ResponseWriter, r *http.Request, signIn func() (cookie string, err error)) error {
 	var cookie string

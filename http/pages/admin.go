@@ -39,6 +39,11 @@ type Admin struct {
 	Assignment func(context.Context, provisioning.MAC) (provisioning.Assignment, error)
 	// Enrolment makes nodes trust the key of Secure Boot; nil: that is off, or not possible.
 	Enrolment Enrolment
+	// OpenID lets people in whom an OpenID provider vouches for; nil: there is none.
+	OpenID *access.OpenID
+	// AdminURL is where the admin pages are, "https://host[:port]", as reached at that
+	// address of ours.
+	AdminURL func(local netip.Addr) string
 	// Wake sends Wake-on-LAN packets to those nodes, in waves, some time after it returns.
 	Wake func([]provisioning.MAC) error
 	// Vendor names the maker of a network card; nil: nobody can.
@@ -80,6 +85,10 @@ func (a *Admin) Routes(r *mux.Router) {
 	open(http.MethodGet, access.SignInPath, "page sign in", a.signInPage)
 	open(http.MethodPost, access.SignInPath, "sign in", a.signIn)
 	open(http.MethodPost, "/admin/signout", "sign out", a.signOut)
+	if a.OpenID != nil {
+		open(http.MethodGet, access.OpenIDPath, "begin openid", a.beginOpenID)
+		open(http.MethodGet, access.OpenIDReturnPath, "finish openid", a.finishOpenID)
+	}
 
 	get("/admin", "page board", a.board)
 	get("/admin/board/rows", "board rows", a.boardRows)

@@ -17,6 +17,7 @@ import (
 	cdpbrowser "github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+	"github.com/oauth2-proxy/mockoidc"
 
 	"farmboot/ipxe/kernel/kerneltest"
 	"farmboot/provisioning"
@@ -46,6 +47,24 @@ func TestArgumentsAreCheckedWhileTyped(t *testing.T) {
 	tab.wait("document.querySelector('#args-error').textContent === '' && !document.querySelector('#args').hasAttribute('aria-invalid')")
 	tab.fill("#p-args", "runmode=test")
 	tab.says("#p-args-error", "runmode=")
+}
+
+// TestSignInWithOpenID: to the browser the provider is another site, and where somebody
+// wanted to go is remembered over it.
+func TestSignInWithOpenID(t *testing.T) {
+	b := newOpenIDBench(t)
+	tab := newBrowser(t, b.url, strings.TrimSuffix(b.provider.Issuer(), mockoidc.IssuerBase))
+	for _, user := range []mockoidc.MockUser{{Subject: "1", PreferredUsername: "eve"}, {Subject: "2", PreferredUsername: "ada", Groups: []string{"ops"}}} {
+		b.provider.QueueUser(&user)
+		tab.open("/admin/nodes?q=rack")
+		tab.says(".narrow a.button", "Sign in with localhost:")
+		tab.click(".narrow a.button")
+		if len(user.Groups) == 0 {
+			tab.says(".problem", "none of your groups may sign in here")
+		}
+	}
+	tab.wait("location.pathname + location.search === '/admin/nodes?q=rack'")
+	tab.says(".who", "ada (OpenID)")
 }
 
 // TestFarmersWay goes a farmer's whole way, from his first mistake to the image on

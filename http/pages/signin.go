@@ -16,17 +16,33 @@ import (
 type signInPage struct {
 	frame
 	form
-	Back string // where to go afterwards
-	Code string // of a sign-in link that waits for its button
+	Back   string // where to go afterwards
+	Code   string // of a sign-in link that waits for its button
+	OpenID string // name of the OpenID provider; "": there is none
+}
+
+// signedInPage leads on to an admin page. A redirect would not do: a browser that comes
+// from another site sends no session's cookie along.
+type signedInPage struct {
+	frame
+	Back string
 }
 
 // signInPage shows the form. A link's code is used by its button, not by opening
 // the page: mail scanners and previews open links.
 func (a *Admin) signInPage(w http.ResponseWriter, r *http.Request) error {
 	q := newForm(r.URL.Query())
-	return render(w, http.StatusOK, "signin", signInPage{
-		frame: frame{Section: "admin"}, form: newForm(nil), Back: back(q.Get("to")), Code: q.Get("code"),
-	})
+	page := a.newSignInPage(newForm(nil), q.Get("to"))
+	page.Code = q.Get("code")
+	return render(w, http.StatusOK, "signin", page)
+}
+
+func (a *Admin) newSignInPage(f form, to string) signInPage {
+	page := signInPage{frame: frame{Section: "admin"}, form: f, Back: back(to)}
+	if a.OpenID != nil {
+		page.OpenID = a.OpenID.Name()
+	}
+	return page
 }
 
 func (a *Admin) signIn(w http.ResponseWriter, r *http.Request) error {
@@ -34,7 +50,7 @@ func (a *Admin) signIn(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := signInPage{frame: frame{Section: "admin"}, form: f, Back: back(f.Get("to"))}
+	page := a.newSignInPage(f, f.Get("to"))
 	switch code, token := f.Text("code"), f.Text("token"); {
 	case code != "":
 		err = a.Sessions.SignInByLink(w, r, code)
@@ -44,15 +60,42 @@ func (a *Admin) signIn(w http.ResponseWriter, r *http.Request) error {
 		err = provisioning.Errorf(provisioning.Invalid, "paste your token here")
 	}
 	if err != nil {
-		message, ok := notice(err)
-		if !ok {
-			return err
-		}
-		f.Errors["token"] = message
-		return render(w, answer.StatusOf(provisioning.ErrorCode(err)), "signin", page)
+		return page.refuse(w, err, "token")
 	}
 	seeOther(w, r, page.Back)
 	return nil
+}
+
+// refuse shows the page with what was wrong, at a field of it or at "openid".
+func (p signInPage) refuse(w http.ResponseWriter, err error, at string) error {
+	message, ok := notice(err)
+	if !ok {
+		return err
+	}
+	p.Errors[at] = message
+	return render(w, answer.StatusOf(provisioning.ErrorCode(err)), "signin", p)
+}
+
+// beginOpenID leads to the OpenID provider.
+func (a *Admin) beginOpenID(w http.ResponseWriter, r *http.Request) error {
+	page := a.newSignInPage(newForm(nil), r.URL.Query().Get("to"))
+	if err := a.OpenID.Begin(w, r, a.AdminURL(answer.LocalOf(r)), page.Back); err != nil {
+		return page.refuse(w, err, "openid")
+	}
+	return nil
+}
+
+// finishOpenID lets in who comes back from the OpenID provider.
+func (a *Admin) finishOpenID(w http.ResponseWriter, r *http.Request) error {
+	to := ""
+	err := a.Sessions.SignInAs(w, r, func() (by provisioning.Actor, err error) {
+		by, to, err = a.OpenID.Finish(w, r, a.AdminURL(answer.LocalOf(r)))
+		return by, err
+	})
+	if err != nil {
+		return a.newSignInPage(newForm(nil), to).refuse(w, err, "openid")
+	}
+	return render(w, http.StatusOK, "signedin", signedInPage{frame{Section: "admin"}, back(to)})
 }
 
 func (a *Admin) signOut(w http.ResponseWriter, r *http.Request) error {

@@ -18,7 +18,10 @@ const (
 	sessionIdle = 12 * time.Hour
 	// sessionMax is how long it lasts at the most.
 	sessionMax = 7 * 24 * time.Hour
-	// sessionsKept is how many there may be that began with one token, or with links:
+	// vouchedMax is how long it lasts at the most where an OpenID provider vouches for
+	// somebody: whoever loses his role there has lost it here the next day.
+	vouchedMax = 12 * time.Hour
+	// sessionsKept is how many there may be of one token, one name, or of links:
 	// browsers of one person. Beyond it the one of them that was idle for longest ends,
 	// and nobody else's.
 	sessionsKept = 20
@@ -55,13 +58,19 @@ func (r *Registry) SignInAdmin(ctx context.Context, who string) (cookie string, 
 	return r.begin(ctx, provisioning.Session{Who: who})
 }
 
+// SignInAs begins a session for somebody whom an OpenID provider vouches for: by has the
+// name and the role. It returns what SignIn does.
+func (r *Registry) SignInAs(ctx context.Context, by provisioning.Actor) (cookie string, err error) {
+	return r.begin(ctx, provisioning.Session{Who: by.Name, Role: by.Role, Farmer: by.Farmer, ReadOnly: by.ReadOnly})
+}
+
 func (r *Registry) begin(ctx context.Context, s provisioning.Session) (cookie string, err error) {
 	cookie = rand.Text() + rand.Text()
 	s.Hash, s.Began = sha256.Sum256([]byte(cookie)), r.now()
 	s.LastUsed = s.Began
 	err = r.store.Update(ctx, func(tx provisioning.Tx) error {
 		err := tx.PruneSessions(ctx, provisioning.SessionPrune{
-			UsedBefore: s.Began.Add(-sessionIdle), BeganBefore: s.Began.Add(-sessionMax), Token: s.Token, Kept: sessionsKept - 1,
+			UsedBefore: s.Began.Add(-sessionIdle), BeganBefore: s.Began.Add(-sessionMax), Token: s.Token, Who: s.Who, Kept: sessionsKept - 1,
 		})
 		if err != nil {
 			return err
@@ -82,7 +91,7 @@ func (r *Registry) Session(ctx context.Context, cookie, from string) (provisioni
 	if err != nil {
 		return provisioning.Actor{}, err
 	}
-	by := provisioning.Actor{Name: s.Who, Role: provisioning.RoleAdmin, From: from}
+	by := provisioning.Actor{Name: s.Who, Role: cmp.Or(s.Role, provisioning.RoleAdmin), Farmer: s.Farmer, ReadOnly: s.ReadOnly, From: from}
 	if s.Token != "" {
 		t, err := r.store.Token(ctx, s.Token)
 		if provisioning.ErrorCode(err) == provisioning.NotFound || err == nil && t.Expired(r.now()) {
@@ -116,7 +125,11 @@ func (r *Registry) findSession(ctx context.Context, hash provisioning.SecretsHas
 }
 
 func expired(s provisioning.Session, now time.Time) bool {
-	return now.Sub(s.LastUsed) > sessionIdle || now.Sub(s.Began) > sessionMax
+	most := sessionMax
+	if s.Role != "" {
+		most = vouchedMax
+	}
+	return now.Sub(s.LastUsed) > sessionIdle || now.Sub(s.Began) > most
 }
 
 // usedSession notes that a session is in use, as far as the store can be written.
@@ -158,7 +171,7 @@ func (u *unstored) begin(s provisioning.Session) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	maps.DeleteFunc(u.sessions, func(_ provisioning.SecretsHash, other provisioning.Session) bool { return expired(other, s.Began) })
-	same := slices.DeleteFunc(slices.Collect(maps.Values(u.sessions)), func(other provisioning.Session) bool { return other.Token != s.Token })
+	same := slices.DeleteFunc(slices.Collect(maps.Values(u.sessions)), func(other provisioning.Session) bool { return other.Token != s.Token || other.Who != s.Who })
 	if len(same) >= sessionsKept {
 		oldest := slices.MinFunc(same, func(a, b provisioning.Session) int {
 			return cmp.Or(a.LastUsed.Compare(b.LastUsed), a.Began.Compare(b.Began))

@@ -24,12 +24,13 @@ var oldData = map[int]string{
 	1: `INSERT INTO farmers VALUES (5, 'Five'); INSERT INTO nodes (mac, farmer, runmode, args, kernel, name, nbp, created, updated, owned) VALUES (x'525400000001', 5, 'prod', 'a', 'k', 'n', 'snponly', 1, 2, 3)`,
 	2: `INSERT INTO events (at, mac, peer, stage, detail, bytes, size, duration) VALUES (1, x'525400000001', '10.0.0.7', 'offer', '', 0, 0, 0);
 		INSERT INTO seen (mac, arch, firmware, uuid, first_seen, last_seen, boots, code) VALUES (x'525400000002', '', '', '', 1, 2, 3, 'AAAAAA')`,
-	3: `INSERT INTO tokens (id, role, farmer, created, last_used, hash) VALUES ('T', 'farmer', 5, 1, 0, zeroblob(32)); INSERT INTO sessions VALUES (zeroblob(32), 'T', 'token T', 1, 2);
+	3: `INSERT INTO tokens (id, role, farmer, created, last_used, hash) VALUES ('T', 'farmer', 5, 1, 0, zeroblob(32)); INSERT INTO sessions (hash, token, who, began, last_used) VALUES (zeroblob(32), 'T', 'token T', 1, 2);
 		INSERT INTO changes (at, actor, origin, action, subject, before, after) VALUES (1, 'root', 'cli', 'node add', 'x', '', '')`,
 	4: `INSERT INTO events (at, mac, peer, stage, detail, cause, bytes, size, duration) VALUES (1, x'525400000001', '', 'refused', '', '{"id":"tftp-off"}', 0, 0, 0)`,
 	5: `INSERT INTO proven VALUES (x'525400000001', 'pxe', 'snponly', '', 1)`,
 	6: `UPDATE nodes SET once = 'exit'; UPDATE tokens SET name = 'n', expires = 5, read_only = 1;
 		UPDATE seen SET serial = 's'; UPDATE changes SET batch = 'b'`,
+	7: `UPDATE sessions SET role = 'admin', farmer = 5, read_only = 1`,
 }
 
 // contents counts the rows of every table.

@@ -53,22 +53,22 @@ func (t Tx) DeleteToken(ctx context.Context, id string) error {
 }
 
 func scanSession(s *provisioning.Session) []any {
-	return []any{hash{&s.Hash}, &s.Token, &s.Who, millis{&s.Began}, millis{&s.LastUsed}}
+	return []any{hash{&s.Hash}, &s.Token, &s.Who, millis{&s.Began}, millis{&s.LastUsed}, &s.Role, &s.Farmer, &s.ReadOnly}
 }
 
 // Session implements [provisioning.Reader].
 func (r Reader) Session(ctx context.Context, h provisioning.SecretsHash) (provisioning.Session, error) {
 	var s provisioning.Session
 	err := r.one(ctx, provisioning.Errorf(provisioning.NotFound, "no such session"),
-		scanSession(&s), `SELECT hash, coalesce(token, ''), who, began, last_used FROM sessions WHERE hash = $1`, h[:])
+		scanSession(&s), `SELECT hash, coalesce(token, ''), who, began, last_used, role, farmer, read_only FROM sessions WHERE hash = $1`, h[:])
 	return s, err
 }
 
 // PutSession implements [provisioning.Tx].
 func (t Tx) PutSession(ctx context.Context, s provisioning.Session) error {
-	return t.exec(ctx, `INSERT INTO sessions (hash, token, who, began, last_used) VALUES ($1, nullif($2, ''), $3, $4, $5)
+	return t.exec(ctx, `INSERT INTO sessions (hash, token, who, began, last_used, role, farmer, read_only) VALUES ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (hash) DO UPDATE SET last_used = excluded.last_used`,
-		s.Hash[:], s.Token, s.Who, ms(s.Began), ms(s.LastUsed))
+		s.Hash[:], s.Token, s.Who, ms(s.Began), ms(s.LastUsed), string(s.Role), int64(s.Farmer), bit(s.ReadOnly))
 }
 
 // DeleteSession implements [provisioning.Tx].
@@ -82,8 +82,8 @@ func (t Tx) PruneSessions(ctx context.Context, p provisioning.SessionPrune) erro
 	if err != nil {
 		return err
 	}
-	return t.exec(ctx, `DELETE FROM sessions WHERE coalesce(token, '') = $1 AND hash NOT IN (
-			SELECT hash FROM sessions WHERE coalesce(token, '') = $1 ORDER BY last_used DESC, began DESC, hash LIMIT $2)`, p.Token, p.Kept)
+	return t.exec(ctx, `DELETE FROM sessions WHERE coalesce(token, '') = $1 AND who = $2 AND hash NOT IN (
+			SELECT hash FROM sessions WHERE coalesce(token, '') = $1 AND who = $2 ORDER BY last_used DESC, began DESC, hash LIMIT $3)`, p.Token, p.Who, p.Kept)
 }
 
 func scanChange(c *provisioning.Change) []any {

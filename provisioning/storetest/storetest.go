@@ -287,7 +287,7 @@ func tokens(t *testing.T, open Open) {
 
 func sessions(t *testing.T, open Open) {
 	s, ctx := open(t, "a"), t.Context()
-	byLink := provisioning.Session{Hash: provisioning.SecretsHash{1}, Who: "sign-in link", Began: Noon, LastUsed: Noon}
+	byLink := provisioning.Session{Hash: provisioning.SecretsHash{1}, Who: "sign-in link", Began: Noon, LastUsed: Noon, Role: provisioning.RoleFarmer, Farmer: 5, ReadOnly: true}
 	byToken := provisioning.Session{Hash: provisioning.SecretsHash{2}, Token: "ONE", Who: "token ONE", Began: Noon, LastUsed: Noon.Add(time.Hour)}
 	left := func(want ...provisioning.Session) {
 		t.Helper()
@@ -349,6 +349,7 @@ func prunedSessions(t *testing.T, open Open) {
 		{"too many of a token", provisioning.SessionPrune{Token: "ONE", Kept: 2}, []int{3, 6, 7, 8, 9}},
 		{"too many of links", provisioning.SessionPrune{Kept: 1}, []int{7, 8, 9}},
 		{"of another token", provisioning.SessionPrune{Token: "TWO"}, []int{7, 8, 9}},
+		{"of another name", provisioning.SessionPrune{Who: "another"}, []int{7, 8, 9}},
 		{"all of a token", provisioning.SessionPrune{Token: "ONE"}, []int{9}},
 	} {
 		update(t, s, func(tx provisioning.Tx) error { return tx.PruneSessions(ctx, test.prune) })
