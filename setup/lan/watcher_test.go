@@ -15,6 +15,9 @@ type slowToTell struct{ context.Context }
 
 func (slowToTell) AfterFunc(func()) (stop func() bool) { return func() bool { return true } }
 
+// Value hides that it is another context, which would be asked in its place.
+func (slowToTell) Value(any) any { return nil }
+
 // TestWatcherStops: whatever else learns of it, and when.
 func TestWatcherStops(t *testing.T) {
 	w, err := Open(setup.Default(), slog.New(slog.DiscardHandler))
