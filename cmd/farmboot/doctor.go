@@ -21,8 +21,8 @@ func (doctorCmd) Help() string {
 	return `Looks at this host and at its LAN, best as root: other DHCP and PXE servers, ports,
 firewall, iPXE binaries, kernels, database, certificates. Plays machines on the LAN
 (BIOS, UEFI, UEFI HTTP Boot, iPXE) that ask for a boot and take no address. Takes some
-15 seconds, and a minute where no DHCP server answers. Exits 1 if something would stop
-a node.
+15 seconds, twice that where the DHCP server is slow, and a minute where none answers.
+Exits 1 if something would stop a node.
 
 Examples:
 

@@ -108,6 +108,19 @@ func (m *Machine) discover() Step {
 	return Step{Send: []Packet{m.packet(discover, clientPort, everybody)}, Wait: wait}
 }
 
+// DecidesBy returns when firmware decides what to boot, if the offers that it needs have
+// come some time after it began: at the end of its wait. Both are counted from its first
+// DISCOVER.
+func (p Persona) DecidesBy(offered time.Duration) time.Duration {
+	var end time.Duration
+	for n, w := range p.waits() {
+		if end += w; n+1 >= p.collects() && end > offered {
+			break
+		}
+	}
+	return end
+}
+
 // patience caps a wait.
 func (m *Machine) patience(wait time.Duration) time.Duration {
 	if m.id.Patience > 0 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
@@ -46,6 +47,28 @@ func TestEveryPersonaBesideAnOrdinaryDHCPServer(t *testing.T) {
 			if len(r.Ignored) > 0 {
 				t.Errorf("%s: throws away %v", p.Name, r.Ignored)
 			}
+		}
+	}
+}
+
+// TestDecidesBy: firmware decides at the end of a wait, however late the offers come.
+func TestDecidesBy(t *testing.T) {
+	const second = time.Second
+	for _, tt := range []struct {
+		persona    persona.Persona
+		came, want time.Duration
+	}{
+		{persona.UEFI(), 0, 4 * second},
+		{persona.UEFI(), 3900 * time.Millisecond, 4 * second},
+		{persona.UEFI(), 4 * second, 12 * second},
+		{persona.HTTPBoot(), 12100 * time.Millisecond, 28 * second},
+		{persona.BIOS(), 28 * second, 60 * second},
+		{persona.BIOS(), 70 * second, 60 * second},
+		{persona.IPXEROM(), 0, 3 * second},
+		{persona.IPXEROM(), 4 * second, 7 * second},
+	} {
+		if got := tt.persona.DecidesBy(tt.came); got != tt.want {
+			t.Errorf("%s, offers after %v: decides after %v, want %v", tt.persona.Name, tt.came, got, tt.want)
 		}
 	}
 }

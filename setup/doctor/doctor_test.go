@@ -142,6 +142,9 @@ func TestChecks(t *testing.T) {
 			l.Machines = []Machine{{Result: persona.Result{Persona: "UEFI x64", Err: err}, Choices: []persona.Choice{{Err: err}}}}
 		})
 	}
+	took := func(d time.Duration, change func(*Facts)) func(*Facts) {
+		return func(f *Facts) { change(f); f.LANs[0].Machines[0].Took = d }
+	}
 	rival := func(o Offer, alone persona.Choice, choices ...persona.Choice) func(*Facts) {
 		return lan(func(l *LAN) {
 			o.Server = other
@@ -276,12 +279,14 @@ func TestChecks(t *testing.T) {
 			"reply thrown away",
 			lan(func(l *LAN) {
 				l.Machines = []Machine{{
-					Result:  persona.Result{Persona: "UEFI x64", Err: persona.ErrGaveUp, Ignored: []persona.Ignored{{From: netip.AddrPortFrom(us, 67), Why: persona.ErrNoFile}}},
-					Choices: []persona.Choice{{Err: persona.ErrGaveUp}},
+					Result:  persona.Result{Persona: "UEFI x64", Err: persona.ErrNoBootOffer, Ignored: []persona.Ignored{{From: netip.AddrPortFrom(us, 67), Why: persona.ErrNoFile}}},
+					Choices: []persona.Choice{{Err: persona.ErrNoBootOffer}},
 				}}
 			}),
 			[]string{"problem firmware it threw away a reply of 192.0.2.10: no boot file"},
 		},
+		{"a machine without an address", took(34*time.Second, failed(persona.ErrNoLease)), []string{"warning firmware offered no address on eth0 within 34 seconds, and others were is slow or busy is not known"}},
+		{"no decision", took(27*time.Second, failed(persona.ErrGaveUp)), []string{"warning firmware had not decided on eth0 after 27 seconds is not known"}},
 		{"unregistered nodes are ignored", func(f *Facts) { failed(persona.ErrNoBootOffer)(f); f.Config.Provisioning.Unknown = "ignore" }, nil},
 		{"DHCP is off", func(f *Facts) { failed(persona.ErrNoBootOffer)(f); f.Config.DHCP.Enabled = false }, nil},
 		{"firewall lets all in", rules(":INPUT ACCEPT"), nil},

@@ -88,6 +88,7 @@ type Machine struct {
 	persona.Result
 	Choices []persona.Choice // what it would do, by the order in which the offers arrive
 	Alone   []Alone          // what each server alone would make it do
+	Took    time.Duration    // how long it was played
 }
 
 // Alone is what one server, with the LAN's DHCP server, makes a machine do.

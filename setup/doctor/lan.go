@@ -18,13 +18,17 @@ import (
 	"farmboot/setup"
 )
 
-// How long a machine is played. Firmware that is offered an address, and told what to
-// boot, has decided within 12 seconds. Else it goes on asking for a minute (PXE 2.1
-// section 2.2.2: 4, 8, 16 and 32 seconds), and servers that are slow are heard.
+// How long a machine is played. Firmware asks for a minute (PXE 2.1 section 2.2.2: 4, 8,
+// 16 and 32 seconds) and then asks the boot server. Once it has been offered an address,
+// and nobody tells it what to boot for 15 seconds, nobody will.
 const (
-	leasedLimit = 15 * time.Second
-	askingLimit = 62 * time.Second
+	askingLimit     = 66 * time.Second
+	leasedLimit     = 15 * time.Second
+	bootServerLimit = 6 * time.Second
 )
+
+// turnLimit is how long the machine before is waited for: its first three waits.
+const turnLimit = 28 * time.Second
 
 // played are the machines that are played on a LAN: what most farms have.
 func played(c setup.Config) []persona.Persona {
@@ -46,54 +50,108 @@ func listen(ctx context.Context, c setup.Config, lans []setup.Interface) []LAN {
 	return all
 }
 
+// listenOn plays machines on a LAN. Each begins when the one before has been offered an
+// address: servers that look whether an address is in use answer one machine after the
+// other (dnsmasq: 3 seconds each), and machines that ask at once wait for one another.
 func listenOn(ctx context.Context, i setup.Interface, played []persona.Persona) LAN {
-	ctx, cancel := context.WithTimeout(ctx, askingLimit)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	begun := time.Now()
-	var mu sync.Mutex
-	l := LAN{Interface: i}
-	note := func(o Offer) {
-		mu.Lock()
-		defer mu.Unlock()
-		o.After = time.Since(begun)
-		if !slices.ContainsFunc(l.Offers, o.same) {
-			l.Offers = append(l.Offers, o)
-		}
-	}
-	machines := make([]Machine, len(played))
-	errs := make([]error, len(machines))
+	l := listener{lan: LAN{Interface: i, Machines: make([]Machine, len(played))}}
 	var playing sync.WaitGroup
+	turn := turnLimit
 	for n, p := range played {
 		id := persona.Identity{MAC: dhcp.ProbeMAC(byte(n + 1)), XID: rand.Uint32(), Address: i.Addr(), Broadcast: true}
-		// One after the other, so that they share port 4011 in the same way always.
-		ctx, enough := context.WithCancel(ctx)
+		offered, ended := make(chan struct{}), make(chan struct{})
+		asking, enough := context.WithTimeout(ctx, askingLimit)
 		defer enough()
-		sockets, ear, err := listenAs(ctx, i, id, func(o Offer) {
-			note(o)
-			if o.Assigns {
-				time.AfterFunc(leasedLimit, enough)
+		begun := time.Now()
+		sockets, ear, err := listenAs(asking, i, id, func(o Offer) {
+			o.After = time.Since(begun)
+			if l.note(o) && isOpen(offered) {
+				time.AfterFunc(patience(p, o.After), enough)
+				close(offered)
 			}
 		})
 		if err != nil {
-			errs[n] = err
+			l.fail(err)
 			break
 		}
 		playing.Go(func() {
+			defer close(ended)
 			defer sockets.Close()
-			result, err := persona.Run(ctx, p, id, sockets)
-			machines[n], errs[n] = weigh(p, id, result, ear.offers), err
+			result, err := persona.Run(asking, p, id, sockets)
+			l.fail(err)
+			l.lan.Machines[n] = weigh(p, id, result, ear.offers)
+			l.lan.Machines[n].Took = time.Since(begun)
+			if n == 0 && !l.addressed() {
+				cancel() // it has been listened for a minute, and that does for the others
+			}
 		})
-	}
-	playing.Wait()
-	for _, err := range errs {
-		if err != nil {
-			l.Err = err
-			return l
+		select {
+		case <-offered:
+		case <-ended:
+		case <-time.After(turn):
+			if !l.addressed() {
+				turn = 0 // no server gives addresses: nobody waits for another
+			}
 		}
 	}
-	l.Machines = machines
-	slices.SortStableFunc(l.Offers, func(a, b Offer) int { return a.Server.Compare(b.Server) })
-	return l
+	playing.Wait()
+	if l.lan.Err != nil {
+		l.lan.Machines = nil
+	}
+	slices.SortStableFunc(l.lan.Offers, func(a, b Offer) int { return a.Server.Compare(b.Server) })
+	return l.lan
+}
+
+// isOpen tells whether a channel that carries nothing has not been closed.
+func isOpen(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return false
+	default:
+		return true
+	}
+}
+
+// patience is how long a machine is played on once it has been offered an address, some
+// time after it began. What comes in just before firmware counts may be counted late.
+func patience(p persona.Persona, offered time.Duration) time.Duration {
+	return max(leasedLimit, p.DecidesBy(offered+time.Second)+bootServerLimit-offered)
+}
+
+// listener keeps what machines on a LAN hear.
+type listener struct {
+	mu  sync.Mutex
+	lan LAN
+}
+
+// note keeps an offer, at its fastest, and tells whether it assigns an address.
+func (l *listener) note(o Offer) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := slices.IndexFunc(l.lan.Offers, o.same); n < 0 {
+		l.lan.Offers = append(l.lan.Offers, o)
+	} else {
+		l.lan.Offers[n].After = min(l.lan.Offers[n].After, o.After)
+	}
+	return o.Assigns
+}
+
+// addressed tells whether a machine has been offered an address.
+func (l *listener) addressed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.lan.assigning()) > 0
+}
+
+// fail keeps the first error.
+func (l *listener) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lan.Err == nil {
+		l.lan.Err = err
+	}
 }
 
 // listenAs opens the sockets of a machine.

@@ -233,6 +233,8 @@ func judge(f Facts, l LAN, m Machine) []Finding {
 		return []Finding{ok("%s boots from us on %s: %s", machine, at, m.Boot.File)}
 	case f.Config.Provisioning.Unknown == provisioning.Ignore:
 		return nil // ours is not registered, so the daemon is right not to answer
+	case errors.Is(m.Err, persona.ErrNoLease), errors.Is(m.Err, persona.ErrGaveUp):
+		return []Finding{undecided(l, m, machine)}
 	}
 	return []Finding{notBooted(f, l, m, machine)}
 }
@@ -258,6 +260,22 @@ func appliance(f Facts, l LAN, server netip.Addr) bool {
 		same++
 	}
 	return same > 0
+}
+
+// undecided says what is known of a machine that came to no decision, on a LAN whose DHCP
+// server answers others.
+func undecided(l LAN, m Machine, machine string) Finding {
+	seconds := int(m.Took.Seconds())
+	if errors.Is(m.Err, persona.ErrNoLease) {
+		return warn(
+			fmt.Sprintf("%s was offered no address on %s within %d seconds, and others were", machine, l.Interface.Name, seconds),
+			"the LAN's DHCP server is slow or busy, has no address left, or does not answer such machines; whether they boot is not known",
+			"look at that server's log and its free addresses, and run the doctor again")
+	}
+	return warn(
+		fmt.Sprintf("%s had not decided on %s after %d seconds what it boots", machine, l.Interface.Name, seconds),
+		"the LAN's DHCP server answered late; whether such machines boot is not known",
+		"run the doctor again")
 }
 
 // notBooted says why a machine that ought to boot from us does not.

@@ -26,8 +26,10 @@ func (l *LAN) serveDHCP(server *Host) error {
 		"--interface=" + Interface, "--bind-interfaces",
 		"--dhcp-authoritative",
 		fmt.Sprintf("--dhcp-range=%s,%s,12h", firstInPool, lastInPool),
-		"--no-ping", // nobody else is here; saves 3 s in each boot
 		"--no-hosts", "--no-resolv",
+	}
+	if !l.opts.Ping {
+		options = append(options, "--no-ping") // nobody else is here; saves 3 s in each boot
 	}
 	if l.opts.Isolated {
 		options = append(options, "--port=0", "--dhcp-option=option:router", "--dhcp-option=option:dns-server")

@@ -40,6 +40,9 @@ type Options struct {
 	Isolated bool
 	// NoDHCP: no DHCP server runs on the LAN.
 	NoDHCP bool
+	// Ping: the DHCP server looks whether an address is in use before it offers it, as it
+	// does out of the box: 3 seconds each, one machine after the other.
+	Ping bool
 	// DHCP are more options for the DHCP server, a dnsmasq.
 	DHCP []string
 	// Capture keeps the LAN's traffic in lan.pcap, if tcpdump is installed.

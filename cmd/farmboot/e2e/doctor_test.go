@@ -118,6 +118,7 @@ func TestDoctorOnManyLANs(t *testing.T) {
 	}{
 		{name: "healthy", nodes: true},
 		{name: "no DHCP server", lan: lab.Options{NoDHCP: true}, want: []string{"problem dhcp"}, says: "no DHCP server offers addresses"},
+		{name: "DHCP server that looks whether addresses are in use", lan: lab.Options{Ping: true}},
 		{name: "slow DHCP server", lan: lab.Options{DHCP: []string{"--dhcp-reply-delay=6"}}, want: []string{"warning dhcp"}, says: "was offered after 6 seconds"},
 		{name: "DHCP server with option 60", lan: lab.Options{DHCP: []string{"--dhcp-option-force=60,PXEClient", "--dhcp-boot=pxelinux.0"}}, want: []string{"problem firmware", "problem pxe"}, says: "10.77.0.1 on lan0 says itself what to boot"},
 		{name: "iPXE told to ignore us", lan: lab.Options{DHCP: []string{"--dhcp-option-force=175,b0:01:01"}}, want: []string{"problem dhcp", "problem firmware"}, says: "dhcp-option=175,b0:01:01"},
