@@ -1,9 +1,12 @@
 package http
 
 import (
+	"maps"
 	"mime"
 	"net/http"
+	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/gorilla/mux"
@@ -12,6 +15,7 @@ import (
 	"farmboot/ipxe"
 	"farmboot/ipxe/catalog"
 	"farmboot/ipxe/image"
+	"farmboot/provisioning"
 )
 
 // imageRoutes adds the download endpoints.
@@ -31,10 +35,12 @@ func (b *Boot) imageRoutes(r *mux.Router) {
 // kind's suffix, and the SHA-256 of each at the same URL plus ".sha256".
 func (b *Boot) image(w http.ResponseWriter, r *http.Request, kind image.Kind) error {
 	target, wantSum := strings.CutSuffix(mux.Vars(r)["target"], ".sha256")
-	query := r.URL.Query()
+	query, err := ordered(r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
 	order := catalog.Order{Kind: kind, Options: image.Options{Arch: image.Arch(query.Get("arch"))}, Scheme: query.Get("scheme"), Local: answer.LocalOf(r)}
 	if kind.NeedsTarget() {
-		var err error
 		if order.Target, err = ipxe.ParseTarget(withoutFileName(kind, strings.Split(strings.TrimPrefix(target, "/"), "/"))); err != nil {
 			return err
 		}
@@ -61,6 +67,21 @@ func (b *Boot) image(w http.ResponseWriter, r *http.Request, kind image.Kind) er
 	}
 	send(w, r, f)
 	return nil
+}
+
+// ordered reads the parameters of an image's URL. What programs add to links that they
+// pass on, against caches and to count visitors, is left out, so that a farmer's link
+// works however it came to him. Everything else that is unknown is refused, not only what
+// is nearly right: ?farmer=1234 would give an image without the farmer.
+func ordered(query string) (url.Values, error) {
+	q, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, provisioning.Errorf(provisioning.Invalid, "bad query: %w", err)
+	}
+	maps.DeleteFunc(q, func(name string, _ []string) bool {
+		return slices.Contains([]string{"_", "v", "t", "ts", "fbclid", "gclid"}, name) || strings.HasPrefix(name, "utm_")
+	})
+	return q, answer.CheckQuery(q, []string{"arch", "scheme"})
 }
 
 // withoutFileName returns the arguments of an image's URL, still percent-encoded, without

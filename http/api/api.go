@@ -3,6 +3,7 @@ package api
 import (
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -173,7 +174,11 @@ func (a *API) guarded(rt route) answer.Handler {
 		if err != nil {
 			return err
 		}
-		if err := checkQuery(r, rt.query); err != nil {
+		q, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			return provisioning.Errorf(provisioning.Invalid, "bad query: %w", err)
+		}
+		if err := answer.CheckQuery(q, rt.query); err != nil {
 			return err
 		}
 		return rt.handle(w, r, by)

@@ -1,35 +1,11 @@
 package api
 
 import (
-	"maps"
-	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
-	"strings"
 
 	"farmboot/provisioning"
 )
-
-// checkQuery refuses parameters of a URL that nobody reads: a mistyped filter would
-// select everything.
-func checkQuery(r *http.Request, accepted []string) error {
-	q, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return provisioning.Errorf(provisioning.Invalid, "bad query: %w", err)
-	}
-	for _, name := range slices.Sorted(maps.Keys(q)) {
-		switch {
-		case len(accepted) == 0:
-			return provisioning.Errorf(provisioning.Invalid, "unknown parameter %.60q: none is accepted here", name)
-		case !slices.Contains(accepted, name):
-			return provisioning.Errorf(provisioning.Invalid, "unknown parameter %.60q: accepted are %s", name, strings.Join(accepted, ", "))
-		case len(q[name]) > 1:
-			return provisioning.Errorf(provisioning.Invalid, "parameter %s is given %d times", name, len(q[name]))
-		}
-	}
-	return nil
-}
 
 // page is how long a list is that need not be whole, if no limit is given.
 const page = 1000
