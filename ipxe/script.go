@@ -19,6 +19,10 @@ type Site struct {
 	Composer
 	Base string // URL by which nodes reach us, without a slash at the end
 	NTP  string // host name of a time source; "": none
+
+	// Literal is Base by plain HTTP and our address, for whoever reads it off a screen;
+	// "": unknown.
+	Literal string
 }
 
 //go:embed templates/*.ipxe
@@ -79,9 +83,13 @@ func (s Site) ClaimURL(code string) string { return s.Base + "/admin/discovered?
 
 // Hold renders the script of a node that waits for its claim code to be used. It
 // asks /provision/MAC?held=1, where it is left waiting until that happened, or a
-// while.
+// while. A QR code says where, if the address is one that fits a screen.
 func (s Site) Hold(m provisioning.MAC, code string) ([]byte, error) {
-	return render("hold.ipxe", map[string]any{"Base": s.Base, "MAC": m, "Code": code, "ClaimURL": s.ClaimURL(code)})
+	var rows []squareRow
+	if code != "" && s.Literal != "" {
+		rows = square(s.Literal, code, s.beside(m, code))
+	}
+	return render("hold.ipxe", map[string]any{"Base": s.Base, "MAC": m, "Code": code, "ClaimURL": s.ClaimURL(code), "Rows": rows})
 }
 
 // Enrol renders the script of a node that is to be made to trust a signing key of ours:

@@ -65,6 +65,11 @@ func TestScriptsGolden(t *testing.T) {
 			return script(site, provisioning.Assignment{Registered: true, Candidate: true, Node: n})
 		},
 		"hold": func() ([]byte, error) { return site.Hold(testMAC, "K7XQ") },
+		"hold-square": func() ([]byte, error) {
+			near := site
+			near.Literal = site.Base
+			return near.Hold(testMAC, "K7MC3X")
+		},
 		"exit": func() ([]byte, error) {
 			return site.Exit(provisioning.Assignment{Node: provisioning.Node{MAC: testMAC}})
 		},

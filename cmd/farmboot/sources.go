@@ -102,7 +102,8 @@ func (s *sources) composer() ipxe.Composer { return s.live.Load().Composer() }
 // zero address stands for the first LAN. scheme is "http", "https", or "" for what
 // the configuration says.
 func (s *sources) site(local netip.Addr, scheme string) ipxe.Site {
-	return ipxe.Site{Composer: s.composer(), Base: baseURL(s.urls(local), scheme), NTP: s.live.Load().Boot.NTP}
+	urls := s.urls(local)
+	return ipxe.Site{Composer: s.composer(), Base: baseURL(urls, scheme), Literal: urls.Literal, NTP: s.live.Load().Boot.NTP}
 }
 
 // urls are the URLs for those who reach us at that address of ours.

@@ -827,6 +827,16 @@ func TestDayOfAnAdmin(t *testing.T) {
 	if r.StatusCode != 200 || !strings.Contains(page, `value="`+seen.Code+`"`) || !strings.Contains(page, "/admin/discovered/"+seen.Code+"/qr.png") {
 		t.Errorf("the link of a claim code: %d %s", r.StatusCode, page)
 	}
+	for _, code := range []string{seen.Code, seen.Code + "/"} {
+		if r, _ := b.lookAs(t, nil, "/"+code); r.StatusCode != 303 || r.Header.Get("Location") != "/admin/discovered?claim="+seen.Code {
+			t.Errorf("the short address %s: %d to %s", code, r.StatusCode, r.Header.Get("Location"))
+		}
+	}
+	for _, none := range []string{"/BBBBBB", "/k7mc3x", "/AAAAAAA"} {
+		if r, _ := b.lookAs(t, nil, none); r.StatusCode != 404 {
+			t.Errorf("%s: %d", none, r.StatusCode)
+		}
+	}
 	if r, image := b.look(t, "/admin/discovered/"+seen.Code+"/qr.png"); r.StatusCode != 200 || !strings.HasPrefix(image, "\x89PNG") {
 		t.Errorf("QR code: %d, %d bytes", r.StatusCode, len(image))
 	}

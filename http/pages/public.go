@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 
 	"github.com/gorilla/mux"
@@ -39,6 +40,7 @@ func (p *Pages) Routes(r *mux.Router) {
 	get("/images", "page images", p.images)
 	get("/help{name:(?:/[^/]*)?}", "page help", p.help)
 	get("/static/{name}", "static", static)
+	get("/{code:[0-9A-Z]{6}}", "claim link", claimLink)
 	get("/favicon.ico", "favicon", func(w http.ResponseWriter, r *http.Request) error {
 		to, err := assetURL("logo.svg")
 		if err == nil {
@@ -46,6 +48,17 @@ func (p *Pages) Routes(r *mux.Router) {
 		}
 		return err
 	})
+}
+
+// claimLink leads from the short address on a waiting node's screen to where its code is
+// claimed.
+func claimLink(w http.ResponseWriter, r *http.Request) error {
+	code, err := provisioning.ParseCode(mux.Vars(r)["code"])
+	if err != nil {
+		return provisioning.Errorf(provisioning.NotFound, "%w", err)
+	}
+	seeOther(w, r, "/admin/discovered?"+url.Values{"claim": {code}}.Encode())
+	return nil
 }
 
 // networks are the run modes to choose from. One without a kernel is marked, not
