@@ -30,6 +30,7 @@ import (
 	"farmboot/provisioning/registry"
 	"farmboot/setup"
 	"farmboot/setup/alert"
+	"farmboot/setup/doctor"
 	"farmboot/setup/lan"
 	"farmboot/setup/oui"
 	"farmboot/setup/wol"
@@ -59,7 +60,8 @@ type appliance struct {
 	pages     *pages.Pages
 	board     *live.Board
 	teller    *alert.Teller
-	tellOf    func(string) // what happened: to teller
+	rivals    atomic.Pointer[[]doctor.Rival] // other boot servers; nil: not looked for yet
+	tellOf    func(alert.Notice)             // what happened: to teller
 	links     *access.SignInLinks
 	waker     *wol.Queue
 	admin     *pages.Admin    // of the TLS plane
@@ -117,6 +119,9 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 	a.editor = kernel.NewEditor(a.kernels, a.registry)
 	if a.upstream, err = newUpstream(cfg, a.kernels, a.editor, log, now); err != nil {
 		return nil, err
+	}
+	if a.upstream != nil {
+		a.upstream.Taken = a.kernelTaken
 	}
 	a.boot.Upstream = a.upstream
 	a.rollout = rollout.New(a.store, a.kernels, a.editor, now)

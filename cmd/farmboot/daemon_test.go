@@ -39,11 +39,17 @@ func startDaemon(t *testing.T) *daemon {
 // startDaemonWith has its state folder prepared before.
 func startDaemonWith(t *testing.T, prepare func(state string)) *daemon {
 	t.Helper()
+	return startDaemonAs(t, "farmboot", func(d *daemon) { prepare(d.state) })
+}
+
+// startDaemonAs starts a program that is a farmboot.
+func startDaemonAs(t *testing.T, program string, prepare func(*daemon)) *daemon {
+	t.Helper()
 	d := &daemon{t: t, state: filepath.Join(t.TempDir(), "state")}
 	d.file, d.port = daemonConfig(t, d.state)
 	d.addKernel()
-	prepare(d.state)
-	d.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), "farmboot", "--config", d.file, "serve")
+	prepare(d)
+	d.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), program, "--config", d.file, "serve")
 	stderr, err := d.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

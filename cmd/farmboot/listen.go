@@ -39,6 +39,9 @@ func (a *appliance) listen(ctx context.Context) ([]service, error) {
 	var s sockets
 	s.add("recorder", nil, a.recorder.Run)
 	s.add("alerts", nil, a.teller.Run)
+	if len(a.cfg.Alerts) > 0 && a.cfg.DHCP.Enabled {
+		s.add("other boot servers", nil, a.runRivals)
+	}
 	s.add("template check", nil, func(context.Context) error { a.checkTemplate(); return nil })
 	s.add("health", nil, a.health.run)
 	s.add("watchdog", nil, watchdog)

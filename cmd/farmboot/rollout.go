@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"farmboot/ipxe/rollout"
 	"farmboot/provisioning"
 	"farmboot/provisioning/story"
+	"farmboot/setup/alert"
 )
 
 // some says how many nodes a canary is for.
@@ -57,23 +57,33 @@ const toldNodes = 5
 // nodes that failed with it.
 func (a *appliance) canaryEnded(ctx context.Context, c *rollout.Canary, v rollout.Verdict) {
 	if v == rollout.Promoted {
-		a.tellOf(fmt.Sprintf("kernel %s is what all nodes of run mode %s boot from now on: %d nodes have proven it, %d boots failed", c.Kernel, c.RunMode, c.Proven, c.Failed))
+		a.tellOf(alert.Notice{
+			Key:  "kernel promoted",
+			Text: fmt.Sprintf("kernel %s is what all nodes of run mode %s boot from now on: %d nodes have proven it, %d boots failed", c.Kernel, c.RunMode, c.Proven, c.Failed),
+		})
 		return
 	}
-	var text strings.Builder
-	fmt.Fprintf(&text, "kernel %s is taken back from run mode %s: %d boots failed, %d nodes have proven it; all nodes boot what they did before", c.Kernel, c.RunMode, c.Failed, c.Proven)
+	n := alert.Notice{
+		Key:  "kernel taken back",
+		Text: fmt.Sprintf("kernel %s is taken back from run mode %s: %d boots failed, %d nodes have proven it; all nodes boot what they did before", c.Kernel, c.RunMode, c.Failed, c.Proven),
+		Cure: []string{
+			"the screens of these nodes while that kernel starts",
+			fmt.Sprintf("who makes the kernel; a mended one is tried with farmboot kernel use %s KERNEL --canary 5%%", c.RunMode),
+		},
+	}
 	for i, mac := range c.FailedNodes {
 		if i == toldNodes {
-			fmt.Fprintf(&text, "; and %d more nodes", len(c.FailedNodes)-i)
+			n.Details = append(n.Details, fmt.Sprintf("and %d more nodes", len(c.FailedNodes)-i))
 			break
 		}
-		fmt.Fprintf(&text, "; %s", a.nodeName(ctx, mac))
+		line := a.nodeName(ctx, mac)
 		events, err := a.store.Events(ctx, provisioning.EventQuery{MAC: mac, Since: c.Since, Last: true, Limit: toldEvents})
 		if err == nil {
-			fmt.Fprintf(&text, ": %s", story.Tell(events, a.now()).Verdict)
+			line += ": " + story.Tell(events, a.now()).Verdict
 		}
+		n.Details = append(n.Details, line)
 	}
-	a.tellOf(text.String())
+	a.tellOf(n)
 }
 
 // toldEvents is how many events of a node its story is told from.

@@ -12,6 +12,7 @@ import (
 	"farmboot/ipxe/rollout"
 	"farmboot/provisioning"
 	"farmboot/provisioning/sqlite"
+	"farmboot/setup/alert"
 )
 
 // TestNodesTryAKernel: the daemon gives a node its candidate from the moment on that a
@@ -63,9 +64,9 @@ func TestCanaryIsTold(t *testing.T) {
 	}
 	defer store.Close()
 	now := time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)
-	var told []string
+	var told []alert.Notice
 	a := &appliance{log: slog.New(slog.DiscardHandler), now: func() time.Time { return now }, store: store}
-	a.tellOf = func(text string) { told = append(told, text) }
+	a.tellOf = func(n alert.Notice) { told = append(told, n) }
 	var bad []provisioning.MAC
 	for n := range byte(7) {
 		bad = append(bad, provisioning.MAC{0x52, 0x54, 0, 0, 0, n})
@@ -84,14 +85,15 @@ func TestCanaryIsTold(t *testing.T) {
 	c.Failed, c.Proven, c.FailedNodes = 0, 3, nil
 	a.canaryEnded(t.Context(), c, rollout.Promoted)
 	if len(told) != 2 {
-		t.Fatalf("told %q", told)
+		t.Fatalf("told %+v", told)
 	}
-	for _, words := range []string{"kernel v2.efi is taken back from run mode prod: 7 boots failed", bad[0].String() + ": ", "; and 2 more nodes"} {
-		if !strings.Contains(told[0], words) {
-			t.Errorf("%q does not say %q", told[0], words)
+	text := told[0].Text + "\n" + strings.Join(told[0].Details, "\n") + "\n" + strings.Join(told[0].Cure, "\n")
+	for _, words := range []string{"kernel v2.efi is taken back from run mode prod: 7 boots failed", "\n" + bad[0].String() + ": ", "\nand 2 more nodes", "\nthe screens of these nodes"} {
+		if !strings.Contains(text, words) {
+			t.Errorf("%q does not say %q", text, words)
 		}
 	}
-	if !strings.HasPrefix(told[1], "kernel v2.efi is what all nodes of run mode prod boot from now on: 3 nodes have proven it") {
-		t.Errorf("%q", told[1])
+	if !strings.HasPrefix(told[1].Text, "kernel v2.efi is what all nodes of run mode prod boot from now on: 3 nodes have proven it") {
+		t.Errorf("%+v", told[1])
 	}
 }

@@ -9,8 +9,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,9 +25,22 @@ import (
 	"farmboot/setup/needs"
 )
 
-// TestMain lets scripts run "farmboot": the test binary, as main.
+// TestMain lets scripts run "farmboot": the test binary, as main; and tests a daemon for
+// which an hour is a minute.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"farmboot": main})
+	testscript.Main(m, map[string]func(){"farmboot": main, "farmboot-hasty": hasty})
+}
+
+// haste is how many times faster a hasty daemon's clock goes.
+const haste = 60
+
+// hasty is main with such a clock.
+func hasty() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	began := time.Now()
+	now := func() time.Time { return began.Add(haste * time.Since(began)) }
+	os.Exit(run(ctx, os.Args[1:], &env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, now: now}))
 }
 
 // TestScripts runs testdata/script/*.txtar. Scripts are how people use the command

@@ -131,10 +131,8 @@ type identity struct {
 	SHA256 string `json:"sha256"`
 }
 
-const (
-	actionRollback = "kernel rollback"
-	historyLimit   = 200 // changes of a run mode that are looked at
-)
+// historyLimit is how many changes of a run mode are looked at.
+const historyLimit = 200
 
 // changed is a line of the history by which a run mode got a kernel.
 type changed struct {
@@ -161,7 +159,7 @@ func (r *Rollout) lines(ctx context.Context, m provisioning.RunMode) ([]changed,
 				list = append(list, changed{Generation: Generation{RunMode: m, Kernel: nameOf(before), SHA256: before.SHA256, By: "by hand"}})
 			}
 		}
-		list = append(list, changed{Generation{RunMode: m, Kernel: nameOf(after), SHA256: after.SHA256, Since: c.At, By: c.Actor}, c.Action == actionRollback})
+		list = append(list, changed{Generation{RunMode: m, Kernel: nameOf(after), SHA256: after.SHA256, Since: c.At, By: c.Actor}, c.Action == ActionRollback})
 	}
 	sum, err := r.kernels.SHA256(kernel.DefaultOf(m))
 	if err == nil && (len(list) == 0 || list[len(list)-1].SHA256 != sum) {
@@ -201,7 +199,7 @@ func (r *Rollout) Rollback(ctx context.Context, by provisioning.Actor, m provisi
 		return from, to, err
 	}
 	// Whatever its header says: it is what was booted.
-	return from, to, r.editor.PointFor(ctx, by, actionRollback, m, to.Kernel, true)
+	return from, to, r.editor.PointFor(ctx, by, ActionRollback, m, to.Kernel, true)
 }
 
 // Before returns what a run mode boots, and what Rollback would give it.
@@ -293,10 +291,12 @@ type Canary struct {
 	FailedNodes []provisioning.MAC `json:"failed_nodes,omitempty"`
 }
 
+// What the history calls what is done with the kernel of a run mode.
 const (
-	actionCanary  = "kernel canary"
-	actionPromote = "kernel promote"
-	actionTaken   = "kernel taken back"
+	ActionRollback = "kernel rollback"
+	ActionTaken    = "kernel taken back"
+	actionCanary   = "kernel canary"
+	actionPromote  = "kernel promote"
 )
 
 // subject is what the history calls a run mode's canary.
@@ -520,7 +520,7 @@ func (r *Rollout) Use(ctx context.Context, by provisioning.Actor, m provisioning
 	if err != nil || c == nil {
 		return err
 	}
-	action := actionTaken
+	action := ActionTaken
 	if c.Kernel == name {
 		action = actionPromote
 	}
@@ -562,7 +562,7 @@ func (r *Rollout) TakeBack(ctx context.Context, by provisioning.Actor, m provisi
 	if err != nil {
 		return nil, err
 	}
-	return c, r.editor.Note(ctx, by, actionTaken, subject(m), c, nil)
+	return c, r.editor.Note(ctx, by, ActionTaken, subject(m), c, nil)
 }
 
 func (r *Rollout) existing(ctx context.Context, m provisioning.RunMode) (*Canary, error) {

@@ -284,7 +284,7 @@ func (r *Rollout) Look(ctx context.Context, m provisioning.RunMode) (*Canary, Ve
 	case Promoted:
 		err = r.promote(ctx, appliance, c)
 	case TakenBack:
-		err = r.editor.Note(ctx, appliance, actionTaken, subject(m), c, nil)
+		err = r.editor.Note(ctx, appliance, ActionTaken, subject(m), c, nil)
 	}
 	if err != nil || v == GoOn {
 		return nil, GoOn, err
@@ -293,8 +293,10 @@ func (r *Rollout) Look(ctx context.Context, m provisioning.RunMode) (*Canary, Ve
 	return c, v, nil
 }
 
-// appliance is who does what the boots of nodes ask for.
-var appliance = provisioning.Actor{Name: "canary", Role: provisioning.RoleAdmin, From: "appliance"}
+// Appliance is the name, in the history, of who does what the boots of nodes ask for.
+const Appliance = "canary"
+
+var appliance = provisioning.Actor{Name: Appliance, Role: provisioning.RoleAdmin, From: "appliance"}
 
 func (r *Rollout) watching(m provisioning.RunMode) *watch {
 	r.mu.Lock()

@@ -128,18 +128,26 @@ func (u *Upstream) Sync(ctx context.Context, o SyncOptions) error {
 	rels = append(rels, o.Names...)
 	slices.Sort(rels[len(u.Modes):])
 	var errs []error
+	look := Look{Failed: map[string]Failure{}}
 	for _, rel := range slices.Compact(rels) {
 		result, err := u.syncOne(ctx, rel, all[rel], o)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case provisioning.ErrorCode(err) == provisioning.NotFound: // the service has none
+			look.Answered = true
 		case err != nil:
 			errs = append(errs, fmt.Errorf("%s: %w", rel, err))
-		case o.Tell != nil:
-			o.Tell(result)
+			look.Failed[rel] = Failure{Err: err}
+			look.Answered = look.Answered || Refused(err)
+		default:
+			look.Answered = true
+			if o.Tell != nil {
+				o.Tell(result)
+			}
 		}
 	}
+	u.note(look)
 	return errors.Join(errs...)
 }
 

@@ -33,6 +33,8 @@ type Options struct {
 	Editor *kernel.Editor
 	Log    *slog.Logger
 	Now    func() time.Time
+	// Taken is told of each kernel that was taken; nil: nobody.
+	Taken func(Result)
 }
 
 // Upstream takes kernels from one service. Its methods are safe for concurrent use.
@@ -48,6 +50,7 @@ type Upstream struct {
 	mu       sync.Mutex
 	running  map[string]*Download
 	answered map[string]answered
+	looked   looked
 	state    sync.Mutex // of the file that remembers what was taken
 }
 
@@ -305,7 +308,7 @@ func (u *Upstream) room(rel string, size int64) error {
 		return nil // there is none yet
 	}
 	if free := int64(fs.Bavail) * fs.Bsize; size > free {
-		return provisioning.Errorf(provisioning.Unavailable, "store kernel %s: the disk is full: it has %d bytes, and %d are free", rel, size, free)
+		return provisioning.Errorf(provisioning.Unavailable, "store kernel %s: the disk is full: it has %d bytes, and %d are free (%w)", rel, size, free, unix.ENOSPC)
 	}
 	return nil
 }
@@ -370,6 +373,9 @@ func offersNot(err error) bool {
 	return provisioning.ErrorCode(err) == provisioning.NotFound || errors.Is(err, errPage)
 }
 
+// errUnsigned is why a kernel is refused whose signature is missing or wrong.
+var errUnsigned = errors.New("is not signed")
+
 // checkSignature checks a kernel's signature, where a key is to be trusted.
 func (u *Upstream) checkSignature(ctx context.Context, rel string, in *kernel.Incoming) ([]byte, error) {
 	signature, err := u.Client.Text(ctx, u.url(rel)+".minisig", 8<<10)
@@ -384,7 +390,7 @@ func (u *Upstream) checkSignature(ctx context.Context, rel string, in *kernel.In
 		return signature, nil // for those who take the kernel from us
 	}
 	if err != nil && offersNot(err) {
-		return nil, provisioning.Errorf(provisioning.Invalid, "kernel %s is not signed: there is no %s.minisig, and [kernel] trust wants one", rel, u.url(rel))
+		return nil, provisioning.Errorf(provisioning.Invalid, "kernel %s %w: there is no %s.minisig, and [kernel] trust wants one", rel, errUnsigned, u.url(rel))
 	}
 	if err != nil {
 		return nil, err
@@ -401,7 +407,7 @@ func (u *Upstream) checkSignature(ctx context.Context, rel string, in *kernel.In
 	}
 	defer unix.Munmap(text)
 	if !minisign.Verify(*u.trust, text, signature) {
-		return nil, provisioning.Errorf(provisioning.Invalid, "kernel %s is not signed by the key that [kernel] trust names", rel)
+		return nil, provisioning.Errorf(provisioning.Invalid, "kernel %s %w by the key that [kernel] trust names", rel, errUnsigned)
 	}
 	return signature, nil
 }
@@ -437,6 +443,9 @@ func (u *Upstream) install(ctx context.Context, rel string, from *File, in *kern
 		result.Pointed = true
 	}
 	u.Log.Info("took a kernel from upstream", "kernel", rel, "name", name, "bytes", in.Size(), "sha256", sum, "boots", result.Pointed)
+	if u.Taken != nil {
+		u.Taken(result)
+	}
 	return result, u.noteTaken(rel, taken{Upstream: u.base.String(), Validator: from.lasting(), Name: name, SHA256: sum})
 }
 

@@ -37,6 +37,10 @@ type Story struct {
 	Verdict string    `json:"verdict"`         // one sentence
 	Check   []string  `json:"check,omitempty"` // what to look at if it stalled or was refused, likeliest first
 
+	// Loop is how many boots in a row before this one failed, each of them soon after its
+	// kernel had gone out; 0 once it is up. A machine that is only slow has none.
+	Loop int `json:"loop,omitempty"`
+
 	// Unbootable: we have nothing that this machine could start, registered or not.
 	Unbootable bool `json:"-"`
 	// Cause is why it was refused or failed; zero: neither, or it is not known.
@@ -67,6 +71,7 @@ func Tell(events []provisioning.Event, now time.Time) Story {
 func Boots(events []provisioning.Event, now time.Time, limit int) []Story {
 	events = slices.Clone(events)
 	slices.SortStableFunc(events, func(a, b provisioning.Event) int { return cmp.Compare(a.ID, b.ID) })
+	all := events
 	var told []Story
 	var next []provisioning.Event // the boot that came after
 	for len(events) > 0 && len(told) < limit {
@@ -90,6 +95,9 @@ func Boots(events []provisioning.Event, now time.Time, limit int) []Story {
 		}
 		told = append(told, s)
 		next, events = boot, before
+	}
+	if len(told) > 0 {
+		told[0].loops(all, now)
 	}
 	return told
 }

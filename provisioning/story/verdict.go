@@ -182,6 +182,45 @@ func failed(boot, next []provisioning.Event) bool {
 	return kernel.Stage != "" && whole(boot, kernel) && gap >= 0 && gap <= failGap
 }
 
+// CrashLoop is how many boots in a row must fail to be called a crash loop: one may be a
+// person who presses the reset button, and two an impatient one.
+const CrashLoop = 3
+
+// loops counts the boots in a row that failed before the last one, all events given, and
+// says so where it is a crash loop.
+func (s *Story) loops(events []provisioning.Event, now time.Time) {
+	boot, _ := lastBoot(events)
+	if slices.ContainsFunc(boot, func(e provisioning.Event) bool { return e.Stage == provisioning.StageUp }) {
+		return
+	}
+	var kernel provisioning.Event // of the last that failed
+	for next, before := boot, events[:len(events)-len(boot)]; len(before) > 0; {
+		boot, _ := lastBoot(before)
+		if !failed(boot, next) {
+			break
+		}
+		if s.Loop == 0 {
+			kernel = kernelOf(boot)
+		}
+		s.Loop++
+		next, before = boot, before[:len(before)-len(boot)]
+	}
+	if s.Loop < CrashLoop {
+		return
+	}
+	switch {
+	case s.State == Failed && s.Cause.ID == provisioning.CauseNotUp:
+		s.Verdict = fmt.Sprintf("Crash loop: %d boots in a row failed, the last %s ago: %s.", s.Loop, human.Ago(now.Sub(kernel.At)), cause.Message(s.Cause))
+	case s.State == Started:
+		s.Verdict += fmt.Sprintf(" The %d boots before failed: each netbooted again soon after its kernel.", s.Loop)
+	}
+}
+
+// LoopCheck is what to look at in a crash loop, likeliest first.
+func (s Story) LoopCheck() []string {
+	return cause.Check(provisioning.Cause{ID: provisioning.CauseNotUp, Kernel: s.Cause.Kernel})
+}
+
 // kernelOf is the last event of a boot that tells of its kernel; the zero value if none
 // does.
 func kernelOf(boot []provisioning.Event) (kernel provisioning.Event) {

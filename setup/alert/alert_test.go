@@ -72,15 +72,50 @@ func TestDigest(t *testing.T) {
 
 func TestNotices(t *testing.T) {
 	var d Digest
+	at := start
+	next := func(after time.Duration) (Message, bool) {
+		at = at.Add(after)
+		return d.Next(at, nil)
+	}
+	note := func(n int) {
+		d.Note(Notice{Key: "unknown machine", Text: fmt.Sprintf("machine %d", n), Details: []string{"from QEMU"}, Cure: []string{"register it"}})
+	}
 	for range 1000 {
-		d.Note("kernel prod taken")
+		note(1)
 	}
-	m, ok := d.Next(start, nil)
-	if !ok || m.Kind != KindNotice || len(m.Notices) != mostNotices || strings.Count(m.Text(), "kernel prod taken") != 1 {
-		t.Errorf("due %v: %+v", ok, m)
+	if m, ok := next(0); ok {
+		t.Errorf("at once: %+v", m)
 	}
-	if _, ok := d.Next(start, nil); ok {
+	m, ok := next(gather)
+	want := "- machine 1\n    from QEMU\n    check: register it\nSee /admin"
+	if !ok || m.Kind != KindNotice || len(m.Notices) != 1 || m.Title() != "Farmboot: machine 1" || m.Text() != want {
+		t.Errorf("due %v: %+v, %q", ok, m, m.Text())
+	}
+	if _, ok := next(time.Hour); ok {
 		t.Error("a notice is told twice")
+	}
+	for n := range 1000 {
+		note(n)
+	}
+	next(0)
+	m, ok = next(gather)
+	if text := m.Text(); !ok || len(m.Notices) != mostNotices || m.Dropped != 900 || m.Title() != "Farmboot: 1000 notices" || strings.Count(text, "machine") != mostListed || !strings.Contains(text, "… and 980 more notices.") {
+		t.Errorf("due %v: a flood: %q, %s", ok, m.Title(), text)
+	}
+	note(1)
+	next(0)
+	if _, ok := next(pause - time.Second); ok {
+		t.Error("the next message comes too soon")
+	}
+	if _, ok := next(time.Second); !ok {
+		t.Error("the next message does not come")
+	}
+	// A notice comes with a trouble that is told anyway.
+	next(0)
+	note(2)
+	d.Next(at, stalled("a"))
+	if m, ok := d.Next(at.Add(gather), stalled("a")); !ok || m.Kind != KindTrouble || len(m.Notices) != 1 {
+		t.Errorf("%v: %+v", ok, m)
 	}
 }
 

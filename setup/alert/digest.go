@@ -14,6 +14,14 @@ type Condition struct {
 	Cure []string `json:"cure,omitempty"` // what to do about it, likeliest first
 }
 
+// Notice is something that happened, once.
+type Notice struct {
+	Key     string   `json:"key"` // what kind of thing it is, for programs
+	Text    string   `json:"text"`
+	Details []string `json:"details,omitempty"` // lines about it, as of each node
+	Cure    []string `json:"cure,omitempty"`    // what to do about it, if anything
+}
+
 // Kind is why a message is sent.
 type Kind string
 
@@ -32,13 +40,14 @@ type Message struct {
 	At         time.Time   `json:"at"`
 	Conditions []Condition `json:"conditions,omitempty"` // those that are new
 	Standing   int         `json:"standing"`             // how many are wrong, new or not
-	Notices    []string    `json:"notices,omitempty"`
+	Notices    []Notice    `json:"notices,omitempty"`
+	Dropped    int         `json:"dropped,omitempty"` // notices beyond those
 }
 
 // When messages are sent.
 const (
-	gather = time.Minute      // after the first trouble of a message
-	pause  = 10 * time.Minute // between two messages about troubles
+	gather = time.Minute      // after the first trouble, or notice, of a message
+	pause  = 10 * time.Minute // between two messages about troubles, or with notices alone
 	calm   = 2 * time.Minute  // for which all must be well before that is said
 	forget = time.Hour        // after which a trouble that comes again is told again
 )
@@ -56,13 +65,20 @@ type Digest struct {
 	last    time.Time            // of the last message about troubles
 	mended  time.Time            // since when nothing is wrong any more; zero: something is, or nothing was told
 	uneasy  bool                 // troubles were told, and not that all is well
-	notices []string
+	notices []Notice
+	dropped int       // notices beyond those
+	noted   time.Time // since when there is a notice
+	noticed time.Time // when a message with notices was sent last
 }
 
-// Note keeps a notice for the next message.
-func (d *Digest) Note(text string) {
-	if len(d.notices) < mostNotices {
-		d.notices = append(d.notices, text)
+// Note keeps a notice for a message. What was noted already is not noted again.
+func (d *Digest) Note(n Notice) {
+	switch {
+	case slices.ContainsFunc(d.notices, func(o Notice) bool { return o.Key == n.Key && o.Text == n.Text }):
+	case len(d.notices) < mostNotices:
+		d.notices = append(d.notices, n)
+	default:
+		d.dropped++
 	}
 }
 
@@ -92,6 +108,9 @@ func (d *Digest) Next(now time.Time, conditions []Condition) (Message, bool) {
 	case d.waiting.IsZero():
 		d.waiting = now
 	}
+	if len(d.notices) > 0 && d.noted.IsZero() {
+		d.noted = now
+	}
 	if len(conditions) > 0 {
 		d.mended = time.Time{}
 	} else if d.uneasy && d.mended.IsZero() {
@@ -107,12 +126,15 @@ func (d *Digest) Next(now time.Time, conditions []Condition) (Message, bool) {
 	case !d.mended.IsZero() && now.Sub(d.mended) >= calm:
 		m.Kind = KindWell
 		d.mended, d.uneasy = time.Time{}, false
-	case len(d.notices) > 0:
+	case len(d.notices) > 0 && now.Sub(d.noted) >= gather && now.Sub(d.noticed) >= pause:
 		m.Kind = KindNotice
 	default:
 		return Message{}, false
 	}
-	m.Notices, d.notices = d.notices, nil
+	if len(d.notices) > 0 {
+		m.Notices, m.Dropped, d.noticed = d.notices, d.dropped, now
+		d.notices, d.dropped, d.noted = nil, 0, time.Time{}
+	}
 	return m, true
 }
 
@@ -129,7 +151,10 @@ func (m Message) Title() string {
 	case KindTest:
 		return "Farmboot: a test"
 	}
-	return "Farmboot: " + m.Notices[0]
+	if len(m.Notices) == 1 {
+		return "Farmboot: " + m.Notices[0].Text
+	}
+	return fmt.Sprintf("Farmboot: %d notices", len(m.Notices)+m.Dropped)
 }
 
 // Text is a message for people.
@@ -142,11 +167,17 @@ func (m Message) Text() string {
 	case KindTest:
 		line("This is a test: messages of %s arrive here.", m.Appliance)
 	}
-	for _, c := range m.Conditions[:min(len(m.Conditions), mostListed)] {
-		line("- %s", c.Text)
-		for _, cure := range c.Cure {
-			line("    check: %s", cure)
+	item := func(text string, details, cures []string) {
+		line("- %s", text)
+		for _, d := range details {
+			line("    %s", d)
 		}
+		for _, c := range cures {
+			line("    check: %s", c)
+		}
+	}
+	for _, c := range m.Conditions[:min(len(m.Conditions), mostListed)] {
+		item(c.Text, nil, c.Cure)
 	}
 	if more := len(m.Conditions) - mostListed; more > 0 {
 		line("… and %d more.", more)
@@ -154,8 +185,11 @@ func (m Message) Text() string {
 	if before := m.Standing - len(m.Conditions); m.Kind == KindTrouble && before > 0 {
 		line("Told before, and still so: %d.", before)
 	}
-	for _, n := range slices.Compact(slices.Clone(m.Notices)) {
-		line("- %s", n)
+	for _, n := range m.Notices[:min(len(m.Notices), mostListed)] {
+		item(n.Text, n.Details, n.Cure)
+	}
+	if more := len(m.Notices) - mostListed + m.Dropped; more > 0 {
+		line("… and %d more notices.", more)
 	}
 	if m.Kind != KindTest {
 		line("See %s/admin", m.Appliance)

@@ -44,10 +44,12 @@ func (t *Teller) To(urls []string) error {
 func (t *Teller) Watch(s Source) { t.sources = append(t.sources, s) }
 
 // Note tells that something happened.
-func (t *Teller) Note(text string) {
+func (t *Teller) Note(n Notice) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.digest.Note(text)
+	if len(t.senders) > 0 { // else there is nobody to be told
+		t.digest.Note(n)
+	}
 }
 
 const (

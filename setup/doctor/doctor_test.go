@@ -481,3 +481,40 @@ func FuzzParseOffer(f *testing.F) {
 		}
 	})
 }
+
+// TestRivals: another PXE server is one, also where it is the DHCP server; another
+// appliance that boots the same is none.
+func TestRivals(t *testing.T) {
+	proxy := netip.MustParseAddr("192.0.2.66")
+	with := func(o Offer, c ...persona.Choice) Facts {
+		f := healthy()
+		o.Server = proxy
+		f.LANs[0].Offers = append(f.LANs[0].Offers, o)
+		for n := range f.LANs[0].Machines {
+			m := &f.LANs[0].Machines[n]
+			m.Alone = append(m.Alone, Alone{Server: proxy, Choice: c[n]})
+		}
+		return f
+	}
+	at := func(file string) persona.Choice { return persona.Choice{Server: proxy, File: file} }
+	for name, tt := range map[string]struct {
+		facts Facts
+		want  string
+	}{
+		"nobody":            {healthy(), ""},
+		"the DHCP server":   {ill(), "192.0.2.1 eth0"},
+		"a PXE server":      {with(Offer{Class: "PXEClient", File: "x.0"}, at("x.0"), at("x.efi")), "192.0.2.66 eth0"},
+		"another appliance": {with(Offer{Class: "PXEClient", File: "ipxe.efi"}, at("undionly.kpxe"), at("ipxe.efi")), ""},
+	} {
+		got := ""
+		for _, r := range rivals(tt.facts, tt.facts.LANs[0]) {
+			got += r.Server.String() + " " + r.Interface
+			if r.What == "" || r.Why == "" || r.Mend == "" {
+				t.Errorf("%s: %+v", name, r)
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}

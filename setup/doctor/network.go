@@ -109,12 +109,7 @@ func checkNetwork(f Facts, l LAN) []Finding {
 func checkOtherServers(f Facts) []Finding {
 	var all []Finding
 	for _, l := range f.LANs {
-		var servers []netip.Addr
-		for _, o := range l.Offers {
-			if (o.boots() || o.Assigns && o.File != "") && !slices.Contains(f.Own, o.Server) && !slices.Contains(servers, o.Server) {
-				servers = append(servers, o.Server)
-			}
-		}
+		servers := others(f, l)
 		for _, s := range servers {
 			all = append(all, checkOther(l, s))
 		}

@@ -8,12 +8,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"farmboot/setup/lab"
 )
@@ -167,5 +171,52 @@ func TestDoctorOnManyLANs(t *testing.T) {
 				powerOn(t, l, biosNode(mac(1))).boots(t, kernelArgs+" runmode=prod")
 			}
 		})
+	}
+}
+
+// TestOtherBootServerIsTold: the daemon finds another PXE server by itself, and a program
+// that takes alerts hears of it.
+func TestOtherBootServerIsTold(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t, lab.Options{})
+	rival("--pxe-service=x86PC,One,pxelinux", "--pxe-service=x86-64_EFI,One,x.efi")(t, l, nil)
+	person, err := l.Join(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ln net.Listener
+	if err := person.Do(func() (err error) {
+		ln, err = new(net.ListenConfig).Listen(t.Context(), "tcp4", ":0")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan string, 100)
+	server := &http.Server{ReadHeaderTimeout: limit, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- string(body)
+	})}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ln) }()
+	t.Cleanup(func() {
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+		<-served
+	})
+	port := ln.Addr().(*net.TCPAddr).Port
+	newAppliance(t, l, settings{extra: fmt.Sprintf("[alerts]\nurls = [%q]\n", fmt.Sprintf("webhook+http://%s:%d/", person.Addr(), port))})
+	select {
+	case body := <-got:
+		for _, words := range []string{`"kind":"trouble"`, `"key":"boot server 10.77.0.2 lan0"`, "another PXE server, 10.77.0.2, answers on lan0 too: BIOS ", "stop it, unless it is an appliance"} {
+			if !strings.Contains(body, words) {
+				t.Errorf("told %s, want %q in it", body, words)
+			}
+		}
+	case <-time.After(limit):
+		t.Error("nobody is told")
 	}
 }

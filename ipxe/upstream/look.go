@@ -1,0 +1,92 @@
+package upstream
+
+import (
+	"errors"
+	"io/fs"
+	"maps"
+	"sync"
+	"syscall"
+	"time"
+
+	"farmboot/provisioning"
+)
+
+// Look is how it went to look for new kernels.
+type Look struct {
+	// Answered: the service answered one question at least, be it that it has no kernel.
+	Answered bool
+	// Failed are the kernels that could not be taken at the last look, "NAME" or
+	// "net/R.efi".
+	Failed map[string]Failure
+	// Silent is how many looks in a row the service has not answered, and Since the time
+	// of the first of them.
+	Silent int
+	Since  time.Time
+}
+
+// Failure is why a kernel could not be taken, and how many looks in a row it has not been.
+type Failure struct {
+	Err   error
+	Times int
+}
+
+// looked is the last look.
+type looked struct {
+	sync.Mutex
+	last Look
+}
+
+// note remembers how a look went.
+func (u *Upstream) note(l Look) {
+	u.looked.Lock()
+	defer u.looked.Unlock()
+	for rel, f := range l.Failed {
+		f.Times = u.looked.last.Failed[rel].Times + 1
+		l.Failed[rel] = f
+	}
+	if !l.Answered {
+		l.Silent, l.Since = u.looked.last.Silent+1, u.looked.last.Since
+		if l.Silent == 1 {
+			l.Since = u.Now()
+		}
+	}
+	u.looked.last = l
+}
+
+// LastLook tells how the last look for new kernels went; the zero value before the first.
+func (u *Upstream) LastLook() Look {
+	u.looked.Lock()
+	defer u.looked.Unlock()
+	l := u.looked.last
+	l.Failed = maps.Clone(l.Failed)
+	return l
+}
+
+// Refused tells whether a kernel was not taken for a reason that does not go away by
+// itself: it is not what it ought to be, or cannot be stored here. Else the service did
+// not answer, or broke off.
+func Refused(err error) bool {
+	return provisioning.ErrorCode(err) == provisioning.Invalid || errors.Is(err, errPage) || unstored(err)
+}
+
+// unstored tells whether the reason is our own disk.
+func unstored(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission)
+}
+
+// Cure says what a person can do about a kernel that was refused, likeliest first.
+func (u *Upstream) Cure(rel string, err error) []string {
+	switch {
+	case unstored(err):
+		return []string{"the disk of " + u.Store.Folder() + ": is it full, or read-only? df says so; farmboot kernel rm KERNEL removes a kernel that nothing boots"}
+	case errors.Is(err, errUnsigned):
+		return []string{
+			"who makes the kernel: has it been signed (" + u.url(rel) + ".minisig), by the key that [kernel] trust names?",
+			"if nobody you know replaced it, look at who can write to " + u.base.Redacted(),
+		}
+	}
+	return []string{
+		"what is at " + u.url(rel) + ": is it the whole kernel, and its .sha256 the right one?",
+		"farmboot kernel sync, once it is mended",
+	}
+}
