@@ -25,7 +25,7 @@ E2E = $(sort $(addprefix ./,$(dir $(shell git grep -lE '^//go:build e2e' -- '*_t
 TOOL = go tool -modfile=setup/tools.mod
 TEST = $(TOOL) gotestsum --format pkgname --format-hide-empty-pkg --jsonfile
 
-.PHONY: build run test unit e2e secureboot uploads browser screenshots race fuzz bench cover lint fmt demo template testkernels doctor package package-test clean help
+.PHONY: build run test unit e2e secureboot uploads kills browser screenshots race fuzz bench cover lint fmt demo template testkernels doctor package package-test clean help
 
 build: ## Build bin/farmboot
 	@setup/packages.sh build
@@ -61,6 +61,11 @@ uploads: ## Try each refused upload 100 times, from three kinds of client
 	@setup/packages.sh test
 	@$(MAKE) template
 	go test -count=1 -timeout 10m -run TestRefusalsAreReadWhole ./cmd/farmboot -tries 100
+
+kills: ## Kill farmboot 100 times while it gives a run mode another kernel
+	@setup/packages.sh test
+	@$(MAKE) template
+	go test -count=1 -timeout 15m -run 'TestKilled$$' ./cmd/farmboot -kills 100
 
 secureboot: build ## Boot machines with Secure Boot on, in every way; some 20 minutes (as root)
 	@setup/packages.sh test

@@ -22,9 +22,11 @@ import (
 // daemon is a farmboot serve on loopback.
 type daemon struct {
 	t           *testing.T
+	program     string
 	file, state string
 	port        int
 	cmd         *exec.Cmd
+	read        chan struct{} // closed when its log has ended
 
 	mu  sync.Mutex
 	log strings.Builder
@@ -45,34 +47,18 @@ func startDaemonWith(t *testing.T, prepare func(state string)) *daemon {
 // startDaemonAs starts a program that is a farmboot.
 func startDaemonAs(t *testing.T, program string, prepare func(*daemon)) *daemon {
 	t.Helper()
-	d := &daemon{t: t, state: filepath.Join(t.TempDir(), "state")}
+	d := &daemon{t: t, program: program, state: filepath.Join(t.TempDir(), "state")}
 	d.file, d.port = daemonConfig(t, d.state)
 	d.addKernel()
 	prepare(d)
-	d.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), program, "--config", d.file, "serve")
-	stderr, err := d.cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := d.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			d.mu.Lock()
-			d.log.WriteString(lines.Text() + "\n")
-			d.mu.Unlock()
-		}
-	}()
+	d.launch()
 	t.Cleanup(func() {
 		if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Error(err)
 		}
 		late := time.AfterFunc(patience, func() { _ = d.cmd.Process.Signal(syscall.SIGQUIT) }) // the log says where it hangs
 		defer late.Stop()
-		<-read
+		<-d.read
 		if err := d.cmd.Wait(); err != nil {
 			t.Error(err)
 		}
@@ -82,6 +68,38 @@ func startDaemonAs(t *testing.T, program string, prepare func(*daemon)) *daemon 
 	})
 	d.says("msg=ready", 1)
 	return d
+}
+
+// launch starts the process.
+func (d *daemon) launch() {
+	d.t.Helper()
+	d.cmd = exec.CommandContext(context.WithoutCancel(d.t.Context()), d.program, "--config", d.file, "serve")
+	stderr, err := d.cmd.StderrPipe()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if err := d.cmd.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	d.read = make(chan struct{})
+	go func() {
+		defer close(d.read)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			d.mu.Lock()
+			d.log.WriteString(lines.Text() + "\n")
+			d.mu.Unlock()
+		}
+	}()
+}
+
+// kill ends the process with SIGKILL.
+func (d *daemon) kill() {
+	d.t.Helper()
+	if err := d.cmd.Process.Kill(); err != nil {
+		d.t.Fatal(err)
+	}
+	<-d.read
+	_ = d.cmd.Wait() // it was killed
 }
 
 // addKernel puts prod's kernel into the kernel folder.

@@ -263,6 +263,7 @@ const headSize = 64 << 10
 
 // take gets a kernel, checks and stores it. With point, a run mode boots it then.
 func (u *Upstream) take(ctx context.Context, rel string, known Validator, d *Download, point bool) (_ Result, err error) {
+	before, _ := u.Store.SHA256(rel)
 	from, err := u.Client.Get(ctx, u.original(rel), known)
 	if err != nil {
 		return Result{}, err
@@ -294,6 +295,9 @@ func (u *Upstream) take(ctx context.Context, rel string, known Validator, d *Dow
 	signature, err := u.checkSignature(ctx, rel, in)
 	if err != nil {
 		return Result{}, err
+	}
+	if now, _ := u.Store.SHA256(rel); now != before && now != in.SHA256() {
+		point = false // somebody has given the run mode another kernel since we began
 	}
 	return u.install(ctx, rel, from, in, signature, point)
 }

@@ -455,6 +455,32 @@ func TestKilledAtEachTenth(t *testing.T) {
 	}
 }
 
+// TestChosenMeanwhile: a run mode that somebody gives another kernel while upstream's comes
+// in keeps that; upstream's is stored all the same.
+func TestChosenMeanwhile(t *testing.T) {
+	v1, v2, own := big("v1"), big("v2"), big("own")
+	var b *bench
+	now := v1
+	b = newBench(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/kernel/net/prod.efi" && now == v2 {
+			if err := b.store.Point("prod", "own.efi", false); err != nil {
+				t.Error(err)
+			}
+		}
+		site{"/kernel/net/prod.efi": now}.ServeHTTP(w, r)
+	}))
+	if err := errors.Join(b.sync(t), b.store.Put("own.efi", strings.NewReader(own), kernel.Want{})); err != nil {
+		t.Fatal(err)
+	}
+	now = v2
+	if err := b.Sync(t.Context(), upstream.SyncOptions{Insist: true}); err != nil {
+		t.Fatal(err)
+	}
+	if b.read(t, "net/prod.efi") != own || b.read(t, name("prod", v2)) != v2 {
+		t.Errorf("files %s", b.files(t))
+	}
+}
+
 // TestReplacedMeanwhile: two halves of two versions are not a kernel.
 func TestReplacedMeanwhile(t *testing.T) {
 	v1, v2 := big("v1"), big("v2")
