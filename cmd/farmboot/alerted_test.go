@@ -315,7 +315,7 @@ func TestTroublesAreTold(t *testing.T) {
 	to.tells(map[string]string{
 		"kernel taken":                "all nodes of run mode prod boot it from now on",
 		"kernel refused net/prod.efi": "is cut short",
-		"crash loop " + nodeMAC(1):    "rack 1 (" + nodeMAC(1) + "): Crash loop: ",
+		"crash loop " + nodeMAC(1):    "rack 1 (" + nodeMAC(1) + ") is in a crash loop: ",
 		"stalled " + nodeMAC(2):       "rack 2 (" + nodeMAC(2) + "): Stalled, ",
 		"held " + nodeMAC(3):          "waits to be claimed",
 		"certificate it ends on " + time.Now().AddDate(0, 0, 7).UTC().Format(time.DateOnly) + ": renew it": "put a new certificate and its key in the place of ",

@@ -193,7 +193,7 @@ func (a *appliance) nodeTroubles(ctx context.Context) []alert.Condition {
 		loops := told.Loop >= story.CrashLoop && now.Sub(boot[len(boot)-1].At) < loopQuiet
 		switch {
 		case loops:
-			all = append(all, alert.Condition{Key: "crash loop " + mac.String(), Text: a.nodeName(ctx, mac) + ": " + told.Verdict, Cure: told.LoopCheck()})
+			all = append(all, alert.Condition{Key: "crash loop " + mac.String(), Text: a.nodeName(ctx, mac) + " is in a crash loop: " + told.Verdict, Cure: told.LoopCheck()})
 		case told.State == story.Failed && told.Cause.ID == provisioning.CauseNotUp:
 			// Once or twice may be a person: a loop is told of, and what it ends with.
 		case told.State == story.Stalled, told.State == story.Refused, told.State == story.Failed:
