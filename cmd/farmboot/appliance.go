@@ -195,6 +195,7 @@ func (a *appliance) newAPI(throttle *access.Throttle, vendor func(provisioning.M
 		Vendor:       vendor,
 		Version:      versionString(),
 		Health:       a.health.report,
+		Sync:         a.recorder.Sync,
 		Now:          a.now,
 		Log:          a.log,
 	}

@@ -257,6 +257,20 @@ func TestNobodyWatchesByItself(t *testing.T) {
 	}
 }
 
+// TestCommandsAreUpToDate: a command, another process, tells what nodes have just done.
+func TestCommandsAreUpToDate(t *testing.T) {
+	d := startDaemon(t)
+	for i := range 20 {
+		mac := fmt.Sprintf("52:54:00:00:01:%02x", i)
+		if status, text := d.get("/provision/" + mac); status != 200 {
+			t.Fatal(text)
+		}
+		if status, out, stderr := d.command("events", "--mac", mac); status != 0 || !strings.Contains(out, mac) {
+			t.Fatalf("events --mac %s: %d %q %s", mac, status, out, stderr)
+		}
+	}
+}
+
 // TestHealth: what is taken away from under a running daemon is noticed and said, and
 // nothing is written where it would be lost.
 func TestHealth(t *testing.T) {

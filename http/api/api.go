@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -42,8 +43,11 @@ type API struct {
 	Version string // of the program, for people
 	// Health tells admins how the appliance is.
 	Health func() Health
-	Now    func() time.Time
-	Log    *slog.Logger
+	// Sync returns when what nodes have just done is stored, or soon; nil: it always is. A
+	// command asks for the status, and reads the store by itself then.
+	Sync func(context.Context)
+	Now  func() time.Time
+	Log  *slog.Logger
 
 	streams *streams // made by Routes
 }

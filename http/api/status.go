@@ -60,6 +60,9 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by provisioning.Act
 		s.RunModes = append(s.RunModes, RunMode{m, modes[provisioning.RunMode(m)], !slices.Contains(kernelless, m)})
 	}
 	if by.Role == provisioning.RoleAdmin {
+		if a.Sync != nil {
+			a.Sync(r.Context())
+		}
 		h := a.Health()
 		s.Health = &h
 	}
