@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"farmboot/http/admission"
 	"farmboot/http/answer"
 	"farmboot/ipxe"
 	"farmboot/ipxe/catalog"
@@ -46,6 +47,8 @@ type Boot struct {
 	Signed *signed.Store
 	// SecureBoot is what is known of nodes that boot with it on; nil: nothing is signed.
 	SecureBoot SecureBoot
+	// Turns decides which nodes fetch their kernels when many do; nil: all that ask.
+	Turns *admission.Control
 	// RootPEM is the certificate that nodes and browsers are to trust; empty: none
 	// of ours.
 	RootPEM func() []byte
@@ -115,27 +118,16 @@ func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
 		return b.failed(w, r, mac)
 	}
 	mac = b.registered(r, mac)
-	a, err := b.Admit(r.Context(), mac)
-	if err != nil {
-		return err
-	}
-	held := r.URL.Query().Get("held") != ""
-	if held && a.Policy == provisioning.Hold && r.Method == http.MethodGet {
-		if a, err = b.awaitClaim(r, mac); err != nil {
-			return err
-		}
-	}
-	a.Node.MAC = mac
 	site := b.Site(answer.LocalOf(r))
-	gets, err := site.Answer(a, b.Kernels.WithUpstream())
-	if err == nil && a.Policy == provisioning.Boot && b.enrols(r, mac) {
-		gets, err = b.enrolment(site, a.Node)
-		a.Once = false // that is for the boot which comes after
+	a, gets, err := b.decide(r, site, mac)
+	if err == nil && gets.Event.Stage == provisioning.StageScript && takesTurns(r) {
+		a, gets, err = b.inTurn(r, site, a, gets)
 	}
 	if err != nil {
 		return err
 	}
-	if again := held && a.Policy == provisioning.Hold; r.Method == http.MethodGet && !again {
+	again := r.URL.Query().Get("held") != "" && a.Policy == provisioning.Hold || gets.Event.Stage == ""
+	if r.Method == http.MethodGet && !again {
 		ev := gets.Event
 		ev.At, ev.MAC, ev.Peer, ev.Machine = b.Now(), mac, answer.PeerOf(r), machineOf(r.URL.Query())
 		b.Record(ev)
@@ -158,6 +150,25 @@ func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
 	}
 	_, err = w.Write(gets.Script)
 	return err
+}
+
+// decide returns what a node is assigned, and what it gets by that.
+func (b *Boot) decide(r *http.Request, site ipxe.Site, mac provisioning.MAC) (a provisioning.Assignment, gets ipxe.Answer, err error) {
+	if a, err = b.Admit(r.Context(), mac); err != nil {
+		return a, gets, err
+	}
+	if held := r.URL.Query().Get("held") != ""; held && a.Policy == provisioning.Hold && r.Method == http.MethodGet {
+		if a, err = b.awaitClaim(r, mac); err != nil {
+			return a, gets, err
+		}
+	}
+	a.Node.MAC = mac
+	gets, err = site.Answer(a, b.Kernels.WithUpstream())
+	if err == nil && a.Policy == provisioning.Boot && b.enrols(r, mac) {
+		gets, err = b.enrolment(site, a.Node)
+		a.Once = false // that is for the boot which comes after
+	}
+	return a, gets, err
 }
 
 // maxCards is how many network cards of a machine are looked at.

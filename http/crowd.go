@@ -53,14 +53,17 @@ type host struct {
 // files enough: 1,000 downloads at once, and as many nodes that wait to be claimed.
 const maxConns = 8192
 
-func newCrowd(log *slog.Logger) *crowd {
+// mostConns is how many a server holds at most in this process.
+func mostConns() int {
 	most := maxConns
 	var files unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &files) == nil && files.Cur < 6*maxConns {
 		most = int(files.Cur / 6) // there are three servers, and a download has its kernel open too
 	}
-	return makeCrowd(most, most/2, log)
+	return most
 }
+
+func newCrowd(log *slog.Logger) *crowd { return makeCrowd(mostConns(), mostConns()/2, log) }
 
 func makeCrowd(most, perHost int, log *slog.Logger) *crowd {
 	return &crowd{most: most, perHost: perHost, log: log, visits: make(map[net.Conn]*visit), hosts: make(map[netip.Addr]*host)}

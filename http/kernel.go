@@ -30,6 +30,9 @@ func (b *Boot) kernel(w http.ResponseWriter, r *http.Request) error {
 	if stem, ok := strings.CutSuffix(name, ".minisig"); ok {
 		return b.signature(w, r, stem)
 	}
+	if !strings.HasSuffix(name, ".sha256") {
+		defer b.downloads(w, r)()
+	}
 	err = b.stored(w, r, name)
 	if b.Upstream != nil && provisioning.ErrorCode(err) == provisioning.NotFound && !strings.HasSuffix(name, ".sha256") {
 		err = b.pull(w, r, name, err)

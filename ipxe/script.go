@@ -9,8 +9,10 @@ import (
 	"path"
 	"strings"
 	"text/template"
+	"time"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/human"
 )
 
 // Site is what every script knows of its appliance. Its methods render the
@@ -90,6 +92,27 @@ func (s Site) Hold(m provisioning.MAC, code string) ([]byte, error) {
 		rows = square(s.Literal, code, s.beside(m, code))
 	}
 	return render("hold.ipxe", map[string]any{"Base": s.Base, "MAC": m, "Code": code, "ClaimURL": s.ClaimURL(code), "Rows": rows})
+}
+
+// Wait is how a node waits for its turn to fetch its kernel.
+type Wait struct {
+	Place, Of int           // in the queue, from 1
+	About     time.Duration // for how long, about; 0: that is not known
+	Sleep     time.Duration // before it asks again, in whole seconds; 0: it asks at once, and is left waiting
+	First     bool          // it is told what it waits for, not only which place it has
+}
+
+// Wait renders the script of a node that waits for its turn. It asks
+// /provision/MAC?waits=1, until it gets the script that boots it.
+func (s Site) Wait(n provisioning.Node, w Wait) ([]byte, error) {
+	about := ""
+	if w.About > 0 {
+		about = human.Duration(w.About)
+	}
+	return render("wait.ipxe", map[string]any{
+		"Base": s.Base, "MAC": n.MAC, "Name": n.Name, "Place": w.Place, "Of": w.Of, "About": about,
+		"Sleep": int(w.Sleep.Seconds()), "First": w.First,
+	})
 }
 
 // Enrol renders the script of a node that is to be made to trust a signing key of ours:

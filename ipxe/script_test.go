@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -70,6 +71,13 @@ func TestScriptsGolden(t *testing.T) {
 			near.Literal = site.Base
 			return near.Hold(testMAC, "K7MC3X")
 		},
+		"wait": func() ([]byte, error) {
+			return site.Wait(node, Wait{Place: 212, Of: 984, About: 95 * time.Second, Sleep: 20 * time.Second, First: true})
+		},
+		"wait-again": func() ([]byte, error) {
+			return site.Wait(provisioning.Node{MAC: testMAC}, Wait{Place: 3, Of: 984, About: 4 * time.Second})
+		},
+		"wait-unknown": func() ([]byte, error) { return site.Wait(node, Wait{Place: 3, Of: 3, First: true}) },
 		"exit": func() ([]byte, error) {
 			return site.Exit(provisioning.Assignment{Node: provisioning.Node{MAC: testMAC}})
 		},

@@ -17,6 +17,7 @@ const (
 	StageScript     Stage = "script"     // a boot script went out
 	StageHold       Stage = "hold"       // the node waits on screen to be claimed
 	StageClaim      Stage = "claim"      // somebody claimed it
+	StageWait       Stage = "wait"       // the node waits for its turn to fetch its kernel; Cause has its place
 	StageLoading    Stage = "loading"    // a kernel is on its way: so far Bytes of Size, in Duration
 	StageKernel     Stage = "kernel"     // a kernel went out; Bytes of Size, Duration
 	StageExit       Stage = "exit"       // the node was sent on to its next boot device

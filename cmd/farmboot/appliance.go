@@ -101,9 +101,11 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 		RootPEM: a.rootPEM,
 		Metrics: a.metrics,
 		Record:  a.recorder.Record,
+		Turns:   apphttp.NewAdmission(now),
 
 		Unhealthy: a.health.unhealthy,
 	}
+	a.metrics.MustRegister(a.boot.Turns)
 	if a.secure != nil {
 		a.boot.SecureBoot, a.boot.Signed = a.secure, a.secure.kernels
 	}

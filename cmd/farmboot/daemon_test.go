@@ -316,6 +316,72 @@ func TestHealth(t *testing.T) {
 	d.says("admin socket was gone, and was made anew", 2)
 }
 
+// TestQueue: as many nodes as may always fetch their kernels do, and do not get on. The
+// next one waits; its place is told by status, the API, metrics and its story. When the
+// others have gone, it boots.
+func TestQueue(t *testing.T) {
+	d := startDaemonWith(t, func(state string) {
+		if err := os.Truncate(filepath.Join(state, "kernel/net/prod.efi"), 16<<20); err != nil {
+			t.Fatal(err)
+		}
+	})
+	ipxe := func(path string) *http.Response {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d%s", d.port, path), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("User-Agent", "iPXE/1.21.1")
+		answer, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	read := func(r *http.Response) string {
+		defer r.Body.Close()
+		text, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	var stuck []io.Closer
+	for i := range 16 {
+		mac := fmt.Sprintf("52:54:00:00:01:%02x", i)
+		if text := read(ipxe("/provision/" + mac)); !strings.Contains(text, "imgfetch") {
+			t.Fatalf("node %d has to wait:\n%s", i, text)
+		}
+		stuck = append(stuck, ipxe("/kernel/net/prod.efi?mac="+mac).Body) // nobody reads it
+	}
+	const waits = "52:54:00:00:00:01"
+	if text := read(ipxe("/provision/" + waits + "?also=")); !strings.Contains(text, "place ....... 1 of 1") {
+		t.Fatalf("it does not wait:\n%s", text)
+	}
+	if _, stdout, _ := d.command("status"); !strings.Contains(stdout, "1 wait for their kernels") || !strings.Contains(stdout, "16 are under way, at most 16 at once") {
+		t.Errorf("status:\n%s", stdout)
+	}
+	var s daemonStatus
+	if _, stdout, _ := d.command("status", "--json"); json.Unmarshal([]byte(stdout), &s) != nil || s.Queue == nil || s.Queue.Waiting != 1 || s.Queue.Downloads != 16 {
+		t.Errorf("status:\n%s", stdout)
+	}
+	if _, text := d.get("/metrics"); !strings.Contains(text, "farmboot_kernel_waiting_nodes 1\n") || !strings.Contains(text, "farmboot_kernel_downloads 16\n") {
+		t.Error("metrics do not tell of it")
+	}
+	d.until("its story says that it waits", func() bool {
+		_, stdout, _ := d.command("node", "show", waits)
+		return strings.Contains(stdout, "It waits for its turn to fetch its kernel: place 1 of 1")
+	})
+	for _, s := range stuck {
+		s.Close()
+	}
+	if text := read(ipxe("/provision/" + waits + "?waits=1&also=")); !strings.Contains(text, "imgfetch") {
+		t.Errorf("it does not boot:\n%s", text)
+	}
+	if _, stdout, _ := d.command("status"); strings.Contains(stdout, "queue") {
+		t.Errorf("status:\n%s", stdout)
+	}
+}
+
 // TestDamagedDatabase: 2 KiB of noise every 12 KiB. The daemon starts, nodes get what
 // they got last, or the default, and everybody is told.
 func TestDamagedDatabase(t *testing.T) {

@@ -185,6 +185,12 @@ func (h *health) report() api.Health {
 	if r.Problems == nil {
 		r.Problems = []api.Problem{}
 	}
+	if s := h.boot.Turns.State(); s.Waiting > 0 {
+		r.Queue = &api.Queue{
+			Waiting: s.Waiting, Seconds: int(h.now().Sub(s.Oldest).Seconds()),
+			Downloads: s.Downloads, Limit: s.Limit, Rate: int64(s.Rate),
+		}
+	}
 	return r
 }
 

@@ -80,7 +80,8 @@ var imports = []struct {
 }{
 	{"cmd/farmboot", []string{"…"}},
 	{"cmd/farmboot/e2e", nil},
-	{"http", []string{"http/answer", "ipxe…", "provisioning"}},
+	{"http", []string{"http/admission", "http/answer", "ipxe…", "provisioning"}},
+	{"http/admission", []string{"provisioning", "provisioning/lru"}},
 	{"http/pages", []string{"http/access", "http/answer", "ipxe…", "provisioning", "provisioning/cause", "provisioning/human", "provisioning/live", "provisioning/registry", "provisioning/story", "setup/docs"}},
 	{"http/api", []string{"http/access", "http/answer", "ipxe", "ipxe/kernel", "ipxe/rollout", "provisioning", "provisioning/cause", "provisioning/registry"}},
 	{"http/access", []string{"http/answer", "provisioning", "provisioning/registry"}},
@@ -104,7 +105,7 @@ var imports = []struct {
 	{"setup/wol", []string{"provisioning"}},
 	{"setup/bench", []string{"setup/lab", "dhcp/persona"}},
 	{"setup/lab/demo", []string{"setup/lab"}},
-	{"ipxe", []string{"ipxe/kernel", "provisioning", "provisioning/cause", "provisioning/typo"}},
+	{"ipxe", []string{"ipxe/kernel", "provisioning", "provisioning/cause", "provisioning/human", "provisioning/typo"}},
 	{"ipxe/catalog", []string{"ipxe", "ipxe/binary", "ipxe/image", "ipxe/kernel", "ipxe/segment", "provisioning"}},
 	{"ipxe/kernel", []string{"provisioning", "provisioning/atomicfile", "provisioning/cause", "provisioning/owner"}},
 	{"ipxe/kernel/kerneltest", nil},

@@ -38,7 +38,7 @@ func follow(s *dhcp.Server, mac provisioning.MAC, e provisioning.Event) {
 		default:
 			s.Fetched(mac)
 		}
-	case provisioning.StageScript, provisioning.StageHold, provisioning.StageExit, provisioning.StageLoading:
+	case provisioning.StageScript, provisioning.StageHold, provisioning.StageWait, provisioning.StageExit, provisioning.StageLoading:
 		s.Running(mac)
 	case provisioning.StageKernel:
 		s.Running(mac)

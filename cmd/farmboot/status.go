@@ -11,6 +11,7 @@ import (
 
 	"farmboot/http/api"
 	"farmboot/provisioning"
+	"farmboot/provisioning/human"
 	"farmboot/setup"
 )
 
@@ -71,6 +72,10 @@ func (s daemonStatus) print(e *env) error {
 		fmt.Fprintf(w, "configuration\t%s\n", printable(s.Config.File))
 		for _, l := range s.Listeners {
 			fmt.Fprintf(w, "%s\t%s\t%s\n", l.Service, printable(l.Address), l.Interface)
+		}
+		if q := s.Queue; q != nil {
+			fmt.Fprintf(w, "queue\t%d wait for their kernels, the oldest for %s; %d are under way, at most %d at once, %s/s\n",
+				q.Waiting, human.Duration(time.Duration(q.Seconds)*time.Second), q.Downloads, q.Limit, human.Bytes(q.Rate))
 		}
 		for _, p := range s.Problems {
 			fmt.Fprintf(w, "PROBLEM %s\t%s\n", p.What, printable(p.Why))

@@ -12,6 +12,16 @@ type Health struct {
 	Listeners []Listener `json:"listeners"`
 	Problems  []Problem  `json:"problems"`
 	Config    Config     `json:"config"`
+	Queue     *Queue     `json:"queue,omitempty"` // nil: no node waits for its kernel
+}
+
+// Queue is the nodes that wait for their turn to fetch their kernels.
+type Queue struct {
+	Waiting   int   `json:"waiting"`
+	Seconds   int   `json:"seconds"`          // that the oldest has waited
+	Downloads int   `json:"downloads"`        // under way
+	Limit     int   `json:"limit"`            // as many fetch their kernels at once
+	Rate      int64 `json:"bytes_per_second"` // measured, of all downloads
 }
 
 // Listener is a socket that is open.

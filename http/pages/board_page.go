@@ -186,7 +186,7 @@ func stageOf(s provisioning.Stage) int {
 		return 1
 	case provisioning.StageNBP:
 		return 2
-	case provisioning.StageScript, provisioning.StageHold, provisioning.StageClaim, provisioning.StageExit, provisioning.StageLoading, provisioning.StageKernel, provisioning.StageFailed:
+	case provisioning.StageScript, provisioning.StageHold, provisioning.StageWait, provisioning.StageClaim, provisioning.StageExit, provisioning.StageLoading, provisioning.StageKernel, provisioning.StageFailed:
 		return 3
 	}
 	return 0

@@ -85,6 +85,7 @@ var texts = map[provisioning.CauseID]words{
 			"no other DHCP server (a router with options 66 and 67) names a boot file of its own",
 		},
 	},
+	provisioning.CauseQueued: {message: "waits for its turn to fetch its kernel: place {size} of {limit}"},
 	provisioning.CauseStoreSilent: {
 		message: "the database does not answer",
 		hint:    "farmboot doctor on the appliance says why",

@@ -159,7 +159,7 @@ type way struct {
 func (w way) on(e provisioning.Event) (way, Outcome) {
 	discover := e.Stage == provisioning.StageDiscover
 	over := w.outcome == Started || w.outcome == Exited
-	if w.began.IsZero() || discover && (over || e.At.Sub(w.last) > provisioning.BootGap) || e.Stage == provisioning.StageScript && over {
+	if w.began.IsZero() || discover && (over || e.At.Sub(w.last) > provisioning.BootGap) || (e.Stage == provisioning.StageScript || e.Stage == provisioning.StageWait) && over {
 		w = way{began: e.At}
 	}
 	w.last = e.At

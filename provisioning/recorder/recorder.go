@@ -475,7 +475,7 @@ func store(ctx context.Context, tx provisioning.Tx, batch []recorded) error {
 // MAC addresses seen.
 func showsNode(e provisioning.Event) bool {
 	switch e.Stage {
-	case provisioning.StageDiscover, provisioning.StageScript, provisioning.StageHold, provisioning.StageExit, provisioning.StageRefused:
+	case provisioning.StageDiscover, provisioning.StageScript, provisioning.StageHold, provisioning.StageWait, provisioning.StageExit, provisioning.StageRefused:
 		return !e.MAC.IsZero()
 	}
 	return false

@@ -62,7 +62,7 @@ func (b *boundary) see(i int, e provisioning.Event) {
 		b.discover(i, pause, e.IPXE)
 	case provisioning.StageNBP:
 		b.nbp(e)
-	case provisioning.StageScript, provisioning.StageHold, provisioning.StageExit:
+	case provisioning.StageScript, provisioning.StageHold, provisioning.StageWait, provisioning.StageExit:
 		// A node with iPXE on a stick, beyond a router, shows no DISCOVER.
 		if b.complete {
 			b.begin(i)

@@ -117,7 +117,7 @@ func steps(boot []provisioning.Event) []Step {
 	var list []Step
 	for _, e := range boot {
 		step := Step{At: e.At, After: max(e.At.Sub(boot[0].At), 0), Stage: e.Stage, Text: sentence(e), Times: 1}
-		if n := len(list); n > 0 && list[n-1].Stage == provisioning.StageLoading && (e.Stage == provisioning.StageLoading || e.Stage == provisioning.StageKernel) {
+		if n := len(list); n > 0 && retold(list[n-1].Stage, e.Stage) {
 			list[n-1] = step // what it tells, this tells anew
 			continue
 		}
@@ -128,6 +128,18 @@ func steps(boot []provisioning.Event) []Step {
 		list = append(list, step)
 	}
 	return list
+}
+
+// retold tells whether a step tells anew what the one before it told: how far a kernel
+// has come, or which place a node has while it waits.
+func retold(before, step provisioning.Stage) bool {
+	switch before {
+	case provisioning.StageLoading:
+		return step == provisioning.StageLoading || step == provisioning.StageKernel
+	case provisioning.StageWait:
+		return step == provisioning.StageWait
+	}
+	return false
 }
 
 // repeated returns the index of the step at the end of the list that step repeats,
@@ -169,6 +181,8 @@ func sentence(e provisioning.Event) string {
 		return "fetched its boot script" + detail(": ")
 	case provisioning.StageHold:
 		return cmp.Or(text, "waits on its screen to be claimed")
+	case provisioning.StageWait:
+		return cmp.Or(text, "waits for its turn to fetch its kernel")
 	case provisioning.StageClaim:
 		return cmp.Or(text, "claimed")
 	case provisioning.StageLoading:

@@ -108,7 +108,7 @@ func say(e *provisioning.Event, text string) error {
 	switch e.Stage {
 	case provisioning.StageOffer, provisioning.StageBootServer, provisioning.StageNBP, provisioning.StageLoading, provisioning.StageKernel:
 		e.File = text
-	case provisioning.StageRefused, provisioning.StageFailed, provisioning.StageHold, provisioning.StageExit:
+	case provisioning.StageRefused, provisioning.StageFailed, provisioning.StageHold, provisioning.StageWait, provisioning.StageExit:
 		return json.Unmarshal([]byte(text), &e.Cause)
 	default:
 		e.Detail, e.IPXE = text, strings.Contains(text, "iPXE")

@@ -112,6 +112,14 @@ var ladder = map[string]rung{
 			"the node has memory enough for kernel and initramfs (2 GB)",
 		},
 	},
+	string(provisioning.StageWait): {
+		2 * time.Minute, // it asks again after 20 s at most, and is told of every 30 s
+		"It waited for its turn to fetch its kernel, and has not asked again.",
+		[]string{
+			"the node is still on; if not, switch it on, and it boots",
+			"the node's screen: the boot script says there what it waits for",
+		},
+	},
 	string(provisioning.StageLoading): {
 		stallGap,
 		"Its kernel stopped on the way.",
@@ -282,6 +290,8 @@ func (s *Story) judge(boot []provisioning.Event, p phase, now time.Time) {
 	case known && quiet > rung.patience:
 		s.State, s.Check = Stalled, rung.check
 		s.Verdict = fmt.Sprintf("Stalled, %s ago: %s", ago, rung.stalled)
+	case last.Stage == provisioning.StageWait:
+		s.State, s.Verdict = Booting, fmt.Sprintf("It %s, %s ago. Many nodes boot at once.", cause.Message(last.Cause), ago)
 	case last.Stage == provisioning.StageHold:
 		s.State, s.Verdict = Held, fmt.Sprintf("It has been waiting on its screen to be claimed for %s, if it is still on.", ago)
 	default:
