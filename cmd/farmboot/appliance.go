@@ -100,7 +100,7 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 		Kernels: a.kernels,
 		RootPEM: a.rootPEM,
 		Metrics: a.metrics,
-		Record:  a.recorder.Record,
+		Record:  a.fetched,
 		Turns:   apphttp.NewAdmission(now),
 
 		Unhealthy: a.health.unhealthy,
