@@ -69,6 +69,12 @@ func ParseCode(s string) (string, error) {
 	return code, nil
 }
 
+// MachineNode is a node with what is known of its machine; nil: it has not been seen.
+type MachineNode struct {
+	Node
+	Machine *Discovered `json:"machine,omitempty"`
+}
+
 // noUUID is what iPXE says of a machine that has none.
 const noUUID = "00000000-0000-0000-0000-000000000000"
 

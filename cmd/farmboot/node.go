@@ -416,35 +416,21 @@ func whatItBoots(n provisioning.Node) string {
 	return fmt.Sprintf("%s (once: %s)", dash(usual), n.Once)
 }
 
-// machineNode is a node with what is known of its machine.
-type machineNode struct {
-	provisioning.Node
-	Machine *provisioning.Discovered `json:"machine,omitempty"`
-}
-
 // inventory lists nodes with what is known of their machines.
 func (c nodeListCmd) inventory(ctx context.Context, e *env, db *database, nodes []provisioning.Node) error {
-	macs := make([]provisioning.MAC, len(nodes))
-	for i, n := range nodes {
-		macs[i] = n.MAC
-	}
-	seen, err := db.registry.Machines(ctx, operator(), macs)
+	list, err := db.registry.WithMachines(ctx, operator(), nodes)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		list := make([]machineNode, len(nodes))
-		for i, n := range nodes {
-			list[i].Node = n
-			if d, ok := seen[n.MAC]; ok {
-				list[i].Machine = &d
-			}
-		}
 		return printJSON(e.stdout, list)
 	}
 	t := newTable(e.stdout, "MAC\tNAME\tADDRESS\tSERIAL\tMAKER\tPRODUCT\tNIC MAKER\tFIRMWARE\tLAST BOOT")
-	for _, n := range nodes {
-		d := seen[n.MAC]
+	for _, n := range list {
+		var d provisioning.Discovered
+		if n.Machine != nil {
+			d = *n.Machine
+		}
 		t.row("%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s", n.MAC, dash(n.Name), dash(d.Address), dash(d.Serial),
 			dash(d.Manufacturer), dash(d.Product), dash(d.Vendor), dash(strings.Join(nonEmpty(d.Arch, d.Firmware), ", ")), localTime(d.LastSeen))
 	}

@@ -97,7 +97,7 @@ func (a *API) table() []route {
 		{method: get, path: "/api/v1/status", who: farmers, handle: a.status},
 		{method: get, path: "/api/v1/check", who: farmers, query: []string{"runmode", "farmer", "args", "kernel"}, handle: a.check},
 
-		{method: get, path: "/api/v1/nodes", who: farmers, query: []string{"farmer", "runmode", "text", "mac", "limit", "after"}, handle: a.listNodes},
+		{method: get, path: "/api/v1/nodes", who: farmers, query: []string{"farmer", "runmode", "text", "mac", "limit", "after", "machine"}, handle: a.listNodes},
 		{method: post, path: "/api/v1/nodes", who: farmers, handle: a.addNode},
 		{method: post, path: "/api/v1/nodes/import", who: farmers, query: []string{"dry-run", "update", "skip-refused"}, handle: a.importNodes},
 		{method: get, path: "/api/v1/nodes/{mac}", who: farmers, handle: a.getNode},

@@ -100,6 +100,35 @@ func seed(t testing.TB) (file string, tok tokens) {
 	return file, tok
 }
 
+// TestInventory lists nodes with their machines, whole and by the page.
+func TestInventory(t *testing.T) {
+	s := newSite(t)
+	err := s.store.Update(t.Context(), func(tx provisioning.Tx) error {
+		return tx.PutSeen(t.Context(), provisioning.Discovered{MAC: mac(t, node1), Machine: provisioning.Machine{Arch: "UEFI x64"}, FirstSeen: clock(), LastSeen: clock(), Boots: 1, Code: "AAAAAA"})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, machines := range map[string]int{
+		"/api/v1/nodes?machine": 1, "/api/v1/nodes?machine=1&limit=2": 1, "/api/v1/nodes?machine=true&farmer=77": 0, "/api/v1/nodes?machine=0": 0, "/api/v1/nodes": 0,
+	} {
+		r := s.do("GET", path, "").want(t, http.StatusOK)
+		found := 0
+		for _, n := range decode[[]provisioning.MachineNode](t, r) {
+			if n.Machine == nil {
+				continue
+			}
+			if found++; n.MAC.String() != node1 || n.Machine.Arch != "UEFI x64" || n.Machine.Boots != 1 {
+				t.Errorf("%s: %+v", path, n)
+			}
+		}
+		if found != machines {
+			t.Errorf("%s: %d machines, want %d:\n%s", path, found, machines, r.body)
+		}
+	}
+	s.do("GET", "/api/v1/nodes?machine=perhaps", "").want(t, http.StatusBadRequest)
+}
+
 // see makes store know m as a machine that netbooted, with the claim code K7MC3X.
 func see(ctx context.Context, store provisioning.Store, m provisioning.MAC) error {
 	return store.Update(ctx, func(tx provisioning.Tx) error {

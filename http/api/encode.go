@@ -76,6 +76,15 @@ func (a *array) add(v any) error {
 	return a.send()
 }
 
+func addAll[T any](a *array, items []T) error {
+	for _, item := range items {
+		if err := a.add(item); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // end sends the rest. The client may have gone, which is not our fault.
 func (a *array) end() error {
 	if !a.any {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -24,8 +25,12 @@ func (a *API) listNodes(w http.ResponseWriter, r *http.Request, by provisioning.
 	if err != nil {
 		return err
 	}
+	machines, err := flag(r.URL.Query(), "machine")
+	if err != nil {
+		return err
+	}
 	if nq.Limit == 0 {
-		return a.streamNodes(w, r, by, nq)
+		return a.streamNodes(w, r, by, nq, machines)
 	}
 	nodes, err := a.Registry.Nodes(r.Context(), by, nq)
 	if err != nil {
@@ -33,6 +38,13 @@ func (a *API) listNodes(w http.ResponseWriter, r *http.Request, by provisioning.
 	}
 	if len(nodes) == nq.Limit {
 		nextPage(w, r, nodes[nq.Limit-1].MAC)
+	}
+	if machines {
+		inventory, err := a.Registry.WithMachines(r.Context(), by, nodes)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, http.StatusOK, list(inventory))
 	}
 	return writeJSON(w, http.StatusOK, list(nodes))
 }
@@ -70,11 +82,18 @@ func nextPage(w http.ResponseWriter, r *http.Request, last provisioning.MAC) {
 
 // streamNodes answers with all nodes that match, without ever holding them all. An
 // error in the middle breaks the connection off, for the answer is not whole then.
-func (a *API) streamNodes(w http.ResponseWriter, r *http.Request, by provisioning.Actor, nq provisioning.NodeQuery) error {
+func (a *API) streamNodes(w http.ResponseWriter, r *http.Request, by provisioning.Actor, nq provisioning.NodeQuery, machines bool) error {
 	all := array{w: w}
-	for n, err := range a.Registry.AllNodes(r.Context(), by, nq) {
+	add := func(nodes []provisioning.Node) error {
+		if !machines {
+			return addAll(&all, nodes)
+		}
+		inventory, err := a.Registry.WithMachines(r.Context(), by, nodes)
+		return errors.Join(err, addAll(&all, inventory))
+	}
+	for nodes, err := range a.Registry.NodePages(r.Context(), by, nq) {
 		if err == nil {
-			err = all.add(n)
+			err = add(nodes)
 		}
 		switch {
 		case err != nil && !all.begun:

@@ -56,6 +56,26 @@ func (r *Registry) Machines(ctx context.Context, by provisioning.Actor, macs []p
 	return seen, err
 }
 
+// WithMachines returns nodes that by may see with what is known of their machines.
+func (r *Registry) WithMachines(ctx context.Context, by provisioning.Actor, nodes []provisioning.Node) ([]provisioning.MachineNode, error) {
+	macs := make([]provisioning.MAC, len(nodes))
+	for i, n := range nodes {
+		macs[i] = n.MAC
+	}
+	seen, err := r.Machines(ctx, by, macs)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]provisioning.MachineNode, len(nodes))
+	for i, n := range nodes {
+		list[i].Node = n
+		if d, ok := seen[n.MAC]; ok {
+			list[i].Machine = &d
+		}
+	}
+	return list, nil
+}
+
 // CSVExtra is what a list of nodes has besides: the column exit where a node needs it,
 // and what is known of the machines if that is wanted.
 func (r *Registry) CSVExtra(ctx context.Context, by provisioning.Actor, machines bool) (Extra, error) {

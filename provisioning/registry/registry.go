@@ -114,17 +114,11 @@ func ownNodes(a provisioning.Actor, q provisioning.NodeQuery) (provisioning.Node
 // pageSize is how many nodes AllNodes reads at a time.
 const pageSize = 1000
 
-// AllNodes goes through what Nodes would list, page by page: there may be a million.
-// It ends after the first error. What changes meanwhile may be seen or not.
+// AllNodes goes through what Nodes would list. It ends after the first error. What
+// changes meanwhile may be seen or not.
 func (r *Registry) AllNodes(ctx context.Context, by provisioning.Actor, q provisioning.NodeQuery) iter.Seq2[provisioning.Node, error] {
 	return func(yield func(provisioning.Node, error) bool) {
-		left := q.Limit
-		for {
-			q.Limit = pageSize
-			if left > 0 {
-				q.Limit = min(left, pageSize)
-			}
-			page, err := r.Nodes(ctx, by, q)
+		for page, err := range r.NodePages(ctx, by, q) {
 			if err != nil {
 				yield(provisioning.Node{}, err)
 				return
@@ -133,6 +127,23 @@ func (r *Registry) AllNodes(ctx context.Context, by provisioning.Actor, q provis
 				if !yield(n, nil) {
 					return
 				}
+			}
+		}
+	}
+}
+
+// NodePages is AllNodes by the page: there may be a million nodes.
+func (r *Registry) NodePages(ctx context.Context, by provisioning.Actor, q provisioning.NodeQuery) iter.Seq2[[]provisioning.Node, error] {
+	return func(yield func([]provisioning.Node, error) bool) {
+		left := q.Limit
+		for {
+			q.Limit = pageSize
+			if left > 0 {
+				q.Limit = min(left, pageSize)
+			}
+			page, err := r.Nodes(ctx, by, q)
+			if !yield(page, err) || err != nil {
+				return
 			}
 			if left -= len(page); len(page) < q.Limit || left == 0 {
 				return
