@@ -43,6 +43,10 @@ func takesTurns(r *http.Request) bool {
 // waitsAlready tells whether the script asks that has a node wait.
 func waitsAlready(r *http.Request) bool { return r.URL.Query().Has("waits") }
 
+// boots tells whether it is certain that a node boots next: our own script asks, which says
+// what machine it runs on, or one that waits.
+func boots(r *http.Request) bool { return waitsAlready(r) || r.URL.Query().Has("platform") }
+
 // inTurn returns what a node gets that is to boot: what it was to get, when it is its
 // turn to fetch its kernel, else a script that waits. One that has been told that it waits
 // is left waiting for a while, and gets what is right for it then.
@@ -51,7 +55,7 @@ func (b *Boot) inTurn(r *http.Request, site ipxe.Site, a provisioning.Assignment
 		return a, gets, nil
 	}
 	n := a.Node
-	turn := b.Turns.Ask(n.MAC, n.Farmer)
+	turn := b.Turns.Ask(n.MAC, n.Farmer, boots(r))
 	news := turn.News
 	if !turn.Admitted && turn.Sleep == 0 && waitsAlready(r) {
 		var err error
@@ -100,7 +104,7 @@ func (b *Boot) stay(r *http.Request, n provisioning.Node, turn admission.Turn) (
 		case <-r.Context().Done():
 			return turn, context.Cause(r.Context())
 		}
-		return b.Turns.Ask(n.MAC, n.Farmer), nil
+		return b.Turns.Ask(n.MAC, n.Farmer, boots(r)), nil
 	}
 }
 

@@ -46,6 +46,9 @@ const (
 	// sleepMost is how long a node far behind sleeps at most before it asks again, and
 	// sleepLeast, how long at least.
 	sleepMost, sleepLeast = 20 * time.Second, 2 * time.Second
+	// askRate is how many of them ask in a second, in the order of their places: more than
+	// a link boots, so that at any time enough are there, and little work.
+	askRate = 250
 )
 
 // Control is the admission to the downloads of an appliance. It is safe for concurrent
@@ -107,9 +110,10 @@ type Turn struct {
 	News   bool // that it waits is to be told
 }
 
-// Ask decides for a node that asks for its script. A node that is left waiting calls
-// [Control.Stay] first.
-func (c *Control) Ask(mac provisioning.MAC, farmer provisioning.FarmerID) Turn {
+// Ask decides for a node that asks for its script. boots says that it is certain to fetch
+// its kernel next; whoever may only look at its script does not wait as long as nobody
+// downloads.
+func (c *Control) Ask(mac provisioning.MAC, farmer provisioning.FarmerID, boots bool) Turn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
@@ -119,7 +123,7 @@ func (c *Control) Ask(mac provisioning.MAC, farmer provisioning.FarmerID) Turn {
 	}
 	w := c.queue.nodes[mac]
 	if w == nil {
-		if c.idle(now) || c.room() && c.queue.here == 0 || len(c.queue.nodes) >= mostWaiting {
+		if !boots && c.idle(now) || c.room() && c.queue.here == 0 || len(c.queue.nodes) >= mostWaiting {
 			c.grant(mac, now)
 			return Turn{Admitted: true}
 		}
@@ -141,16 +145,11 @@ func (c *Control) waits(w *waiter, now time.Time) Turn {
 	if t.News = now.Sub(w.told) >= tellEvery; t.News {
 		w.told = now
 	}
-	perNode := time.Duration(0)
 	if c.size > 0 && c.rate > 0 {
-		perNode = time.Duration(c.size / c.rate * float64(time.Second))
-		t.About = time.Duration(t.Place) * perNode
+		t.About = time.Duration(float64(t.Place) * c.size / c.rate * float64(time.Second))
 	}
 	if t.Place > c.near {
-		t.Sleep = sleepLeast
-		if perNode > 0 { // until it is near, with time to spare
-			t.Sleep = min(max(time.Duration(t.Place-c.near/2)*perNode/2, sleepLeast), sleepMost)
-		}
+		t.Sleep = min(max(time.Duration(t.Place)*time.Second/askRate, sleepLeast), sleepMost)
 	}
 	return t
 }
@@ -208,8 +207,7 @@ func (c *Control) room() bool {
 	return c.fetching+c.starting < max(c.climb.limit, c.others)
 }
 
-// idle tells whether there is no reason to wait: nobody waits, and nobody downloads.
-// Programs that look at scripts, many of them one after the other, never wait.
+// idle tells whether nobody waits, and nobody downloads.
 func (c *Control) idle(now time.Time) bool {
 	return len(c.queue.nodes) == 0 && c.known == 0 && now.Sub(c.busy) > startTime
 }
