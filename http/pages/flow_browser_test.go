@@ -15,6 +15,7 @@ import (
 	"time"
 
 	cdpbrowser "github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/oauth2-proxy/mockoidc"
@@ -65,6 +66,31 @@ func TestSignInWithOpenID(t *testing.T) {
 	}
 	tab.wait("location.pathname + location.search === '/admin/nodes?q=rack'")
 	tab.says(".who", "ada (OpenID)")
+}
+
+// TestTimesAreLocal: in the browser's time zone, which is named, and in UTC besides; so are
+// those that come later.
+func TestTimesAreLocal(t *testing.T) {
+	b, tab := startBench(t)
+	tab.cookie(b)
+	if _, err := chromedp.Call(tab.ctx, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "Asia/Kolkata"}); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := b.Registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleAdmin, Expires: time.Date(2031, 1, 2, 20, 0, 0, 0, time.UTC)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := func(text, title string) {
+		t.Helper()
+		tab.wait("[...document.querySelectorAll('time')].some((t) => t.textContent.includes(" + quote(text) + ") && t.title === " + quote(title) + ")")
+	}
+	tab.open("/admin/tokens")
+	has("2031-01-03 01:30:00 GMT+5:30", "2031-01-03 01:30:00 GMT+5:30 (2031-01-02 20:00:00 UTC)")
+	tab.open("/admin")
+	tab.says("#live", "Live")
+	b.play(t, bootOf(macOf(1), b.now.Now(), 1)...)
+	local := b.now.Now().UTC().Add(5*time.Hour + 30*time.Minute).Format("2006-01-02 15:04:05")
+	has("", local+" GMT+5:30 ("+b.now.Now().UTC().Format("2006-01-02 15:04:05")+" UTC)")
 }
 
 // TestFarmersWay goes a farmer's whole way, from his first mistake to the image on
