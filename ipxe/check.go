@@ -240,10 +240,10 @@ func webSocket(v string, _ Target) *Finding {
 	return nil
 }
 
-// Warnings returns what is probably a mistake in a registered node's kernel command
-// line, one line each.
-func (c Composer) Warnings(n provisioning.Node) (warnings []string) {
-	for _, f := range c.Check(NodeTarget(n)).Findings {
+// Warnings returns what is probably a mistake in the kernel command line of t, one line
+// each.
+func (c Composer) Warnings(t Target) (warnings []string) {
+	for _, f := range c.Check(t).Findings {
 		if f.Severity == Warning {
 			warnings = append(warnings, f.String())
 		}

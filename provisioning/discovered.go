@@ -63,7 +63,10 @@ func newCode() string {
 // dashes. The error is an [Error] with code [Invalid].
 func ParseCode(s string) (string, error) {
 	code := strings.ToUpper(strings.NewReplacer(" ", "", "-", "").Replace(s))
-	if len(code) != codeLength || strings.Trim(code, codeAlphabet) != "" {
+	if wrong := strings.Map(notInCodes, code); wrong != "" {
+		return "", Errorf(Invalid, "bad claim code %q: %q is in no claim code: accepted are the characters %s", Clip(s, 40), Clip(wrong, 40), codeAlphabet)
+	}
+	if len(code) != codeLength {
 		return "", Errorf(Invalid, "bad claim code %q: accepted are the %d characters on the node's screen", Clip(s, 40), codeLength)
 	}
 	return code, nil
@@ -73,6 +76,14 @@ func ParseCode(s string) (string, error) {
 type MachineNode struct {
 	Node
 	Machine *Discovered `json:"machine,omitempty"`
+}
+
+// notInCodes drops the characters that claim codes are made of.
+func notInCodes(r rune) rune {
+	if strings.ContainsRune(codeAlphabet, r) {
+		return -1
+	}
+	return r
 }
 
 // noUUID is what iPXE says of a machine that has none.

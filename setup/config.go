@@ -229,6 +229,19 @@ func (c Config) Composer() ipxe.Composer {
 	return ipxe.Composer{KernelArgs: c.Boot.KernelArgs, RunModes: c.RunModes}
 }
 
+// Warnings returns what is probably a mistake in what a registered node boots, one line
+// each.
+func (c Config) Warnings(n provisioning.Node) []string {
+	warnings := c.Composer().Warnings(ipxe.NodeTarget(n))
+	switch n.NBP {
+	case provisioning.Plain, provisioning.Signed, provisioning.SignedSNPOnly:
+		if !c.SecureBoot.Enabled {
+			warnings = append(warnings, fmt.Sprintf("the network boot program %s is a choice for Secure Boot, which is off ([secure-boot] enabled): the node gets one that is not signed", n.NBP))
+		}
+	}
+	return warnings
+}
+
 // SecureBootDir returns the folder of all that belongs to Secure Boot: the key, signed
 // kernels, which nodes trust it.
 func (c Config) SecureBootDir() string { return filepath.Join(c.State, "secure-boot") }

@@ -82,6 +82,7 @@ func run(ctx context.Context, args []string, e *env) int {
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(e),
 		vars(),
+		plainValues(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 	)
 	if err != nil {
@@ -99,7 +100,7 @@ func run(ctx context.Context, args []string, e *env) int {
 	case exited >= 0:
 		return exited
 	case err != nil:
-		fmt.Fprintf(e.stderr, "farmboot: %s (see %s)\n", oneLine(err), helpFor(err))
+		fmt.Fprintf(e.stderr, "farmboot: %s (see %s)\n", usageOf(err), helpFor(err))
 		return exitUsage
 	}
 	e.configFile = c.Config

@@ -216,12 +216,21 @@ func TestReload(t *testing.T) {
 	if _, text := d.get(script); !strings.Contains(text, "farmer_id=7") || strings.Contains(text, "quiet") {
 		t.Errorf("script:\n%s", text)
 	}
-	d.configure("boot.kernel-args = 'quiet'\nrunmodes.lab = 'Lab'\nbase-host = 'http://boot.example'\nkernel.net-path = 'other'\ndebug = true")
+	d.configure("boot.kernel-args = 'quiet'\nrunmodes.lab = 'Lab'\nbase-host = 'http://boot.example'\nkernel.net-path = 'other'\ndebug = true\nsecure-boot.enabled = true")
 	if status, _, stderr := d.command("node", "list"); status != 0 || !strings.Contains(stderr, "warning: the daemon runs with another configuration") {
 		t.Errorf("exit %d, %q", status, stderr)
 	}
 	d.hangup()
-	d.says(`changed="base-host debug boot.kernel-args runmodes" needs_restart=kernel.net-path`, 1)
+	d.says(`changed="base-host debug boot.kernel-args runmodes" needs_restart="kernel.net-path secure-boot.enabled"`, 1)
+	const restart = "the daemon runs with another configuration than this command: it needs a restart (systemctl restart farmboot) for kernel.net-path, secure-boot.enabled\n"
+	if status, stdout, stderr := d.command("status"); status != 0 || stderr != "" || !strings.Contains(stdout, restart) || strings.Contains(stdout, "all works") {
+		t.Errorf("exit %d, %q, %q", status, stdout, stderr)
+	}
+	for _, args := range [][]string{{"secureboot", "show"}, {"secureboot", "enrol", "52:54:00:00:00:01"}, {"secureboot", "rotate", "--yes"}, {"secureboot", "export", filepath.Join(d.state, "keys")}, {"node", "list"}} {
+		if _, _, stderr := d.command(args...); !strings.Contains(stderr, "farmboot: warning: "+restart) {
+			t.Errorf("%q: %q", args, stderr)
+		}
+	}
 	d.until("the new script", func() bool {
 		_, text := d.get(script)
 		return strings.Contains(text, "http://boot.example/kernel/") && strings.Contains(text, "quiet runmode=prod farmer_id=7")

@@ -147,7 +147,7 @@ func rulesOf(cfg setup.Config, composer ipxe.Composer, kernels *kernel.Store) re
 		RunModes:  cfg.RunModes,
 		RunMode:   cfg.Provisioning.RunMode,
 		CheckNode: composer.CheckNode,
-		Warnings:  composer.Warnings,
+		Warnings:  cfg.Warnings,
 		Vendor:    oui.Open(oui.Folder).Maker,
 		KernelExists: func(name string) error {
 			if err := kernel.CheckName(name); err != nil {

@@ -182,6 +182,9 @@ func (h *health) report() api.Health {
 		Problems:  h.problems(),
 		Config:    api.Config{File: cfg.File, Digest: cfg.Digest()},
 	}
+	if keys := h.needsRestart.Load(); keys != nil {
+		r.Config.NeedsRestart = *keys
+	}
 	if r.Problems == nil {
 		r.Problems = []api.Problem{}
 	}

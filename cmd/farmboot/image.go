@@ -87,6 +87,11 @@ func (c imageCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	if order.Kind.NeedsTarget() {
+		for _, warning := range cfg.Composer().Warnings(order.Target) {
+			fmt.Fprintf(e.stderr, "farmboot: warning: %s\n", warning)
+		}
+	}
 	if c.Output == "-" {
 		_, err := f.Content.WriteTo(e.stdout)
 		return err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/postgres"
@@ -34,6 +35,9 @@ Examples:
 }
 
 func (c migrateCmd) Run(ctx context.Context, e *env) error {
+	if scheme, _, isURL := strings.Cut(c.To, "://"); isURL && !(&setup.Provisioning{Database: c.To}).Postgres() {
+		return usageError{fmt.Sprintf("migrate: bad --to with %s://: accepted are a postgres:// URL and the name of a SQLite file", provisioning.Clip(scheme, 40))}
+	}
 	db, err := e.open(ctx)
 	if err != nil {
 		return err
@@ -92,12 +96,12 @@ type restoreCmd struct {
 }
 
 func (restoreCmd) Help() string {
-	return `Stop the daemon first. What was in its place is kept beside it, as
+	return `Stop the daemon first, and end other farmboot commands that go on, as events -f does. What was in its place is kept beside it, as
 provisioning.db.before-restore.
 
 Example:
 
-  systemctl stop farmboot
+  systemctl stop farmboot        # and end other farmboot commands, as events -f
   farmboot restore /srv/backup/farmboot-2026-11-23.db
   systemctl start farmboot`
 }

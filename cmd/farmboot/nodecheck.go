@@ -19,7 +19,7 @@ func (d *database) warn(e *env, nodes ...provisioning.Node) error {
 		}
 	}
 	for _, n := range nodes {
-		for _, warning := range d.composer.Warnings(n) {
+		for _, warning := range d.cfg.Warnings(n) {
 			add(warning)
 		}
 		if _, err := d.composer.Bootable(ipxe.NodeTarget(n), d.kernels.WithUpstream()); err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -228,12 +229,27 @@ func whatChanged(c provisioning.Change) string {
 	if before == nil || after == nil {
 		return c.Action
 	}
-	var diffs []string
-	for _, key := range []string{"farmer", "runmode", "args", "kernel", "name", "nbp", "exit", "once"} {
-		was, is := textOf(before[key]), textOf(after[key])
-		if was != is {
-			diffs = append(diffs, fmt.Sprintf("%s %s -> %s", key, dash(was), dash(is)))
+	keys := []string{"farmer", "runmode", "args", "kernel", "name", "nbp", "exit", "once"} // of nodes, in this order
+	all := maps.Clone(before)
+	maps.Copy(all, after)
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		if !slices.Contains(keys, key) {
+			keys = append(keys, key)
 		}
+	}
+	var diffs []string
+	for _, key := range keys {
+		was, is := textOf(before[key]), textOf(after[key])
+		if was == is {
+			continue
+		}
+		if key == "sha256" { // enough to tell files apart
+			was, is = was[:min(12, len(was))], is[:min(12, len(is))]
+		}
+		diffs = append(diffs, fmt.Sprintf("%s %s -> %s", key, dash(was), dash(is)))
+	}
+	if diffs == nil {
+		return c.Action + ": the same as before"
 	}
 	return c.Action + ": " + strings.Join(diffs, ", ")
 }

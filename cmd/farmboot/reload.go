@@ -45,6 +45,7 @@ func (r *reloader) reload() {
 		return
 	}
 	r.live.Store(&cfg)
+	r.needsRestart.Store(&restart)
 	r.level.Set(levelOf(cfg))
 	r.assigner.SetUnknown(unknownOf(cfg))
 	r.registry.SetRules(rulesOf(cfg, cfg.Composer(), r.kernels))

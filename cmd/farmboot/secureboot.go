@@ -204,6 +204,7 @@ type secureBootKey struct {
 	SHA256 string    `json:"sha256"` // of the certificate
 	Since  time.Time `json:"since"`
 	Former bool      `json:"former,omitempty"`
+	digest [sha256.Size]byte
 }
 
 type signedFile struct {
@@ -220,7 +221,8 @@ func gatherSecureBoot(cfg setup.Config, now func() time.Time) (secureBootStatus,
 		return st, err
 	}
 	for i, k := range keys {
-		st.Keys = append(st.Keys, secureBootKey{k.Cert.Subject.CommonName, fmt.Sprintf("%x", k.Fingerprint()), k.Since(), i > 0})
+		digest := k.Fingerprint()
+		st.Keys = append(st.Keys, secureBootKey{k.Cert.Subject.CommonName, fmt.Sprintf("%x", digest), k.Since(), i > 0, digest})
 	}
 	ledger := openLedger(cfg, now)
 	if st.Trusted, err = ledger.Trusting(); err != nil {
@@ -266,11 +268,12 @@ func (st *secureBootStatus) addKernels(s *secureBoot) error {
 	return nil
 }
 
-func (c secureBootShowCmd) Run(e *env) error {
+func (c secureBootShowCmd) Run(ctx context.Context, e *env) error {
 	cfg, err := e.config()
 	if err != nil {
 		return err
 	}
+	e.warnIfDiffers(ctx, cfg)
 	st, err := gatherSecureBoot(cfg, e.now)
 	if err != nil {
 		return err
@@ -292,7 +295,7 @@ func (c secureBootShowCmd) Run(e *env) error {
 		if k.Former {
 			role = "former key"
 		}
-		fmt.Fprintf(&b, "\n%s: %s\n  SHA-256  %s\n  since    %s\n", role, k.Name, k.SHA256, localTime(k.Since))
+		fmt.Fprintf(&b, "\n%s: %s\n  SHA-256  %s\n  since    %s\n", role, k.Name, ca.Colons(k.digest), localTime(k.Since))
 	}
 	b.WriteString("\nsigned by it: our iPXE, with whatever script")
 	if len(st.Signs) == 0 {
@@ -339,11 +342,12 @@ Example:
   farmboot secureboot export secure-boot-keys`
 }
 
-func (c secureBootExportCmd) Run(e *env) error {
+func (c secureBootExportCmd) Run(ctx context.Context, e *env) error {
 	cfg, err := e.config()
 	if err != nil {
 		return err
 	}
+	e.warnIfDiffers(ctx, cfg)
 	keys, err := openSigning(cfg, e.now).Keys()
 	if err != nil {
 		return err
@@ -379,7 +383,7 @@ Example:
   farmboot secureboot enrol 52:54:00:00:00:b1`
 }
 
-func (c secureBootEnrolCmd) Run(e *env) error {
+func (c secureBootEnrolCmd) Run(ctx context.Context, e *env) error {
 	mac, err := provisioning.ParseMAC(c.MAC)
 	if err != nil {
 		return err
@@ -388,6 +392,7 @@ func (c secureBootEnrolCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	e.warnIfDiffers(ctx, cfg)
 	ledger := openLedger(cfg, e.now)
 	if c.Cancel {
 		if err := ledger.Enrolled(mac); err != nil {
@@ -397,7 +402,7 @@ func (c secureBootEnrolCmd) Run(e *env) error {
 		return err
 	}
 	if !cfg.SecureBoot.Enabled {
-		return provisioning.Errorf(provisioning.Conflict, "Secure Boot is off here: set [secure-boot] enabled = true in the configuration first, and start the appliance anew")
+		return secureBootOff()
 	}
 	if _, err := binary.Load(cfg.IPXE.Template).Shims(); err != nil {
 		return err
@@ -409,13 +414,20 @@ func (c secureBootEnrolCmd) Run(e *env) error {
 	return err
 }
 
+// secureBootOff refuses what has a meaning only where Secure Boot is on.
+func secureBootOff() error {
+	return provisioning.Errorf(provisioning.Conflict, "Secure Boot is off here: set [secure-boot] enabled = true in the configuration first, and restart the daemon (systemctl restart farmboot)")
+}
+
 type secureBootRotateCmd struct {
+	Yes    bool `short:"y" help:"Do not ask."`
 	Finish bool `help:"The former key signs no more. Nodes that trust only that stop booting with Secure Boot on."`
 }
 
 func (secureBootRotateCmd) Help() string {
 	return `Makes a new key. Everything is signed with both until --finish, so nodes boot on while
-they are enrolled anew, one by one.
+they are enrolled anew, one by one. Asks on a terminal, as every node is to be enrolled
+anew then.
 
 Examples:
 
@@ -423,12 +435,23 @@ Examples:
   farmboot secureboot rotate --finish`
 }
 
-func (c secureBootRotateCmd) Run(e *env) error {
+func (c secureBootRotateCmd) Run(ctx context.Context, e *env) error {
 	cfg, err := e.config()
 	if err != nil {
 		return err
 	}
+	if !cfg.SecureBoot.Enabled {
+		return secureBootOff()
+	}
+	e.warnIfDiffers(ctx, cfg)
 	keys := openSigning(cfg, e.now)
+	question := "Make a new key, and have every node enrolled anew?"
+	if c.Finish {
+		question = "End the former key? Nodes that trust only that stop booting with Secure Boot on."
+	}
+	if ok, err := e.confirm(question, c.Yes); err != nil || !ok {
+		return err
+	}
 	if c.Finish {
 		if err := keys.Retire(); err != nil {
 			return err

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"farmboot/setup"
+	"farmboot/setup/ca"
 )
 
 type serveCmd struct{}
@@ -93,7 +94,7 @@ func (a *appliance) announceStop(ctx context.Context) error {
 // is no default password.
 func (a *appliance) welcome(ctx context.Context) {
 	if root, own := a.authority.Trust(); own {
-		a.log.Info("certificate authority: compare this with what your browser shows", "sha256", fmt.Sprintf("% X", root))
+		a.log.Info("certificate authority: compare this with what your browser shows", "sha256", ca.Colons(root))
 	}
 	tokens, err := a.store.Tokens(ctx)
 	if err != nil || len(tokens) > 0 {

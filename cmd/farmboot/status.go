@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -22,7 +23,8 @@ type statusCmd struct {
 // Help implements [kong.HelpProvider].
 func (statusCmd) Help() string {
 	return `Says whether the daemon runs, where it listens, and what does not work and why.
-What would stop a node on this host and LAN besides: farmboot doctor.
+What would stop a node on this host and LAN besides: farmboot doctor. Exits 1 if the
+daemon does not run.
 
 Examples:
 
@@ -56,16 +58,17 @@ func (c statusCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	if c.JSON {
-		return printJSON(e.stdout, s)
+		err = printJSON(e.stdout, s)
+	} else if s.Running {
+		err = s.print(e)
 	}
-	return s.print(e)
+	if err == nil && !s.Running {
+		err = fmt.Errorf("the daemon does not run: %s", s.Why)
+	}
+	return err
 }
 
 func (s daemonStatus) print(e *env) error {
-	if !s.Running {
-		_, err := fmt.Fprintf(e.stdout, "farmboot does not run: %s\n", printable(s.Why))
-		return err
-	}
 	w := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(w, "farmboot %s runs\n", s.Version)
 	if s.Health != nil {
@@ -80,7 +83,9 @@ func (s daemonStatus) print(e *env) error {
 		for _, p := range s.Problems {
 			fmt.Fprintf(w, "PROBLEM %s\t%s\n", p.What, printable(p.Why))
 		}
-		if len(s.Problems) == 0 {
+		if s.ConfigDiffers {
+			fmt.Fprintf(w, "WARNING configuration\t%s\n", printable(difference(s.Status)))
+		} else if len(s.Problems) == 0 {
 			fmt.Fprintln(w, "all works")
 		}
 	}
@@ -111,6 +116,23 @@ func differs(cfg setup.Config, s api.Status) bool {
 	return s.Health != nil && s.Config.Digest != cfg.Digest()
 }
 
+// difference says how the daemon runs with another configuration than a command, and what
+// to do about it.
+func difference(s api.Status) string {
+	const other = "the daemon runs with another configuration than this command: "
+	if keys := s.Config.NeedsRestart; len(keys) > 0 {
+		return other + "it needs a restart (systemctl restart farmboot) for " + strings.Join(keys, ", ")
+	}
+	return other + "have it read the file again (systemctl reload farmboot) or restart it"
+}
+
+// warnIfDiffers warns where the daemon runs with another configuration than a command.
+func (e *env) warnIfDiffers(ctx context.Context, cfg setup.Config) {
+	if s, err := askDaemon(ctx, cfg); err == nil && differs(cfg, s) {
+		fmt.Fprintf(e.stderr, "farmboot: warning: %s\n", printable(difference(s)))
+	}
+}
+
 // beside is about a daemon that runs with the state folder that a command works on: it
 // may have read another configuration, and the command must not make a new database
 // where the daemon has lost its own.
@@ -120,7 +142,7 @@ func (e *env) beside(ctx context.Context, cfg setup.Config) error {
 		return nil // there is none, or we may not ask it
 	}
 	if differs(cfg, s) {
-		fmt.Fprintln(e.stderr, "farmboot: warning: the daemon runs with another configuration than this command: have it read the file again (systemctl reload farmboot) or restart it")
+		fmt.Fprintf(e.stderr, "farmboot: warning: %s\n", printable(difference(s)))
 	}
 	if s.Health == nil {
 		return nil

@@ -143,7 +143,7 @@ func rules(kernels *kernel.Store) registry.Rules {
 	return registry.Rules{
 		RunModes: runModes, RunMode: "prod",
 		CheckNode:    composer().CheckNode,
-		Warnings:     composer().Warnings,
+		Warnings:     func(n provisioning.Node) []string { return composer().Warnings(ipxe.NodeTarget(n)) },
 		KernelExists: func(name string) error { _, err := kernels.Stat(name); return err },
 	}
 }
@@ -153,7 +153,7 @@ func healthy() api.Health {
 	return api.Health{
 		Listeners: []api.Listener{{Service: "tftp", Address: "udp 192.0.2.1:69", Interface: "eth0"}},
 		Problems:  []api.Problem{{What: "network", Why: "there is no eth1", StopsBoots: true}},
-		Config:    api.Config{File: "/etc/farmboot/appliance.toml", Digest: "d1"},
+		Config:    api.Config{File: "/etc/farmboot/appliance.toml", Digest: "d1", NeedsRestart: []string{"http.port"}},
 	}
 }
 

@@ -42,6 +42,9 @@ type Problem struct {
 type Config struct {
 	File   string `json:"file"`   // "": none, all defaults
 	Digest string `json:"digest"` // differs as soon as one value does
+	// NeedsRestart are the keys that the file, when it was read last, had other values for,
+	// which the daemon takes when it is started anew.
+	NeedsRestart []string `json:"needs_restart,omitempty"`
 }
 
 // Status is what GET /api/v1/status answers.

@@ -122,7 +122,7 @@ func closedByAll(ctx context.Context, file string) error {
 	defer db.Close()
 	_, err = db.ExecContext(ctx, `PRAGMA busy_timeout = 200; PRAGMA journal_mode = DELETE`)
 	if e, ok := errors.AsType[sqlite3.Error](err); ok && (e.Code == sqlite3.ErrBusy || e.Code == sqlite3.ErrLocked) {
-		return provisioning.Errorf(provisioning.Conflict, "the database %s is in use: stop the daemon first (systemctl stop farmboot)", file)
+		return provisioning.Errorf(provisioning.Conflict, "the database %s is in use: stop the daemon (systemctl stop farmboot), and end other farmboot commands that go on, as events -f does", file)
 	}
 	return nil // what else is wrong with it is why a backup is restored
 }

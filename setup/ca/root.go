@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"farmboot/provisioning/owner"
@@ -110,6 +111,11 @@ func newRoot() (*Root, error) {
 		return nil, fmt.Errorf("make certificate authority: %w", err)
 	}
 	return &Root{cert: cert, key: key}, nil
+}
+
+// Colons writes a fingerprint as openssl and browsers do: 07:39:….
+func Colons(fingerprint [sha256.Size]byte) string {
+	return strings.ReplaceAll(strings.TrimSpace(fmt.Sprintf("% X", fingerprint)), " ", ":")
 }
 
 // Fingerprint returns the SHA-256 of the certificate's DER form: what iPXE keeps

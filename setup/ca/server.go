@@ -118,7 +118,7 @@ func (s *Server) Renew() error {
 	old := s.current.Swap(&next)
 	if old != nil && old.trust.fingerprint != next.trust.fingerprint {
 		s.log.Warn("the root of the server certificate changed: boot programs and images trust the new one from now on, images that were downloaded before do not",
-			"sha256", fmt.Sprintf("% X", next.trust.fingerprint), "own", next.trust.own)
+			"sha256", Colons(next.trust.fingerprint), "own", next.trust.own)
 	}
 	if old == nil || old.cert == nil || !old.cert.Leaf.Equal(next.cert.Leaf) {
 		leaf := next.cert.Leaf

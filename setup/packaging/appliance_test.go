@@ -18,6 +18,7 @@ import (
 	"strings"
 	"testing"
 
+	"farmboot/setup/ca"
 	"farmboot/setup/lab"
 )
 
@@ -123,7 +124,7 @@ func signIn(t *testing.T, from *lab.Host, board, fingerprint, link string) {
 	if block == nil {
 		t.Fatalf("/ca.pem is no certificate: %q", authority)
 	}
-	if sum := fmt.Sprintf("% X", sha256.Sum256(block.Bytes)); sum != fingerprint {
+	if sum := ca.Colons(sha256.Sum256(block.Bytes)); sum != fingerprint {
 		t.Errorf("the screen shows the certificate %s, /ca.pem is %s", fingerprint, sum)
 	}
 	trust := x509.NewCertPool()

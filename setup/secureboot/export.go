@@ -107,7 +107,7 @@ func readme(keys []ca.SigningKey, others []*x509.Certificate) []byte {
 	fmt.Fprintf(&b, `Certificates of a Farmboot appliance for Secure Boot
 
   %s
-  SHA-256 %X
+  SHA-256 %s
   since %s
 
 A machine boots from the appliance with Secure Boot on once it trusts this certificate.
@@ -130,7 +130,7 @@ Any one of these ways will do.
    loader/keys/auto/ on the EFI system partition, and boot with
    "secure-boot-enroll force" in loader/loader.conf.
    Afterwards only the owner of this appliance's key can change the lists.
-`, keys[0].Cert.Subject.CommonName, keys[0].Fingerprint(), keys[0].Since().Format("2006-01-02 15:04 UTC"))
+`, keys[0].Cert.Subject.CommonName, ca.Colons(keys[0].Fingerprint()), keys[0].Since().Format("2006-01-02 15:04 UTC"))
 	if len(others) > 0 {
 		b.WriteString("\ndb.esl and db.auth hold these certificates too, so that the cards' own programs, Windows\nand other systems go on working:\n\n")
 		for _, c := range others {
@@ -140,7 +140,7 @@ Any one of these ways will do.
 		b.WriteString("\ndb.esl and db.auth hold none of Microsoft's certificates, for none was found here: a machine\nwhose graphics or network card has a program of its own may not start with them. Do not\nuse way 3 on such a machine.\n")
 	}
 	if len(keys) > 1 {
-		fmt.Fprintf(&b, "\nThe key was replaced, and the former one still signs too (FORMER1.CER):\n\n  SHA-256 %X\n", keys[1].Fingerprint())
+		fmt.Fprintf(&b, "\nThe key was replaced, and the former one still signs too (FORMER1.CER):\n\n  SHA-256 %s\n", ca.Colons(keys[1].Fingerprint()))
 	}
 	return []byte(b.String())
 }
