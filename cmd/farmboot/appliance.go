@@ -117,6 +117,9 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 		Kernels:  a.kernels,
 		Describe: a.catalog.Describe,
 
+		Strange: func(peer netip.Addr) bool {
+			return a.live.Load().BaseHost == nil && !a.view().Near(peer)
+		},
 		SecureBoot: a.secure != nil,
 	}
 	a.registry = registry.New(a.recorder.Fresh(), rulesOf(cfg, cfg.Composer(), a.kernels), now)

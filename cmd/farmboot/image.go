@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -91,6 +92,9 @@ func (c imageCmd) Run(ctx context.Context, e *env) error {
 		for _, warning := range cfg.Composer().Warnings(order.Target) {
 			fmt.Fprintf(e.stderr, "farmboot: warning: %s\n", warning)
 		}
+	}
+	if cfg.BaseHost == nil && order.Kind != image.GenericKernel && order.Kind != image.GenericUEFI {
+		fmt.Fprintf(e.stderr, "note: it fetches from %s, an address of this network: for farmers elsewhere set base-host first\n", sources.site(netip.Addr{}, c.Scheme).Base)
 	}
 	if c.Output == "-" {
 		_, err := f.Content.WriteTo(e.stdout)

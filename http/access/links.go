@@ -58,7 +58,7 @@ func (l *SignInLinks) use(code string) (giveBack func(), err error) {
 	expires, ok := l.open[key]
 	delete(l.open, key)
 	if !ok || l.now().After(expires) {
-		return nil, provisioning.Errorf(provisioning.Unauthorized, "this sign-in link has been used or has expired: sign in with a token")
+		return nil, provisioning.Errorf(provisioning.Unauthorized, "this sign-in link has been used, is older than a day, or is of an earlier start of the appliance: its log has a new one at each start, as long as there is no token")
 	}
 	return func() {
 		l.mu.Lock()

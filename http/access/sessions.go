@@ -61,6 +61,9 @@ func (s *Sessions) SignIn(w http.ResponseWriter, r *http.Request, token string) 
 // which is no good from then on, unless the store fails. Its errors are those of SignIn.
 func (s *Sessions) SignInByLink(w http.ResponseWriter, r *http.Request, code string) error {
 	return s.begin(w, r, func() (cookie string, err error) {
+		if err := s.registry.CheckNoToken(r.Context()); err != nil {
+			return "", err
+		}
 		giveBack, err := s.links.use(code)
 		if err != nil {
 			return "", err

@@ -396,7 +396,7 @@ func TestWrongInput(t *testing.T) {
 		{"token: unknown", "/admin/tokens/NONE/remove", nil, "", ""},
 		{"sign in: nothing", "/admin/signin", url.Values{"token": {""}}, "token", "paste your token"},
 		{"sign in: nonsense", "/admin/signin", url.Values{"token": {"farmboot_x_y"}}, "token", "not a valid token"},
-		{"sign in: bad link", "/admin/signin", url.Values{"code": {"XYZ"}}, "token", "has been used or has expired"},
+		{"sign in: bad link", "/admin/signin", url.Values{"code": {"XYZ"}}, "token", "a token exists: sign in with it"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r, page := b.send(t, tt.target, tt.values)
@@ -721,35 +721,34 @@ func TestSignInLink(t *testing.T) {
 	if err := b.Registry.RemoveToken(t.Context(), root, tokens[0].ID); err != nil {
 		t.Fatal(err)
 	}
-	use := func(link string) *http.Response {
+	use := func(link string) (*http.Response, string) {
 		_, code, _ := strings.Cut(link, "code=")
-		r, _ := b.post(t, nil, "/admin/signin", url.Values{"code": {code}})
-		return r
+		return b.post(t, nil, "/admin/signin", url.Values{"code": {code}})
 	}
 	link := b.links.New()
 	if r, page := b.lookAs(t, nil, link); r.StatusCode != 200 || !strings.Contains(page, "Sign in as admin") {
 		t.Fatalf("%d %s", r.StatusCode, page)
 	}
-	r := use(link)
+	r, _ := use(link)
 	if r.StatusCode != 303 || len(r.Cookies()) != 1 {
 		t.Fatalf("first use: %d", r.StatusCode)
 	}
 	if r, _ := b.lookAs(t, r.Cookies()[0], "/admin/tokens"); r.StatusCode != 200 {
 		t.Errorf("tokens: %d", r.StatusCode)
 	}
-	if r := use(link); r.StatusCode != 401 || len(r.Cookies()) != 0 {
+	if r, page := use(link); r.StatusCode != 401 || len(r.Cookies()) != 0 || !strings.Contains(page, "has been used") {
 		t.Errorf("second use: %d", r.StatusCode)
 	}
 	late := b.links.New()
 	b.now.advance(25 * time.Hour)
-	if r := use(late); r.StatusCode != 401 {
-		t.Errorf("a day later: %d", r.StatusCode)
+	if r, page := use(late); r.StatusCode != 401 || !strings.Contains(page, "is older than a day") {
+		t.Errorf("a day later: %d %s", r.StatusCode, page)
 	}
 	links := []string{}
 	for range 30 {
 		links = append(links, b.links.New())
 	}
-	r = use(links[29])
+	r, _ = use(links[29])
 	if r.StatusCode != 303 {
 		t.Fatalf("the newest of many: %d", r.StatusCode)
 	}
@@ -757,8 +756,14 @@ func TestSignInLink(t *testing.T) {
 	if r, page := b.post(t, r.Cookies()[0], "/admin/tokens", url.Values{"role": {"admin"}}); r.StatusCode != 200 || !strings.Contains(page, "farmboot_") {
 		t.Fatalf("make a token: %d %s", r.StatusCode, page)
 	}
-	if r := use(open); r.StatusCode != 401 || len(r.Cookies()) != 0 {
-		t.Errorf("once there is a token: %d", r.StatusCode)
+	for _, link := range []string{open, links[29], "/admin/signin?code=of-an-earlier-start"} {
+		if r, page := b.lookAs(t, nil, link); r.StatusCode != 401 || strings.Contains(page, "Sign in as admin") || !strings.Contains(page, "a token exists: sign in with it") {
+			t.Errorf("page of %s once there is a token: %d %s", link, r.StatusCode, page)
+		}
+		r, page := use(link)
+		if r.StatusCode != 401 || len(r.Cookies()) != 0 || !strings.Contains(page, "a token exists: sign in with it") {
+			t.Errorf("%s once there is a token: %d %s", link, r.StatusCode, page)
+		}
 	}
 }
 

@@ -70,7 +70,7 @@ func newAdminBench(t testing.TB) *adminBench {
 	b.Registry = registry.New(b.store, registry.Rules{
 		RunModes: modes, RunMode: "prod",
 		CheckNode:    site(netip.Addr{}).CheckNode,
-		Warnings:     site(netip.Addr{}).Warnings,
+		Warnings:     func(n provisioning.Node) []string { return site(netip.Addr{}).Warnings(ipxe.NodeTarget(n)) },
 		KernelExists: func(name string) error { _, err := b.Pages.Kernels.Stat(name); return err },
 	}, b.now.Now)
 	b.recorder = recorder.New(b.store, recorder.Retention{}, log, prometheus.NewRegistry(), b.now.Now)

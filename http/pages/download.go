@@ -35,7 +35,7 @@ func (p *Pages) download(w http.ResponseWriter, r *http.Request) error {
 		Link: "/?" + url.Values{"farmer": {f.Text("farmer")}, "runmode": {string(mode)}, "format": {kind}}.Encode(),
 	}
 	if len(f.Errors) == 0 {
-		got, err := p.order(r.Context(), catalog.Order{
+		got, err := p.order(r, catalog.Order{
 			Kind: image.Kind(kind), Local: answer.LocalOf(r),
 			Target: ipxe.Target{RunMode: mode, Farmer: farmer},
 		}, site)

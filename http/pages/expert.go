@@ -54,7 +54,7 @@ func (p *Pages) expert(w http.ResponseWriter, r *http.Request) error {
 	}
 	if len(f.Errors) == 0 {
 		report := site.Check(o.Target)
-		got, err := p.order(r.Context(), o, site)
+		got, err := p.order(r, o, site)
 		if err != nil {
 			return err
 		}

@@ -1,7 +1,6 @@
 package pages
 
 import (
-	"context"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -25,6 +24,9 @@ type Pages struct {
 	Kernels *kernel.Store
 	// Describe tells what an order gets; see [catalog.Catalog.Describe].
 	Describe func(catalog.Order) (catalog.Download, error)
+	// Strange tells whether somebody asks from outside the networks that our own address is
+	// in, while no other is configured; nil: nobody does.
+	Strange func(peer netip.Addr) bool
 	// SecureBoot says that images carry shim and what we signed; false: they do not.
 	SecureBoot bool
 }
@@ -82,6 +84,7 @@ type product struct {
 	Problem  string // why there is no download
 	NoKernel bool   // because there is nothing to boot yet
 	Base     string // URL by which nodes reach us
+	Strange  bool   // who asks may not be able to: see [Pages]
 
 	SecureBoot bool // it carries shim and what we signed
 }
@@ -90,9 +93,10 @@ type product struct {
 func (p product) Medium() string { return medium(p.Order.Kind) }
 
 // order looks up what an order gets. The error is a fault of ours.
-func (p *Pages) order(ctx context.Context, o catalog.Order, site ipxe.Site) (product, error) {
+func (p *Pages) order(r *http.Request, o catalog.Order, site ipxe.Site) (product, error) {
 	got := product{Order: o, Base: site.Base, SecureBoot: p.SecureBoot}
-	if err := p.Kernels.Available(ctx, o.Target.KernelPath()); err != nil {
+	got.Strange = p.Strange != nil && p.Strange(answer.PeerOf(r))
+	if err := p.Kernels.Available(r.Context(), o.Target.KernelPath()); err != nil {
 		got.NoKernel = true
 		return got, nil
 	}

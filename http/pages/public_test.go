@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"html"
+	"net/netip"
 	"regexp"
 	"strings"
 	"testing"
@@ -69,6 +70,27 @@ func TestPublicPages(t *testing.T) {
 			}
 			checkPage(t, r.Header.Get("Content-Security-Policy"), page)
 		})
+	}
+}
+
+// TestPageForStrangers: who comes from outside the networks of the appliance is told that
+// nodes there may not reach it, as long as no other address of it is configured.
+func TestPageForStrangers(t *testing.T) {
+	b := newBench(t)
+	b.write(t, "net/prod.efi", "MZ prod kernel")
+	const note = "It starts only nodes that reach this appliance at http://192.0.2.1, an address of its own network"
+	says := func(target string) bool {
+		_, page := b.get(t, target)
+		return strings.Contains(regexp.MustCompile(`</?code>`).ReplaceAllString(page, ""), note)
+	}
+	for _, strange := range []bool{true, false} {
+		var asked netip.Addr
+		b.Strange = func(peer netip.Addr) bool { asked = peer; return strange }
+		for _, target := range []string{"/?farmer=1234", "/expert"} {
+			if says(target) != strange || !asked.IsValid() {
+				t.Errorf("%s: a stranger is %v: %v, from %s", target, strange, says(target), asked)
+			}
+		}
 	}
 }
 

@@ -29,11 +29,16 @@ type signedInPage struct {
 }
 
 // signInPage shows the form. A link's code is used by its button, not by opening
-// the page: mail scanners and previews open links.
+// the page: mail scanners and previews open links. Where links work no more, it says so.
 func (a *Admin) signInPage(w http.ResponseWriter, r *http.Request) error {
 	q := newForm(r.URL.Query())
 	page := a.newSignInPage(newForm(nil), q.Get("to"))
-	page.Code = q.Get("code")
+	if page.Code = q.Get("code"); page.Code != "" {
+		if err := a.Registry.CheckNoToken(r.Context()); err != nil {
+			page.Code = ""
+			return page.refuse(w, err, "token")
+		}
+	}
 	return render(w, http.StatusOK, "signin", page)
 }
 

@@ -48,14 +48,20 @@ func (r *Registry) SignIn(ctx context.Context, secret string) (cookie string, er
 // one; who is what the history calls him. It returns what SignIn does. Once there is a
 // token it is [provisioning.Unauthorized]: then somebody has got in, and can let others in.
 func (r *Registry) SignInAdmin(ctx context.Context, who string) (cookie string, err error) {
-	tokens, err := r.store.Tokens(ctx)
-	if err != nil {
+	if err := r.CheckNoToken(ctx); err != nil {
 		return "", err
 	}
-	if len(tokens) > 0 {
-		return "", provisioning.Errorf(provisioning.Unauthorized, "this sign-in link was for as long as there was no token: sign in with a token")
-	}
 	return r.begin(ctx, provisioning.Session{Who: who})
+}
+
+// CheckNoToken returns nil as long as there is no token, else why nobody is signed in
+// without one: an error with code [provisioning.Unauthorized].
+func (r *Registry) CheckNoToken(ctx context.Context) error {
+	tokens, err := r.store.Tokens(ctx)
+	if err == nil && len(tokens) > 0 {
+		err = provisioning.Errorf(provisioning.Unauthorized, "a token exists: sign in with it, as sign-in links work only until there is one")
+	}
+	return err
 }
 
 // SignInAs begins a session for somebody whom an OpenID provider vouches for: by has the

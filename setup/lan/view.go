@@ -55,6 +55,14 @@ func (v *View) URLs(local netip.Addr) setup.URLs {
 	return v.cfg.URLs(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
 }
 
+// Near tells whether an address is in the networks that machines boot from, or of this
+// host.
+func (v *View) Near(a netip.Addr) bool {
+	return a.IsLoopback() || a.IsLinkLocalUnicast() || slices.ContainsFunc(v.LANs, func(l setup.Interface) bool {
+		return slices.ContainsFunc(l.Prefixes, func(p netip.Prefix) bool { return p.Contains(a) })
+	})
+}
+
 // Equal tells whether two views show the same.
 func (v *View) Equal(w *View) bool {
 	return slices.EqualFunc(v.LANs, w.LANs, func(a, b setup.Interface) bool {

@@ -43,6 +43,18 @@ func TestURLs(t *testing.T) {
 	}
 }
 
+func TestNear(t *testing.T) {
+	v := newView(setup.Default(), []setup.Interface{lanOf("eth0", 2, "10.77.0.2/16", "192.168.99.2/24")}, nil)
+	for addr, want := range map[string]bool{
+		"10.77.200.1": true, "192.168.99.7": true, "127.0.0.1": true, "::1": true, "fe80::1": true,
+		"192.168.98.7": false, "203.0.113.5": false, "2001:db8::1": false,
+	} {
+		if got := v.Near(netip.MustParseAddr(addr)); got != want {
+			t.Errorf("%s is near: %v, want %v", addr, got, want)
+		}
+	}
+}
+
 func TestEqual(t *testing.T) {
 	view := func(missing string, lans ...setup.Interface) *View {
 		var errs []error
