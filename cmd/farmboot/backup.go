@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 )
 
 // backupCmd is "farmboot backup".
@@ -12,6 +13,8 @@ type backupCmd struct {
 
 func (backupCmd) Help() string {
 	return `The copy is consistent, also while the daemon runs. farmboot restore puts it back.
+A stick with FAT on it will do: no file there is larger than 4 GiB, and everybody who has
+the stick can read it.
 
 Example:
 
@@ -28,6 +31,9 @@ func (c backupCmd) Run(ctx context.Context, e *env) error {
 	}
 	if err := db.store.Backup(ctx, string(c.File)); err != nil {
 		return err
+	}
+	if fi, err := os.Stat(string(c.File)); err == nil && fi.Mode().Perm()&0o077 != 0 { // FAT, say
+		fmt.Fprintf(e.stderr, "farmboot: warning: others may read %s: its file system keeps no permissions\n", printable(string(c.File)))
 	}
 	_, err = fmt.Fprintf(e.stdout, "backed up to %s\n", printable(string(c.File)))
 	return err

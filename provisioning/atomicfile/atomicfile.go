@@ -75,11 +75,20 @@ func add(from, to string) error {
 	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
 		return err
 	}
-	// NFS cannot do that; but it has links, unlike FAT.
-	if err := os.Link(from, to); err != nil {
+	// NFS cannot do that; but it has links.
+	if err = os.Link(from, to); err == nil {
+		return os.Remove(from)
+	}
+	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EOPNOTSUPP) {
 		return err
 	}
-	return os.Remove(from)
+	// Nor has FAT links, where FUSE or a network is between it and us.
+	if _, err := os.Lstat(to); err == nil {
+		return fs.ErrExist
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Rename(from, to)
 }
 
 // Discard removes the temporary file. After it was put in its place it does nothing.
@@ -122,13 +131,18 @@ func Symlink(target, name string) error {
 	return SyncFolder(filepath.Dir(name))
 }
 
-// SyncFolder makes the names in a folder last through a power cut.
+// SyncFolder makes the names in a folder last through a power cut, where the file system
+// can do that for a folder alone: network shares cannot.
 func SyncFolder(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return bare(err)
 	}
-	return bare(errors.Join(d.Sync(), d.Close()))
+	err = d.Sync()
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
+		err = nil
+	}
+	return bare(errors.Join(err, d.Close()))
 }
 
 // linkAge is how old a temporary link must be to be nobody's: it lives for

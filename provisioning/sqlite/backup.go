@@ -9,6 +9,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/mattn/go-sqlite3"
+	"golang.org/x/sys/unix"
+
 	"farmboot/provisioning"
 	"farmboot/provisioning/atomicfile"
 )
@@ -68,9 +71,22 @@ func vacuumInto(ctx context.Context, db *sql.DB, file string) (*atomicfile.File,
 	}
 	// SQLite writes into an empty file, but not over one that holds something.
 	if _, err := db.ExecContext(ctx, `VACUUM INTO ?`, f.Name()); err != nil {
-		return nil, errors.Join(unwritten(file, explain(err)), f.Discard())
+		return nil, errors.Join(unwritten(file, noRoom(err)), f.Discard())
 	}
 	return f, nil
+}
+
+// noRoom says what stopped a copy, which is of the file system that it is written to and
+// no fault of the database that it is read from.
+func noRoom(err error) error {
+	e, _ := errors.AsType[sqlite3.Error](err)
+	switch {
+	case e.SystemErrno == unix.EFBIG:
+		return errors.New("its file system holds no file as large as that (FAT: 4 GiB at most): use one with exFAT or ext4")
+	case e.Code == sqlite3.ErrFull, e.SystemErrno == unix.ENOSPC:
+		return errors.New("its disk is full")
+	}
+	return explain(err)
 }
 
 // unwritten says that a file cannot be written, and why.
