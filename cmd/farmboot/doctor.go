@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 
 	"farmboot/ipxe/kernel"
@@ -36,8 +37,16 @@ func (c doctorCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	kernels := kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath)
+	up, err := newUpstream(cfg, kernels, nil, slog.New(slog.DiscardHandler), e.now) // asked, and nothing taken
+	if err != nil {
+		return err
+	}
+	if up != nil {
+		defer up.Close()
+	}
 	inUse := func(ctx context.Context) (doctor.InUse, error) { return inUse(ctx, cfg) }
-	report := doctor.Examine(doctor.Gather(ctx, cfg, e.now(), inUse))
+	report := doctor.Examine(doctor.Gather(ctx, cfg, e.now(), kernels, inUse))
 	if c.JSON {
 		err = printJSON(e.stdout, report)
 	} else {
@@ -52,7 +61,7 @@ func (c doctorCmd) Run(ctx context.Context, e *env) error {
 // inUse reads from the database what registered nodes boot. Where there is no database
 // yet there are no nodes, and none is made.
 func inUse(ctx context.Context, cfg setup.Config) (_ doctor.InUse, err error) {
-	u := doctor.InUse{RunModes: make(map[provisioning.RunMode]int), Missing: make(map[string]int)}
+	u := doctor.InUse{RunModes: make(map[provisioning.RunMode]int), Kernels: make(map[string]int)}
 	if _, err := os.Stat(cfg.Provisioning.Database); !cfg.Provisioning.Postgres() && errors.Is(err, fs.ErrNotExist) {
 		return u, nil
 	}
@@ -61,7 +70,6 @@ func inUse(ctx context.Context, cfg setup.Config) (_ doctor.InUse, err error) {
 		return u, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	kernels := kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath)
 	const page = 1000
 	for q := (provisioning.NodeQuery{Limit: page}); ; {
 		nodes, err := store.Nodes(ctx, q)
@@ -71,8 +79,8 @@ func inUse(ctx context.Context, cfg setup.Config) (_ doctor.InUse, err error) {
 		for _, n := range nodes {
 			if n.Kernel == "" {
 				u.RunModes[n.RunMode]++
-			} else if _, err := kernels.Stat(n.Kernel); err != nil {
-				u.Missing[n.Kernel]++
+			} else {
+				u.Kernels[n.Kernel]++
 			}
 		}
 		if len(nodes) < page {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"debug/pe"
 	"encoding/binary"
+	"errors"
 	"io"
 	"io/fs"
 
@@ -120,19 +121,23 @@ func efiLength(file io.ReaderAt) (int64, bool) {
 	return length, true
 }
 
+// ErrUnknown is why a file is refused that may be a kernel of a format which iPXE knows
+// and we do not: whoever stores it all the same has said that it is one.
+var ErrUnknown = errors.New("is neither an EFI application nor a bzImage")
+
 // describe says what a file is that is no kernel, as far as people put such files in a
 // kernel's place: a download often gives a web page instead.
-func describe(file io.ReaderAt) string {
+func describe(file io.ReaderAt) error {
 	head := make([]byte, 512)
 	n, _ := file.ReadAt(head, 0)
 	text := bytes.ToLower(bytes.TrimSpace(head[:n]))
 	switch {
 	case n == 0:
-		return "is empty"
+		return errors.New("is empty")
 	case bytes.HasPrefix(text, []byte("<!doctype html")), bytes.HasPrefix(text, []byte("<html")):
-		return "is a web page"
+		return errors.New("is a web page")
 	}
-	return "is neither an EFI application nor a bzImage"
+	return ErrUnknown
 }
 
 // CheckFile refuses, with code [provisioning.Invalid], a file of that size that no node
@@ -140,7 +145,8 @@ func describe(file io.ReaderAt) string {
 func CheckFile(name string, file io.ReaderAt, size int64) error {
 	h := ReadHeader(file)
 	if h.Format == Unknown {
-		return provisioning.Errorf(provisioning.Invalid, "not a kernel: %s %s; accepted are EFI applications, such as Zero-OS, and bzImages", name, describe(file))
+		why := describe(file)
+		return provisioning.Because(provisioning.Invalid, why, "not a kernel: %s %v; accepted are EFI applications, such as Zero-OS, and bzImages", name, why)
 	}
 	return h.Check(name, size)
 }

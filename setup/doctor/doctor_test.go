@@ -21,6 +21,7 @@ import (
 
 	"farmboot/dhcp/persona"
 	"farmboot/ipxe/binary/authenticode"
+	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
 	"farmboot/setup"
 	"farmboot/setup/doctor/firewall"
@@ -265,6 +266,13 @@ func TestChecks(t *testing.T) {
 			[]string{"warning dhcp only if the router"},
 		},
 		{
+			"an address of another VLAN",
+			lan(func(l *LAN) {
+				l.Offers[0].Network, l.Offers[0].Gateway, l.Offers[0].NoRoute = netip.MustParsePrefix("10.77.0.0/16"), true, true
+			}),
+			[]string{"problem dhcp no route to 10.77.0.0/16 give eth0 an address in that network"},
+		},
+		{
 			"the LAN is on another interface",
 			func(f *Facts) {
 				f.Own = append(f.Own, netip.MustParseAddr("10.77.0.2"))
@@ -348,9 +356,18 @@ func TestChecks(t *testing.T) {
 		{"no kernel for registered nodes", func(f *Facts) {
 			f.Kernels = map[string]error{"qa": errNoKernel}
 			f.InUse.RunModes = map[provisioning.RunMode]int{"qa": 3}
-			f.InUse.Missing = map[string]int{"own.efi": 2}
+			f.InUse.Kernels = map[string]int{"own.efi": 2, "good.efi": 1}
+			f.Named = map[string]error{"own.efi": errNoKernel}
 		}, []string{"problem kernels run mode qa has no kernel yet registered nodes boot that run mode: 3", "problem kernels no kernel own.efi 2"}},
-		{"broken kernel", func(f *Facts) { f.Kernels = map[string]error{"dev": errors.New("is cut short")} }, []string{"warning kernels run mode dev is cut short"}},
+		{"broken kernel", func(f *Facts) { f.Kernels = map[string]error{"dev": errors.New("is cut short")} }, []string{"warning kernels run mode dev: is cut short"}},
+		{"broken kernel in use", func(f *Facts) {
+			f.Kernels = map[string]error{"prod": errors.New("kernel net/prod.efi is cut short")}
+			f.InUse.Kernels = map[string]int{"own.efi": 2}
+			f.Named = map[string]error{"own.efi": errors.New("kernel own.efi is cut short")}
+		}, []string{"problem kernels run mode prod: kernel net/prod.efi is cut short", "problem kernels kernel own.efi is cut short registered nodes are to boot it: 2"}},
+		{"kernel of another format", func(f *Facts) {
+			f.Kernels = map[string]error{"prod": fmt.Errorf("net/prod.efi %w", kernel.ErrUnknown)}
+		}, []string{"warning kernels run mode prod: net/prod.efi is neither another format that iPXE knows"}},
 		{"database", func(f *Facts) { f.InUseErr = errors.New("malformed") }, []string{"problem database malformed backup farmboot restore"}},
 		{"no kernel for held nodes", func(f *Facts) {
 			f.Kernels = map[string]error{"prod": errNoKernel}
@@ -372,6 +389,10 @@ func TestChecks(t *testing.T) {
 		{"disk nearly full", func(f *Facts) { f.StateFree = 300 << 20 }, []string{"warning state only 300 MB are free"}},
 		{"base-host unknown", base("https://boot.lan", nil, errors.New("no such host")), []string{"problem base-host boot.lan, does not resolve: no such host"}},
 		{"base-host elsewhere", base("https://boot.lan", &other, nil), []string{"warning base-host stands for 192.0.2.66"}},
+		{"base-host that is dead", func(f *Facts) {
+			base("https://boot.lan", &other, nil)(f)
+			f.BaseHostBad = syscall.ECONNREFUSED
+		}, []string{"problem base-host stands for 192.0.2.66 nothing answers: connection refused"}},
 		{"base-host is us", base("https://boot.lan", &us, nil), nil},
 		{"certificate unreadable", func(f *Facts) { f.CertificateErr = errors.New("no key") }, []string{"problem certificate no key"}},
 		{"weak certificate", func(f *Facts) { f.Weaknesses = []string{"it is old"} }, []string{"warning certificate it is old"}},

@@ -38,6 +38,7 @@ type Facts struct {
 
 	KernelErr error            // the folder
 	Kernels   map[string]error // what is wrong with each run mode's default kernel
+	Named     map[string]error // what is wrong with kernels that nodes name
 	InUse     InUse
 	InUseErr  error // the database
 
@@ -51,6 +52,7 @@ type Facts struct {
 
 	BaseHost    []netip.Addr // what its name resolves to
 	BaseHostErr error
+	BaseHostBad error // why nothing answers there, where that is another host
 
 	CertificateErr error
 	Weaknesses     []string // of the certificate, in clients' eyes
@@ -62,7 +64,7 @@ type Facts struct {
 // InUse is what registered nodes boot.
 type InUse struct {
 	RunModes map[provisioning.RunMode]int // how many nodes boot its default kernel
-	Missing  map[string]int               // kernels of nodes that are not there, and how many nodes
+	Kernels  map[string]int               // how many nodes boot a kernel of that name
 }
 
 // Port is one that we open on this host.
@@ -103,6 +105,7 @@ type Offer struct {
 	Assigns bool          // an address; else it comes from a proxyDHCP server
 	Network netip.Prefix  // of that address; not valid: it has no mask
 	Gateway bool          // it names a router
+	NoRoute bool          // this host knows no way to that network
 	Class   string        // option 60
 	File    string        // boot file, from option 67 or the header
 	Next    netip.Addr    // siaddr; not valid: none

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,7 @@ import (
 
 	"farmboot/ipxe/binary"
 	"farmboot/ipxe/kernel"
+	"farmboot/provisioning"
 	"farmboot/setup"
 	"farmboot/setup/ca"
 	"farmboot/setup/doctor/firewall"
@@ -32,8 +34,9 @@ const answerLimit = 3 * time.Second
 
 // Gather collects the facts: within seconds where all is well, within a minute where no
 // DHCP server answers. It sends DHCP requests on the LANs, as machines that boot there
-// would, but takes no address. inUse reads the database.
-func Gather(ctx context.Context, c setup.Config, now time.Time, inUse func(context.Context) (InUse, error)) Facts {
+// would, but takes no address. store has the kernels, and asks their upstream, if there is
+// one; inUse reads the database.
+func Gather(ctx context.Context, c setup.Config, now time.Time, store *kernel.Store, inUse func(context.Context) (InUse, error)) Facts {
 	f := Facts{Now: now, Config: c}
 	f.Interfaces, f.InterfacesErr = c.Interfaces()
 	f.Own = ownAddresses()
@@ -56,12 +59,15 @@ func Gather(ctx context.Context, c setup.Config, now time.Time, inUse func(conte
 	if _, f.TemplateErr = os.ReadDir(c.IPXE.Template); f.TemplateErr == nil {
 		f.Template = binary.Load(c.IPXE.Template).Problems()
 	}
-	f.Kernels, f.KernelErr = kernels(c)
 	f.InUse, f.InUseErr = inUse(ctx)
+	f.Kernels, f.Named, f.KernelErr = kernels(ctx, c, store, f.InUse.Kernels)
 	f.StateFree, f.StateErr = state(c.State)
 	f.Unreadable, f.Unwritable = closed(c.State, filepath.Base(c.Provisioning.Database))
 	if c.BaseHost != nil {
 		f.BaseHost, f.BaseHostErr = resolve(ctx, c.BaseHost.Hostname())
+		if f.BaseHostErr == nil && !slices.ContainsFunc(f.BaseHost, func(a netip.Addr) bool { return slices.Contains(f.Own, a) }) {
+			f.BaseHostBad = askURL(ctx, c.BaseHost)
+		}
 	}
 	f.Weaknesses, f.CertificateErr = ca.Inspect(filepath.Join(c.State, "ca"), c.HTTP.TLSCert, c.HTTP.TLSKey, now)
 	f.Unsynchronized = unsynchronized()
@@ -162,6 +168,22 @@ func askTCP(ctx context.Context, at netip.AddrPort) error {
 	return conn.Close()
 }
 
+// askURL connects to where a URL leads.
+func askURL(ctx context.Context, u *url.URL) error {
+	ctx, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	port := u.Port()
+	if port == "" {
+		port = u.Scheme
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
 // askTFTP asks for the size of a boot program and aborts, as clients do (RFC 2349).
 func askTFTP(ctx context.Context, at netip.AddrPort) error {
 	var d net.ListenConfig
@@ -189,16 +211,39 @@ func askTFTP(ctx context.Context, at netip.AddrPort) error {
 	return err
 }
 
-// kernels returns what is wrong with the default kernel of each run mode.
-func kernels(c setup.Config) (map[string]error, error) {
+// kernels returns what is wrong with the default kernel of each run mode, and with those
+// that nodes name. What upstream has is as good as here.
+func kernels(ctx context.Context, c setup.Config, store *kernel.Store, used map[string]int) (modes, named map[string]error, err error) {
 	if _, err := os.ReadDir(c.Kernel.NetPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, nil, err
 	}
-	wrong := make(map[string]error)
-	for _, mode := range kernel.Open(c.Kernel.Path, c.Kernel.NetPath).Kernelless(c.RunModes) {
-		wrong[mode] = errNoKernel
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	check := func(wrong map[string]error, key, rel string) {
+		all.Go(func() { // upstream may take its time
+			err := store.Check(rel)
+			if provisioning.ErrorCode(err) == provisioning.NotFound {
+				err = store.Available(ctx, rel)
+			}
+			if provisioning.ErrorCode(err) == provisioning.NotFound {
+				err = errNoKernel
+			}
+			if err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				wrong[key] = err
+			}
+		})
 	}
-	return wrong, nil
+	modes, named = make(map[string]error), make(map[string]error)
+	for _, mode := range c.RunModes.Keywords() {
+		check(modes, mode, kernel.DefaultOf(provisioning.RunMode(mode)))
+	}
+	for name := range used {
+		check(named, name, name)
+	}
+	all.Wait()
+	return modes, named, nil
 }
 
 var errNoKernel = errors.New("has no kernel yet")

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"net/http"
@@ -17,6 +18,9 @@ import (
 	"syscall"
 	"testing"
 
+	"farmboot/ipxe/kernel"
+	"farmboot/ipxe/kernel/kerneltest"
+	"farmboot/provisioning"
 	"farmboot/setup"
 	"farmboot/setup/needs"
 )
@@ -218,17 +222,52 @@ func TestKernels(t *testing.T) {
 	c := setup.Default()
 	c.Kernel.Path = t.TempDir()
 	c.Kernel.NetPath = filepath.Join(c.Kernel.Path, "net")
-	if got, err := kernels(c); err != nil || len(got) != 4 {
+	store := kernel.Open(c.Kernel.Path, c.Kernel.NetPath)
+	if got, _, err := kernels(t.Context(), c, store, nil); err != nil || len(got) != 4 {
 		t.Errorf("no kernel yet: %v, %v; want all run modes", got, err)
 	}
 	if err := os.Mkdir(c.Kernel.NetPath, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(c.Kernel.NetPath, "prod.efi"), []byte("MZ"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(c.Kernel.NetPath, "prod.efi"), []byte(kerneltest.EFI("prod")), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	got, err := kernels(c)
+	if err := os.WriteFile(filepath.Join(c.Kernel.Path, "half.efi"), []byte(kerneltest.EFI("half"))[:300], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, named, err := kernels(t.Context(), c, store, map[string]int{"half.efi": 1, "none.efi": 2})
 	if want := "dev qa test"; err != nil || strings.Join(slices.Sorted(maps.Keys(got)), " ") != want {
 		t.Errorf("without a kernel are %v, error %v; want %q", got, err, want)
+	}
+	if len(named) != 2 || named["none.efi"] != errNoKernel || !strings.Contains(fmt.Sprint(named["half.efi"]), "is cut short") {
+		t.Errorf("kernels that nodes name: %v", named)
+	}
+}
+
+// has is an upstream with some kernels.
+type has []string
+
+func (h has) Has(_ context.Context, rel string) error {
+	switch {
+	case slices.Contains(h, rel):
+		return nil
+	case rel == "net/qa.efi":
+		return errors.New("nobody answers")
+	}
+	return provisioning.Errorf(provisioning.NotFound, "no %s", rel)
+}
+
+func (has) Take(context.Context, string) error { return errors.New("the doctor takes nothing") }
+
+// TestKernelsOfUpstream: what upstream has, nodes boot.
+func TestKernelsOfUpstream(t *testing.T) {
+	c := setup.Default()
+	c.Kernel.Path = t.TempDir()
+	c.Kernel.NetPath = filepath.Join(c.Kernel.Path, "net")
+	store := kernel.Open(c.Kernel.Path, c.Kernel.NetPath)
+	store.SetUpstream(has{"net/prod.efi", "net/test.efi", "own.efi"})
+	modes, named, err := kernels(t.Context(), c, store, map[string]int{"own.efi": 1})
+	if err != nil || len(modes) != 2 || modes["dev"] != errNoKernel || !strings.Contains(fmt.Sprint(modes["qa"]), "nobody answers") || len(named) != 0 {
+		t.Errorf("%v, %v, %v", modes, named, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
 	"farmboot/setup"
 	"farmboot/setup/doctor/firewall"
@@ -209,22 +210,34 @@ func checkKernels(f Facts) []Finding {
 	var unused []string
 	for _, mode := range slices.Sorted(maps.Keys(f.Kernels)) {
 		nodes := f.InUse.RunModes[provisioning.RunMode(mode)]
-		what := fmt.Sprintf("run mode %s %v", mode, f.Kernels[mode])
+		err := f.Kernels[mode]
+		what := fmt.Sprintf("run mode %s %v", mode, err)
+		if err != errNoKernel {
+			what = fmt.Sprintf("run mode %s: %v", mode, err)
+		}
 		switch {
+		case errors.Is(err, kernel.ErrUnknown):
+			all = append(all, warn(what, "nodes boot it only if it is a kernel of another format that iPXE knows", fmt.Sprintf(mend, mode)))
 		case mode == string(p.RunMode) && p.Unknown == provisioning.Boot:
 			all = append(all, stop(what, "unregistered nodes boot that run mode", fmt.Sprintf(mend, mode)))
 		case nodes > 0:
 			all = append(all, stop(what, fmt.Sprintf("registered nodes boot that run mode: %d", nodes), fmt.Sprintf(mend, mode)))
-		case f.Kernels[mode] != errNoKernel:
+		case err != errNoKernel:
 			all = append(all, warn(what, "nodes of that run mode would not boot", fmt.Sprintf(mend, mode)))
 		default:
 			unused = append(unused, mode)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(f.InUse.Missing)) {
-		all = append(all, stop(
-			fmt.Sprintf("there is no kernel %s", name),
-			fmt.Sprintf("registered nodes are to boot it: %d", f.InUse.Missing[name]),
+	for _, name := range slices.Sorted(maps.Keys(f.Named)) {
+		err, level := f.Named[name], stop
+		what := err.Error()
+		switch {
+		case err == errNoKernel:
+			what = "there is no kernel " + name
+		case errors.Is(err, kernel.ErrUnknown):
+			level = warn
+		}
+		all = append(all, level(what, fmt.Sprintf("registered nodes are to boot it: %d", f.InUse.Kernels[name]),
 			"farmboot kernel add FILE --name "+name+", or register them with another kernel"))
 	}
 	if len(unused) > 0 {
@@ -292,7 +305,11 @@ func checkBaseHost(f Facts) []Finding {
 			return []Finding{ok("base-host %s is this host", b)}
 		}
 	}
-	return []Finding{warn(fmt.Sprintf("the name of base-host, %s, stands for %s, which is not an address of this host", name, addrList(f.BaseHost)), "unless a proxy there passes requests on to us, nodes do not find us", "correct the DNS entry, or base-host")}
+	what := fmt.Sprintf("the name of base-host, %s, stands for %s, which is not an address of this host", name, addrList(f.BaseHost))
+	if f.BaseHostBad != nil {
+		return []Finding{stop(what, fmt.Sprintf("boot scripts send nodes there, and nothing answers: %v", f.BaseHostBad), "correct the DNS entry, or base-host; or leave base-host empty: then nodes use our address")}
+	}
+	return []Finding{warn(what, "unless a proxy there passes requests on to us, nodes do not find us", "correct the DNS entry, or base-host")}
 }
 
 func addrList(addrs []netip.Addr) string {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+	"golang.org/x/sys/unix"
 
 	"farmboot/dhcp"
 	"farmboot/dhcp/persona"
@@ -100,6 +101,9 @@ func listenOn(ctx context.Context, i setup.Interface, played []persona.Persona) 
 	if l.lan.Err != nil {
 		l.lan.Machines = nil
 	}
+	for n, o := range l.lan.Offers {
+		l.lan.Offers[n].NoRoute = o.Network.IsValid() && !routed(ctx, o.Network.Addr().Next())
+	}
 	slices.SortStableFunc(l.lan.Offers, func(a, b Offer) int { return a.Server.Compare(b.Server) })
 	return l.lan
 }
@@ -174,6 +178,17 @@ func listenAs(ctx context.Context, i setup.Interface, id persona.Identity, note 
 		}
 	}
 	return sockets, ear, nil
+}
+
+// routed tells whether this host knows a way to an address. Nothing is sent.
+func routed(ctx context.Context, to netip.Addr) bool {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "udp4", netip.AddrPortFrom(to, 68).String())
+	if err != nil {
+		return !errors.Is(err, unix.ENETUNREACH) && !errors.Is(err, unix.EHOSTUNREACH)
+	}
+	conn.Close()
+	return true
 }
 
 // weigh finds out what a machine would do with the same offers in other orders: which

@@ -76,7 +76,7 @@ func checkNoProxy(l LAN) []Finding {
 func checkNetwork(f Facts, l LAN) []Finding {
 	var named []netip.Addr
 	for _, o := range l.Offers {
-		if slices.Contains(f.Own, o.Server) && o.Next.IsValid() {
+		if slices.Contains(f.Own, o.Server) && o.Next.IsValid() && !slices.Contains(named, o.Next) {
 			named = append(named, o.Next)
 		}
 	}
@@ -97,6 +97,9 @@ func checkNetwork(f Facts, l LAN) []Finding {
 			return []Finding{stop(what, "they do not reach that address", "set [network] interface to the interface that has an address in "+o.Network.String())}
 		}
 		mend := fmt.Sprintf("give %s an address in that network: ip address add …/%d dev %[1]s, and in the host's own configuration", l.Interface.Name, o.Network.Bits())
+		if o.NoRoute {
+			return []Finding{stop(what, fmt.Sprintf("this host has no route to %s, so no answer of ours reaches them", o.Network), mend)}
+		}
 		if !o.Gateway {
 			return []Finding{stop(what, "the DHCP server names no router, so they do not reach that address", mend)}
 		}

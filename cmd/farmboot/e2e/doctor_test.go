@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -115,6 +116,7 @@ func TestDoctorOnManyLANs(t *testing.T) {
 	tests := []struct {
 		name    string
 		lan     lab.Options
+		site    settings
 		arrange func(*testing.T, *lab.LAN, *appliance)
 		want    []string // but for what is true of every LAN here
 		says    string   // a part of what, why and mend of all of them
@@ -138,12 +140,28 @@ func TestDoctorOnManyLANs(t *testing.T) {
 		{name: "no kernel for registered nodes", arrange: func(t *testing.T, _ *lab.LAN, a *appliance) {
 			a.farmboot(t, "node", "add", "52:54:00:00:00:77", "--runmode", "qa")
 		}, want: []string{"problem kernels"}, says: "run mode qa has no kernel yet"},
+		{name: "half a kernel", arrange: func(t *testing.T, _ *lab.LAN, a *appliance) {
+			whole, err := os.ReadFile(filepath.Join(a.kernels, "vmlinuz-amd64"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.write(t, "state/kernel/vmlinuz-amd64", string(whole[:len(whole)/2]))
+		}, want: []string{"problem kernels"}, says: "net/prod.efi is cut short"},
+		{name: "address of another VLAN", arrange: func(t *testing.T, _ *lab.LAN, a *appliance) {
+			change(t, a.host, "addr flush dev lan0", "addr add 192.168.99.2/24 brd + dev lan0")
+			a.says(t, `network changed.*192\.168\.99\.2`)
+		}, want: []string{"problem dhcp"}, says: "no route to 10.77.0.0/16"},
+		{name: "no address", arrange: func(t *testing.T, _ *lab.LAN, a *appliance) {
+			change(t, a.host, "addr flush dev lan0")
+			a.says(t, `has no IPv4 address`)
+		}, want: []string{"problem interface", "problem ports"}, says: "has no IPv4 address"},
+		{name: "base-host that nobody has", site: settings{baseHost: "http://10.77.0.99"}, want: []string{"problem base-host"}, says: "10.77.0.99"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			l := newLAN(t, tt.lan)
-			a := newAppliance(t, l, settings{})
+			a := newAppliance(t, l, tt.site)
 			if tt.arrange != nil {
 				tt.arrange(t, l, a)
 			}
