@@ -33,6 +33,10 @@ func (noNodes) AllNodes(context.Context, provisioning.Actor, provisioning.NodeQu
 
 func (noNodes) Note(context.Context, provisioning.Actor, string, string, any, any) error { return nil }
 
+func (noNodes) NoteIf(context.Context, provisioning.Actor, string, string, any, any, int64) (bool, error) {
+	return true, nil
+}
+
 // newFarm returns a boot plane without kernels, which takes them from upstream.
 func newFarm(t *testing.T, url string) (*bench, *httptest.Server) {
 	t.Helper()

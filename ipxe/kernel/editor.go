@@ -26,6 +26,7 @@ type Needed func(ctx context.Context, name string, steps int) error
 type Nodes interface {
 	AllNodes(ctx context.Context, by provisioning.Actor, q provisioning.NodeQuery) iter.Seq2[provisioning.Node, error]
 	Note(ctx context.Context, by provisioning.Actor, action, subject string, before, after any) error
+	NoteIf(ctx context.Context, by provisioning.Actor, action, subject string, before, after any, last int64) (done bool, err error)
 }
 
 // NewEditor returns an Editor of the kernels in store, which knows from nodes what is
@@ -118,6 +119,15 @@ func (e *Editor) Note(ctx context.Context, by provisioning.Actor, action, subjec
 		return err
 	}
 	return e.nodes.Note(context.WithoutCancel(ctx), by, action, subject, before, after)
+}
+
+// NoteIf is Note, unless another line about the subject was written after the one with
+// that id. It tells whether it was.
+func (e *Editor) NoteIf(ctx context.Context, by provisioning.Actor, action, subject string, before, after any, last int64) (done bool, err error) {
+	if err := adminOnly(by); err != nil {
+		return false, err
+	}
+	return e.nodes.NoteIf(context.WithoutCancel(ctx), by, action, subject, before, after, last)
 }
 
 // Needs returns why a kernel must not be removed, even if no run mode boots it: who tries

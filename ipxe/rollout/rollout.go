@@ -308,22 +308,22 @@ func (r *Rollout) Canary(ctx context.Context, m provisioning.RunMode) (*Canary, 
 	return c, err
 }
 
-// last returns the canary of a run mode and how it came about; if there is none, how the
-// last one ended.
-func (r *Rollout) last(ctx context.Context, m provisioning.RunMode) (*Canary, string, error) {
+// last returns the canary of a run mode and the line of the history that began it; if there
+// is none, the line that ended the last one, with the zero id for no line.
+func (r *Rollout) last(ctx context.Context, m provisioning.RunMode) (*Canary, provisioning.Change, error) {
 	last, err := r.store.Changes(ctx, provisioning.ChangeQuery{Subject: subject(m), Limit: 1})
 	if err != nil || len(last) == 0 {
-		return nil, "", err
+		return nil, provisioning.Change{}, err
 	}
 	if len(last[0].After) == 0 {
-		return nil, last[0].Action, nil
+		return nil, last[0], nil
 	}
 	c := new(Canary)
 	if err := json.Unmarshal(last[0].After, c); err != nil {
-		return nil, "", fmt.Errorf("read the canary of run mode %s: %w", m, err)
+		return nil, last[0], fmt.Errorf("read the canary of run mode %s: %w", m, err)
 	}
 	c.Since, c.By = last[0].At, last[0].Actor
-	return c, last[0].Action, nil
+	return c, last[0], nil
 }
 
 // assignLimit is how long a node waits to be told whether there is a candidate for it.
@@ -533,18 +533,22 @@ func (r *Rollout) Promote(ctx context.Context, by provisioning.Actor, m provisio
 	if err != nil {
 		return nil, err
 	}
-	return c, r.promote(ctx, by, c)
+	// The run mode first: where we are killed in between, the canary is promoted again.
+	if err := r.give(ctx, by, c); err != nil {
+		return nil, err
+	}
+	return c, r.editor.Note(ctx, by, actionPromote, subject(m), c, nil)
 }
 
-func (r *Rollout) promote(ctx context.Context, by provisioning.Actor, c *Canary) error {
+// give makes the candidate what the run mode boots here.
+func (r *Rollout) give(ctx context.Context, by provisioning.Actor, c *Canary) error {
+	if err := r.editor.Take(ctx, c.Kernel); err != nil {
+		return err
+	}
 	if err := r.same(c); err != nil {
 		return err
 	}
-	// The run mode first: where we are killed in between, the canary is promoted again.
-	if err := r.editor.PointFor(ctx, by, kernel.ActionLink, c.RunMode, c.Kernel, false); err != nil {
-		return err
-	}
-	return r.editor.Note(ctx, by, actionPromote, subject(c.RunMode), c, nil)
+	return r.editor.PointFor(ctx, by, kernel.ActionLink, c.RunMode, c.Kernel, false)
 }
 
 // same returns an error where another file than the one that is tried has its name.

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -444,13 +446,74 @@ func TestTwoAppliances(t *testing.T) {
 	if a.boots() != "v2.efi" || kernels.FileOf("net/prod.efi") != "v2.efi" || a.ended() != "kernel promote" {
 		t.Errorf("%s: one boots %s, the other %s", a.ended(), a.boots(), kernels.FileOf("net/prod.efi"))
 	}
-	// The other one goes back: nobody undoes that.
+	// One that did not run meanwhile does it when it starts.
+	again := func() {
+		t.Helper()
+		b = rollout.New(a.store, kernels, kernel.NewEditor(kernels, nodes), clock)
+		look()
+	}
+	if err := kernels.Point("prod", "v1.efi", false); err != nil {
+		t.Fatal(err)
+	}
+	again()
+	if kernels.FileOf("net/prod.efi") != "v2.efi" {
+		t.Error("one that starts later does not boot what was promoted")
+	}
+	// The other one goes back: nobody undoes that, then or at the next start.
 	if _, _, err := b.Rollback(t.Context(), root, "prod"); err != nil {
 		t.Fatal(err)
 	}
 	look()
+	again()
 	if kernels.FileOf("net/prod.efi") != "v1.efi" {
 		t.Error("a rollback was undone")
+	}
+}
+
+// TestOneOfTwoEndsIt: of two appliances that find out at once that a canary is to end, one
+// says so.
+func TestOneOfTwoEndsIt(t *testing.T) {
+	for name, stages := range map[string][]string{"promoted": {"script", "kernel v2.efi", "up"}, "taken back": {"script", "kernel v2.efi", "script", "kernel v2.efi", "script", "kernel v2.efi", "script"}} {
+		t.Run(name, func(t *testing.T) {
+			a := newBench(t)
+			a.use("v1.efi")
+			a.starts("v2.efi", "52:54:00:00:00:01")
+			a.events(1, stages...)
+			a.now = a.now.Add(time.Hour)
+			clock := func() time.Time { return a.now }
+			rules := registry.Rules{RunModes: provisioning.RunModes{"prod": ""}}
+			var looking sync.WaitGroup
+			var ended atomic.Int64
+			for range 8 {
+				store, err := sqlite.Open(t.Context(), a.file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = store.Close() })
+				dir := t.TempDir()
+				kernels := kernel.Open(filepath.Join(dir, "kernel"), filepath.Join(dir, "kernel", "net"))
+				for _, k := range []string{"v1.efi", "v2.efi"} {
+					if err := kernels.Put(k, strings.NewReader(kerneltest.EFI(k)), kernel.Want{}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := kernels.Point("prod", "v1.efi", false); err != nil {
+					t.Fatal(err)
+				}
+				r := rollout.New(store, kernels, kernel.NewEditor(kernels, registry.New(store, rules, clock)), clock)
+				looking.Go(func() {
+					if _, v, err := r.Look(t.Context(), "prod"); err != nil {
+						t.Error(err)
+					} else if v != rollout.GoOn {
+						ended.Add(1)
+					}
+				})
+			}
+			looking.Wait()
+			if ended.Load() != 1 {
+				t.Errorf("%d of them ended it", ended.Load())
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"maps"
 	"slices"
@@ -254,16 +255,18 @@ func (r *Rollout) Run(ctx context.Context, modes func() []provisioning.RunMode, 
 // Look does once for a run mode what Run does, and tells what it did: what became of its
 // canary, if anything. It is not called twice at once.
 func (r *Rollout) Look(ctx context.Context, m provisioning.RunMode) (*Canary, Verdict, error) {
-	c, how, err := r.last(ctx, m)
+	c, line, err := r.last(ctx, m)
 	if err != nil {
 		return nil, GoOn, err
 	}
-	w := r.watching(m)
+	w, before := r.watching(m)
 	if c == nil {
-		r.watch(m, nil)
-		if w != nil && how == actionPromote {
-			return nil, GoOn, r.follows(ctx, w.canary)
+		if line.Action == actionPromote && (w != nil || !before) {
+			if err := r.follows(ctx, m, w, line); err != nil {
+				return nil, GoOn, err
+			}
 		}
+		r.watch(m, nil)
 		return nil, GoOn, nil
 	}
 	if w == nil || w.canary.SHA256 != c.SHA256 || !w.canary.Since.Equal(c.Since) {
@@ -280,13 +283,19 @@ func (r *Rollout) Look(ctx context.Context, m provisioning.RunMode) (*Canary, Ve
 		// booted is theirs to say, not ours.
 		return nil, GoOn, err
 	}
+	action := actionPromote
 	switch v {
-	case Promoted:
-		err = r.promote(ctx, appliance, c)
+	case GoOn:
+		return nil, GoOn, nil
+	case Promoted: // first, as in Promote
+		if err := r.give(ctx, appliance, c); err != nil {
+			return nil, GoOn, err
+		}
 	case TakenBack:
-		err = r.editor.Note(ctx, appliance, ActionTaken, subject(m), c, nil)
+		action = ActionTaken
 	}
-	if err != nil || v == GoOn {
+	first, err := r.editor.NoteIf(ctx, appliance, action, subject(m), c, nil, line.ID)
+	if err != nil || !first { // another appliance has just done it
 		return nil, GoOn, err
 	}
 	r.watch(m, nil)
@@ -298,10 +307,13 @@ const Appliance = "canary"
 
 var appliance = provisioning.Actor{Name: Appliance, Role: provisioning.RoleAdmin, From: "appliance"}
 
-func (r *Rollout) watching(m provisioning.RunMode) *watch {
+// watching returns the canary that Look has seen, nil for none, and whether it has looked
+// before.
+func (r *Rollout) watching(m provisioning.RunMode) (w *watch, before bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.watched[m]
+	w, before = r.watched[m]
+	return w, before
 }
 
 func (r *Rollout) watch(m provisioning.RunMode, w *watch) {
@@ -311,15 +323,29 @@ func (r *Rollout) watch(m provisioning.RunMode, w *watch) {
 }
 
 // follows gives our run mode the kernel that another appliance, which shares the database
-// and has a kernel folder of its own, has promoted. Ours that boots another kernel than
-// when that was begun is left alone: it is promoted already, or somebody chose.
-func (r *Rollout) follows(ctx context.Context, c *Canary) error {
-	sum, err := r.kernels.SHA256(kernel.DefaultOf(c.RunMode))
+// and has a kernel folder of its own, has promoted by that line of the history, while we
+// looked on or did not run. Ours that boots another kernel than when that was begun is left
+// alone: it is promoted already, or somebody chose; and so it is where anybody chose since.
+func (r *Rollout) follows(ctx context.Context, m provisioning.RunMode, w *watch, line provisioning.Change) error {
+	c := new(Canary)
+	if w != nil {
+		c = w.canary
+	} else if err := json.Unmarshal(line.Before, c); err != nil {
+		return nil // written by hand
+	}
+	if w == nil {
+		since, err := r.store.Changes(ctx, provisioning.ChangeQuery{Subject: kernel.DefaultOf(m), Limit: historyLimit})
+		if err != nil || slices.ContainsFunc(since, func(change provisioning.Change) bool {
+			var after identity
+			followed := change.Actor == Appliance && json.Unmarshal(change.After, &after) == nil && after.SHA256 == c.SHA256
+			return change.ID > line.ID && !followed
+		}) {
+			return err
+		}
+	}
+	sum, err := r.kernels.SHA256(kernel.DefaultOf(m))
 	if err != nil || sum != c.Former {
 		return err
 	}
-	if err := r.same(c); err != nil {
-		return err
-	}
-	return r.editor.PointFor(ctx, appliance, kernel.ActionLink, c.RunMode, c.Kernel, false)
+	return r.give(ctx, appliance, c)
 }

@@ -38,6 +38,10 @@ func (noNodes) AllNodes(context.Context, provisioning.Actor, provisioning.NodeQu
 
 func (noNodes) Note(context.Context, provisioning.Actor, string, string, any, any) error { return nil }
 
+func (noNodes) NoteIf(context.Context, provisioning.Actor, string, string, any, any, int64) (bool, error) {
+	return true, nil
+}
+
 // bench is an appliance with an upstream.
 type bench struct {
 	*upstream.Upstream
