@@ -242,3 +242,17 @@ func TestOneHomeForEachLibrary(t *testing.T) {
 		}
 	}
 }
+
+// TestReadmeBeginsWithHowToRun: a stranger needs two commands, and sees them first.
+func TestReadmeBeginsWithHowToRun(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```sh\n")
+	block, _, _ := strings.Cut(rest, "```")
+	lines := strings.Split(strings.TrimSpace(block), "\n")
+	if len(lines) != 2 || !strings.HasPrefix(lines[0], "make run ") || !strings.HasPrefix(lines[1], "make test ") {
+		t.Errorf("the first code block of README.md is not make run and make test alone:\n%s", block)
+	}
+}
