@@ -297,7 +297,7 @@ func groups(claims map[string]any, claim string) []string {
 	for at, rest := claims, claim; !ok; {
 		var head string
 		if head, rest, _ = strings.Cut(rest, "."); rest == "" {
-			value, ok = at[head]
+			value = at[head]
 			break
 		}
 		if at, _ = at[head].(map[string]any); at == nil {
