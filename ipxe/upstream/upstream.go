@@ -425,12 +425,15 @@ func (u *Upstream) install(ctx context.Context, rel string, from *File, in *kern
 		mode, isDefault = r, true
 		name = u.nameFor(mode, from.Name, sum)
 	}
+	before, _ := u.Store.SHA256(rel)
+	news := false
 	if known, err := u.Store.SHA256(name); err != nil || known != sum {
 		err := u.Editor.Keep(ctx, u.by(), in, name)
 		if kept, _ := u.Store.SHA256(name); kept != sum {
 			return Result{}, err
 		}
 		u.unnoted(err)
+		news = true
 	}
 	if signature != nil {
 		if err := u.Store.PutSignature(name, signature); err != nil {
@@ -439,15 +442,19 @@ func (u *Upstream) install(ctx context.Context, rel string, from *File, in *kern
 	}
 	result := Result{Kernel: rel, Name: name, Size: in.Size(), SHA256: sum, Changed: true}
 	if isDefault && point {
-		err := u.Editor.Point(ctx, u.by(), mode, name, false)
-		if boots, _ := u.Store.SHA256(rel); boots != sum {
-			return result, err
+		// What it boots already is no choice: the history must not show one.
+		if before != sum {
+			err := u.Editor.Point(ctx, u.by(), mode, name, false)
+			if boots, _ := u.Store.SHA256(rel); boots != sum {
+				return result, err
+			}
+			u.unnoted(err)
+			news = true
 		}
-		u.unnoted(err)
 		result.Pointed = true
 	}
 	u.Log.Info("took a kernel from upstream", "kernel", rel, "name", name, "bytes", in.Size(), "sha256", sum, "boots", result.Pointed)
-	if u.Taken != nil {
+	if u.Taken != nil && news {
 		u.Taken(result)
 	}
 	return result, u.noteTaken(rel, taken{Upstream: u.base.String(), Validator: from.lasting(), Name: name, SHA256: sum})

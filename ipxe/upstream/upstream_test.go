@@ -459,6 +459,43 @@ func TestKilledAtEachTenth(t *testing.T) {
 	}
 }
 
+// TestTakenAgain: a kernel that is here already is nothing new, where the server does not
+// tell versions either: nobody is told, and the history shows no choice.
+func TestTakenAgain(t *testing.T) {
+	v1 := big("v1")
+	notes, told := new(noting), 0
+	b := newBench(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/kernel/net/prod.efi" {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/octet-stream")
+		io.WriteString(w, v1)
+	}), func(o *upstream.Options) {
+		o.Editor = kernel.NewEditor(o.Store, notes)
+		o.Taken = func(upstream.Result) { told++ }
+	})
+	for range 3 {
+		if err := b.sync(t); err != nil || b.read(t, "net/prod.efi") != v1 {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Join(notes.list, ", "); got != "kernel set "+name("prod", v1)+", kernel link net/prod.efi" || told != 1 || b.asked.Load() < 3 {
+		t.Errorf("noted %s; told %d times", got, told)
+	}
+}
+
+// noting is a registry without nodes, that keeps what is noted.
+type noting struct {
+	noNodes
+	list []string
+}
+
+func (n *noting) Note(_ context.Context, _ provisioning.Actor, action, subject string, _, _ any) error {
+	n.list = append(n.list, action+" "+subject)
+	return nil
+}
+
 // TestChosenMeanwhile: a run mode that somebody gives another kernel while upstream's comes
 // in keeps that; upstream's is stored all the same.
 func TestChosenMeanwhile(t *testing.T) {
