@@ -138,6 +138,7 @@ var imports = []struct {
 	{"provisioning", []string{"provisioning/lru"}},
 	{"provisioning/sqlite", []string{"provisioning", "provisioning/atomicfile", "provisioning/owner", "provisioning/sqlstore"}},
 	{"provisioning/postgres", []string{"provisioning", "provisioning/owner", "provisioning/sqlstore"}},
+	{"provisioning/postgres/postgrestest", []string{"setup/needs"}},
 	{"provisioning/sqlstore", []string{"provisioning"}},
 	{"provisioning/farm", []string{"provisioning", "provisioning/lru", "provisioning/story"}},
 	{"provisioning/storetest", []string{"provisioning", "provisioning/sqlite"}},

@@ -16,8 +16,8 @@ import (
 func TestCopy(t *testing.T) {
 	ctx := t.Context()
 	server := start(t)
-	server.create(t, "copy")
-	url := server.url("copy")
+	server.Create(t, "copy")
+	url := server.URL("copy")
 	first, err := sqlite.Open(ctx, filepath.Join(t.TempDir(), "first.db"))
 	if err != nil {
 		t.Fatal(err)
