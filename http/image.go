@@ -1,10 +1,8 @@
 package http
 
 import (
-	"maps"
 	"mime"
 	"net/http"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,7 +13,6 @@ import (
 	"farmboot/ipxe"
 	"farmboot/ipxe/catalog"
 	"farmboot/ipxe/image"
-	"farmboot/provisioning"
 )
 
 // imageRoutes adds the download endpoints.
@@ -35,7 +32,7 @@ func (b *Boot) imageRoutes(r *mux.Router) {
 // kind's suffix, and the SHA-256 of each at the same URL plus ".sha256".
 func (b *Boot) image(w http.ResponseWriter, r *http.Request, kind image.Kind) error {
 	target, wantSum := strings.CutSuffix(mux.Vars(r)["target"], ".sha256")
-	query, err := ordered(r.URL.RawQuery)
+	query, err := answer.Query(r.URL.RawQuery, []string{"arch", "scheme"}, added)
 	if err != nil {
 		return err
 	}
@@ -69,19 +66,12 @@ func (b *Boot) image(w http.ResponseWriter, r *http.Request, kind image.Kind) er
 	return nil
 }
 
-// ordered reads the parameters of an image's URL. What programs add to links that they
-// pass on, against caches and to count visitors, is left out, so that a farmer's link
-// works however it came to him. Everything else that is unknown is refused, not only what
-// is nearly right: ?farmer=1234 would give an image without the farmer.
-func ordered(query string) (url.Values, error) {
-	q, err := url.ParseQuery(query)
-	if err != nil {
-		return nil, provisioning.Errorf(provisioning.Invalid, "bad query: %w", err)
-	}
-	maps.DeleteFunc(q, func(name string, _ []string) bool {
-		return slices.Contains([]string{"_", "v", "t", "ts", "fbclid", "gclid"}, name) || strings.HasPrefix(name, "utm_")
-	})
-	return q, answer.CheckQuery(q, []string{"arch", "scheme"})
+// added tells whether a parameter of an image's URL is one that programs add to links that
+// they pass on, against caches and to count visitors: a farmer's link works however it came
+// to him. Everything else that is unknown is refused, not only what is nearly right:
+// ?farmer=1234 would give an image without the farmer.
+func added(name string) bool {
+	return slices.Contains([]string{"_", "v", "t", "ts", "fbclid", "gclid"}, name) || strings.HasPrefix(name, "utm_")
 }
 
 // withoutFileName returns the arguments of an image's URL, still percent-encoded, without

@@ -9,18 +9,26 @@ import (
 	"farmboot/provisioning"
 )
 
-// CheckQuery refuses parameters of a URL that nobody reads: a mistyped filter would
-// select everything, a mistyped processor would give the program for another one.
-func CheckQuery(q url.Values, accepted []string) error {
+// Query reads the parameters of a URL, and refuses those that nobody reads: a mistyped
+// filter would select everything, a mistyped processor would give the program for another
+// one. Those that passes says true of are left out; nil: none. The error has code
+// [provisioning.Invalid].
+func Query(raw string, accepted []string, passes func(name string) bool) (url.Values, error) {
+	q, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, provisioning.Errorf(provisioning.Invalid, "bad query: %w", err)
+	}
 	for _, name := range slices.Sorted(maps.Keys(q)) {
 		switch {
+		case passes != nil && passes(name):
+			delete(q, name)
 		case len(accepted) == 0:
-			return provisioning.Errorf(provisioning.Invalid, "unknown parameter %.60q: none is accepted here", name)
+			return nil, provisioning.Errorf(provisioning.Invalid, "unknown parameter %.60q: none is accepted here", name)
 		case !slices.Contains(accepted, name):
-			return provisioning.Errorf(provisioning.Invalid, "unknown parameter %.60q: accepted are %s", name, strings.Join(accepted, ", "))
+			return nil, provisioning.Errorf(provisioning.Invalid, "unknown parameter %.60q: accepted are %s", name, strings.Join(accepted, ", "))
 		case len(q[name]) > 1:
-			return provisioning.Errorf(provisioning.Invalid, "parameter %s is given %d times", name, len(q[name]))
+			return nil, provisioning.Errorf(provisioning.Invalid, "parameter %s is given %d times", name, len(q[name]))
 		}
 	}
-	return nil
+	return q, nil
 }

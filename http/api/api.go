@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -178,11 +177,7 @@ func (a *API) guarded(rt route) answer.Handler {
 		if err != nil {
 			return err
 		}
-		q, err := url.ParseQuery(r.URL.RawQuery)
-		if err != nil {
-			return provisioning.Errorf(provisioning.Invalid, "bad query: %w", err)
-		}
-		if err := answer.CheckQuery(q, rt.query); err != nil {
+		if _, err := answer.Query(r.URL.RawQuery, rt.query, nil); err != nil {
 			return err
 		}
 		return rt.handle(w, r, by)
