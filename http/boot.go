@@ -114,22 +114,23 @@ func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if r.URL.Query().Has("failed") {
-		return b.failed(w, r, mac)
+	asks := asking{r, r.URL.Query()}
+	if asks.query.Has("failed") {
+		return b.failed(w, asks, mac)
 	}
-	mac = b.registered(r, mac)
+	mac = b.registered(asks, mac)
 	site := b.Site(answer.LocalOf(r))
-	a, gets, err := b.decide(r, site, mac)
-	if err == nil && gets.Event.Stage == provisioning.StageScript && takesTurns(r) {
-		a, gets, err = b.inTurn(r, site, a, gets)
+	a, gets, err := b.decide(asks, site, mac)
+	if err == nil && gets.Event.Stage == provisioning.StageScript && asks.takesTurns() {
+		a, gets, err = b.inTurn(asks, site, a, gets)
 	}
 	if err != nil {
 		return err
 	}
-	again := r.URL.Query().Get("held") != "" && a.Policy == provisioning.Hold || gets.Event.Stage == ""
+	again := asks.held() && a.Policy == provisioning.Hold || gets.Event.Stage == ""
 	if r.Method == http.MethodGet && !again {
 		ev := gets.Event
-		ev.At, ev.MAC, ev.Peer, ev.Machine = b.Now(), mac, answer.PeerOf(r), machineOf(r.URL.Query())
+		ev.At, ev.MAC, ev.Peer, ev.Machine = b.Now(), mac, answer.PeerOf(r), machineOf(asks.query)
 		b.Record(ev)
 	}
 	if gets.Script == nil {
@@ -152,13 +153,22 @@ func (b *Boot) provision(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
+// asking is a request for a node's script.
+type asking struct {
+	*http.Request
+	query url.Values // read once
+}
+
+// held tells whether the script asks that has a node wait to be claimed.
+func (r asking) held() bool { return r.query.Get("held") != "" }
+
 // decide returns what a node is assigned, and what it gets by that.
-func (b *Boot) decide(r *http.Request, site ipxe.Site, mac provisioning.MAC) (a provisioning.Assignment, gets ipxe.Answer, err error) {
+func (b *Boot) decide(r asking, site ipxe.Site, mac provisioning.MAC) (a provisioning.Assignment, gets ipxe.Answer, err error) {
 	if a, err = b.Admit(r.Context(), mac); err != nil {
 		return a, gets, err
 	}
-	if held := r.URL.Query().Get("held") != ""; held && a.Policy == provisioning.Hold && r.Method == http.MethodGet {
-		if a, err = b.awaitClaim(r, mac); err != nil {
+	if r.held() && a.Policy == provisioning.Hold && r.Method == http.MethodGet {
+		if a, err = b.awaitClaim(r.Request, mac); err != nil {
 			return a, gets, err
 		}
 	}
@@ -176,24 +186,24 @@ const maxCards = 16
 
 // registered returns the MAC address that a machine is registered by: that of the card
 // that asks, or else the first of its other cards that is, which our scripts name.
-func (b *Boot) registered(r *http.Request, asks provisioning.MAC) provisioning.MAC {
-	also := strings.FieldsFunc(r.URL.Query().Get("also"), func(c rune) bool { return c == '.' })
+func (b *Boot) registered(r asking, card provisioning.MAC) provisioning.MAC {
+	also := strings.FieldsFunc(r.query.Get("also"), func(c rune) bool { return c == '.' })
 	if len(also) == 0 {
-		return asks
+		return card
 	}
-	for _, card := range append([]string{asks.String()}, also[:min(len(also), maxCards)]...) {
-		mac, err := provisioning.ParseMAC(card)
+	for _, text := range append([]string{card.String()}, also[:min(len(also), maxCards)]...) {
+		mac, err := provisioning.ParseMAC(text)
 		if err != nil {
 			continue
 		}
 		switch a, err := b.Assignment(r.Context(), mac); {
 		case err != nil:
-			return asks // the store fails, which whoever asks for the assignment says
+			return card // the store fails, which whoever asks for the assignment says
 		case a.Registered:
 			return mac
 		}
 	}
-	return asks
+	return card
 }
 
 // failures are what our scripts report.
@@ -205,16 +215,16 @@ var failures = map[string]provisioning.Cause{
 }
 
 // failed answers /provision/MAC?failed=WHAT, by which our scripts report.
-func (b *Boot) failed(w http.ResponseWriter, r *http.Request, mac provisioning.MAC) error {
-	cause, ok := failures[r.URL.Query().Get("failed")]
+func (b *Boot) failed(w http.ResponseWriter, r asking, mac provisioning.MAC) error {
+	cause, ok := failures[r.query.Get("failed")]
 	if !ok {
-		return provisioning.Errorf(provisioning.Invalid, "bad failed %.20q: accepted are kernel, network, script and signature", r.URL.Query().Get("failed"))
+		return provisioning.Errorf(provisioning.Invalid, "bad failed %.20q: accepted are kernel, network, script and signature", r.query.Get("failed"))
 	}
 	if r.Method == http.MethodGet {
 		if a, err := b.Assignment(r.Context(), mac); err == nil {
 			cause.Kernel = ipxe.NodeTarget(a.Node).KernelPath()
 		}
-		b.Record(provisioning.Event{At: b.Now(), MAC: mac, Peer: answer.PeerOf(r), Stage: provisioning.StageFailed, Cause: cause})
+		b.Record(provisioning.Event{At: b.Now(), MAC: mac, Peer: answer.PeerOf(r.Request), Stage: provisioning.StageFailed, Cause: cause})
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")

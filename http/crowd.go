@@ -63,7 +63,10 @@ func mostConns() int {
 	return most
 }
 
-func newCrowd(log *slog.Logger) *crowd { return makeCrowd(mostConns(), mostConns()/2, log) }
+func newCrowd(log *slog.Logger) *crowd {
+	most := mostConns()
+	return makeCrowd(most, most/2, log)
+}
 
 func makeCrowd(most, perHost int, log *slog.Logger) *crowd {
 	return &crowd{most: most, perHost: perHost, log: log, visits: make(map[net.Conn]*visit), hosts: make(map[netip.Addr]*host)}

@@ -9,15 +9,15 @@ import (
 
 // secureBootOn tells whether our script says that it runs with Secure Boot on: iPXE reads
 // the firmware's variable SecureBoot (UEFI 2.10, 3.3), one byte.
-func secureBootOn(r *http.Request) bool { return r.URL.Query().Get("secureboot") == "01" }
+func (r asking) secureBootOn() bool { return r.query.Get("secureboot") == "01" }
 
 // enrols tells whether a node is to be made to trust our key now. One that runs our
 // script with Secure Boot on trusts it already, which is noted.
-func (b *Boot) enrols(r *http.Request, mac provisioning.MAC) bool {
+func (b *Boot) enrols(r asking, mac provisioning.MAC) bool {
 	if b.SecureBoot == nil || r.Method != http.MethodGet {
 		return false
 	}
-	if secureBootOn(r) {
+	if r.secureBootOn() {
 		b.SecureBoot.Trusts(mac)
 		b.SecureBoot.Enrolled(mac)
 		return false

@@ -36,28 +36,28 @@ const (
 
 // takesTurns tells whether a request is one of iPXE, that runs what it gets: it can be
 // told to wait. Other programs look at a script, or do with it what we do not know.
-func takesTurns(r *http.Request) bool {
-	return r.Method == http.MethodGet && (waitsAlready(r) || strings.HasPrefix(r.UserAgent(), "iPXE/"))
+func (r asking) takesTurns() bool {
+	return r.Method == http.MethodGet && (r.waitsAlready() || strings.HasPrefix(r.UserAgent(), "iPXE/"))
 }
 
 // waitsAlready tells whether the script asks that has a node wait.
-func waitsAlready(r *http.Request) bool { return r.URL.Query().Has("waits") }
+func (r asking) waitsAlready() bool { return r.query.Has("waits") }
 
 // boots tells whether it is certain that a node boots next: our own script asks, which says
 // what machine it runs on, or one that waits.
-func boots(r *http.Request) bool { return waitsAlready(r) || r.URL.Query().Has("platform") }
+func (r asking) boots() bool { return r.waitsAlready() || r.query.Has("platform") }
 
 // inTurn returns what a node gets that is to boot: what it was to get, when it is its
 // turn to fetch its kernel, else a script that waits. One that has been told that it waits
 // is left waiting for a while, and gets what is right for it then.
-func (b *Boot) inTurn(r *http.Request, site ipxe.Site, a provisioning.Assignment, gets ipxe.Answer) (provisioning.Assignment, ipxe.Answer, error) {
+func (b *Boot) inTurn(r asking, site ipxe.Site, a provisioning.Assignment, gets ipxe.Answer) (provisioning.Assignment, ipxe.Answer, error) {
 	if b.Turns == nil {
 		return a, gets, nil
 	}
 	n := a.Node
-	turn := b.Turns.Ask(n.MAC, n.Farmer, boots(r))
+	turn := b.Turns.Ask(n.MAC, n.Farmer, r.boots())
 	news := turn.News
-	if !turn.Admitted && turn.Sleep == 0 && waitsAlready(r) {
+	if !turn.Admitted && turn.Sleep == 0 && r.waitsAlready() {
 		var err error
 		if turn, err = b.stay(r, n, turn); err != nil {
 			return a, gets, err
@@ -71,7 +71,7 @@ func (b *Boot) inTurn(r *http.Request, site ipxe.Site, a provisioning.Assignment
 	}
 	a.Once = false // that is for the boot which comes after
 	script, err := site.Wait(n, ipxe.Wait{
-		Place: turn.Place, Of: turn.Of, About: turn.About.Round(time.Second), Sleep: turn.Sleep, First: !waitsAlready(r),
+		Place: turn.Place, Of: turn.Of, About: turn.About.Round(time.Second), Sleep: turn.Sleep, First: !r.waitsAlready(),
 	})
 	gets = ipxe.Answer{Script: script}
 	if news || turn.News {
@@ -85,7 +85,7 @@ func (b *Boot) inTurn(r *http.Request, site ipxe.Site, a provisioning.Assignment
 
 // stay leaves a node waiting: until it is its turn, for turnTime, or until we are about to
 // stop.
-func (b *Boot) stay(r *http.Request, n provisioning.Node, turn admission.Turn) (admission.Turn, error) {
+func (b *Boot) stay(r asking, n provisioning.Node, turn admission.Turn) (admission.Turn, error) {
 	leave := b.Turns.Stay(n.MAC)
 	defer leave()
 	poll := time.NewTicker(turnPoll)
@@ -100,11 +100,11 @@ func (b *Boot) stay(r *http.Request, n provisioning.Node, turn admission.Turn) (
 			b.Turns.Look()
 			continue
 		case <-end.C:
-		case <-answer.Stopping(r):
+		case <-answer.Stopping(r.Request):
 		case <-r.Context().Done():
 			return turn, context.Cause(r.Context())
 		}
-		return b.Turns.Ask(n.MAC, n.Farmer, boots(r)), nil
+		return b.Turns.Ask(n.MAC, n.Farmer, r.boots()), nil
 	}
 }
 
