@@ -2,8 +2,8 @@
 // kernels now and which wait for their turn.
 //
 // A link that a thousand downloads share brings all of them at the end. One that as many
-// share as fill it brings the first after seconds, and the last no later. How many fill
-// it is measured on the downloads themselves.
+// share as fill it brings the first much earlier, and the last at about the same time. How
+// many fill it is measured on the downloads themselves.
 //
 // There is no socket in here. A node's turn is decided where it asks for its boot script,
 // for that is where iPXE can be told to wait; a download is never refused or held up.
