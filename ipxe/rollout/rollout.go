@@ -60,15 +60,11 @@ func New(store Store, kernels *kernel.Store, editor *kernel.Editor, now func() t
 
 // needs is the editor's [kernel.Needed].
 func (r *Rollout) needs(ctx context.Context, name string, steps int) error {
-	defaults, err := r.kernels.Defaults()
+	modes, err := r.modes()
 	if err != nil {
 		return err
 	}
-	for _, d := range defaults {
-		m, ok := kernel.ModeOf(d.Name)
-		if !ok {
-			continue
-		}
+	for _, m := range modes {
 		c, err := r.Canary(ctx, m)
 		if err != nil {
 			return err
@@ -93,25 +89,32 @@ func (r *Rollout) needs(ctx context.Context, name string, steps int) error {
 }
 
 // GoesBackTo lists the run modes whose next rollback would give them that kernel.
-func (r *Rollout) GoesBackTo(ctx context.Context, name string) (modes []provisioning.RunMode, err error) {
-	defaults, err := r.kernels.Defaults()
+func (r *Rollout) GoesBackTo(ctx context.Context, name string) (those []provisioning.RunMode, err error) {
+	modes, err := r.modes()
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range defaults {
-		m, ok := kernel.ModeOf(d.Name)
-		if !ok {
-			continue
-		}
+	for _, m := range modes {
 		_, back, err := r.former(ctx, m)
 		if err != nil {
 			return nil, err
 		}
 		if len(back) > 0 && back[0].Kernel == name {
+			those = append(those, m)
+		}
+	}
+	return those, nil
+}
+
+// modes lists the run modes that boot something.
+func (r *Rollout) modes() (modes []provisioning.RunMode, err error) {
+	defaults, err := r.kernels.Defaults()
+	for _, d := range defaults {
+		if m, ok := kernel.ModeOf(d.Name); ok {
 			modes = append(modes, m)
 		}
 	}
-	return modes, nil
+	return modes, err
 }
 
 // Generation is a kernel that a run mode booted from some time on.
