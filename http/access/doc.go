@@ -3,6 +3,6 @@
 // other sites send.
 //
 // Credentials are a token, a session that began with one, with a sign-in link or with an
-// OpenID provider, or a connection to the Unix socket. What somebody may do is no concern of this
-// package.
+// OpenID provider, or a connection to the Unix socket. What somebody may do is no concern
+// of this package.
 package access

@@ -289,22 +289,9 @@ func (c OpenIDConfig) actor(claims map[string]any) (provisioning.Actor, error) {
 	return by, nil
 }
 
-// groups returns the texts in a claim: one, or a list. The claim is looked for by its
-// whole name first, and then as a path through objects, as realm_access.roles. It is nil
-// if there is no such claim.
+// groups returns the texts in a claim: one, or a list; nil if there is no such claim.
 func groups(claims map[string]any, claim string) []string {
-	value, ok := claims[claim]
-	for at, rest := claims, claim; !ok; {
-		var head string
-		if head, rest, _ = strings.Cut(rest, "."); rest == "" {
-			value = at[head]
-			break
-		}
-		if at, _ = at[head].(map[string]any); at == nil {
-			break
-		}
-	}
-	switch v := value.(type) {
+	switch v := find(claims, claim).(type) {
 	case string:
 		return []string{v}
 	case []any:
@@ -315,6 +302,19 @@ func groups(claims map[string]any, claim string) []string {
 			}
 		}
 		return list
+	}
+	return nil
+}
+
+// find looks for a claim by its whole name first, which may be a URL, and then as a path
+// through objects, as realm_access.roles.
+func find(claims map[string]any, claim string) any {
+	if v, ok := claims[claim]; ok {
+		return v
+	}
+	head, rest, found := strings.Cut(claim, ".")
+	if inner, ok := claims[head].(map[string]any); ok && found {
+		return find(inner, rest)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -89,7 +88,10 @@ func (a *API) streamNodes(w http.ResponseWriter, r *http.Request, by provisionin
 			return addAll(&all, nodes)
 		}
 		inventory, err := a.Registry.WithMachines(r.Context(), by, nodes)
-		return errors.Join(err, addAll(&all, inventory))
+		if err != nil {
+			return err
+		}
+		return addAll(&all, inventory)
 	}
 	for nodes, err := range a.Registry.NodePages(r.Context(), by, nq) {
 		if err == nil {
