@@ -88,7 +88,7 @@ func (s Site) ClaimURL(code string) string { return s.Base + "/admin/discovered?
 // while. A QR code says where, if the address is one that fits a screen.
 func (s Site) Hold(m provisioning.MAC, code string) ([]byte, error) {
 	var rows []squareRow
-	if code != "" && s.Literal != "" {
+	if code != "" {
 		rows = square(s.Literal, code, s.beside(m, code))
 	}
 	return render("hold.ipxe", map[string]any{"Base": s.Base, "MAC": m, "Code": code, "ClaimURL": s.ClaimURL(code), "Rows": rows})

@@ -34,11 +34,8 @@ type squareRow struct {
 // is nil where the address is too long, or unknown.
 func square(literal, code string, text []string) []squareRow {
 	short := claimAddress(literal, code)
-	if short == "" {
-		return nil
-	}
 	drawn, err := qr.Encode(short, qr.L)
-	if err != nil || drawn.Size != squareModules {
+	if short == "" || err != nil || drawn.Size != squareModules {
 		return nil
 	}
 	rows := make([]squareRow, squareModules+2)
@@ -46,11 +43,20 @@ func square(literal, code string, text []string) []squareRow {
 		var cells strings.Builder
 		black := true // as the screen is
 		for x := range squareModules + 2 {
-			if is := x > 0 && x <= squareModules && drawn.Black(x-1, y-1); is != black || x == 0 {
-				black = is
-				cells.WriteString(map[bool]string{true: "${b}", false: "${w}"}[black])
+			// Beyond its edges the code is white.
+			was := black
+			black = drawn.Black(x-1, y-1)
+			switch {
+			case black && !was:
+				cells.WriteString("${b}")
+			case !black && was:
+				cells.WriteString("${w}")
 			}
-			cells.WriteString(map[bool]string{true: "..", false: "=="}[black])
+			if black {
+				cells.WriteString("..")
+			} else {
+				cells.WriteString("==")
+			}
 		}
 		rows[y].Cells = cells.String()
 		if y < len(text) {

@@ -72,18 +72,18 @@ func ParseCode(s string) (string, error) {
 	return code, nil
 }
 
-// MachineNode is a node with what is known of its machine; nil: it has not been seen.
-type MachineNode struct {
-	Node
-	Machine *Discovered `json:"machine,omitempty"`
-}
-
 // notInCodes drops the characters that claim codes are made of.
 func notInCodes(r rune) rune {
 	if strings.ContainsRune(codeAlphabet, r) {
 		return -1
 	}
 	return r
+}
+
+// MachineNode is a node with what is known of its machine; nil: it has not been seen.
+type MachineNode struct {
+	Node
+	Machine *Discovered `json:"machine,omitempty"`
 }
 
 // noUUID is what iPXE says of a machine that has none.

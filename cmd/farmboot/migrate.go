@@ -96,8 +96,8 @@ type restoreCmd struct {
 }
 
 func (restoreCmd) Help() string {
-	return `Stop the daemon first, and end other farmboot commands that go on, as events -f does. What was in its place is kept beside it, as
-provisioning.db.before-restore.
+	return `Stop the daemon first, and end other farmboot commands that go on, as events -f does.
+What was in its place is kept beside it, as provisioning.db.before-restore.
 
 Example:
 

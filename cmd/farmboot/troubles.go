@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path"
 	"path/filepath"
 	"slices"
@@ -68,19 +69,19 @@ func (a *appliance) upstreamTroubles(context.Context) (all []alert.Condition) {
 		return nil
 	}
 	look := a.upstream.LastLook()
+	failed := slices.Sorted(maps.Keys(look.Failed))
 	silent := look.Silent >= silentLooks
 	if silent {
 		text := fmt.Sprintf("%s has given no answer %d times, since %s; nodes boot what they did before", a.upstream, look.Silent, look.Since.UTC().Format("2006-01-02 15:04 MST"))
-		for _, rel := range sortedKeys(look.Failed) {
-			text += ": " + provisioning.Detail(look.Failed[rel].Err)
-			break // the others say the same
+		if len(failed) > 0 { // the others say the same
+			text += ": " + provisioning.Detail(look.Failed[failed[0]].Err)
 		}
 		all = append(all, alert.Condition{Key: "upstream silent", Text: text, Cure: []string{
 			"the service is on, and reached from the appliance: farmboot kernel sync --dry-run there says what it gets",
 			"[kernel] upstream is its URL",
 		}})
 	}
-	for _, rel := range sortedKeys(look.Failed) {
+	for _, rel := range failed {
 		f := look.Failed[rel]
 		if !upstream.Refused(f.Err) && (silent || f.Times < silentLooks) {
 			continue
@@ -91,15 +92,6 @@ func (a *appliance) upstreamTroubles(context.Context) (all []alert.Condition) {
 		})
 	}
 	return all
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // kernelTaken tells that a kernel came from upstream.
