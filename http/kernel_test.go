@@ -1,12 +1,10 @@
 package http_test
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
-	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -24,19 +22,6 @@ import (
 	"farmboot/provisioning"
 )
 
-// noNodes is a registry without nodes.
-type noNodes struct{}
-
-func (noNodes) AllNodes(context.Context, provisioning.Actor, provisioning.NodeQuery) iter.Seq2[provisioning.Node, error] {
-	return func(func(provisioning.Node, error) bool) {}
-}
-
-func (noNodes) Note(context.Context, provisioning.Actor, string, string, any, any) error { return nil }
-
-func (noNodes) NoteIf(context.Context, provisioning.Actor, string, string, any, any, int64) (bool, error) {
-	return true, nil
-}
-
 // newFarm returns a boot plane without kernels, which takes them from upstream.
 func newFarm(t *testing.T, url string) (*bench, *httptest.Server) {
 	t.Helper()
@@ -46,7 +31,7 @@ func newFarm(t *testing.T, url string) (*bench, *httptest.Server) {
 	}
 	u, err := upstream.New(upstream.Options{
 		Base: url, Keep: 1, Modes: []provisioning.RunMode{"prod", "test"}, Client: upstream.NewClient(upstream.DefaultLimits),
-		Store: b.Kernels, Editor: kernel.NewEditor(b.Kernels, noNodes{}), Log: slog.New(slog.DiscardHandler), Now: time.Now,
+		Store: b.Kernels, Editor: kernel.NewEditor(b.Kernels, kerneltest.NoNodes{}), Log: slog.New(slog.DiscardHandler), Now: time.Now,
 	})
 	if err != nil {
 		t.Fatal(err)

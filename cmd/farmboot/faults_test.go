@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"fmt"
@@ -315,24 +314,14 @@ func TestFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", "-euc", `
+	cmd, lines := mounted(t, `
 		mount -t tmpfs -o size=1m none "$1/kernel"
 		farmboot --config "$2" kernel sync >&2
 		! farmboot --config "$3" kernel sync
 		! farmboot --config "$4" kernel sync
-		exec farmboot --config "$4" serve`, "sh", state, configs["first"], configs["full"], configs["full-of-no-length"])
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	deadline := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
-	defer deadline.Stop()
+		exec farmboot --config "$4" serve`, state, configs["first"], configs["full"], configs["full-of-no-length"])
 	var log strings.Builder
-	for lines := bufio.NewScanner(stderr); lines.Scan(); {
+	for lines.Scan() {
 		log.WriteString(lines.Text() + "\n")
 		if !strings.Contains(lines.Text(), "not everything could be taken") {
 			continue

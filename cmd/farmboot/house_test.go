@@ -108,7 +108,7 @@ var imports = []struct {
 	{"ipxe", []string{"ipxe/kernel", "provisioning", "provisioning/cause", "provisioning/human", "provisioning/typo"}},
 	{"ipxe/catalog", []string{"ipxe", "ipxe/binary", "ipxe/image", "ipxe/kernel", "ipxe/segment", "provisioning"}},
 	{"ipxe/kernel", []string{"provisioning", "provisioning/atomicfile", "provisioning/cause", "provisioning/owner"}},
-	{"ipxe/kernel/kerneltest", nil},
+	{"ipxe/kernel/kerneltest", []string{"provisioning"}},
 	{"ipxe/rollout", []string{"ipxe/kernel", "provisioning"}},
 	{"ipxe/upstream", []string{"ipxe/kernel", "provisioning", "provisioning/atomicfile"}},
 	{"ipxe/kernel/signed", []string{"ipxe/binary/authenticode", "ipxe/kernel", "provisioning", "provisioning/atomicfile", "provisioning/owner"}},

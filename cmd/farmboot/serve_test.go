@@ -85,20 +85,11 @@ func TestStopIsAnnounced(t *testing.T) {
 	}
 }
 
-// TestServeReadOnlyState: a disk that turned read-only keeps no node from booting.
-func TestServeReadOnlyState(t *testing.T) {
-	needs.Root(t)
-	needs.Template(t)
-	state := t.TempDir()
-	file, port := daemonConfig(t, state)
-	// The mount is seen in this process' namespace only. The state is what a daemon
-	// had that was killed.
-	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", "-euc", `
-		mount -t tmpfs none "$1"
-		farmboot --config "$2" node add 52:54:00:00:00:01 --name kept >&2
-		farmboot --config "$2" image krn-provision -o - > "$1/image"
-		mount -o remount,ro "$1"
-		exec farmboot --config "$2" serve`, "sh", state, file)
+// mounted starts a shell script that may mount what it likes, unseen by others, and returns
+// what comes on its standard error. It is killed if it takes too long.
+func mounted(t *testing.T, script string, args ...string) (*exec.Cmd, *bufio.Scanner) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "unshare", append([]string{"--mount", "sh", "-euc", script, "sh"}, args...)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -108,9 +99,25 @@ func TestServeReadOnlyState(t *testing.T) {
 		t.Fatal(err)
 	}
 	deadline := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
-	defer deadline.Stop()
+	t.Cleanup(func() { deadline.Stop() })
+	return cmd, bufio.NewScanner(stderr)
+}
+
+// TestServeReadOnlyState: a disk that turned read-only keeps no node from booting.
+func TestServeReadOnlyState(t *testing.T) {
+	needs.Root(t)
+	needs.Template(t)
+	state := t.TempDir()
+	file, port := daemonConfig(t, state)
+	// The mount is seen in this process' namespace only. The state is what a daemon
+	// had that was killed.
+	cmd, lines := mounted(t, `
+		mount -t tmpfs none "$1"
+		farmboot --config "$2" node add 52:54:00:00:00:01 --name kept >&2
+		farmboot --config "$2" image krn-provision -o - > "$1/image"
+		mount -o remount,ro "$1"
+		exec farmboot --config "$2" serve`, state, file)
 	var log strings.Builder
-	lines := bufio.NewScanner(stderr)
 	for lines.Scan() {
 		log.WriteString(lines.Text() + "\n")
 		if strings.Contains(lines.Text(), "msg=ready") {

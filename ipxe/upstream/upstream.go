@@ -296,10 +296,11 @@ func (u *Upstream) take(ctx context.Context, rel string, known Validator, d *Dow
 	if err != nil {
 		return Result{}, err
 	}
-	if now, _ := u.Store.SHA256(rel); now != before && now != in.SHA256() {
+	boots, _ := u.Store.SHA256(rel)
+	if boots != before && boots != in.SHA256() {
 		point = false // somebody has given the run mode another kernel since we began
 	}
-	return u.install(ctx, rel, from, in, signature, point)
+	return u.install(ctx, rel, from, in, signature, point, boots)
 }
 
 // room refuses what is too large, or would leave the disk full.
@@ -416,8 +417,9 @@ func (u *Upstream) checkSignature(ctx context.Context, rel string, in *kernel.In
 	return signature, nil
 }
 
-// install makes what was received a kernel, and the run mode's whose default it is.
-func (u *Upstream) install(ctx context.Context, rel string, from *File, in *kernel.Incoming, signature []byte, point bool) (Result, error) {
+// install makes what was received a kernel, and with point the run mode's whose default it
+// is; boots is the SHA-256 of what that boots now.
+func (u *Upstream) install(ctx context.Context, rel string, from *File, in *kernel.Incoming, signature []byte, point bool, boots string) (Result, error) {
 	ctx = context.WithoutCancel(ctx)
 	sum := in.SHA256()
 	name, mode, isDefault := rel, provisioning.RunMode(""), false
@@ -425,7 +427,6 @@ func (u *Upstream) install(ctx context.Context, rel string, from *File, in *kern
 		mode, isDefault = r, true
 		name = u.nameFor(mode, from.Name, sum)
 	}
-	before, _ := u.Store.SHA256(rel)
 	news := false
 	if known, err := u.Store.SHA256(name); err != nil || known != sum {
 		err := u.Editor.Keep(ctx, u.by(), in, name)
@@ -443,7 +444,7 @@ func (u *Upstream) install(ctx context.Context, rel string, from *File, in *kern
 	result := Result{Kernel: rel, Name: name, Size: in.Size(), SHA256: sum, Changed: true}
 	if isDefault && point {
 		// What it boots already is no choice: the history must not show one.
-		if before != sum {
+		if boots != sum {
 			err := u.Editor.Point(ctx, u.by(), mode, name, false)
 			if boots, _ := u.Store.SHA256(rel); boots != sum {
 				return result, err

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -28,19 +27,6 @@ import (
 
 // limits are short enough for tests, and long enough for a busy machine.
 var limits = upstream.Limits{Answer: 5 * time.Second, Stall: 300 * time.Millisecond, Window: 1 << 10, Tries: 4, Pause: time.Millisecond}
-
-// noNodes is a registry without nodes.
-type noNodes struct{}
-
-func (noNodes) AllNodes(context.Context, provisioning.Actor, provisioning.NodeQuery) iter.Seq2[provisioning.Node, error] {
-	return func(func(provisioning.Node, error) bool) {}
-}
-
-func (noNodes) Note(context.Context, provisioning.Actor, string, string, any, any) error { return nil }
-
-func (noNodes) NoteIf(context.Context, provisioning.Actor, string, string, any, any, int64) (bool, error) {
-	return true, nil
-}
 
 // bench is an appliance with an upstream.
 type bench struct {
@@ -64,7 +50,7 @@ func newBench(t *testing.T, h http.Handler, change ...func(*upstream.Options)) *
 	b.store = kernel.Open(b.dir, filepath.Join(b.dir, "net"))
 	o := upstream.Options{
 		Base: server.URL, Keep: 2, Modes: []provisioning.RunMode{"prod", "test"}, Client: upstream.NewClient(limits),
-		Store: b.store, Editor: kernel.NewEditor(b.store, noNodes{}), Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: time.Now,
+		Store: b.store, Editor: kernel.NewEditor(b.store, kerneltest.NoNodes{}), Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: time.Now,
 	}
 	for _, c := range change {
 		c(&o)
@@ -487,7 +473,7 @@ func TestTakenAgain(t *testing.T) {
 
 // noting is a registry without nodes, that keeps what is noted.
 type noting struct {
-	noNodes
+	kerneltest.NoNodes
 	list []string
 }
 

@@ -1,7 +1,30 @@
-// Package kerneltest makes small files that are kernels by their own header, for tests.
+// Package kerneltest makes small files that are kernels by their own header, and a
+// registry without nodes, for tests.
 package kerneltest
 
-import "encoding/binary"
+import (
+	"context"
+	"encoding/binary"
+	"iter"
+
+	"farmboot/provisioning"
+)
+
+// NoNodes is a registry without nodes and without a history, for editors of kernels.
+type NoNodes struct{}
+
+// AllNodes lists none.
+func (NoNodes) AllNodes(context.Context, provisioning.Actor, provisioning.NodeQuery) iter.Seq2[provisioning.Node, error] {
+	return func(func(provisioning.Node, error) bool) {}
+}
+
+// Note forgets it.
+func (NoNodes) Note(context.Context, provisioning.Actor, string, string, any, any) error { return nil }
+
+// NoteIf forgets it.
+func (NoNodes) NoteIf(context.Context, provisioning.Actor, string, string, any, any, int64) (bool, error) {
+	return true, nil
+}
 
 // EFI is an EFI application (PE32+, x64) whose only section holds text, up to the end of
 // the file. It runs nowhere.
