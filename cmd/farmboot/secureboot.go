@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -200,12 +201,17 @@ type secureBootStatus struct {
 }
 
 type secureBootKey struct {
-	Name   string    `json:"name"`
-	SHA256 string    `json:"sha256"` // of the certificate
-	Since  time.Time `json:"since"`
-	Former bool      `json:"former,omitempty"`
-	digest [sha256.Size]byte
+	Name   string      `json:"name"`
+	SHA256 fingerprint `json:"sha256"` // of the certificate
+	Since  time.Time   `json:"since"`
+	Former bool        `json:"former,omitempty"`
 }
+
+// fingerprint is the SHA-256 of a certificate; 64 hexadecimal digits in JSON.
+type fingerprint [sha256.Size]byte
+
+// MarshalText implements [encoding.TextMarshaler].
+func (f fingerprint) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, f[:]), nil }
 
 type signedFile struct {
 	Name     string `json:"name"`
@@ -221,8 +227,7 @@ func gatherSecureBoot(cfg setup.Config, now func() time.Time) (secureBootStatus,
 		return st, err
 	}
 	for i, k := range keys {
-		digest := k.Fingerprint()
-		st.Keys = append(st.Keys, secureBootKey{k.Cert.Subject.CommonName, fmt.Sprintf("%x", digest), k.Since(), i > 0, digest})
+		st.Keys = append(st.Keys, secureBootKey{k.Cert.Subject.CommonName, k.Fingerprint(), k.Since(), i > 0})
 	}
 	ledger := openLedger(cfg, now)
 	if st.Trusted, err = ledger.Trusting(); err != nil {
@@ -295,7 +300,7 @@ func (c secureBootShowCmd) Run(ctx context.Context, e *env) error {
 		if k.Former {
 			role = "former key"
 		}
-		fmt.Fprintf(&b, "\n%s: %s\n  SHA-256  %s\n  since    %s\n", role, k.Name, ca.Colons(k.digest), localTime(k.Since))
+		fmt.Fprintf(&b, "\n%s: %s\n  SHA-256  %s\n  since    %s\n", role, k.Name, ca.Colons(k.SHA256), localTime(k.Since))
 	}
 	b.WriteString("\nsigned by it: our iPXE, with whatever script")
 	if len(st.Signs) == 0 {
