@@ -186,8 +186,7 @@ func (s *Store) update(ctx context.Context, db *sql.DB, fn func(provisioning.Tx)
 	if err != nil {
 		return explain(err)
 	}
-	defer tx.Rollback()              // after a commit it does nothing
-	before, known := s.version.now() // from here to the commit nobody else writes
+	defer tx.Rollback() // after a commit it does nothing
 	decided := false
 	if err := fn(sqlstore.Tx{
 		Reader:     sqlstore.Reader{Q: quick{Querier: tx, rows: tx}, Explain: explain},
@@ -195,13 +194,10 @@ func (s *Store) update(ctx context.Context, db *sql.DB, fn func(provisioning.Tx)
 	}); err != nil {
 		return err
 	}
-	if err := tx.Commit(); err != nil {
-		return explain(err)
+	if decided {
+		return explain(tx.Commit())
 	}
-	if after, ok := s.version.now(); ok && known && !decided {
-		s.version.keep(before, after)
-	}
-	return nil
+	return explain(s.version.keep(tx.Commit))
 }
 
 // DecisionsVersion implements [provisioning.Store].

@@ -28,16 +28,7 @@ type version struct {
 	index  *index // nil: not known
 	last   header
 	number uint64
-}
-
-// now reads the header; ok is false where there is none.
-func (v *version) now() (h header, ok bool) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.index != nil {
-		h = header(v.index.mapped)
-	}
-	return h, v.index != nil
+	ours   *header // what the header was before a commit of ours that is under way; nil: none is
 }
 
 // get returns the number of the present state; 0: not known.
@@ -49,21 +40,38 @@ func (v *version) get() uint64 {
 	}
 	// A header that is just being written is unlike the last one too: then the number
 	// goes up twice.
-	if now := header(v.index.mapped); now != v.last {
+	if now := header(v.index.mapped); now != v.last && !v.isOurs(now) {
 		v.last = now
 		v.number++
 	}
 	return v.number
 }
 
-// keep says that a transaction of ours that left those alone has brought the header
-// from before to after: the state is the same, unless another one was committed at once.
-func (v *version) keep(before, after header) {
+// isOurs tells whether the commit of ours that is under way has brought the header from
+// the last one to now. Another one that follows at once counts on before it returns.
+func (v *version) isOurs(now header) bool {
+	return v.ours != nil && v.last == *v.ours && now.transactions()-v.ours.transactions() <= 1
+}
+
+// keep commits a transaction of ours that leaves those alone: the number stays the same.
+// Nobody else can have written since the transaction began.
+func (v *version) keep(commit func() error) error {
+	v.mu.Lock()
+	if v.index != nil {
+		before := header(v.index.mapped)
+		v.ours = &before
+	}
+	v.mu.Unlock()
+	err := commit()
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.last == before && after.transactions() == before.transactions()+1 {
-		v.last = after
+	if v.index != nil && v.ours != nil {
+		if now := header(v.index.mapped); v.isOurs(now) {
+			v.last = now
+		}
 	}
+	v.ours = nil
+	return err
 }
 
 // open begins to read the header. A connection that has read from the database must be

@@ -126,3 +126,36 @@ func TestDecisionsVersion(t *testing.T) {
 		last = now
 	}
 }
+
+// TestDecisionsVersionWhileEventsAreStored: who asks at any moment of a commit of ours sees
+// that no decision has changed.
+func TestDecisionsVersionWhileEventsAreStored(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "p.db"))
+	first := s.DecisionsVersion()
+	stored := make(chan struct{})
+	var asks sync.WaitGroup
+	asks.Go(func() {
+		for {
+			select {
+			case <-stored:
+				return
+			default:
+			}
+			if now := s.DecisionsVersion(); now != first {
+				t.Errorf("the version was %d, and is %d", first, now)
+				return
+			}
+		}
+	})
+	for range 2000 {
+		err := s.UpdateLazily(t.Context(), func(tx provisioning.Tx) error {
+			return tx.AddEvents(t.Context(), []provisioning.Event{{At: storetest.Noon, Stage: provisioning.StageScript}})
+		})
+		if err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	close(stored)
+	asks.Wait()
+}
