@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,7 +20,7 @@ import (
 type frames struct {
 	file *os.File
 	raw  syscall.RawConn
-	to   unix.SockaddrLinklayer
+	to   unix.RawSockaddrLinklayer
 }
 
 // openFrames returns nil, without an error, where the interface is no Ethernet, or
@@ -48,8 +49,8 @@ func openFrames(name string, index int) (*frames, error) {
 		return nil, errors.Join(err, f.file.Close())
 	}
 	const etherTypeIPv4 = 0x0800
-	f.to = unix.SockaddrLinklayer{
-		Protocol: networkOrder(etherTypeIPv4), Ifindex: index,
+	f.to = unix.RawSockaddrLinklayer{
+		Family: unix.AF_PACKET, Protocol: networkOrder(etherTypeIPv4), Ifindex: int32(index),
 		Halen: 6, Addr: [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
 	}
 	return f, nil
@@ -62,13 +63,18 @@ func networkOrder(n uint16) uint16 {
 
 // broadcast sends payload to everybody on the link. buf is memory for the packet.
 func (f *frames) broadcast(buf, payload []byte, from, to netip.AddrPort) error {
-	to4 := f.to // Sendto writes into it
 	packet := appendDatagram(buf[:0], from, to, payload)
-	var err error
-	if e := f.raw.Control(func(fd uintptr) { err = unix.Sendto(int(fd), packet, 0, &to4) }); e != nil {
-		return e
+	var errno unix.Errno
+	if err := f.raw.Control(func(fd uintptr) {
+		_, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&packet[0])), uintptr(len(packet)), 0,
+			uintptr(unsafe.Pointer(&f.to)), unix.SizeofSockaddrLinklayer)
+	}); err != nil {
+		return err
 	}
-	return err
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 func (f *frames) close() error { return f.file.Close() }
