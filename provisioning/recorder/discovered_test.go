@@ -2,6 +2,7 @@ package recorder_test
 
 import (
 	"testing"
+	"time"
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/storetest"
@@ -21,4 +22,42 @@ func TestMachineWithoutUUID(t *testing.T) {
 			t.Errorf("machine %d has UUID %q, %v; want %q", n, d.UUID, err, want)
 		}
 	}
+}
+
+// TestFirmwareThatAsksAgainIsNotStoredAgain, as long as it says nothing new.
+func TestFirmwareThatAsksAgainIsNotStoredAgain(t *testing.T) {
+	s, c := &broken{Store: storetest.SQLite(t)}, &clock{storetest.Noon}
+	r := run(t, s, c.now)
+	mac := storetest.MAC(1)
+	for _, step := range []struct {
+		after  time.Duration // Noon
+		what   string
+		arch   string
+		fails  bool
+		stored time.Duration
+	}{
+		{0, "the first time", "BIOS", true, -1},
+		{time.Second, "not stored before", "BIOS", false, time.Second},
+		{5 * time.Second, "the same again", "BIOS", false, time.Second},
+		{6 * time.Second, "something new", "UEFI x64", false, 6 * time.Second},
+		{15 * time.Second, "the same again", "UEFI x64", false, 6 * time.Second},
+		{16 * time.Second, "after ten seconds", "UEFI x64", false, 16 * time.Second},
+		{2 * time.Second, "the clock was set back", "UEFI x64", false, 16 * time.Second},
+		{17 * time.Second, "and forth", "UEFI x64", false, 17 * time.Second},
+	} {
+		s.set(step.fails)
+		r.Record(provisioning.Event{At: storetest.Noon.Add(step.after), MAC: mac, Stage: provisioning.StageDiscover, Machine: provisioning.Machine{Arch: step.arch}})
+		r.Sync(t.Context())
+		d, err := s.Seen(t.Context(), mac)
+		if step.fails {
+			if provisioning.ErrorCode(err) != provisioning.NotFound {
+				t.Errorf("%s: %+v, %v", step.what, d, err)
+			}
+			continue
+		}
+		if err != nil || !d.LastSeen.Equal(storetest.Noon.Add(step.stored)) || d.Boots != 1 {
+			t.Errorf("%s: last seen %s after noon, %d boots, %v; want %s, 1", step.what, d.LastSeen.Sub(storetest.Noon), d.Boots, err, step.stored)
+		}
+	}
+	r.stop()
 }

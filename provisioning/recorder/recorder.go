@@ -41,6 +41,7 @@ type Recorder struct {
 	peers       *peers
 	refusals    *refusals
 	lines       *lines
+	sights      *sights // owned by Run
 	subscribers subscribers
 	heard       func(provisioning.Event) // is told of each event that is recorded here
 	asked       chan chan<- struct{}     // closed when all that was recorded is stored
@@ -64,14 +65,17 @@ const (
 	// recorderQueue holds what a farm of 400 nodes says when it powers on, should
 	// the disk be busy meanwhile.
 	recorderQueue = 4096
-	// recorderBatch is how many events one transaction stores.
-	recorderBatch = 512
+	// recorderBatch is how many events one transaction stores: of many, each page of the
+	// database is written once.
+	recorderBatch = 2048
 	// batchDelay is how long an event waits for others to share a transaction with, and
 	// so how far the command line, which is another process, is behind. The end of the
 	// process without warning loses as much, and nothing that was acknowledged.
 	batchDelay = time.Second
-	// watchedDelay is the same while somebody watches, and so how far he is behind.
+	// watchedDelay and watchedBatch are the same while somebody watches: so far he is
+	// behind, and so many events he is handed at once.
 	watchedDelay = 50 * time.Millisecond
+	watchedBatch = 512
 	// pruneEvery is how often old events are looked for, at least.
 	pruneEvery = 10 * time.Minute
 	// writeTimeout bounds a write. It is not cut short by the end of Run, which
@@ -91,6 +95,7 @@ func New(store provisioning.Store, retention Retention, log *slog.Logger, metric
 		peers:    newPeers(),
 		refusals: newRefusals(),
 		lines:    newLines(),
+		sights:   newSights(),
 		heard:    func(provisioning.Event) {},
 		asked:    make(chan chan<- struct{}),
 		ended:    make(chan struct{}),
@@ -317,13 +322,13 @@ func (r *Recorder) recall(ctx context.Context) {
 // what there is: he is to be told when it is stored.
 func (r *Recorder) collect(ctx context.Context, first recorded) (batch []recorded, asked chan<- struct{}) {
 	batch = []recorded{first}
-	delay := batchDelay
+	delay, most := batchDelay, recorderBatch
 	if r.subscribers.count() > 0 {
-		delay = watchedDelay
+		delay, most = watchedDelay, watchedBatch
 	}
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
-	for len(batch) < recorderBatch {
+	for len(batch) < most {
 		select {
 		case next := <-r.queue:
 			batch = append(batch, next)
@@ -416,7 +421,8 @@ func (r *Recorder) write(ctx context.Context, batch []recorded) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	events := eventsOf(batch)
-	err := r.store.UpdateLazily(ctx, func(tx provisioning.Tx) error { return store(ctx, tx, batch) })
+	seen := r.sights.news(events)
+	err := r.store.UpdateLazily(ctx, func(tx provisioning.Tx) error { return store(ctx, tx, batch, seen) })
 	r.report(err)
 	if err != nil {
 		r.dropped.WithLabelValues("store").Add(float64(len(events)))
@@ -425,6 +431,7 @@ func (r *Recorder) write(ctx context.Context, batch []recorded) {
 		}
 		return
 	}
+	r.sights.stored(seen)
 	r.stored.Add(float64(len(events)))
 	r.grown += len(events)
 	r.publishStored(ctx)
@@ -443,16 +450,12 @@ func (r *Recorder) report(err error) {
 }
 
 // store writes a batch: events in the order in which they came, news whose address is
-// whose after those that show only the address, and each machine that was seen, once.
-func store(ctx context.Context, tx provisioning.Tx, batch []recorded) error {
-	var events []provisioning.Event
-	var seen []provisioning.Event
+// whose after those that show only the address, and the machines that were seen.
+func store(ctx context.Context, tx provisioning.Tx, batch []recorded, seen []provisioning.Event) error {
+	events := make([]provisioning.Event, 0, len(batch))
 	for _, item := range batch {
-		if e := item.event; item.orphans.IsZero() {
-			events = append(events, e)
-			if showsNode(e) {
-				seen = append(seen, e)
-			}
+		if item.orphans.IsZero() {
+			events = append(events, item.event)
 			continue
 		}
 		if err := tx.AddEvents(ctx, events); err != nil {
@@ -470,19 +473,8 @@ func store(ctx context.Context, tx provisioning.Tx, batch []recorded) error {
 	return err
 }
 
-// showsNode tells whether an event shows a machine that boots from here, by the
-// network or from an image that asks what it boots: it belongs on the list of
-// MAC addresses seen.
-func showsNode(e provisioning.Event) bool {
-	switch e.Stage {
-	case provisioning.StageDiscover, provisioning.StageScript, provisioning.StageHold, provisioning.StageWait, provisioning.StageExit, provisioning.StageRefused:
-		return !e.MAC.IsZero()
-	}
-	return false
-}
-
 func eventsOf(batch []recorded) []provisioning.Event {
-	var events []provisioning.Event
+	events := make([]provisioning.Event, 0, len(batch))
 	for _, item := range batch {
 		if item.orphans.IsZero() {
 			events = append(events, item.event)
@@ -501,7 +493,7 @@ func (r *Recorder) publishStored(ctx context.Context) {
 		return
 	}
 	for {
-		events, err := r.store.Events(ctx, provisioning.EventQuery{After: r.last, Limit: recorderBatch})
+		events, err := r.store.Events(ctx, provisioning.EventQuery{After: r.last, Limit: watchedBatch})
 		if err != nil {
 			return // the next event tries again
 		}
@@ -509,7 +501,7 @@ func (r *Recorder) publishStored(ctx context.Context) {
 			r.last = e.ID
 			r.subscribers.publish(e)
 		}
-		if len(events) < recorderBatch {
+		if len(events) < watchedBatch {
 			return
 		}
 	}

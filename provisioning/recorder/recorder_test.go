@@ -473,17 +473,18 @@ func TestRecorderOutlivesAFullDisk(t *testing.T) {
 func TestReadersInTheProcessSeeWhatJustHappened(t *testing.T) {
 	s, c := storetest.SQLite(t), &clock{storetest.Noon}
 	r := run(t, s, c.now)
-	for i := range 1000 { // more than one batch
+	const all = 3000 // more than one batch
+	for i := range all {
 		r.Record(provisioning.Event{MAC: storetest.MAC(i + 1), Stage: provisioning.StageDiscover})
 	}
-	if events := stored(t, r.Fresh()); len(events) != 1000 {
+	if events := stored(t, r.Fresh()); len(events) != all {
 		t.Errorf("%d events are there, want all", len(events))
 	}
-	if d, err := r.Fresh().Seen(t.Context(), storetest.MAC(1000)); err != nil || d.Boots != 1 || d.Code == "" {
+	if d, err := r.Fresh().Seen(t.Context(), storetest.MAC(all)); err != nil || d.Boots != 1 || d.Code == "" {
 		t.Errorf("seen: %+v, %v", d, err)
 	}
 	r.stop()
-	if events := stored(t, r.Fresh()); len(events) != 1000 { // hangs if it waits
+	if events := stored(t, r.Fresh()); len(events) != all { // hangs if it waits
 		t.Errorf("%d events are there after the end", len(events))
 	}
 }

@@ -128,34 +128,39 @@ func (r Reader) LastEventID(ctx context.Context) (int64, error) {
 // what it stores (measured). There are few of them, so that they stay prepared.
 type insertion map[int]string // by number of rows
 
-func newInsertion(columns int, before, after string) insertion {
+// newInsertion makes them of rows that have so many columns and then constants.
+func newInsertion(columns int, constants, before, after string) insertion {
 	in := insertion{}
-	for _, rows := range []int{1, 8, 64} {
+	for _, rows := range []int{1, 8, insertedAtOnce} {
 		text := []byte(before + " VALUES ")
 		for i := range rows * columns {
 			switch {
 			case i == 0:
 				text = append(text, '(')
 			case i%columns == 0:
-				text = append(text, "), ("...)
+				text = append(text, constants+"), ("...)
 			default:
 				text = append(text, ", "...)
 			}
 			text = strconv.AppendInt(append(text, '$'), int64(i+1), 10)
 		}
-		in[rows] = string(append(text, ')')) + after
+		in[rows] = string(text) + constants + ")" + after
 	}
 	return in
 }
 
+// insertedAtOnce is how many rows one statement inserts at most.
+const insertedAtOnce = 64
+
 // insert stores all rows of a list; args appends what a row holds.
 func insert[T any](ctx context.Context, t Tx, in insertion, list []T, args func([]any, T) []any) error {
+	var values []any
 	for len(list) > 0 {
-		n := 64
+		n := insertedAtOnce
 		for n > len(list) {
 			n /= 8
 		}
-		var values []any
+		values = values[:0]
 		for _, row := range list[:n] {
 			values = args(values, row)
 		}
@@ -167,14 +172,37 @@ func insert[T any](ctx context.Context, t Tx, in insertion, list []T, args func(
 	return nil
 }
 
-var insertEvents = newInsertion(15, `INSERT INTO events (at, mac, peer, stage, detail, ipxe, file, via, version, sha256, cause, held, bytes, size, duration)`, "")
+// DHCP's events, which are the most, have values in few columns: to hand over the empty
+// ones costs as much as to store the others (measured).
+var (
+	insertEvents     = newInsertion(15, "", `INSERT INTO events (at, mac, peer, stage, detail, ipxe, file, via, version, sha256, cause, held, bytes, size, duration)`, "")
+	insertDHCPEvents = newInsertion(7, ", 0, 0, 0", `INSERT INTO events (at, mac, peer, stage, detail, ipxe, file, bytes, size, duration)`, "")
+)
+
+// isDHCP tells whether an event has values only in the columns of insertDHCPEvents.
+func isDHCP(e provisioning.Event) bool {
+	return e.Via == "" && e.Version == "" && e.SHA256 == "" && e.Cause.IsZero() && e.Held == 0 && e.Bytes == 0 && e.Size == 0 && e.Duration == 0
+}
 
 // AddEvents implements [provisioning.Tx].
 func (t Tx) AddEvents(ctx context.Context, events []provisioning.Event) error {
-	return insert(ctx, t, insertEvents, events, func(args []any, e provisioning.Event) []any {
-		return append(args, ms(e.At), bytesOf(e.MAC), PeerText(e.Peer), string(e.Stage), e.Detail, e.IPXE, e.File, e.Via, e.Version, e.SHA256,
-			causeJSON(e.Cause), e.Held, e.Bytes, e.Size, int64(e.Duration))
-	})
+	for chunk := range slices.Chunk(events, insertedAtOnce) {
+		in := insertEvents
+		dhcp := !slices.ContainsFunc(chunk, func(e provisioning.Event) bool { return !isDHCP(e) })
+		if dhcp {
+			in = insertDHCPEvents
+		}
+		if err := insert(ctx, t, in, chunk, func(args []any, e provisioning.Event) []any {
+			args = append(args, ms(e.At), bytesOf(e.MAC), PeerText(e.Peer), string(e.Stage), e.Detail, e.IPXE, e.File)
+			if dhcp {
+				return args
+			}
+			return append(args, e.Via, e.Version, e.SHA256, causeJSON(e.Cause), e.Held, e.Bytes, e.Size, int64(e.Duration))
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // AttributeEvents implements [provisioning.Tx].
@@ -228,7 +256,7 @@ func (r Reader) Unregistered(ctx context.Context, limit int) ([]provisioning.Dis
 	return all(ctx, r, scanSeen, query, w.args...)
 }
 
-var insertSeen = newInsertion(12, `INSERT INTO seen (mac, arch, firmware, uuid, serial, manufacturer, product, address, first_seen, last_seen, boots, code)`,
+var insertSeen = newInsertion(12, "", `INSERT INTO seen (mac, arch, firmware, uuid, serial, manufacturer, product, address, first_seen, last_seen, boots, code)`,
 	` ON CONFLICT (mac) DO UPDATE SET arch = excluded.arch, firmware = excluded.firmware, uuid = excluded.uuid,
 		serial = excluded.serial, manufacturer = excluded.manufacturer, product = excluded.product, address = excluded.address,
 		first_seen = excluded.first_seen, last_seen = excluded.last_seen, boots = excluded.boots, code = excluded.code`)

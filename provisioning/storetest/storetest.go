@@ -385,6 +385,8 @@ func events(t *testing.T, open Open) {
 	wantEqual(t, "last ID of none", id, int64(0))
 	full := provisioning.Event{
 		At: Noon, MAC: MAC(1), Peer: netip.MustParseAddr("10.0.0.7"), Stage: provisioning.StageKernel, Detail: "prod.efi",
+		IPXE: true, File: "zos.efi", Via: "HTTP", Version: "v3", SHA256: "5e1f",
+		Cause: provisioning.Cause{ID: provisioning.CauseIgnored, Note: "why"}, Held: 3,
 		Bytes: 1 << 40, Size: 1<<40 + 1, Duration: 1234567 * time.Nanosecond,
 	}
 	bare := provisioning.Event{At: Noon, Peer: netip.MustParseAddr("fe80::1"), Stage: provisioning.StageNBP}
@@ -396,6 +398,22 @@ func events(t *testing.T, open Open) {
 	}
 	full.ID, bare.ID = got[0].ID, got[1].ID
 	wantEqual(t, "events", got, []provisioning.Event{full, bare})
+
+	// Many at once are in order, of whichever kind each is.
+	s = open(t, "many")
+	var many []provisioning.Event
+	for i := range 150 {
+		e := provisioning.Event{At: Noon, MAC: MAC(i), Stage: provisioning.StageDiscover, Detail: "BIOS", IPXE: i%2 == 0, File: "undionly.kpxe"}
+		if i > 0 && i%100 == 0 {
+			e = full
+		}
+		e.ID = int64(i) + 1
+		many = append(many, e)
+	}
+	update(t, s, func(tx provisioning.Tx) error { return tx.AddEvents(ctx, many) })
+	got, err = s.Events(ctx, provisioning.EventQuery{})
+	wantCode(t, err, "")
+	wantEqual(t, "many events", got, many)
 
 	s = open(t, "b")
 	stored := addEvents(t, s, 6)
