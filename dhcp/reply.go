@@ -159,6 +159,8 @@ func (r Responder) bootFile(c Client, in Ingress, as provisioning.Assignment) (s
 		return plain + script + c.MAC.String(), nil
 	case c.IPXE.Present && as.Strategy.Form != provisioning.ProgramForIPXE && !c.IPXE.noHTTP && !strings.HasPrefix(base, "https:"):
 		return base + script + c.MAC.String(), nil
+	case c.Program.HTTP && c.Program.Shim && r.Shim != "" && as.Enrolling:
+		return plain + "/boot/" + enrolDisk, nil
 	case c.Program.HTTP:
 		return plain + "/boot/" + c.Program.file(nbp, r.Shim), nil
 	case !r.TFTP:
@@ -166,6 +168,10 @@ func (r Responder) bootFile(c Client, in Ingress, as provisioning.Assignment) (s
 	}
 	return c.Program.file(nbp, r.Shim), nil
 }
+
+// enrolDisk is the image of a disk that HTTP Boot keeps in memory (UEFI 2.10, 24.7.3.1).
+// MokManager finds our certificate on it; over PXE it finds no file at all (measured).
+const enrolDisk = "enrol.img"
 
 // plainURL is our HTTP server by literal IP address: HTTP Boot firmware may have
 // no DNS server, and takes a name from a proxy only together with one (edk2

@@ -539,19 +539,33 @@ func TestRule_ShimComesFirstWhereSecureBootIsOn(t *testing.T) {
 		if m, err := signed.Reply(c, test.req, onLAN, as); err != nil || file(m) != test.want {
 			t.Errorf("%s, %q: %v, %v, want %s", c, test.choice, m, err, test.want)
 		}
+		// A node that a person is to enrol gets the disk with our certificate, if its
+		// firmware can keep one in memory.
+		enrolling := as
+		enrolling.Enrolling = true
+		want := test.want
+		if test.req.ClientArch()[0] == 16 {
+			want = "http://192.0.2.1/boot/enrol.img"
+		}
+		if m, err := signed.Reply(c, test.req, onLAN, enrolling); err != nil || file(m) != want {
+			t.Errorf("%s, %q, to be enrolled: %v, %v, want %s", c, test.choice, m, err, want)
+		}
+		if m, err := plain.Reply(c, test.req, onLAN, enrolling); err != nil || strings.Contains(file(m), "enrol") {
+			t.Errorf("%s, to be enrolled, without shim: %v, %v", c, m, err)
+		}
 		// Without shim the choices that are about it change nothing.
 		if test.choice == provisioning.SignedSNPOnly {
 			as.Node.NBP = provisioning.SNPOnly
 		} else if test.choice == provisioning.Plain || test.choice == provisioning.Signed {
 			as.Node.NBP = provisioning.DefaultNBP
 		}
-		want, err := plain.Reply(c, test.req, onLAN, as)
+		same, err := plain.Reply(c, test.req, onLAN, as)
 		if err != nil {
 			t.Fatal(err)
 		}
 		as.Node.NBP = test.choice
-		if m, err := plain.Reply(c, test.req, onLAN, as); err != nil || file(m) != file(want) {
-			t.Errorf("%s, %q, without shim: %v, %v, want %s", c, test.choice, m, err, file(want))
+		if m, err := plain.Reply(c, test.req, onLAN, as); err != nil || file(m) != file(same) {
+			t.Errorf("%s, %q, without shim: %v, %v, want %s", c, test.choice, m, err, file(same))
 		}
 	}
 }

@@ -73,6 +73,9 @@ type SecureBoot interface {
 	Enrolled(m provisioning.MAC)
 	// Trusts notes that a node has run what our key signed, with Secure Boot on.
 	Trusts(m provisioning.MAC)
+	// NoKeyDisk says why firmware in Setup Mode cannot be enrolled without a person;
+	// nil: it can.
+	NoKeyDisk() error
 	// Fingerprint is that of our certificate.
 	Fingerprint() ([sha256.Size]byte, error)
 }
@@ -175,7 +178,7 @@ func (b *Boot) decide(r asking, site ipxe.Site, mac provisioning.MAC) (a provisi
 	a.Node.MAC = mac
 	gets, err = site.Answer(a, b.Kernels.WithUpstream())
 	if err == nil && a.Policy == provisioning.Boot && b.enrols(r, mac) {
-		gets, err = b.enrolment(site, a.Node)
+		gets, err = b.enrolment(r, site, a.Node)
 		a.Once = false // that is for the boot which comes after
 	}
 	return a, gets, err
@@ -324,7 +327,12 @@ func (b *Boot) program(w http.ResponseWriter, r *http.Request) error {
 	}
 	start := b.Now()
 	send(w, r, f)
-	b.endEnrolment(r)
+	if ended := b.endEnrolment(r); f.Name == catalog.KeyDisk {
+		if ended { // it is read in pieces, which are not told of
+			b.Record(provisioning.Event{Stage: provisioning.StageNBP, At: b.Now(), MAC: cardOf(r), Peer: answer.PeerOf(r), File: f.Name, Via: "HTTP"})
+		}
+		return nil
+	}
 	b.recordTransfer(w, r, provisioning.Event{Stage: provisioning.StageNBP, File: f.Name, Via: "HTTP", Size: f.Content.Size()}, start)
 	return nil
 }

@@ -3,6 +3,7 @@ package http
 import (
 	"net/http"
 
+	"farmboot/http/answer"
 	"farmboot/ipxe"
 	"farmboot/provisioning"
 )
@@ -25,25 +26,46 @@ func (b *Boot) enrols(r asking, mac provisioning.MAC) bool {
 	return b.SecureBoot.Enrolling(mac)
 }
 
+// inSetupMode tells whether our script says that it runs on x64 firmware in Setup Mode
+// (UEFI 2.10, 32.3), which takes new keys unasked.
+func (r asking) inSetupMode() bool {
+	return r.query.Get("setupmode") == "01" && machineOf(r.query).Arch == "UEFI x64"
+}
+
 // enrolment is what a node gets that is to be made to trust our key.
-func (b *Boot) enrolment(site ipxe.Site, n provisioning.Node) (ipxe.Answer, error) {
+func (b *Boot) enrolment(r asking, site ipxe.Site, n provisioning.Node) (ipxe.Answer, error) {
+	missing := ""
+	if r.inSetupMode() {
+		err := b.SecureBoot.NoKeyDisk()
+		if err == nil {
+			script, err := site.EnrolSetupMode(n)
+			return ipxe.Answer{
+				Script: script,
+				Event:  provisioning.Event{Stage: provisioning.StageScript, Detail: "Setup Mode: its firmware is given our key, and starts anew"},
+			}, err
+		}
+		missing = answer.PublicMessage(err)
+	}
 	fingerprint, err := b.SecureBoot.Fingerprint()
 	if err != nil {
 		return ipxe.Answer{}, err
 	}
-	script, err := site.Enrol(n, fingerprint)
+	script, err := site.Enrol(n, fingerprint, missing)
 	return ipxe.Answer{
 		Script: script,
 		Event:  provisioning.Event{Stage: provisioning.StageScript, Detail: "MokManager: a person is to make it trust our key"},
 	}, err
 }
 
-// endEnrolment ends the enrolment of the node that fetches MokManager for it.
-func (b *Boot) endEnrolment(r *http.Request) {
+// endEnrolment ends the enrolment of the node that fetches the means for it, and tells
+// whether that did end.
+func (b *Boot) endEnrolment(r *http.Request) bool {
 	mac, err := provisioning.ParseMAC(r.URL.Query().Get("enrol"))
-	if err == nil && b.SecureBoot != nil && r.Method == http.MethodGet {
-		b.SecureBoot.Enrolled(mac)
+	if err != nil || b.SecureBoot == nil || r.Method != http.MethodGet || !b.SecureBoot.Enrolling(mac) {
+		return false
 	}
+	b.SecureBoot.Enrolled(mac)
+	return true
 }
 
 // signedSum returns the SHA-256 of a kernel as it goes out.

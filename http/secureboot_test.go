@@ -29,11 +29,14 @@ import (
 type ledger struct {
 	enrolling map[provisioning.MAC]bool
 	trusting  []provisioning.MAC
+	noKeyDisk error
 }
 
 func (l *ledger) Enrolling(m provisioning.MAC) bool { return l.enrolling[m] }
 func (l *ledger) Enrolled(m provisioning.MAC)       { delete(l.enrolling, m) }
 func (l *ledger) Trusts(m provisioning.MAC)         { l.trusting = append(l.trusting, m) }
+
+func (l *ledger) NoKeyDisk() error { return l.noKeyDisk }
 
 func (l *ledger) Fingerprint() (f [sha256.Size]byte, err error) { return [sha256.Size]byte{0xab}, nil }
 
@@ -85,6 +88,50 @@ func TestEnrolment(t *testing.T) {
 	l.enrolling[mac] = true
 	if res := b.get(path + "?secureboot=01"); !strings.Contains(res.Body.String(), "/kernel/net/prod.efi") || l.Enrolling(mac) || !slices.Equal(l.trusting, []provisioning.MAC{mac}) {
 		t.Errorf("trusting: %v\n%s", l.trusting, res.Body)
+	}
+}
+
+// TestSetupMode: firmware that takes keys unasked is given ours, where that was asked for.
+func TestSetupMode(t *testing.T) {
+	b := newBench(t)
+	mac := provisioning.MAC{2, 0, 0, 0, 0, 1}
+	b.nodes[mac] = provisioning.Assignment{Policy: provisioning.Boot, Node: provisioning.Node{MAC: mac, RunMode: "prod"}}
+	l := &ledger{enrolling: map[provisioning.MAC]bool{}}
+	b.SecureBoot, b.Catalog = l, names{}
+	const writes = "sanboot --no-describe http://192.0.2.1/boot/keys.img?enrol="
+	ask := func(query string) string { return b.get("/provision/" + mac.String() + "?" + query).Body.String() }
+	const inSetupMode = "platform=efi&arch=x86_64&secureboot=00&setupmode=01"
+	if got := ask(inSetupMode); strings.Contains(got, writes) || !strings.Contains(got, "/kernel/net/prod.efi") {
+		t.Errorf("nobody asked to enrol it, and it gets\n%s", got)
+	}
+	l.enrolling[mac] = true
+	for query, want := range map[string]string{
+		inSetupMode: writes + mac.String(),
+		"platform=efi&arch=x86_64&secureboot=00&setupmode=00": "/boot/mmx64.efi",
+		"platform=efi&arch=x86_64&secureboot=00":              "/boot/mmx64.efi", // a script of ours from before
+		"platform=efi&arch=arm64&secureboot=00&setupmode=01":  "/boot/mmx64.efi",
+	} {
+		if got := ask(query); !strings.Contains(got, want) {
+			t.Errorf("%s: no %s in\n%s", query, want, got)
+		}
+	}
+	l.noKeyDisk = provisioning.Errorf(provisioning.Unavailable, "no systemd-boot here")
+	if got := ask(inSetupMode); !strings.Contains(got, "no systemd-boot here") || !strings.Contains(got, "/boot/mmx64.efi") {
+		t.Errorf("what is missing is not said:\n%s", got)
+	}
+	// The disk is read in pieces, by HEAD first: one of them ends it, and is told of.
+	b.do(http.MethodHead, "/boot/keys.img?enrol="+mac.String()+"&mac="+mac.String()).Body.Close()
+	if !l.Enrolling(mac) {
+		t.Error("the enrolment ended before the disk was read")
+	}
+	before := len(b.events)
+	for range 3 {
+		if res := b.get("/boot/keys.img?enrol=" + mac.String() + "&mac=" + mac.String()); res.Code != http.StatusOK || l.Enrolling(mac) {
+			t.Errorf("%d; the enrolment goes on: %v", res.Code, l.Enrolling(mac))
+		}
+	}
+	if told := b.events[before:]; len(told) != 1 || told[0].Stage != provisioning.StageNBP || told[0].File != "keys.img" || told[0].MAC != mac {
+		t.Errorf("told of the disk: %+v", told)
 	}
 }
 

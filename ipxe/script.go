@@ -117,15 +117,23 @@ func (s Site) Wait(n provisioning.Node, w Wait) ([]byte, error) {
 
 // Enrol renders the script of a node that is to be made to trust a signing key of ours:
 // it starts MokManager with the certificate at hand. A person presses the keys that it
-// names.
-func (s Site) Enrol(n provisioning.Node, fingerprint [sha256.Size]byte) ([]byte, error) {
+// names. missing says why firmware that is in Setup Mode is not given the key without a
+// person; "": it is not in Setup Mode.
+func (s Site) Enrol(n provisioning.Node, fingerprint [sha256.Size]byte, missing string) ([]byte, error) {
 	// As MokManager shows it: pairs of digits, in lines.
 	text := fmt.Sprintf("% X", fingerprint)
 	half := len(text)/2 + 1
 	return render("enrol.ipxe", map[string]any{
 		"Base": s.Base, "MAC": n.MAC, "Name": n.Name,
 		"Fingerprint": []string{strings.TrimSpace(text[:half]), text[half:]},
+		"Missing":     missing,
 	})
+}
+
+// EnrolSetupMode renders the script of a node that is to be made to trust our key, and
+// whose firmware is in Setup Mode: it boots the disk that writes the key into it.
+func (s Site) EnrolSetupMode(n provisioning.Node) ([]byte, error) {
+	return render("setupmode.ipxe", map[string]any{"Base": s.Base, "MAC": n.MAC, "Name": n.Name})
 }
 
 // Exit renders the script of a node that goes on to its next boot device: it is not

@@ -78,6 +78,11 @@ func TestScriptsGolden(t *testing.T) {
 			return site.Wait(provisioning.Node{MAC: testMAC}, Wait{Place: 3, Of: 984, About: 4 * time.Second})
 		},
 		"wait-unknown": func() ([]byte, error) { return site.Wait(node, Wait{Place: 3, Of: 3, First: true}) },
+		"enrol":        func() ([]byte, error) { return site.Enrol(node, [32]byte{0xab, 0xcd}, "") },
+		"enrol-missing": func() ([]byte, error) {
+			return site.Enrol(provisioning.Node{MAC: testMAC}, [32]byte{0xab}, "the iPXE template folder has no systemd-bootx64.efi: run setup/template.sh")
+		},
+		"setupmode": func() ([]byte, error) { return site.EnrolSetupMode(node) },
 		"exit": func() ([]byte, error) {
 			return site.Exit(provisioning.Assignment{Node: provisioning.Node{MAC: testMAC}})
 		},

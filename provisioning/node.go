@@ -135,6 +135,7 @@ type Assignment struct {
 	Once       bool   // this boot is not the usual one: its script consumes [Node].Once
 	Candidate  bool   // its kernel is one that is tried on a few nodes of its run mode
 	Code       string // when Policy is Hold: the claim code to show, "" if there is none
+	Enrolling  bool   // a person is to make it trust our key for Secure Boot
 
 	Strategy Strategy // how it is brought to its boot program: chosen by DHCP
 }

@@ -20,6 +20,9 @@
 #                             shim-signed and shim-helpers-amd64-signed (not with --from)
 #   ipxe-shimx64.efi          from FOLDER alone: the shim of iPXE's own signed pair,
 #                             of which FOLDER's ipxe.efi is the other half
+#   systemd-bootx64.efi       from FOLDER, else /usr/lib/systemd/boot/efi, else the package
+#                             systemd-boot-efi (not with --from): writes the key into
+#                             firmware that is in Setup Mode
 #
 # DIR/.current links to one complete set of files, and each file in DIR is a link
 # through it; that one link is what changes when a set replaces another. So a
@@ -29,10 +32,12 @@ umask 022
 
 required='undionly.kpxe ipxe.lkrn ipxe.efi snponly.efi ipxe.iso'
 optional='ipxe-arm64.efi ipxe-riscv64.efi' # without them only those nodes do not boot
-secure='shimx64.efi mmx64.efi ipxe-shimx64.efi' # without them there is no Secure Boot
+systemd=systemd-bootx64.efi
+secure="shimx64.efi mmx64.efi ipxe-shimx64.efi $systemd" # without them there is no Secure Boot
 sums=SHA256SUMS                            # of all these; farmboot refuses a file that no longer matches
 installed=/usr/lib/ipxe
 installed_shim=/usr/lib/shim
+installed_systemd=/usr/lib/systemd/boot/efi
 # SHA-256 of the root certificate that iPXE trusts; ours takes its place in images.
 root=9faf717b7f8ca2f93c256c79f8ac5591895d66d1ff3bee6397a70d29c65eed1a
 
@@ -92,6 +97,14 @@ wrong_signed() { # FILE
 	[ "$(count "$1" sbat,1,)" -ge 1 ] || say 'is too old: it has no SBAT section'
 }
 
+# What systemd-boot must be. Firmware in Setup Mode checks no signature.
+wrong_systemd() { # FILE
+	[ "$(hex "$1" 0 2)" = 4d5a ] || { say 'is no EFI program (no MZ at its start)'; return; }
+	pe=$(number "$1" 60)
+	[ "$pe" -lt 65536 ] && [ "$(hex "$1" "$pe" 6)" = 504500006486 ] || { say 'is no EFI program for x86-64'; return; }
+	[ "$(count "$1" secure-boot-enroll)" -ge 1 ] || say 'is too old: it cannot write keys into firmware (systemd-boot 252 or newer does)'
+}
+
 wrong_lkrn() {
 	[ "$(hex "$1" 510 2)" = 55aa ] && [ "$(hex "$1" 514 4)" = 48647253 ] || { say 'is no Linux boot image (no HdrS header)'; return; }
 	wrong_version "$1"
@@ -113,6 +126,7 @@ wrong() { # FILE NAME
 	size=$(wc -c <"$1")
 	case $2 in
 	*.kpxe) least=40000 most=480000 ;;
+	systemd-*) least=60000 most=1000000 ;;
 	*.lkrn) least=150000 most=4000000 ;;
 	*.efi) least=150000 most=8000000 ;; # shim and MokManager too
 	*.iso) least=1000000 most=64000000 ;;
@@ -122,6 +136,7 @@ wrong() { # FILE NAME
 	*.kpxe) wrong_nbp "$1" ;;
 	*.lkrn) wrong_lkrn "$1" ;;
 	*shimx64.efi | mmx64.efi) wrong_signed "$1" ;;
+	systemd-*) wrong_systemd "$1" ;;
 	ipxe-arm64.efi) wrong_efi "$1" 64aa ;;
 	ipxe-riscv64.efi) wrong_efi "$1" 6450 ;;
 	*.efi) wrong_efi "$1" 6486 ;;
@@ -173,28 +188,50 @@ has_shim() { # FOLDER
 	[ -e "$1/shimx64.efi" ] && [ -e "$1/mmx64.efi" ] || [ -e "$1/ipxe-shimx64.efi" ]
 }
 
-# Leaves shim and MokManager in $work/shim if they can be had without doing harm to
-# the rest: what goes wrong here is said, and no more.
-gather_shim() {
+# Whether a folder has all that is gathered for it.
+has_secure() { has_shim "$1" && [ -e "$1/$systemd" ]; } # FOLDER
+
+# Leaves what a folder has not of that in $work/shim, if it can be had without doing harm
+# to the rest: what goes wrong here is said, and no more.
+gather() { # FOLDER
 	mkdir -p "$work/shim"
-	if [ -e $installed_shim/shimx64.efi.signed ] && [ -e $installed_shim/mmx64.efi.signed ]; then
+	packages=
+	if has_shim "$1"; then
+		:
+	elif [ -e $installed_shim/shimx64.efi.signed ] && [ -e $installed_shim/mmx64.efi.signed ]; then
 		take_shim $installed_shim
-	elif $fetch_shim && (
-		archive
-		say "Getting the packages shim-signed and shim-helpers-amd64-signed of Debian $suite (unpacked, not installed)."
-		unpack shim-signed
-		unpack shim-helpers-amd64-signed
-	); then
-		take_shim "$work/x/usr/lib/shim"
+	else
+		packages='shim-signed shim-helpers-amd64-signed'
 	fi
+	if [ -e "$1/$systemd" ]; then
+		:
+	elif [ -e $installed_systemd/$systemd ]; then
+		take_systemd $installed_systemd
+	else
+		packages="$packages systemd-boot-efi"
+	fi
+	[ -n "$packages" ] && $fetch_shim || return 0
+	(
+		archive
+		say "Getting for Secure Boot, of Debian $suite (unpacked, not installed):" $packages
+		for p in $packages; do unpack "$p"; done
+	) || true
+	[ ! -e "$work/x/usr/lib/shim" ] || take_shim "$work/x/usr/lib/shim"
+	[ ! -e "$work/x$installed_systemd" ] || take_systemd "$work/x$installed_systemd"
 }
 
 take_shim() { # FOLDER
 	for name in shimx64.efi mmx64.efi; do
 		cp -L "$1/$name.signed" "$work/shim/$name" 2>/dev/null || true
 		why=$(wrong "$work/shim/$name" $name)
-		[ -z "$why" ] || { rm -rf "$work/shim"; say "$1/$name.signed $why" >&2; return 0; }
+		[ -z "$why" ] || { rm -f "$work/shim/shimx64.efi" "$work/shim/mmx64.efi"; say "$1/$name.signed $why" >&2; return 0; }
 	done
+}
+
+take_systemd() { # FOLDER
+	why=$(wrong "$1/$systemd" $systemd)
+	[ -z "$why" ] || { say "$1/$systemd $why" >&2; return 0; }
+	cp -L "$1/$systemd" "$work/shim/$systemd"
 }
 
 # --- putting a set in place ---
@@ -279,7 +316,7 @@ if $check; then
 	exit 0
 fi
 # A folder without a list of sums is the operator's own.
-if [ -z "$bad" ] && ! $update && { has_shim "$dir" || [ ! -e "$dir/$sums" ]; }; then
+if [ -z "$bad" ] && ! $update && { has_secure "$dir" || [ ! -e "$dir/$sums" ]; }; then
 	say "$dir is already good: iPXE $(version "$dir/ipxe.efi"). Nothing to do."
 	exit 0
 fi
@@ -291,9 +328,11 @@ workplace
 
 fetch_shim=true
 if [ -z "$bad" ] && ! $update; then
-	gather_shim
-	if [ ! -e "$work/shim/shimx64.efi" ]; then
-		say "$dir is already good: iPXE $(version "$dir/ipxe.efi"), but without shim: no Secure Boot."
+	gather "$dir"
+	if [ -z "$(ls "$work/shim")" ]; then
+		without=$systemd
+		has_shim "$dir" || without='shim: no Secure Boot'
+		say "$dir is already good: iPXE $(version "$dir/ipxe.efi"), but without $without."
 		exit 0
 	fi
 	from=$dir
@@ -308,7 +347,7 @@ else
 	bad=$(verify "$from")
 	[ -z "$bad" ] || { printf '%s\n' "$bad" >&2; die 'the package ipxe that the mirror has will not do'; }
 fi
-has_shim "$from" || [ -e "$work/shim" ] || gather_shim
+[ -e "$work/shim" ] || gather "$from"
 [ "$from" = "$installed" ] && say "Taking the files of the installed package from $installed."
 install_set
 say "$dir is ready: iPXE $(version "$dir/ipxe.efi")."
@@ -316,3 +355,4 @@ for name in $optional; do
 	[ -e "$dir/$name" ] || say "There is no $name: nodes of that kind will not boot."
 done
 has_shim "$dir" || say "There is no shim: machines with Secure Boot on will not boot."
+[ -e "$dir/$systemd" ] || say "There is no $systemd: firmware in Setup Mode will not be given the key for Secure Boot."

@@ -239,7 +239,7 @@ func (a *appliance) listenLANs(ctx context.Context, s *sockets) error {
 func (a *appliance) newDHCP(ctx context.Context) (*dhcp.Server, error) {
 	s, err := dhcp.NewServer(dhcp.Config{
 		Responder: dhcp.Responder{HTTPPort: a.cfg.HTTP.Port, TFTP: a.cfg.TFTP.Enabled, Signed: a.cfg.IPXE.Autoexec || a.secure.pair(), Shim: a.secure.shim()},
-		Assign:    a.assigner.Assignment,
+		Assign:    a.assignBooter,
 		Default:   a.assigner.LastKnown,
 		Record:    a.record, Learn: a.learn, Known: a.known,
 		Proven: a.store.Proven, Prove: a.prove,
@@ -251,6 +251,15 @@ func (a *appliance) newDHCP(ctx context.Context) (*dhcp.Server, error) {
 	a.progress.Store(s)
 	a.readStarted(ctx, s)
 	return s, nil
+}
+
+// assignBooter is what a MAC address gets that asks for its boot file.
+func (a *appliance) assignBooter(ctx context.Context, mac provisioning.MAC) (provisioning.Assignment, error) {
+	as, err := a.assigner.Assignment(ctx, mac)
+	if err == nil && a.secure != nil {
+		as.Enrolling = a.secure.Enrolling(mac)
+	}
+	return as, err
 }
 
 // newTFTP makes the TFTP server.

@@ -16,6 +16,7 @@ import (
 	"farmboot/ipxe/image"
 	"farmboot/ipxe/kernel"
 	"farmboot/ipxe/kernel/signed"
+	"farmboot/ipxe/segment"
 	"farmboot/provisioning"
 	"farmboot/setup"
 	"farmboot/setup/ca"
@@ -100,9 +101,39 @@ func (s *secureBoot) chain() *image.Chain {
 	if of := id + shims.ID; s.made == nil || s.madeOf != of {
 		s.made = image.NewChain(shims, keys[0].Cert.Raw, authenticode.NewSigner(keys...).Sign)
 		s.made.ID += id
+		s.made.KeyDisk, s.made.NoKeyDisk = s.keyDisk(shims)
 		s.madeOf = of
 	}
 	return s.made
+}
+
+// keyDisk makes the disk that firmware in Setup Mode takes our keys from.
+func (s *secureBoot) keyDisk(shims binary.Shims) (*segment.File, error) {
+	if shims.SystemdBoot == nil {
+		return nil, shims.NoSystemdBoot
+	}
+	keys, err := s.keys.Keys()
+	if err != nil {
+		return nil, err
+	}
+	others, err := secureboot.Authorities(shims.Shim, secureboot.HostDB)
+	if err != nil {
+		return nil, err
+	}
+	updates, err := secureboot.Updates(keys, others)
+	if err != nil {
+		return nil, err
+	}
+	return image.KeyDisk(shims.SystemdBoot, updates)
+}
+
+// NoKeyDisk says why firmware in Setup Mode cannot be enrolled without a person; nil: it
+// can.
+func (s *secureBoot) NoKeyDisk() error {
+	if c := s.chain(); c != nil {
+		return c.NoKeyDisk
+	}
+	return provisioning.Errorf(provisioning.Unavailable, "the key for Secure Boot cannot be read")
 }
 
 // Fingerprint is that of our certificate.
@@ -191,13 +222,20 @@ func (secureBootShowCmd) Help() string {
 
 // secureBootStatus is what secureboot show --json prints.
 type secureBootStatus struct {
-	Enabled bool              `json:"enabled"`           // [secure-boot] enabled
-	Missing string            `json:"missing,omitempty"` // why it does not work
-	Shim    string            `json:"shim,omitempty"`    // the file that nodes get first
-	Keys    []secureBootKey   `json:"keys"`              // the key, and the former one, if that signs too
-	Signs   []signedFile      `json:"signs"`
-	Trusted []secureboot.Note `json:"trusted"`   // nodes that have run what we signed, Secure Boot on
-	ToEnrol []secureboot.Note `json:"enrolling"` // nodes that get MokManager at their next boot
+	Enabled   bool              `json:"enabled"`           // [secure-boot] enabled
+	Missing   string            `json:"missing,omitempty"` // why it does not work
+	Shim      string            `json:"shim,omitempty"`    // the file that nodes get first
+	SetupMode setupModeStatus   `json:"setup_mode"`
+	Keys      []secureBootKey   `json:"keys"` // the key, and the former one, if that signs too
+	Signs     []signedFile      `json:"signs"`
+	Trusted   []secureboot.Note `json:"trusted"`   // nodes that have run what we signed, Secure Boot on
+	ToEnrol   []secureboot.Note `json:"enrolling"` // nodes that get MokManager at their next boot
+}
+
+// setupModeStatus is what firmware in Setup Mode is given, without a person.
+type setupModeStatus struct {
+	Missing string   `json:"missing,omitempty"` // why it is given nothing
+	Keeps   []string `json:"keeps"`             // whose programs it starts besides: Microsoft's certificates
 }
 
 type secureBootKey struct {
@@ -244,10 +282,27 @@ func gatherSecureBoot(cfg setup.Config, now func() time.Time) (secureBootStatus,
 		return st, nil
 	}
 	st.Shim = s.shim()
+	if st.SetupMode, err = s.setupMode(); err != nil {
+		return st, err
+	}
 	if !st.Enabled {
 		return st, nil
 	}
 	return st, st.addKernels(s)
+}
+
+// setupMode tells what firmware in Setup Mode is given.
+func (s *secureBoot) setupMode() (st setupModeStatus, err error) {
+	st.Keeps = []string{}
+	if err := s.NoKeyDisk(); err != nil {
+		st.Missing = provisioning.Detail(err)
+		return st, nil
+	}
+	others, err := secureboot.Authorities(s.first.Shim, secureboot.HostDB)
+	for _, c := range others {
+		st.Keeps = append(st.Keeps, c.Subject.CommonName)
+	}
+	return st, err
 }
 
 // addKernels adds the kernels that are signed.
@@ -294,6 +349,13 @@ func (c secureBootShowCmd) Run(ctx context.Context, e *env) error {
 		b.WriteString("Secure Boot: off; [secure-boot] enabled = true in the configuration switches it on\n")
 	default:
 		fmt.Fprintf(&b, "Secure Boot: on; x64 UEFI nodes get %s, then our iPXE\n", st.Shim)
+	}
+	switch {
+	case st.Shim == "":
+	case st.SetupMode.Missing != "":
+		fmt.Fprintf(&b, "firmware in Setup Mode: not given our key: %s\n", st.SetupMode.Missing)
+	default:
+		fmt.Fprintf(&b, "firmware in Setup Mode: given our key, when it is to be enrolled, beside %s\n", strings.Join(st.SetupMode.Keeps, ", "))
 	}
 	for _, k := range st.Keys {
 		role := "key"
@@ -379,9 +441,15 @@ type secureBootEnrolCmd struct {
 
 func (secureBootEnrolCmd) Help() string {
 	return `At its next boot the node gets MokManager, with our certificate at hand over the
-network, and its screen says which keys to press. Secure Boot must be off for that one
-boot; where it has to stay on, boot one of our sticks (farmboot image usb), which has
-the certificate too, or use the files of farmboot secureboot export.
+network, and its screen says which keys to press:
+
+  Secure Boot off     over PXE or HTTP Boot; switch it on afterwards
+  Secure Boot on      over UEFI HTTP Boot alone: what shim starts over PXE finds no
+                      certificate. Or boot one of our sticks (farmboot image usb)
+  Setup Mode          no person is needed: the firmware is given our key beside
+                      Microsoft's, and Secure Boot is on afterwards
+
+The files of farmboot secureboot export do the same in the firmware's set-up.
 
 Example:
 
@@ -409,13 +477,20 @@ func (c secureBootEnrolCmd) Run(ctx context.Context, e *env) error {
 	if !cfg.SecureBoot.Enabled {
 		return secureBootOff()
 	}
-	if _, err := binary.Load(cfg.IPXE.Template).Shims(); err != nil {
+	shims, err := binary.Load(cfg.IPXE.Template).Shims()
+	if err != nil {
 		return err
 	}
 	if err := ledger.Enrol(mac); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(e.stdout, "%s gets MokManager at its next boot (Secure Boot off); its screen says which keys to press\n", mac)
+	fmt.Fprintf(e.stdout, "%s gets MokManager at its next boot; its screen says which keys to press\n", mac)
+	fmt.Fprintln(e.stdout, "with Secure Boot on it has to boot by UEFI HTTP Boot, or from a stick of ours: over PXE MokManager finds no certificate")
+	setupMode := "in Setup Mode it is given the key without a person"
+	if shims.NoSystemdBoot != nil {
+		setupMode = "in Setup Mode it could be given the key without a person, but " + provisioning.Detail(shims.NoSystemdBoot)
+	}
+	_, err = fmt.Fprintln(e.stdout, setupMode)
 	return err
 }
 

@@ -15,6 +15,8 @@ const (
 	Shim       = "shimx64.efi"      // signed by Microsoft; starts what our key has signed
 	MokManager = "mmx64.efi"        // signed for that shim; asks a person to trust our key
 	IPXEShim   = "ipxe-shimx64.efi" // of iPXE's own signed pair; starts the ipxe.efi that it was made for
+
+	SystemdBoot = "systemd-bootx64.efi" // writes keys into firmware that is in Setup Mode
 )
 
 // Shims are what starts an iPXE on machines with Secure Boot on.
@@ -26,6 +28,9 @@ type Shims struct {
 	// Pair says that ipxe.efi is signed too, by whom this shim trusts: it stays as it
 	// is, and is given no script but autoexec.ipxe.
 	Pair bool
+	// SystemdBoot is that program; nil: there is none, NoSystemdBoot says why.
+	SystemdBoot   []byte
+	NoSystemdBoot error
 }
 
 // shimsFile is what was found for Secure Boot.
@@ -58,8 +63,13 @@ func loadShims(dir string, read func(string) ([]byte, error), ipxe file) (f shim
 	} else {
 		f.shims = Shims{Name: Shim, Shim: load(Shim), MokManager: load(MokManager)}
 	}
+	if data, err := readSystemdBoot(filepath.Join(dir, SystemdBoot), read); err == nil {
+		f.shims.SystemdBoot = data
+	} else {
+		f.shims.NoSystemdBoot = unusable(filepath.Join(dir, SystemdBoot), err)
+	}
 	h := sha256.New()
-	for _, part := range [][]byte{f.shims.Shim, f.shims.MokManager} {
+	for _, part := range [][]byte{f.shims.Shim, f.shims.MokManager, f.shims.SystemdBoot} {
 		fmt.Fprintf(h, "%d\n", len(part))
 		h.Write(part)
 	}
@@ -89,4 +99,23 @@ func checkShim(data []byte) error {
 		return errors.New("want a program that is signed, found no certificate table")
 	}
 	return nil
+}
+
+// readSystemdBoot refuses what does not write keys into firmware. Whose signature it has
+// does not matter: in Setup Mode firmware checks none.
+func readSystemdBoot(path string, read func(string) ([]byte, error)) ([]byte, error) {
+	data, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	p, err := authenticode.Parse(bytes.NewReader(data), int64(len(data)))
+	switch {
+	case err != nil:
+		return nil, err
+	case !p.AMD64():
+		return nil, errors.New("want an EFI program for x86-64")
+	case !bytes.Contains(data, []byte("secure-boot-enroll")): // a setting of loader.conf
+		return nil, errors.New("want systemd-boot 252 or newer, found no secure-boot-enroll in it")
+	}
+	return data, nil
 }

@@ -10,12 +10,14 @@ import (
 	"farmboot/ipxe/segment"
 )
 
-// Names of the chain by which machines with Secure Boot boot. All but [Certificate]
+// Names of the chain by which machines with Secure Boot boot. All but the disks
 // are also there in the folder [SNPFolder], where the second stage uses the firmware's
 // own network driver: shim looks for everything in the folder that it comes from.
 const (
 	SecondStage = "grubx64.efi"  // what shim starts: our iPXE, signed, with its script
 	Certificate = "FARMBOOT.CER" // of the key that signed it, DER
+	EnrolDisk   = "enrol.img"    // a disk with all of that, which UEFI HTTP Boot keeps in memory
+	KeyDisk     = "keys.img"     // a disk that makes firmware in Setup Mode trust it: [image.KeyDisk]
 	SNPFolder   = "snp/"
 )
 
@@ -56,6 +58,14 @@ func (c *Catalog) signed(name string, chain *image.Chain, local netip.Addr) (f F
 	case Certificate:
 		f.ContentType = "application/pkix-cert"
 		return fixed(segment.Of(chain.Certificate))
+	case KeyDisk:
+		f.ContentType = "application/octet-stream"
+		return fixed(chain.KeyDisk)
+	case EnrolDisk:
+		f.ContentType = "application/vnd.efi-img" // by which firmware knows it for a disk (UEFI 2.10, 24.7.3.1)
+		recipe := image.Recipe{Layout: image.Disk, Files: []string{binary.EFI}, Chain: chain}
+		f, err = c.compose(f, recipe, func() ([]byte, error) { return c.Site(local, "").Provision() })
+		return f, true, err
 	case SecondStage:
 		if chain.Pair {
 			return File{}, false, nil

@@ -10,6 +10,7 @@ import (
 	"farmboot/ipxe/binary/authenticode"
 	"farmboot/ipxe/catalog"
 	"farmboot/ipxe/image"
+	"farmboot/ipxe/segment"
 	"farmboot/provisioning"
 	"farmboot/setup/ca"
 	"farmboot/setup/needs"
@@ -82,6 +83,38 @@ func TestSignedChain(t *testing.T) {
 		if catalog.Probed(name) != want {
 			t.Errorf("Probed(%q) = %v", name, !want)
 		}
+	}
+}
+
+// TestDisks: the disks that nodes are enrolled from hold what they are for.
+func TestDisks(t *testing.T) {
+	c := open(t, needs.Template(t))
+	key := secure(t, c)
+	f, err := c.Program(catalog.EnrolDisk, second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.ContentType != "application/vnd.efi-img" || !bytes.Contains(f.Script, []byte("http://198.51.100.1/provision/")) {
+		t.Errorf("%s is %s, with the script\n%s", f.Name, f.ContentType, f.Script)
+	}
+	shims, err := c.Template().Shims()
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := f.Content.Bytes()
+	for what, part := range map[string][]byte{"shim": shims.Shim, "MokManager": shims.MokManager, "our certificate": key.Cert.Raw} {
+		if !bytes.Contains(whole, part) {
+			t.Errorf("%s: %s is not in it", f.Name, what)
+		}
+	}
+	if _, err := c.Program(catalog.KeyDisk, second); provisioning.ErrorCode(err) != provisioning.NotFound {
+		t.Errorf("%s, though there is none: %v", catalog.KeyDisk, err)
+	}
+	chain := *c.Chain()
+	chain.KeyDisk = segment.Of([]byte("keys"))
+	c.Chain = func() *image.Chain { return &chain }
+	if f, err := c.Program(catalog.KeyDisk, second); err != nil || string(f.Content.Bytes()) != "keys" {
+		t.Errorf("%s: %v", catalog.KeyDisk, err)
 	}
 }
 

@@ -17,7 +17,10 @@ type Chain struct {
 	Shim        *segment.File
 	MokManager  *segment.File // nil: none
 	Certificate []byte        // of the key that we sign with, DER
-	ID          string        // stands for all of this: equal IDs, equal files
+	// KeyDisk is what [KeyDisk] returns, for our key; nil: none, NoKeyDisk says why.
+	KeyDisk   *segment.File
+	NoKeyDisk error
+	ID        string // stands for all of this: equal IDs, equal files
 	// Sign returns a program signed; the tag stands for its content.
 	Sign func(tag string, f *segment.File) (*segment.File, error)
 }

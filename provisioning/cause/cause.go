@@ -113,10 +113,11 @@ var texts = map[provisioning.CauseID]words{
 	},
 	provisioning.CauseNotEnrolled: {
 		message: "shim did not start our iPXE ({file}): this machine does not trust our key yet",
-		hint:    "enrol it (farmboot secureboot enrol MAC, with Secure Boot off for one boot, or by a stick of this appliance: /help/secure-boot)",
+		hint:    "enrol it (a stick of this appliance, or farmboot secureboot enrol MAC: by HTTP Boot, or with Secure Boot off for one boot: /help/secure-boot)",
 		check: []string{
 			"the node's screen: \"Verification failed: (0x1A) Security Violation\" says that it does not trust our key",
-			"our certificate is enrolled: farmboot secureboot enrol MAC, with Secure Boot off for one boot, or a stick of this appliance, with it on",
+			"our certificate is enrolled: by a stick of this appliance, Secure Boot on; or farmboot secureboot enrol MAC, and then HTTP Boot, or Secure Boot off for one boot",
+			"MokManager, which PXE brings, finds no certificate there: Enroll key from disk leads back to its menu",
 			"it is the present one: farmboot secureboot show names the key, and which nodes trust which",
 		},
 	},

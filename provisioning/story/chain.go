@@ -18,6 +18,10 @@ const (
 	shim        link = "shim"
 	secondStage link = "second stage"
 	mokManager  link = "mokmanager"
+
+	// Disks that a node is enrolled from: not of the chain.
+	keyDisk   link = "key disk"   // writes our key into firmware in Setup Mode
+	enrolDisk link = "enrol disk" // has all of the chain, for HTTP Boot to keep in memory
 )
 
 // linkOf tells which link an event shows that a machine has fetched whole. Files are in a
@@ -33,6 +37,10 @@ func linkOf(e provisioning.Event) link {
 		return secondStage
 	case "mmx64.efi":
 		return mokManager
+	case "keys.img":
+		return keyDisk
+	case "enrol.img":
+		return enrolDisk
 	}
 	return noLink
 }

@@ -82,6 +82,19 @@ var ladder = map[string]rung{
 		"It has MokManager, by which a person makes it trust our key, and has not started anew since.",
 		[]string{"a person presses the keys that the node's screen named: Enroll key from disk, iPXE, FARMBOOT.CER, Continue, Yes, Reboot"},
 	},
+	"nbp " + string(enrolDisk): {
+		10 * time.Minute,
+		"It has a disk with MokManager and our certificate in memory, by which a person makes it trust our key, and has not asked for its boot script since.",
+		[]string{"a person presses Enter in the box \"Verification failed\", then the keys for a stick: /help/secure-boot"},
+	},
+	"nbp " + string(keyDisk): {
+		5 * time.Minute,
+		"It has the disk that writes our key into its firmware, which is in Setup Mode, and has not started anew since.",
+		[]string{
+			"the node's screen: systemd-boot says there what it wrote, or why not",
+			"the firmware's set-up can do the same by hand: farmboot secureboot export, README.txt",
+		},
+	},
 	string(provisioning.StageNBP): {
 		time.Minute,
 		"It has its network boot program (iPXE), but that never asked for its boot script.",

@@ -16,7 +16,7 @@ import (
 )
 
 // The files that setup/template.sh gathers.
-var templateFiles = []string{"undionly.kpxe", "ipxe.lkrn", "ipxe.efi", "snponly.efi", "ipxe.iso", "ipxe-arm64.efi", "ipxe-riscv64.efi", "shimx64.efi", "mmx64.efi"}
+var templateFiles = []string{"undionly.kpxe", "ipxe.lkrn", "ipxe.efi", "snponly.efi", "ipxe.iso", "ipxe-arm64.efi", "ipxe-riscv64.efi", "shimx64.efi", "mmx64.efi", "systemd-bootx64.efi"}
 
 // readTemplate returns the files of a template folder by name; nil for a file
 // that is not there.
@@ -249,6 +249,11 @@ func TestTemplateShim(t *testing.T) {
 	if out, ok := script(t, dir); !ok || !strings.Contains(out, "already good") {
 		t.Errorf("without shim, and nowhere to get it: %s", out)
 	}
+	writeTemplate(t, from, map[string][]byte{"systemd-bootx64.efi": files["snponly.efi"]})
+	if out, ok := script(t, "--from", from, dir); ok || !strings.Contains(out, "systemd-bootx64.efi is too old") {
+		t.Errorf("another program is good as systemd-boot: %s", out)
+	}
+	writeTemplate(t, from, map[string][]byte{"systemd-bootx64.efi": files["systemd-bootx64.efi"]})
 	// iPXE's own pair: its ipxe.efi is signed, and stays as it is. Whose signature it is
 	// firmware judges, so any signed program of that processor stands in for it here.
 	signed := bytes.Clone(files["mmx64.efi"])

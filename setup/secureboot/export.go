@@ -60,30 +60,68 @@ const (
 )
 
 func exported(keys []ca.SigningKey, others []*x509.Certificate) ([]exportedFile, error) {
+	variables, own, err := enrolment(keys, others)
+	if err != nil {
+		return nil, err
+	}
+	files := []exportedFile{
+		{CertificateFile, keys[0].Cert.Raw},
+		{"farmboot.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: keys[0].Cert.Raw})},
+		{ListFile, own},
+	}
+	for i, k := range keys[1:] {
+		files = append(files, exportedFile{fmt.Sprintf("FORMER%d.CER", i+1), k.Cert.Raw})
+	}
+	for _, v := range variables {
+		files = append(files, exportedFile{v.name + ".esl", v.list}, exportedFile{v.name + ".auth", v.update})
+	}
+	return append(files, exportedFile{"README.txt", readme(keys, others)}), nil
+}
+
+// Updates returns what firmware in Setup Mode takes to trust our keys, by file name:
+// db.auth, which goes on trusting others too, KEK.auth and PK.auth. It is refused where
+// there are no others: cards whose programs Microsoft has signed would stop working.
+func Updates(keys []ca.SigningKey, others []*x509.Certificate) (map[string][]byte, error) {
+	if len(others) == 0 {
+		return nil, provisioning.Errorf(provisioning.Unavailable, "none of Microsoft's certificates is known here: graphics and network cards need them in db")
+	}
+	variables, _, err := enrolment(keys, others)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string][]byte{}
+	for _, v := range variables {
+		files[v.name+".auth"] = v.update
+	}
+	return files, nil
+}
+
+// variable is one of firmware's, as it is to be.
+type variable struct {
+	name   string
+	list   []byte // what it holds, an EFI signature list
+	update []byte // the same, signed by us (UEFI 2.10, 8.2.2)
+}
+
+// enrolment returns the variables that make firmware trust our keys, and the list of those
+// alone.
+func enrolment(keys []ca.SigningKey, others []*x509.Certificate) (variables []variable, ours []byte, err error) {
 	own := signature.NewSignatureDatabase()
 	for _, k := range keys {
 		if err := own.Append(signature.CERT_X509_GUID, ourGUID, k.Cert.Raw); err != nil {
-			return nil, fmt.Errorf("export our certificate: %w", err)
+			return nil, nil, fmt.Errorf("export our certificate: %w", err)
 		}
 	}
 	db := signature.NewSignatureDatabase()
 	db.AppendDatabase(own)
 	for _, c := range others {
 		if err := db.Append(signature.CERT_X509_GUID, microsoftGUID, c.Raw); err != nil {
-			return nil, fmt.Errorf("export %s: %w", c.Subject, err)
+			return nil, nil, fmt.Errorf("export %s: %w", c.Subject, err)
 		}
 	}
 	pk := signature.NewSignatureDatabase() // holds one certificate (UEFI 2.10, 32.3.1)
 	if err := pk.Append(signature.CERT_X509_GUID, ourGUID, keys[0].Cert.Raw); err != nil {
-		return nil, fmt.Errorf("export our certificate: %w", err)
-	}
-	files := []exportedFile{
-		{CertificateFile, keys[0].Cert.Raw},
-		{"farmboot.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: keys[0].Cert.Raw})},
-		{ListFile, own.Bytes()},
-	}
-	for i, k := range keys[1:] {
-		files = append(files, exportedFile{fmt.Sprintf("FORMER%d.CER", i+1), k.Cert.Raw})
+		return nil, nil, fmt.Errorf("export our certificate: %w", err)
 	}
 	for _, v := range []struct {
 		name     string
@@ -92,13 +130,13 @@ func exported(keys []ca.SigningKey, others []*x509.Certificate) ([]exportedFile,
 	}{{"PK", efivar.PK, pk}, {"KEK", efivar.KEK, own}, {"db", efivar.Db, db}} {
 		_, update, err := signature.SignEFIVariable(v.variable, v.list, keys[0].Private, keys[0].Cert)
 		if err != nil {
-			return nil, fmt.Errorf("sign %s: %w", v.name, err)
+			return nil, nil, fmt.Errorf("sign %s: %w", v.name, err)
 		}
 		var auth bytes.Buffer
 		update.Marshal(&auth)
-		files = append(files, exportedFile{v.name + ".esl", v.list.Bytes()}, exportedFile{v.name + ".auth", auth.Bytes()})
+		variables = append(variables, variable{v.name, v.list.Bytes(), auth.Bytes()})
 	}
-	return append(files, exportedFile{"README.txt", readme(keys, others)}), nil
+	return variables, own.Bytes(), nil
 }
 
 // readme says what each file is for.

@@ -124,6 +124,33 @@ func TestExport(t *testing.T) {
 	}
 }
 
+// TestUpdates: firmware in Setup Mode is given Microsoft's certificates too, or nothing.
+func TestUpdates(t *testing.T) {
+	keys, err := ca.OpenSigning(t.TempDir(), time.Now).Keys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Updates(keys, nil); provisioning.ErrorCode(err) != provisioning.Unavailable {
+		t.Errorf("with none of Microsoft's certificates: %v", err)
+	}
+	others, err := Authorities(readShim(t), filepath.Join(t.TempDir(), "none"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	updates, err := Updates(keys, others)
+	if err != nil || len(updates) != 3 {
+		t.Fatalf("%d updates, %v", len(updates), err)
+	}
+	for _, name := range []string{"db.auth", "KEK.auth", "PK.auth"} {
+		if !bytes.Contains(updates[name], keys[0].Cert.Raw) {
+			t.Errorf("our certificate is not in %s", name)
+		}
+	}
+	if !bytes.Contains(updates["db.auth"], others[0].Raw) {
+		t.Errorf("db.auth has no %s", others[0].Subject.CommonName)
+	}
+}
+
 func readShim(t *testing.T) []byte {
 	t.Helper()
 	shim, err := os.ReadFile(filepath.Join(needs.Template(t), "shimx64.efi"))

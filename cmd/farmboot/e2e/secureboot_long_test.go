@@ -8,13 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
 	"farmboot/ipxe/binary/authenticode"
-	"farmboot/ipxe/image/fat"
-	"farmboot/ipxe/image/gpt"
-	"farmboot/ipxe/segment"
 	"farmboot/setup/ca"
 	"farmboot/setup/lab"
 )
@@ -70,21 +68,21 @@ func TestSecureBootMedia(t *testing.T) {
 	})
 }
 
-// keys are what a person presses, and what the screen then shows.
-type keys struct{ press, shows string }
-
-// down and enter are keys of a serial terminal.
-const down, enter = "\x1b[B", "\r"
-
-// presses plays a person at the machine's keyboard, who looks at the screen.
-func (n *node) presses(t *testing.T, all ...keys) {
-	t.Helper()
-	for _, k := range all {
-		if err := n.Type(k.press); err != nil {
-			t.Fatal(err)
-		}
-		n.sees(t, k.shows)
-	}
+// keysFromVolume enrol our certificate from the one volume that MokManager finds, out of the
+// box in which shim refuses our iPXE; the machine boots with Secure Boot on then.
+var keysFromVolume = []keys{
+	{enter, `Press any key to perform MOK management`},
+	{" ", `Enroll key from disk`},
+	{down, `Enroll key from disk`},
+	{enter, `Select Key`},
+	{enter, `FARMBOOT\.CER`},
+	{down, `FARMBOOT\.CER`},
+	{enter, `Continue`},
+	{down, `Continue`},
+	{enter, `Yes`},
+	{down, `Yes`},
+	{enter, `Reboot`},
+	{enter, secured},
 }
 
 // TestEnrolFromStick enrols a machine that has Secure Boot on from our stick, by its
@@ -98,21 +96,25 @@ func TestEnrolFromStick(t *testing.T) {
 	m.USB, m.Reboots = usb, true
 	n := powerOn(t, l, m)
 	n.sees(t, `Verification failed`)
-	n.presses(t,
-		keys{enter, `Press any key to perform MOK management`},
-		keys{" ", `Enroll key from disk`},
-		keys{down, `Enroll key from disk`},
-		keys{enter, `Select Key`},
-		keys{enter, `FARMBOOT\.CER`},
-		keys{down, `FARMBOOT\.CER`},
-		keys{enter, `Continue`},
-		keys{down, `Continue`},
-		keys{enter, `Yes`},
-		keys{down, `Yes`},
-		keys{enter, `Reboot`},
-		keys{enter, secured},
-	)
+	n.presses(t, keysFromVolume...)
 	n.boots(t, kernelArgs+" runmode=prod farmer_id=7")
+}
+
+// TestEnrolHTTPBoot enrols a machine from the network alone, Secure Boot on: UEFI HTTP Boot
+// keeps a disk of ours in memory, on which MokManager finds the certificate.
+func TestEnrolHTTPBoot(t *testing.T) {
+	l := newLAN(t, lab.Options{})
+	a, _ := newSecureAppliance(t, l, settings{})
+	m := secureNode(mac(1))
+	m.HTTPBoot, m.Reboots = true, true
+	a.farmboot(t, "secureboot", "enrol", m.NICs[0].MAC)
+	n := powerOn(t, l, m)
+	n.sees(t, `Verification failed`)
+	n.presses(t, keysFromVolume...)
+	n.boots(t, kernelArgs+" runmode=prod")
+	if shown := a.farmboot(t, "secureboot", "show"); !strings.Contains(shown, n.mac) || !strings.Contains(shown, "to be enrolled at their next boot: none") {
+		t.Errorf("it is not known that the machine trusts our key:\n%s", shown)
+	}
 }
 
 // TestEnrolFromNetwork enrols a machine over the network, Secure Boot off, by the keys
@@ -207,53 +209,47 @@ func TestSecureBootRefusals(t *testing.T) {
 	})
 }
 
-// systemdBoot is where Debian has an EFI program that enrols keys.
-const systemdBoot = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
-
-// TestEnrolSetupMode enrols a machine in Setup Mode without a person: a stick with
-// systemd-boot and the exported files writes the keys, and the machine then boots from the
-// network with Secure Boot on, from firmware that trusts our certificate and Microsoft's.
+// TestEnrolSetupMode enrols machines in Setup Mode without a person, from the network
+// alone when they are to be, and from a stick with the same image: their firmware is given
+// our certificate and keeps Microsoft's, and they then boot with Secure Boot on.
 func TestEnrolSetupMode(t *testing.T) {
 	l := newLAN(t, lab.Options{})
 	a, certificate := newSecureAppliance(t, l, settings{})
-	program, err := os.ReadFile(systemdBoot)
-	if err != nil {
-		t.Fatalf("%v (apt-get install systemd-boot-efi)", err)
+	for i, c := range []struct {
+		name    string
+		prepare func(m *lab.Machine)
+	}{
+		{"network", func(m *lab.Machine) { a.farmboot(t, "secureboot", "enrol", m.NICs[0].MAC) }},
+		{"stick", func(m *lab.Machine) { m.USB = a.download(t, "/boot/keys.img", filepath.Join(t.TempDir(), "keys.img")) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := secureNode(mac(i + 1))
+			m.SetupMode, m.Reboots = true, true
+			c.prepare(&m)
+			n := powerOn(t, l, m)
+			n.sees(t, secured)
+			n.boots(t, kernelArgs+" runmode=prod")
+			firmware, err := os.ReadFile(n.Variables)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range [][]byte{certificate, []byte("Microsoft Corporation UEFI CA 2011")} {
+				if !bytes.Contains(firmware, want) {
+					t.Errorf("the firmware's variables have no %.40q", want)
+				}
+			}
+			if shown := a.farmboot(t, "secureboot", "show"); !strings.Contains(shown, n.mac) || !strings.Contains(shown, "to be enrolled at their next boot: none") {
+				t.Errorf("it is not known that the machine trusts our key:\n%s", shown)
+			}
+		})
 	}
-	volume := fat.Volume{Label: "ENROL", Hidden: gpt.Start, ClusterSize: 512, MinClusters: fat.MinFAT16, Files: []fat.File{
-		{Path: "EFI/BOOT/BOOTX64.EFI", Data: segment.Of(program)},
-		{Path: "loader/loader.conf", Data: segment.Of([]byte("timeout 0\nsecure-boot-enroll force\n"))},
-	}}
-	for _, name := range []string{"db.auth", "KEK.auth", "PK.auth"} {
-		update, err := os.ReadFile(filepath.Join(a.dir, "exported", name))
-		if err != nil {
-			t.Fatal(err)
+	t.Run("not asked for", func(t *testing.T) {
+		m := secureNode(mac(3))
+		m.SetupMode, m.Reboots = true, true
+		n := powerOn(t, l, m)
+		n.boots(t, kernelArgs+" runmode=prod")
+		if firmware, err := os.ReadFile(n.Variables); err != nil || bytes.Contains(firmware, certificate) {
+			t.Errorf("nobody asked to enrol it, and its firmware has our certificate (%v)", err)
 		}
-		volume.Files = append(volume.Files, fat.File{Path: "loader/keys/auto/" + name, Data: segment.Of(update)})
-	}
-	partition, err := volume.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	disk, err := gpt.Disk{DiskGUID: gpt.NewGUID([16]byte{1}), PartitionGUID: gpt.NewGUID([16]byte{2}), Name: "EFI System", Partition: partition}.Build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := secureNode(mac(1))
-	m.SetupMode, m.Reboots, m.USB = true, true, filepath.Join(t.TempDir(), "enrol.img")
-	if err := os.WriteFile(m.USB, disk.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	n := powerOn(t, l, m)
-	n.sees(t, secured)
-	n.boots(t, kernelArgs+" runmode=prod")
-	firmware, err := os.ReadFile(n.Variables)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range [][]byte{certificate, []byte("Microsoft Corporation UEFI CA 2011")} {
-		if !bytes.Contains(firmware, want) {
-			t.Errorf("the firmware's variables have no %.40q", want)
-		}
-	}
+	})
 }

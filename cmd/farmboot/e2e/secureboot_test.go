@@ -119,19 +119,46 @@ func refusesKernel(t *testing.T, l *lab.LAN, a *appliance, certificate []byte, m
 }
 
 // TestSecureBootNotEnrolled: shim refuses our iPXE on a machine that does not trust our
-// certificate, and its story shows that it asked for MokManager instead.
+// certificate, and its story shows that it asked for MokManager instead. MokManager, over PXE,
+// finds no volume to take a certificate from.
 func TestSecureBootNotEnrolled(t *testing.T) {
 	l := newLAN(t, lab.Options{})
 	a, _ := newSecureAppliance(t, l, settings{})
 	n := powerOn(t, l, secureNode(mac(1)))
 	n.sees(t, `Verification failed`)
 	tells(t, a.farmboot(t, "node", "show", n.mac), nbp+" shimx64.efi", nbp+" grubx64.efi")
-	if err := n.Type("\r"); err != nil {
+	if err := n.Type(enter); err != nil {
 		t.Fatal(err)
 	}
 	a.logs(t, `stage=nbp .*mmx64\.efi`)
 	tells(t, a.farmboot(t, "node", "show", n.mac), nbp+" shimx64.efi", nbp+" grubx64.efi", nbp+" mmx64.efi", "Failed", "this machine does not trust our key", "farmboot secureboot enrol")
 	n.sees(t, `Press any key to perform MOK management`)
+	const menu, volumes = `Perform MOK management`, `Select Key`
+	n.presses(t,
+		keys{" ", menu},
+		keys{down, `Enroll hash from disk`},
+		keys{enter, menu + "|" + volumes}, // Enroll key from disk
+	)
+	if regexp.MustCompile(volumes).MatchString(n.Tail(100)) {
+		t.Error("MokManager lists volumes: over PXE it had none")
+	}
+}
+
+// keys are what a person presses, and what the screen then shows.
+type keys struct{ press, shows string }
+
+// down and enter are keys of a serial terminal.
+const down, enter = "\x1b[B", "\r"
+
+// presses plays a person at the machine's keyboard, who looks at the screen.
+func (n *node) presses(t *testing.T, all ...keys) {
+	t.Helper()
+	for _, k := range all {
+		if err := n.Type(k.press); err != nil {
+			t.Fatal(err)
+		}
+		n.sees(t, k.shows)
+	}
 }
 
 // logs waits for a line of the daemon's log.
