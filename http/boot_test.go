@@ -1,6 +1,7 @@
 package http_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -483,6 +484,22 @@ func TestImage(t *testing.T) {
 		{"GET", "/iso/prod/1/x/k.iso", 200, "Args:x Kernel:k.iso}"},
 		{"GET", "/iso/prod/1.img", 400, "farmer"},
 		{"GET", "/iso/nope.iso", 404, "unknown run mode"},
+		{"GET", "/iso/prod/1234.ISO", 200, "Farmer:1234 Args: Kernel:}"},
+		{"GET", "/iso/prod/1234/IPXE.ISO", 200, "Farmer:1234 Args: Kernel:}"},
+		{"GET", "/iso/prod/1234/ipxe%2Eiso", 200, "Farmer:1234 Args: Kernel:}"},
+		{"GET", "/iso/prod/1234%2Eiso.SHA256", 200, "  ipxe-prod.iso\n"},
+		{"GET", "/usb/prod/1/a%2Fb%25.img", 200, "Args:a/b% Kernel:}"},
+		{"GET", "/uefi/prod/1234/BOOTX64.EFI", 200, "Farmer:1234 Args: Kernel:}"},
+		{"GET", "/iso/prod/1234/ipxe.img", 400, `"ipxe.img" is no name of /iso: accepted is one that ends in .iso`},
+		{"GET", "/krn/prod/1234/BOOTX64.EFI", 400, "accepted is one that ends in .lkrn"},
+		{"GET", "/iso/prod/1/x/k.efi.iso", 200, "Args:x Kernel:k.efi}"},
+		{"GET", "/uefi/prod/1/x/k.efi.efi", 200, "Args:x Kernel:k.efi}"},
+		{"GET", "/iso/prod//1234.iso", 200, "Farmer:1234 Args: Kernel:}"},
+		{"GET", "/iso/prod//1234/x=1//", 200, "Farmer:1234 Args:x=1 Kernel:}"},
+		{"GET", "/iso/prod/1234.iso//", 200, "Farmer:1234 Args: Kernel:}"},
+		{"GET", "/uefi-generic/ipxe.efi", 200, "Kind:uefi-generic"},
+		{"GET", "/krn-provision.LKRN.sha256", 200, "  ipxe-.krn-provision\n"},
+		{"GET", "/krn-generic.efi", 404, "accepted behind it are .lkrn and .sha256"},
 		{"GET", "/uefi-provision.efi", 200, "Kind:uefi-provision"},
 		{"GET", "/krn-generic.lkrn.sha256", 200, "  ipxe-.krn-generic\n"},
 		{"GET", "/krn-generic", 200, "Kind:krn-generic"},
@@ -504,6 +521,11 @@ func TestImage(t *testing.T) {
 		}
 		if tt.status >= 400 && strings.Count(text, "\n") != 1 {
 			t.Errorf("%s: not one line: %q", tt.target, text)
+		}
+	}
+	for unit, status := range map[string]int{"Bytes=1-4": 206, "bytes= 1-4": 206, "lines=1-4": 200, "1-4": 200, "bytes=-0": 416, "bytes=x": 416} {
+		if r := b.do("GET", "/iso/prod/7", "Range", unit); r.StatusCode != status {
+			t.Errorf("Range %s: %d, want %d", unit, r.StatusCode, status)
 		}
 	}
 	r := b.do("GET", "/iso/prod/7", "Range", "bytes=1-4")
@@ -645,6 +667,45 @@ func TestServeEndsWithItsContext(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("Serve returned %v", err)
+	}
+}
+
+// TestServeSaysWhatItCannotRead: net/http refuses such requests before any handler, and
+// says nothing of why.
+func TestServeSaysWhatItCannotRead(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- apphttp.Serve(ctx, ln, apphttp.Plane(&newBench(t).Boot), slog.New(slog.DiscardHandler))
+	}()
+	for path, want := range map[string]string{
+		"/ipxe/prod/7/100%": "400 Bad Request: bad request: it cannot be read as HTTP; in a URL, write %25 for a percent sign and %20 for a space\n",
+		"/kernel/%zz":       "400 Bad Request: bad request: it cannot be read as HTTP; in a URL, write %25 for a percent sign and %20 for a space\n",
+		"/ipxe/prod/7/" + strings.Repeat("x", 1<<17): "431 Request Header Fields Too Large: bad request: its URL and header are longer than 65536 bytes, which is all that is accepted\n",
+	} {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", path); err != nil {
+			t.Fatal(err)
+		}
+		r, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Status + ": " + body(t, r); got != want {
+			t.Errorf("%.20s: %q, want %q", path, got, want)
+		}
+		conn.Close()
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

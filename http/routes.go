@@ -58,6 +58,9 @@ func tidy(path string) string {
 	if len(elems) < 3 || elems[1] == "api" || elems[1] == "admin" {
 		return cmp.Or(strings.Join(elems, "/"), "/")
 	}
+	for elems[len(elems)-1] == "" {
+		elems = elems[:len(elems)-1]
+	}
 	kind, err := image.ParseKind(elems[1])
 	arguments := err == nil && kind.NeedsTarget()
 	tidied := elems[:2:2]
@@ -84,10 +87,15 @@ func methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 
 // serveContent is [http.ServeContent] of a body whose type is known, but for the range of
 // the last 0 bytes: there is none (RFC 9110 section 14.1.2), as little as one behind the
-// end.
+// end. The name of the unit is that in letters of either case, and ranges in another unit
+// are ignored (sections 14.1 and 14.2).
 func serveContent(w http.ResponseWriter, r *http.Request, modified time.Time, size int64, content io.ReadSeeker) {
-	if strings.TrimSpace(r.Header.Get("Range")) == "bytes=-0" {
+	if unit, ranges, ok := strings.Cut(strings.TrimSpace(r.Header.Get("Range")), "="); !ok || !strings.EqualFold(unit, "bytes") {
+		r.Header.Del("Range")
+	} else if ranges = strings.TrimSpace(ranges); ranges == "-0" {
 		r.Header.Set("Range", fmt.Sprintf("bytes=%d-", size))
+	} else {
+		r.Header.Set("Range", "bytes="+ranges)
 	}
 	http.ServeContent(w, r, "", modified, content)
 }

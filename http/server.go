@@ -66,7 +66,7 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logge
 		}
 		stopped <- nil
 	}()
-	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+	if err := srv.Serve(plainListener{ln}); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return <-stopped

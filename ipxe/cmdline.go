@@ -105,6 +105,9 @@ func checkArgs(x, once string) error {
 	if k := setAgain(words, once); k != "" {
 		return refuse("a second %q; the appliance sets it once", k+"=")
 	}
+	if i := slices.IndexFunc(words, func(w string) bool { return slices.Contains(ours, w) }); i >= 0 {
+		return refuse("%q without a value, which would take the place of the appliance's own; leave it out", words[i])
+	}
 	// A parser that knows no quotes finds words inside quoted ones too.
 	if k := setAgain(strings.Fields(strings.NewReplacer(`"`, " ", `'`, " ").Replace(x)), once); k != "" {
 		return refuse("a second %q, in quotes; the appliance sets it once", k+"=")
@@ -115,6 +118,9 @@ func checkArgs(x, once string) error {
 // disguised names a character that looks like another, or like none, and comes with text
 // that was copied from a page or a word processor; "" if r is no such character.
 func disguised(r rune) string {
+	if r <= unicode.MaxASCII {
+		return ""
+	}
 	switch {
 	case r == '\u2028' || r == '\u2029':
 		return "a line or paragraph separator"
@@ -122,16 +128,24 @@ func disguised(r rune) string {
 		return "a byte order mark, which is invisible"
 	case unicode.Is(unicode.Bidi_Control, r):
 		return "an invisible mark that turns the direction of writing"
-	case unicode.Is(unicode.Cf, r):
-		return "an invisible character"
-	case r != ' ' && unicode.Is(unicode.Zs, r):
-		return "a space that is none for the kernel, such as a no-break space"
-	case strings.ContainsRune("\u2018\u2019\u201a\u201b\u2032\u00b4\uff07", r):
-		return "a curly quote, where the kernel reads ' only"
-	case strings.ContainsRune("\u201c\u201d\u201e\u201f\u2033\uff02", r):
-		return "a curly quote, where the kernel reads \" only"
 	case r == '\u115f' || r == '\u1160' || r == '\u3164' || r == '\u2800' || r == '\uffa0':
 		return "a space without ink"
+	case unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point):
+		return "an invisible character"
+	case unicode.Is(unicode.Zs, r):
+		return "a space that is none for the kernel, such as a no-break space"
+	case strings.ContainsRune("\u2018\u2019\u201a\u201b\u2032\u2035\u00b4\u02b9\u02bc\uff07", r):
+		return "a curly quote, where the kernel reads ' only"
+	case strings.ContainsRune("\u201c\u201d\u201e\u201f\u2033\u2036\u02ba\u02ee\u301d\u301e\u301f\uff02", r):
+		return "a curly quote, where the kernel reads \" only"
+	case unicode.In(r, unicode.Pd) || r == '\u2212':
+		return "a dash or minus sign, where the kernel reads - only"
+	case r >= '\uff01' && r <= '\uff5e': // fullwidth forms stand in the order of ASCII
+		return fmt.Sprintf("a wide character, where the kernel reads %c only", r-0xff01+'!')
+	case r == '\ufffd':
+		return "a replacement character: the text was damaged on its way"
+	case unicode.In(r, unicode.Co, unicode.Noncharacter_Code_Point):
+		return "a character without a meaning"
 	}
 	return ""
 }

@@ -51,6 +51,8 @@ func TestCmdline(t *testing.T) {
 		{"second runmode, quoted", Target{RunMode: "prod", Args: `'runmode=dev'`}, "", provisioning.Invalid, "runmode="},
 		{"second runmode, for who knows no quotes", Target{RunMode: "prod", Args: `x="y runmode=dev z"`}, "", provisioning.Invalid, "runmode="},
 		{"second runmode, inside a quoted value", Target{RunMode: "prod", Args: `x='runmode=dev'`}, "", provisioning.Invalid, "runmode="},
+		{"second runmode, without a value", Target{RunMode: "prod", Args: "a runmode b"}, "", provisioning.Invalid, `"runmode" without a value`},
+		{"ours as a word in a value", Target{RunMode: "prod", Args: `x="a version b"`}, `nomodeset version=v3 panic=7200 runmode=prod x="a version b"`, "", ""},
 		{"like ours", Target{RunMode: "prod", Args: "my-runmode=dev"}, "nomodeset version=v3 panic=7200 runmode=prod my-runmode=dev", "", ""},
 		{"second version", Target{RunMode: "prod", Args: "x version=v4"}, "", provisioning.Invalid, "version="},
 		{"second farmer", Target{RunMode: "prod", Args: "farmer_id=9"}, "", provisioning.Invalid, "farmer_id="},
@@ -117,6 +119,21 @@ func TestDisguisedCharacters(t *testing.T) {
 		"\u3000": "no-break space (U+3000)",
 		"\u201c": "curly quote",
 		"\u2019": "curly quote",
+		"\u02bc": "curly quote",
+
+		"\ufe0f":     "invisible character (U+FE0F)", // variation selectors
+		"\U000e0100": "invisible character (U+E0100)",
+		"\U000e0061": "invisible character (U+E0061)", // a tag
+		"\u034f":     "invisible character (U+034F)",
+		"\u2065":     "invisible character (U+2065)",
+		"\u3164":     "space without ink",
+		"\u2013":     "a dash or minus sign, where the kernel reads - only (U+2013)",
+		"\u2212":     "dash or minus sign",
+		"\uff1d":     "where the kernel reads = only (U+FF1D)",
+		"\uff11":     "where the kernel reads 1 only",
+		"\ufffd":     "replacement character",
+		"\ue000":     "without a meaning",
+		"\ufffe":     "without a meaning",
 	} {
 		for _, x := range []string{"a=" + char, char + "a", `a="b` + char + `c"`} {
 			if err := CheckArgs(x); provisioning.ErrorCode(err) != provisioning.Invalid || !strings.Contains(err.Error(), says) {

@@ -2,6 +2,7 @@ package ipxe
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"farmboot/ipxe/kernel"
@@ -22,10 +23,15 @@ const MaxElements = 4
 
 // ParseTarget reads the path elements R[/F[/X[/K]]] as they stand in a URL, still
 // percent-encoded. X and K are decoded once; "___" in X stands for "/", as old
-// links write it. It checks notation only: see [Composer.Cmdline] and
+// links write it. A number behind a run mode and two slashes is the farmer: nobody gives
+// the kernel a number alone, but programs join URLs with a slash too many. It checks
+// notation only: see [Composer.Cmdline] and
 // ipxe/kernel for what X and K may say. Errors are [provisioning.Error]s.
 func ParseTarget(elems []string) (Target, error) {
 	var t Target
+	if len(elems) > 2 && elems[1] == "" && isNumber(elems[2]) {
+		elems = slices.Delete(slices.Clone(elems), 1, 2)
+	}
 	if len(elems) == 0 || len(elems) > MaxElements {
 		return t, provisioning.Errorf(provisioning.NotFound, "a boot target is RUNMODE[/FARMER[/ARGS[/KERNEL]]], found %d elements", len(elems))
 	}
@@ -48,6 +54,11 @@ func ParseTarget(elems []string) (Target, error) {
 	t.Args = strings.ReplaceAll(dec[2], "___", "/")
 	t.Kernel = dec[3]
 	return t, nil
+}
+
+// isNumber tells whether s is decimal digits and nothing else.
+func isNumber(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
 // KernelPath returns where t's kernel is below /kernel/: the file it names, or

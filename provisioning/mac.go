@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // MAC is a 48-bit IEEE 802 MAC address, the identity of a node.
@@ -14,22 +15,22 @@ type MAC [6]byte
 // ParseMAC reads a MAC address in any notation that people paste and equipment prints, as
 // far as it can mean one address only: twelve hexadecimal digits without separators
 // (5254000000b1, 0x5254000000b1), or in two to six groups of the same length, between
-// which stands one of ':', '-', '.' or a space (52:54:00:00:00:b1, 5254.0000.00b1,
+// which stands one of ':', '-', '.', '_' or a space (52:54:00:00:00:b1, 5254.0000.00b1,
 // 5254-0000-00b1, 525400:0000b1); six groups may lack leading zeros (52:54:0:0:0:b1).
-// Upper or lower case. The all-zero address and group addresses (multicast, broadcast:
-// lowest bit of the first octet set) are refused, for no network card has one. The error
-// is an [Error] with code [Invalid].
+// Upper or lower case, with or without quotes around it. The all-zero address and group
+// addresses (multicast, broadcast: lowest bit of the first octet set) are refused, for no
+// network card has one. The error is an [Error] with code [Invalid].
 func ParseMAC(s string) (MAC, error) {
 	refuse := func(why string) (MAC, error) {
 		return MAC{}, Errorf(Invalid, "bad MAC address %q: %s; accepted are 52:54:00:00:00:b1, 52-54-00-00-00-b1, 5254.0000.00b1 and 5254000000b1", Clip(s, 40), why)
 	}
-	digits, why := macDigits(strings.TrimSpace(s))
+	digits, why := macDigits(unquoted(strings.TrimSpace(s)))
 	if why != "" {
 		return refuse(why)
 	}
 	var m MAC
 	if _, err := hex.Decode(m[:], digits[:]); err != nil {
-		return refuse("not twelve hexadecimal digits")
+		return refuse(noMAC)
 	}
 	if m.IsZero() {
 		return refuse("the all-zero address belongs to no network card")
@@ -40,17 +41,33 @@ func ParseMAC(s string) (MAC, error) {
 	return m, nil
 }
 
+// macSeparators are what may stand between groups of digits.
+const macSeparators = ":-._ "
+
+const noMAC = "not twelve hexadecimal digits"
+
+// unquoted takes off the quotes that come with a value copied from a configuration.
+func unquoted(s string) string {
+	for _, q := range []string{`"`, `'`} {
+		if in, ok := strings.CutPrefix(s, q); ok && strings.HasSuffix(in, q) {
+			return in[:len(in)-1]
+		}
+	}
+	return s
+}
+
 // macDigits returns the twelve characters where the digits of a MAC address stand, or why
 // s is none.
 func macDigits(s string) (digits [12]byte, why string) {
-	const none = "not twelve hexadecimal digits"
-	if len(s) > 30 {
-		return digits, none
+	for _, r := range s {
+		if r > unicode.MaxASCII { // a dash of a word processor looks like one of ours
+			return digits, fmt.Sprintf("it has the character %U in it, which is no digit and no separator", r)
+		}
 	}
 	separator := ""
-	if i := strings.IndexAny(s, ":-. "); i >= 0 {
+	if i := strings.IndexAny(s, macSeparators); i >= 0 {
 		separator = s[i : i+1]
-		if strings.ContainsAny(strings.ReplaceAll(s, separator, ""), ":-. ") {
+		if strings.ContainsAny(strings.ReplaceAll(s, separator, ""), macSeparators) {
 			return digits, "mixed separators"
 		}
 	} else {
@@ -58,14 +75,21 @@ func macDigits(s string) (digits [12]byte, why string) {
 			s = s[2:]
 		}
 		if len(s) != 12 {
-			return digits, none
+			return digits, noMAC
 		}
 		copy(digits[:], s)
 		return digits, ""
 	}
 	groups := strings.Split(s, separator)
-	if n := len(groups); n != 2 && n != 3 && n != 6 { // 4 groups of 3 digits: nobody writes that
-		return digits, none
+	switch n := len(groups); {
+	case n == 7 && groups[0] == "01":
+		return digits, "it is a DHCP client identifier, the MAC address in it comes behind 01" + separator
+	case n == 8:
+		return digits, "it is an EUI-64 of eight octets, a MAC address has six"
+	case n == 20:
+		return digits, "it is an InfiniBand address of twenty octets, which does not netboot here"
+	case n != 2 && n != 3 && n != 6: // 4 groups of 3 digits: nobody writes that
+		return digits, noMAC
 	}
 	width := len(digits) / len(groups)
 	for i, g := range groups {
@@ -74,7 +98,7 @@ func macDigits(s string) (digits [12]byte, why string) {
 		case len(g) == 1 && width == 2: // without its leading zero
 			g = "0" + g
 		default:
-			return digits, none
+			return digits, noMAC
 		}
 		copy(digits[i*width:], g)
 	}

@@ -1,6 +1,7 @@
 package provisioning_test
 
 import (
+	"strings"
 	"testing"
 
 	"farmboot/provisioning"
@@ -10,7 +11,7 @@ func TestParseMAC(t *testing.T) {
 	want := provisioning.MAC{0x52, 0x54, 0, 0, 0, 0xb1}
 	for _, good := range []string{
 		"52:54:00:00:00:b1", "52:54:00:00:00:B1", "52-54-00-00-00-b1", "5254.0000.00b1", "5254000000b1", "5254000000B1", " 52:54:00:00:00:b1\n",
-		"52:54:0:0:0:b1", "52-54-0-00-0-B1", "5254-0000-00b1", "5254:0000:00b1", "525400-0000b1", "525400:0000b1", "52 54 00 00 00 B1", "52.54.00.00.00.b1", "0x5254000000b1",
+		"52:54:0:0:0:b1", "52-54-0-00-0-B1", "5254-0000-00b1", "5254:0000:00b1", "525400-0000b1", "525400:0000b1", "52 54 00 00 00 B1", "52.54.00.00.00.b1", "0x5254000000b1", "52_54_00_00_00_b1", `"52:54:0:0:0:b1"`, "'5254.0000.00b1'",
 	} {
 		if got, err := provisioning.ParseMAC(good); err != nil || got != want {
 			t.Errorf("ParseMAC(%q) = %v, %v", good, got, err)
@@ -26,6 +27,22 @@ func TestParseMAC(t *testing.T) {
 	}
 }
 
+// TestParseMACSaysWhatItIs: what looks like a MAC address is refused for what it is.
+func TestParseMACSaysWhatItIs(t *testing.T) {
+	for bad, says := range map[string]string{
+		"52\u201054\u201000\u201000\u201000\u2010b1":                  "the character U+2010",
+		"\u202a52:54:00:00:00:b1":                                     "the character U+202A",
+		"\uff15\uff12:54:00:00:00:b1":                                 "the character U+FF15",
+		"01-52-54-00-00-00-b1":                                        "comes behind 01-",
+		"52:54:00:ff:fe:00:00:b1":                                     "EUI-64",
+		"20:00:55:04:01:fe:80:00:00:00:00:00:00:00:02:c9:02:00:23:13": "InfiniBand",
+	} {
+		if got, err := provisioning.ParseMAC(bad); provisioning.ErrorCode(err) != provisioning.Invalid || !strings.Contains(err.Error(), says) {
+			t.Errorf("ParseMAC(%q) = %v, %v, want a refusal that says %s", bad, got, err, says)
+		}
+	}
+}
+
 func TestParseMACPrefix(t *testing.T) {
 	for _, test := range []struct{ in, lo, hi string }{
 		{"", "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff"},
@@ -33,6 +50,12 @@ func TestParseMACPrefix(t *testing.T) {
 		{"52:54", "52:54:00:00:00:00", "52:54:ff:ff:ff:ff"},
 		{"5254.0", "52:54:00:00:00:00", "52:54:0f:ff:ff:ff"},
 		{"52-54-00-00-00-B1", "52:54:00:00:00:b1", "52:54:00:00:00:b1"},
+		{"52:54:0:0:0:b1", "52:54:00:00:00:b1", "52:54:00:00:00:b1"},
+		{"0x5254000000b1", "52:54:00:00:00:b1", "52:54:00:00:00:b1"},
+		{"52 54 00 00 00 b1", "52:54:00:00:00:b1", "52:54:00:00:00:b1"},
+		{"52:54:0:0:0:2", "52:54:00:00:00:02", "52:54:00:00:00:02"},
+		{"52:54:00:00:00:2", "52:54:00:00:00:20", "52:54:00:00:00:2f"},
+		{"52:5:0", "52:05:00:00:00:00", "52:05:0f:ff:ff:ff"},
 	} {
 		r, err := provisioning.ParseMACPrefix(test.in)
 		if err != nil || r.Lo.String() != test.lo || r.Hi.String() != test.hi {

@@ -11,14 +11,25 @@ import (
 // "no farmer".
 type FarmerID uint32
 
-// ParseFarmerID reads a farmer id, decimal digits 1…4294967295. The error is an
-// [Error] with code [Invalid].
+// ParseFarmerID reads a farmer id, decimal digits 1…4294967295, with or without spaces
+// around them. The error is an [Error] with code [Invalid].
 func ParseFarmerID(s string) (FarmerID, error) {
-	n, err := strconv.ParseUint(s, 10, 32)
-	if err != nil || n == 0 || s[0] == '+' {
+	digits := strings.Trim(s, " \t\u00a0")
+	n, err := strconv.ParseUint(digits, 10, 32)
+	if err != nil || n == 0 || digits[0] == '+' {
 		return 0, Errorf(Invalid, "bad farmer id %q: accepted is a whole number from 1 to 4294967295", Clip(s, 40))
 	}
 	return FarmerID(n), nil
+}
+
+// ParseOwner reads whose a node is: a farmer id as [ParseFarmerID] reads it, or nothing or
+// "none" for nobody. The error is an [Error] with code [Invalid].
+func ParseOwner(s string) (FarmerID, error) {
+	switch strings.TrimSpace(s) {
+	case "", "none":
+		return 0, nil
+	}
+	return ParseFarmerID(s)
 }
 
 // String returns the decimal digits.

@@ -17,22 +17,29 @@ type NodePatch struct {
 	Once    *string   `json:"once"`
 }
 
-// Apply returns n with the change made.
+// Apply returns n with the change made. Spaces around a value are no part of it, whoever
+// sends it: a command, a form, a spreadsheet, a program.
 func (p NodePatch) Apply(n Node) Node {
 	set(&n.Farmer, p.Farmer)
-	set(&n.RunMode, p.RunMode)
-	set(&n.Args, p.Args)
-	set(&n.Kernel, p.Kernel)
-	set(&n.Name, p.Name)
-	set(&n.NBP, p.NBP)
+	setText(&n.RunMode, p.RunMode)
+	setText(&n.Args, p.Args)
+	setText(&n.Kernel, p.Kernel)
+	setText(&n.Name, p.Name)
+	setText(&n.NBP, p.NBP)
 	set(&n.Exit, p.Exit)
-	set(&n.Once, p.Once)
+	setText(&n.Once, p.Once)
 	return n
 }
 
 func set[T any](to, from *T) {
 	if from != nil {
 		*to = *from
+	}
+}
+
+func setText[T ~string](to, from *T) {
+	if from != nil {
+		*to = T(strings.Trim(string(*from), " "))
 	}
 }
 
@@ -51,8 +58,8 @@ func (r *Row) Set(column, value string) (err error) {
 		r.MAC, err = ParseMAC(value)
 	case "farmer":
 		var id FarmerID
-		if value = strings.TrimSpace(value); value != "" && value != "0" {
-			id, err = ParseFarmerID(value)
+		if strings.TrimSpace(value) != "0" { // as JSON and [provisioning] farmer write "nobody"
+			id, err = ParseOwner(value)
 		}
 		r.Patch.Farmer = &id
 	case "runmode":

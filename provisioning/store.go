@@ -2,6 +2,7 @@ package provisioning
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -149,11 +150,23 @@ type SessionPrune struct {
 // all of them.
 type MACRange struct{ Lo, Hi MAC }
 
-// ParseMACPrefix reads the beginning of a MAC address, in any notation and of any
-// number of digits: "52:54", "5254.0", "525400". The error is an [Error] with
-// code [Invalid].
+// ParseMACPrefix reads a MAC address as [ParseMAC] does, or the beginning of one, in any
+// notation and of any number of digits: "52:54", "5254.0", "525400", "52:54:0:0". The
+// error is an [Error] with code [Invalid].
 func ParseMACPrefix(s string) (MACRange, error) {
 	digits := strings.NewReplacer(":", "", "-", "", ".", "").Replace(strings.TrimSpace(s))
+	if m, err := ParseMAC(s); err == nil && len(digits) != 11 { // 52:54:00:00:00:b begins b0 to bf
+		return MACRange{m, m}, nil
+	}
+	groups := strings.FieldsFunc(strings.TrimSpace(s), func(r rune) bool { return r == ':' || r == '-' })
+	if short := slices.IndexFunc(groups, func(g string) bool { return len(g) != 2 }); short >= 0 && short < len(groups)-1 && len(groups[short]) == 1 {
+		for i, g := range groups { // without leading zeros, the last one too
+			if len(g) == 1 && (i < len(groups)-1 || i == 5) {
+				groups[i] = "0" + g
+			}
+		}
+		digits = strings.Join(groups, "")
+	}
 	if len(digits) > 12 {
 		return MACRange{}, Errorf(Invalid, "bad start of a MAC address %q: more than twelve digits", Clip(s, 40))
 	}

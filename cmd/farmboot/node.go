@@ -50,12 +50,9 @@ func (f nodeFlags) patch() (provisioning.NodePatch, error) {
 		p.NBP = &nbp
 	}
 	if f.Farmer != nil {
-		var id provisioning.FarmerID
-		if *f.Farmer != "" && *f.Farmer != "none" {
-			var err error
-			if id, err = provisioning.ParseFarmerID(*f.Farmer); err != nil {
-				return p, err
-			}
+		id, err := provisioning.ParseOwner(*f.Farmer)
+		if err != nil {
+			return p, err
 		}
 		p.Farmer = &id
 	}

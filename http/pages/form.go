@@ -52,11 +52,7 @@ func (f form) Invalid(field string) template.HTMLAttr {
 
 // farmer reads a farmer id; an empty field is none.
 func (f form) farmer(field string) provisioning.FarmerID {
-	s := f.Text(field)
-	if s == "" {
-		return 0
-	}
-	id, err := provisioning.ParseFarmerID(s)
+	id, err := provisioning.ParseOwner(f.Text(field))
 	if err != nil {
 		f.Errors[field] = badFarmer
 	}

@@ -155,11 +155,24 @@ func (k Kind) UEFIContentType() string {
 func (k Kind) Ext() string { return k.traits().ext }
 
 // IsFileName tells whether s is only a file name of this kind, such as "ipxe.iso" or
-// "ipxe-prod-1234.iso".
+// "ipxe-prod-1234.iso", in letters of either case, or the name by which UEFI finds a
+// program on removable media, such as "BOOTX64.EFI" (UEFI 2.10 section 3.5.1.1).
 func (k Kind) IsFileName(s string) bool {
 	t := k.traits()
+	s = strings.ToLower(s)
 	stem, ok := strings.CutSuffix(s, t.ext)
-	return ok && (stem == "" || stem == t.name || strings.HasPrefix(stem, t.name+"-") || stem == "ipxe" || strings.HasPrefix(stem, "ipxe-"))
+	return ok && (stem == "" || stem == t.name || strings.HasPrefix(stem, t.name+"-") || stem == "ipxe" || strings.HasPrefix(stem, "ipxe-") ||
+		slices.Contains([]string{"bootx64.efi", "bootaa64.efi", "bootriscv64.efi"}, s))
+}
+
+// IsFileName tells whether s is only a file name of an image of some kind.
+func IsFileName(s string) bool {
+	for _, k := range kinds {
+		if k.Kind != Script && k.IsFileName(s) {
+			return true
+		}
+	}
+	return false
 }
 
 // FileName returns the name to download an image under. Run mode and farmer (0:
