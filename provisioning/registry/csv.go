@@ -28,7 +28,8 @@ var inventory = []string{"address", "serial", "manufacturer", "product", "uuid",
 // farmer, runmode, args, kernel, name, nbp and exit, in any order; only mac must be there. A
 // column that is missing, or a run mode that is empty, leaves a registered node's
 // as it is; an empty farmer is none. What an export tells of machines is read over. Lines whose fields are all empty are skipped. The
-// apostrophe that [WriteCSV] puts before a formula is taken off. A line that cannot be
+// apostrophe that [WriteCSV] puts before a formula is taken off. Columns without a name are
+// read over if nothing is in them. A line that cannot be
 // read becomes a [provisioning.Row] with Err; the error is that of the whole file, an [provisioning.Error] with
 // code [provisioning.Invalid].
 func ReadCSV(from io.Reader) ([]provisioning.Row, error) {
@@ -36,10 +37,14 @@ func ReadCSV(from io.Reader) ([]provisioning.Row, error) {
 	if err != nil {
 		return nil, err
 	}
+	text = withLineFeeds(text)
+	lines := lineReader{text: text}
+	if lines.line, err = skipSeparatorLine(text); err != nil {
+		return nil, err
+	}
 	if err := checkSeparator(text); err != nil {
 		return nil, err
 	}
-	lines := lineReader{text: text}
 	header, err := lines.next()
 	switch {
 	case errors.Is(err, io.EOF):
@@ -47,7 +52,7 @@ func ReadCSV(from io.Reader) ([]provisioning.Row, error) {
 	case err != nil:
 		return nil, provisioning.Errorf(provisioning.Invalid, "read CSV: %w", err)
 	case strings.ContainsRune(strings.Join(header, ""), 0):
-		return nil, provisioning.Errorf(provisioning.Invalid, "the file looks like UTF-16 without a byte order mark: save it as CSV UTF-8")
+		return nil, notText()
 	}
 	if err := checkHeader(header); err != nil {
 		return nil, err
@@ -59,7 +64,7 @@ func ReadCSV(from io.Reader) ([]provisioning.Row, error) {
 			return rows, nil
 		}
 		var fault *provisioning.Error
-		if err != nil && !errors.As(err, &fault) {
+		if err != nil && (!errors.As(err, &fault) || errors.Is(err, errTornUTF16)) {
 			return nil, provisioning.Errorf(provisioning.Invalid, "read CSV: %w", err)
 		}
 		if fault == nil && empty(record) { // spreadsheets append such lines
@@ -117,18 +122,25 @@ func (l *lineReader) next() ([]string, error) {
 }
 
 // asUTF8 returns text without its byte order mark, and of UTF-16 with one makes UTF-8:
-// spreadsheets write that as "Unicode text".
+// spreadsheets write that as "Unicode text". What is no CSV file at all, or in an encoding
+// that no spreadsheet writes, is refused for what it is.
 func asUTF8(text *bufio.Reader) (*bufio.Reader, error) {
-	mark, _ := text.Peek(len(byteOrderMark))
+	head, _ := text.Peek(8)
 	var order binary.ByteOrder
 	switch {
-	case string(mark) == byteOrderMark:
-		_, err := text.Discard(len(mark))
+	case bytes.HasPrefix(head, []byte(byteOrderMark)):
+		_, err := text.Discard(len(byteOrderMark))
 		return text, err
-	case bytes.HasPrefix(mark, []byte{0xff, 0xfe}):
+	case bytes.HasPrefix(head, []byte{0xff, 0xfe, 0, 0}), bytes.HasPrefix(head, []byte{0, 0, 0xfe, 0xff}), zeros(head, 0, 1, 1, 1), zeros(head, 1, 1, 1, 0):
+		return nil, provisioning.Errorf(provisioning.Invalid, "the file is UTF-32: save it as CSV UTF-8")
+	case bytes.HasPrefix(head, []byte{0xff, 0xfe}):
 		order = binary.LittleEndian
-	case bytes.HasPrefix(mark, []byte{0xfe, 0xff}):
+	case bytes.HasPrefix(head, []byte{0xfe, 0xff}):
 		order = binary.BigEndian
+	case zeros(head, 0, 1, 0, 1), zeros(head, 1, 0, 1, 0):
+		return nil, provisioning.Errorf(provisioning.Invalid, "the file looks like UTF-16 without a byte order mark: save it as CSV UTF-8")
+	case bytes.HasPrefix(head, []byte("PK\x03\x04")), bytes.HasPrefix(head, []byte("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")):
+		return nil, provisioning.Errorf(provisioning.Invalid, "the file is a workbook of a spreadsheet, or an archive: save the sheet as CSV UTF-8")
 	default:
 		return text, nil
 	}
@@ -136,6 +148,57 @@ func asUTF8(text *bufio.Reader) (*bufio.Reader, error) {
 		return nil, err
 	}
 	return bufio.NewReader(&utf16Reader{from: text, order: order}), nil
+}
+
+// zeros tells whether the first four bytes of head are zero where is has 1, and only there:
+// where ASCII has them in an encoding of two or four bytes.
+func zeros(head []byte, is ...byte) bool {
+	return len(head) >= len(is) && !slices.ContainsFunc([]int{0, 1, 2, 3}, func(i int) bool { return (head[i] == 0) != (is[i] == 1) })
+}
+
+// notText refuses a first line with NUL bytes in it.
+func notText() error {
+	return provisioning.Errorf(provisioning.Invalid, "the file has zero bytes in its first line: it is no text, or in an encoding other than UTF-8; save it as CSV UTF-8")
+}
+
+// withLineFeeds returns text with line feeds for carriage returns, if a carriage return
+// alone ends its first line: so old spreadsheets for the Macintosh write.
+func withLineFeeds(text *bufio.Reader) *bufio.Reader {
+	head, _ := text.Peek(text.Size())
+	if i := bytes.IndexAny(head, "\r\n"); i >= 0 && head[i] == '\r' && i+1 < len(head) && head[i+1] != '\n' {
+		return bufio.NewReader(lineFeeds{text})
+	}
+	return text
+}
+
+// lineFeeds reads carriage returns as line feeds.
+type lineFeeds struct{ from io.Reader }
+
+// Read implements [io.Reader].
+func (l lineFeeds) Read(p []byte) (int, error) {
+	n, err := l.from.Read(p)
+	for i, b := range p[:n] {
+		if b == '\r' {
+			p[i] = '\n'
+		}
+	}
+	return n, err
+}
+
+// skipSeparatorLine reads over a first line that tells spreadsheets which separator the
+// file has, as in "sep=,", and returns how many lines it was. One other than ours is refused.
+func skipSeparatorLine(text *bufio.Reader) (lines int, err error) {
+	head, _ := text.Peek(text.Size())
+	line, _, _ := bytes.Cut(head, []byte("\n"))
+	value, ok := strings.CutPrefix(strings.ToLower(strings.Trim(string(line), "\"\r ")), "sep=")
+	switch {
+	case !ok:
+		return 0, nil
+	case value != ",":
+		return 0, wrongSeparator(value)
+	}
+	_, err = text.Discard(min(len(line)+1, len(head)))
+	return 1, err
 }
 
 // utf16Reader reads UTF-16 as UTF-8; what is none becomes U+FFFD.
@@ -179,12 +242,14 @@ func (u *utf16Reader) unit() (uint16, error) {
 	var b [2]byte
 	if _, err := io.ReadFull(u.from, b[:]); err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) {
-			err = provisioning.Errorf(provisioning.Invalid, "the file ends within a character of UTF-16")
+			err = errTornUTF16
 		}
 		return 0, err
 	}
 	return u.order.Uint16(b[:]), nil
 }
+
+var errTornUTF16 = provisioning.Errorf(provisioning.Invalid, "the file ends within a character of UTF-16")
 
 // byteOrderMark is what spreadsheets put in front of UTF-8 text.
 const byteOrderMark = "\ufeff"
@@ -195,9 +260,19 @@ func checkSeparator(text *bufio.Reader) error {
 	head, _ := text.Peek(text.Size()) // or all that there is
 	line, _, _ := strings.Cut(string(head), "\n")
 	if i := strings.IndexAny(line, ";\t"); i >= 0 && !strings.Contains(line, ",") {
-		return provisioning.Errorf(provisioning.Invalid, "the columns of the first line are separated by %s instead of commas, as in mac,farmer", map[byte]string{';': ";", '\t': "tabs"}[line[i]])
+		return wrongSeparator(line[i : i+1])
 	}
 	return nil
+}
+
+func wrongSeparator(by string) error {
+	switch {
+	case by == "\t":
+		by = "tabs"
+	case len(by) != 1:
+		by = "something else"
+	}
+	return provisioning.Errorf(provisioning.Invalid, "the columns of the first line are separated by %s instead of commas, as in mac,farmer", by)
 }
 
 // empty tells whether nothing is in a line.
@@ -209,13 +284,15 @@ func empty(record []string) bool {
 func checkHeader(header []string) error {
 	for i, name := range header {
 		name = strings.ToLower(strings.TrimSpace(name))
+		if header[i] = name; name == "" { // spreadsheets append such columns
+			continue
+		}
 		if !slices.Contains(columns, name) && !slices.Contains(inventory, name) {
 			return provisioning.Errorf(provisioning.Invalid, "unknown column %q in the first line: accepted are %s", provisioning.Clip(name, 40), strings.Join(columns, ","))
 		}
 		if slices.Contains(header[:i], name) {
 			return provisioning.Errorf(provisioning.Invalid, "column %q is there twice", name)
 		}
-		header[i] = name
 	}
 	if !slices.Contains(header, "mac") {
 		return provisioning.Errorf(provisioning.Invalid, "no column mac in the first line: accepted are %s", strings.Join(columns, ","))
@@ -231,6 +308,12 @@ func parseRow(line int, header, record []string) provisioning.Row {
 	}
 	for i, name := range header {
 		if slices.Contains(inventory, name) {
+			continue
+		}
+		if name == "" {
+			if strings.TrimSpace(record[i]) != "" && row.Err == nil {
+				row.Err = provisioning.Errorf(provisioning.Invalid, "%q is in a column that the first line does not name", provisioning.Clip(record[i], 40))
+			}
 			continue
 		}
 		if err := row.Set(name, plain(record[i])); err != nil && row.Err == nil {

@@ -35,6 +35,8 @@ func TestReadCSVOfSpreadsheets(t *testing.T) {
 		"\ufeffMAC , Farmer\r\n525400000001, 7 \r\n",
 		"\ufeff\"MAC\",\"Farmer\"\r\n\"525400000001\",\"7\"\r\n",
 		"mac,farmer\n525400000001,7\n,\n , \n,,,,\n\"\"\n",
+		"mac,farmer\r525400000001,7\r,\r",
+		"mac,farmer,,\n525400000001,7,, \n",
 	} {
 		rows, err := registry.ReadCSV(strings.NewReader(text))
 		if err != nil || len(rows) != 1 || rows[0].Err != nil || *rows[0].Patch.Farmer != 7 || rows[0].Line != 2 {
@@ -42,15 +44,40 @@ func TestReadCSVOfSpreadsheets(t *testing.T) {
 		}
 	}
 	for text, says := range map[string]string{
-		"mac;farmer\n525400000001;7\n":   "separated by ; instead",
-		"\"mac\";\"farmer\"\n":           "separated by ; instead",
-		"mac\tfarmer\n525400000001\t7\n": "separated by tabs",
-		"\ufeffmac;farmer\n":             "separated by ; instead",
-		"525400000001\n":                 "unknown column",
+		"mac;farmer\n525400000001;7\n":              "separated by ; instead",
+		"\"mac\";\"farmer\"\n":                      "separated by ; instead",
+		"mac\tfarmer\n525400000001\t7\n":            "separated by tabs",
+		"\ufeffmac;farmer\n":                        "separated by ; instead",
+		"525400000001\n":                            "unknown column",
+		"sep=;\nmac;farmer\n":                       "separated by ; instead",
+		"m\x00a\x00c\x00\n\x00":                     "UTF-16 without a byte order mark",
+		"\x00m\x00a\x00c\x00\n":                     "UTF-16 without a byte order mark",
+		"m\x00\x00\x00a\x00\x00\x00":                "is UTF-32",
+		"\x00\x00\x00m\x00\x00\x00a":                "is UTF-32",
+		"\xff\xfe\x00\x00m\x00\x00\x00":             "is UTF-32",
+		"\x00\x00\xfe\xff\x00\x00\x00m":             "is UTF-32",
+		"mac,na\x00me\n":                            "zero bytes",
+		"PK\x03\x04xxxx":                            "workbook",
+		"\xff\xfem\x00a\x00c\x00\n\x00x":            "ends within a character of UTF-16",
+		"\xff\xfem\x00a\x00c\x00\n\x005\x00\n\x00x": "ends within a character of UTF-16",
 	} {
 		if _, err := registry.ReadCSV(strings.NewReader(text)); provisioning.ErrorCode(err) != provisioning.Invalid || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, want %s", text, err, says)
 		}
+	}
+}
+
+// TestReadCSVNamesTheSeparator: spreadsheets begin files with that, and lines count on.
+func TestReadCSVNamesTheSeparator(t *testing.T) {
+	for _, first := range []string{"sep=,\n", "\ufeff\"sep=,\"\r\n", "SEP=,\r"} {
+		rows, err := registry.ReadCSV(strings.NewReader(first + "mac,farmer" + first[len(first)-1:] + "525400000001,7"))
+		if err != nil || len(rows) != 1 || rows[0].Err != nil || rows[0].Line != 3 {
+			t.Errorf("%q: %+v, %v", first, rows, err)
+		}
+	}
+	rows, err := registry.ReadCSV(strings.NewReader("mac,\n525400000001,x\n525400000002,\n"))
+	if err != nil || len(rows) != 2 || rows[0].Err == nil || rows[1].Err != nil {
+		t.Errorf("a column without a name: %+v, %v", rows, err)
 	}
 }
 
