@@ -184,7 +184,7 @@ func (c *crowd) remove(v *visit) {
 // watch serves h, and notes when a request has come in whole.
 func (c *crowd) watch(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		conn, _ := r.Context().Value(connKey{}).(net.Conn)
+		conn := connOf(r).Conn
 		if r.ContentLength == 0 {
 			c.asked(conn)
 		} else {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 )
 
 // ipxeSendBuffer is how much, in bytes, may be on its way to an iPXE. Linux
@@ -18,31 +19,50 @@ import (
 // round trip is 0.2 ms it still fills 10 Gbit/s.
 const ipxeSendBuffer = 128 << 10
 
-// connKey is the context key of a request's connection.
+// connKey is the context key of a request's [*connection].
 type connKey struct{}
 
-func withConn(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, c)
+// connection is a client's.
+type connection struct {
+	net.Conn
+	limit sync.Once // its send buffer
 }
 
-// sparing serves h, and sends to iPXE no more at once than it can hold. Browsers
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, &connection{Conn: c})
+}
+
+// connOf returns the connection of a request; an empty one where no server has taken it.
+func connOf(r *http.Request) *connection {
+	if c, ok := r.Context().Value(connKey{}).(*connection); ok {
+		return c
+	}
+	return new(connection)
+}
+
+// tcp returns the TCP connection, under TLS too; nil: there is none.
+func (c *connection) tcp() net.Conn {
+	if t, ok := c.Conn.(interface{ NetConn() net.Conn }); ok { // *tls.Conn
+		return t.NetConn()
+	}
+	return c.Conn
+}
+
+// limitIPXE serves h, and sends to iPXE no more at once than it can hold. Browsers
 // and mirrors far away keep Linux' own, larger send buffer.
-func sparing(h http.Handler) http.Handler {
+func limitIPXE(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.UserAgent(), "iPXE/") {
-			limitSendBuffer(r.Context().Value(connKey{}))
+			c := connOf(r)
+			c.limit.Do(c.limitSendBuffer)
 		}
 		h.ServeHTTP(w, r)
 	})
 }
 
-// limitSendBuffer finds the TCP connection in conn, under TLS too. If the limit
-// cannot be set, the boot goes on without it.
-func limitSendBuffer(conn any) {
-	if c, ok := conn.(interface{ NetConn() net.Conn }); ok { // *tls.Conn
-		conn = c.NetConn()
-	}
-	if c, ok := conn.(interface{ SetWriteBuffer(int) error }); ok {
-		_ = c.SetWriteBuffer(ipxeSendBuffer)
+// limitSendBuffer: if the limit cannot be set, the boot goes on without it.
+func (c *connection) limitSendBuffer() {
+	if t, ok := c.tcp().(interface{ SetWriteBuffer(int) error }); ok {
+		_ = t.SetWriteBuffer(ipxeSendBuffer)
 	}
 }

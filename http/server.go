@@ -44,7 +44,7 @@ const grace = 8 * time.Second
 func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
 	visitors := newCrowd(log)
 	srv := &http.Server{
-		Handler:           timely(visitors.watch(whole(sparing(h)))),
+		Handler:           timely(visitors.watch(whole(limitIPXE(h)))),
 		BaseContext:       func(net.Listener) context.Context { return answer.WithStop(context.Background(), ctx.Done()) },
 		ConnContext:       withConn,
 		ConnState:         visitors.track,

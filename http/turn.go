@@ -113,7 +113,7 @@ func (b *Boot) downloads(w http.ResponseWriter, r *http.Request) (ended func()) 
 	if b.Turns == nil || r.Method != http.MethodGet {
 		return func() {}
 	}
-	d := b.Turns.Begin(cardOf(r), acknowledged(r.Context().Value(connKey{})))
+	d := b.Turns.Begin(cardOf(r), acknowledged(connOf(r).tcp()))
 	return func() {
 		var sent int64
 		if rec, ok := w.(*answer.Recorder); ok {
@@ -125,10 +125,7 @@ func (b *Boot) downloads(w http.ResponseWriter, r *http.Request) (ended func()) 
 
 // acknowledged returns a function that tells how many bytes the other end of a TCP
 // connection has acknowledged (tcpi_bytes_acked, RFC 4898), nil if conn is none.
-func acknowledged(conn any) func() int64 {
-	if c, ok := conn.(interface{ NetConn() net.Conn }); ok { // *tls.Conn
-		conn = c.NetConn()
-	}
+func acknowledged(conn net.Conn) func() int64 {
 	c, ok := conn.(syscall.Conn)
 	if !ok {
 		return nil

@@ -60,11 +60,11 @@ func (s Site) Answer(a provisioning.Assignment, kernels Kernels) (Answer, error)
 		return Answer{Script: script, Event: event(provisioning.StageRefused, provisioning.CauseOf(err)), Refusal: err}, failed
 	}
 	v := s.view(target, line)
-	v.MAC, v.Name, v.Registered, v.Card = mac, a.Node.Name, a.Registered, mac.String()
+	v.MAC, v.Name, v.Registered, v.Card = mac.String(), say(a.Node.Name), a.Registered, mac.String()
 	if a.Candidate {
 		v.Candidate = a.Node.Kernel
 	}
-	script, err := render("node.ipxe", v)
+	script, err := nodeScripts.render(v)
 	return Answer{Script: script, Event: provisioning.Event{Stage: provisioning.StageScript, Detail: whatBoots(a)}}, err
 }
 

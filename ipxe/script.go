@@ -37,8 +37,8 @@ var templates = template.Must(template.New("").Option("missingkey=error").
 // view is what the templates show of a target.
 type view struct {
 	Base, NTP  string
-	MAC        provisioning.MAC
-	Name       string
+	MAC        string
+	Name       string // as it may be echoed
 	Registered bool
 	RunMode    provisioning.RunMode
 	Pretty     string

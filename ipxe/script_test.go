@@ -235,3 +235,28 @@ func skeleton(script []byte) []string {
 	}
 	return s
 }
+
+// TestNodeScriptsAreTheirOwn: scripts that are remembered show the node that asks, and no
+// other.
+func TestNodeScriptsAreTheirOwn(t *testing.T) {
+	site := Site{Composer: Composer{RunModes: provisioning.RunModes{"prod": "Production"}}, Base: "http://10.0.0.1"}
+	for _, name := range []string{"", "rack 1", "\x00mac\x00", "${net0/mac}", "", "rack 2", "a && b"} {
+		for n := range byte(3) {
+			mac := provisioning.MAC{2, 0, 0, 0, 0, n}
+			a := provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: provisioning.Node{MAC: mac, RunMode: "prod", Name: name}}
+			got, err := site.Answer(a, everyKernel{})
+			if err != nil || got.Refusal != nil {
+				t.Fatal(err, got.Refusal)
+			}
+			v := site.view(NodeTarget(a.Node), "runmode=prod")
+			v.MAC, v.Card, v.Name, v.Registered = mac.String(), mac.String(), say(name), true
+			want, err := render("node.ipxe", v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got.Script, want) {
+				t.Errorf("%q of %s:\n%s\nwant\n%s", name, mac, got.Script, want)
+			}
+		}
+	}
+}

@@ -105,7 +105,7 @@ var imports = []struct {
 	{"setup/wol", []string{"provisioning"}},
 	{"setup/bench", []string{"setup/lab", "dhcp/persona"}},
 	{"setup/lab/demo", []string{"setup/lab"}},
-	{"ipxe", []string{"ipxe/kernel", "provisioning", "provisioning/cause", "provisioning/human", "provisioning/typo"}},
+	{"ipxe", []string{"ipxe/kernel", "provisioning", "provisioning/cause", "provisioning/human", "provisioning/lru", "provisioning/typo"}},
 	{"ipxe/catalog", []string{"ipxe", "ipxe/binary", "ipxe/image", "ipxe/kernel", "ipxe/segment", "provisioning"}},
 	{"ipxe/kernel", []string{"provisioning", "provisioning/atomicfile", "provisioning/cause", "provisioning/owner"}},
 	{"ipxe/kernel/kerneltest", []string{"provisioning"}},
