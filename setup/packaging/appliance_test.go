@@ -51,7 +51,7 @@ func TestAppliance(t *testing.T) {
 				return match[1]
 			}
 			board := screen(`Board: +(https://\S+)/admin\s`)
-			fingerprint := screen(`Certificate: +((?:[0-9A-F]{2} ){31}[0-9A-F]{2})\s`)
+			fingerprint := screen(`Certificate: +((?:[0-9A-F]{2}:){31}[0-9A-F]{2})\s`)
 			link := screen(`Sign in, once[^\n]*\s+(https://\S+)\s`)
 			signIn(t, laptop, board, fingerprint, link)
 
