@@ -70,6 +70,7 @@ kills: ## Kill farmboot 100 times while it gives a run mode another kernel
 secureboot: build ## Boot machines with Secure Boot on, in every way; some 20 minutes (as root)
 	@setup/packages.sh test
 	@$(MAKE) template testkernels
+	@setup/virtfirmware.sh $(FARMBOOT_TEST_KERNELS)
 	@mkdir -p bin
 	$(TOOL) gotestsum --format testname --jsonfile bin/secureboot.json -- -tags e2e,secureboot -count=1 -timeout 90m -run 'SecureBoot|Enrol' ./cmd/farmboot/e2e
 

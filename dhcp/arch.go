@@ -16,6 +16,9 @@ type Program struct {
 	BIOS     bool   // the client is a BIOS PXE ROM
 }
 
+// ipxeShim is the shim of iPXE's own signed pair, which starts the ipxe.efi beside it.
+const ipxeShim = "ipxe-shimx64.efi"
+
 // file is the name of the one that a node is to get. shim is the file that machines
 // with Secure Boot start first; "": there is none.
 func (p Program) file(choice provisioning.NBP, shim string) string {
@@ -23,6 +26,10 @@ func (p Program) file(choice provisioning.NBP, shim string) string {
 		shim = ""
 	}
 	switch {
+	case shim == ipxeShim && (choice == provisioning.DefaultNBP || choice == provisioning.SignedSNPOnly):
+		return shim // the pair has no program with the firmware's driver
+	case shim == ipxeShim && choice == provisioning.Signed:
+		return p.File // signed already
 	case shim != "" && choice == provisioning.DefaultNBP:
 		return shim
 	case shim != "" && choice == provisioning.SignedSNPOnly:

@@ -539,6 +539,13 @@ func TestRule_ShimComesFirstWhereSecureBootIsOn(t *testing.T) {
 		if m, err := signed.Reply(c, test.req, onLAN, as); err != nil || file(m) != test.want {
 			t.Errorf("%s, %q: %v, %v, want %s", c, test.choice, m, err, test.want)
 		}
+		// iPXE's own signed pair has one program, which is signed already.
+		pair := signed
+		pair.Shim, pair.Signed = "ipxe-shimx64.efi", true
+		wantPair := strings.NewReplacer("snp/shimx64", "ipxe-shimx64", "shimx64", "ipxe-shimx64", "grubx64", "ipxe").Replace(test.want)
+		if m, err := pair.Reply(c, test.req, onLAN, as); err != nil || file(m) != wantPair {
+			t.Errorf("%s, %q, iPXE's pair: %v, %v, want %s", c, test.choice, m, err, wantPair)
+		}
 		// A node that a person is to enrol gets the disk with our certificate, if its
 		// firmware can keep one in memory.
 		enrolling := as

@@ -73,6 +73,8 @@ type SecureBoot interface {
 	Enrolled(m provisioning.MAC)
 	// Trusts notes that a node has run what our key signed, with Secure Boot on.
 	Trusts(m provisioning.MAC)
+	// HasMokManager tells whether a person can make a node trust it at its screen.
+	HasMokManager() bool
 	// NoKeyDisk says why firmware in Setup Mode cannot be enrolled without a person;
 	// nil: it can.
 	NoKeyDisk() error

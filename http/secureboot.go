@@ -23,6 +23,9 @@ func (b *Boot) enrols(r asking, mac provisioning.MAC) bool {
 		b.SecureBoot.Enrolled(mac)
 		return false
 	}
+	if !b.SecureBoot.HasMokManager() && !(r.inSetupMode() && b.SecureBoot.NoKeyDisk() == nil) {
+		return false // there is nothing to do it with
+	}
 	return b.SecureBoot.Enrolling(mac)
 }
 

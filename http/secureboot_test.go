@@ -30,13 +30,15 @@ type ledger struct {
 	enrolling map[provisioning.MAC]bool
 	trusting  []provisioning.MAC
 	noKeyDisk error
+	noMok     bool // there is no MokManager
 }
 
 func (l *ledger) Enrolling(m provisioning.MAC) bool { return l.enrolling[m] }
 func (l *ledger) Enrolled(m provisioning.MAC)       { delete(l.enrolling, m) }
 func (l *ledger) Trusts(m provisioning.MAC)         { l.trusting = append(l.trusting, m) }
 
-func (l *ledger) NoKeyDisk() error { return l.noKeyDisk }
+func (l *ledger) HasMokManager() bool { return !l.noMok }
+func (l *ledger) NoKeyDisk() error    { return l.noKeyDisk }
 
 func (l *ledger) Fingerprint() (f [sha256.Size]byte, err error) { return [sha256.Size]byte{0xab}, nil }
 
@@ -118,6 +120,14 @@ func TestSetupMode(t *testing.T) {
 	l.noKeyDisk = provisioning.Errorf(provisioning.Unavailable, "no systemd-boot here")
 	if got := ask(inSetupMode); !strings.Contains(got, "no systemd-boot here") || !strings.Contains(got, "/boot/mmx64.efi") {
 		t.Errorf("what is missing is not said:\n%s", got)
+	}
+	l.noMok = true // with iPXE's own pair
+	if got := ask(inSetupMode); !strings.Contains(got, "/kernel/net/prod.efi") {
+		t.Errorf("there is nothing to enrol it with, and it gets\n%s", got)
+	}
+	l.noKeyDisk = nil
+	if got := ask(inSetupMode); !strings.Contains(got, writes) {
+		t.Errorf("without MokManager, in Setup Mode: it gets\n%s", got)
 	}
 	// The disk is read in pieces, by HEAD first: one of them ends it, and is told of.
 	b.do(http.MethodHead, "/boot/keys.img?enrol="+mac.String()+"&mac="+mac.String()).Body.Close()

@@ -21,7 +21,7 @@ demo="$build iproute2 $lan"
 # Other people's tools that judge what we make, and another database.
 unit="$build iproute2 curl sbsigntool dnsmasq-base nftables genisoimage xorriso dosfstools fusefat gdisk mtools postgresql prometheus"
 # The lab has more machines than the demo, and their media.
-test="$unit $lan systemd-boot-efi zbar-tools tcpdump qemu-system-arm qemu-efi-aarch64 isolinux syslinux-common chromium"
+test="$unit $lan systemd-boot-efi python3-pefile python3-cryptography zbar-tools tcpdump qemu-system-arm qemu-efi-aarch64 isolinux syslinux-common chromium"
 # npm fetches axe-core. Whoever has it already has it from elsewhere than Debian, whose
 # packages would clash with that.
 command -v npm >/dev/null || test="$test npm"

@@ -189,7 +189,7 @@ func (a *appliance) wireAdmin() {
 
 // newAPI returns the API for those whom authenticate knows.
 func (a *appliance) newAPI(throttle *access.Throttle, vendor func(provisioning.MAC) string, authenticate access.Authenticator) *api.API {
-	return &api.API{
+	served := &api.API{
 		Answer:       a.boot.Answer,
 		Registry:     a.registry,
 		Subscribe:    a.recorder.Subscribe,
@@ -206,6 +206,10 @@ func (a *appliance) newAPI(throttle *access.Throttle, vendor func(provisioning.M
 		Now:          a.now,
 		Log:          a.log,
 	}
+	if a.secure != nil {
+		served.Enrolment = a.secure
+	}
+	return served
 }
 
 // record and learn pass on what machines do by DHCP, but for those that a doctor plays.

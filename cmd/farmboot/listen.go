@@ -257,7 +257,7 @@ func (a *appliance) newDHCP(ctx context.Context) (*dhcp.Server, error) {
 func (a *appliance) assignBooter(ctx context.Context, mac provisioning.MAC) (provisioning.Assignment, error) {
 	as, err := a.assigner.Assignment(ctx, mac)
 	if err == nil && a.secure != nil {
-		as.Enrolling = a.secure.Enrolling(mac)
+		as.Enrolling = a.secure.HasMokManager() && a.secure.Enrolling(mac)
 	}
 	return as, err
 }

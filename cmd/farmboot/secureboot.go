@@ -127,6 +127,10 @@ func (s *secureBoot) keyDisk(shims binary.Shims) (*segment.File, error) {
 	return image.KeyDisk(shims.SystemdBoot, updates)
 }
 
+// HasMokManager tells whether a person can make a node trust our key at its screen: iPXE's
+// own shim has no MokManager.
+func (s *secureBoot) HasMokManager() bool { return s.first.MokManager != nil }
+
 // NoKeyDisk says why firmware in Setup Mode cannot be enrolled without a person; nil: it
 // can.
 func (s *secureBoot) NoKeyDisk() error {
@@ -484,8 +488,12 @@ func (c secureBootEnrolCmd) Run(ctx context.Context, e *env) error {
 	if err := ledger.Enrol(mac); err != nil {
 		return err
 	}
-	fmt.Fprintf(e.stdout, "%s gets MokManager at its next boot; its screen says which keys to press\n", mac)
-	fmt.Fprintln(e.stdout, "with Secure Boot on it has to boot by UEFI HTTP Boot, or from a stick of ours: over PXE MokManager finds no certificate")
+	if shims.MokManager != nil {
+		fmt.Fprintf(e.stdout, "%s gets MokManager at its next boot; its screen says which keys to press\n", mac)
+		fmt.Fprintln(e.stdout, "with Secure Boot on it has to boot by UEFI HTTP Boot, or from a stick of ours: over PXE MokManager finds no certificate")
+	} else {
+		fmt.Fprintf(e.stdout, "%s boots as usual unless it is in Setup Mode: iPXE's own shim has no MokManager; the files of farmboot secureboot export go into the firmware's db\n", mac)
+	}
 	setupMode := "in Setup Mode it is given the key without a person"
 	if shims.NoSystemdBoot != nil {
 		setupMode = "in Setup Mode it could be given the key without a person, but " + provisioning.Detail(shims.NoSystemdBoot)

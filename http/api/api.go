@@ -37,6 +37,9 @@ type API struct {
 	// Throttle slows peers down that try bad credentials. The planes and the pages'
 	// sign-in may share one.
 	Throttle *access.Throttle
+	// Enrolment makes nodes trust our key for Secure Boot; nil: that is off, or not
+	// possible.
+	Enrolment Enrolment
 	// Vendor names the maker of a network card; nil: unknown.
 	Vendor  func(provisioning.MAC) string
 	Version string // of the program, for people
@@ -49,6 +52,14 @@ type API struct {
 	Log  *slog.Logger
 
 	streams *streams // made by Routes
+}
+
+// Enrolment is which nodes are to be made to trust our key at their next boot.
+type Enrolment interface {
+	Enrolling(m provisioning.MAC) bool
+	Enrol(m provisioning.MAC) error
+	// Enrolled ends that.
+	Enrolled(m provisioning.MAC)
 }
 
 // handler answers a request of by, or returns why not and has written nothing then.
@@ -106,6 +117,9 @@ func (a *API) table() []route {
 		{method: get, path: "/api/v1/nodes/{mac}/story", who: farmers, handle: a.nodeStory},
 		{method: get, path: "/api/v1/nodes/{mac}/machine", who: farmers, handle: a.nodeMachine},
 		{method: get, path: "/api/v1/nodes/{mac}/history", who: farmers, query: []string{"limit"}, handle: a.nodeHistory},
+		{method: get, path: "/api/v1/nodes/{mac}/enrolment", who: farmers, handle: a.getEnrolment},
+		{method: put, path: "/api/v1/nodes/{mac}/enrolment", who: farmers, handle: a.enrol},
+		{method: del, path: "/api/v1/nodes/{mac}/enrolment", who: farmers, handle: a.cancelEnrolment},
 		{method: get, path: "/api/v1/discovered", who: admins, query: []string{"limit"}, handle: a.discovered},
 		{method: get, path: "/api/v1/history", who: admins, query: []string{"subject", "limit"}, handle: a.history},
 		{method: post, path: "/api/v1/history/{id}/undo", who: admins, handle: a.undo},

@@ -202,7 +202,7 @@ func serve(t testing.TB, file string, tok tokens) *site {
 		Answer: answer.NewAdapter(log, clock, metrics), Registry: registry, Subscribe: s.recorder.Subscribe,
 		Kernels: kernels, KernelEditor: editor, Rollout: rollout.New(store, kernels, editor, clock), Composer: composer, Health: healthy, Authenticate: access.Bearer(registry), Throttle: access.NewThrottle(clock),
 		Vendor:  func(provisioning.MAC) string { return "QEMU" },
-		Version: "test", Now: clock, Log: log,
+		Version: "test", Now: clock, Log: log, Enrolment: &enrolment{},
 	}
 	recording, stopRecording := context.WithCancel(t.Context())
 	recorded := make(chan error, 1)

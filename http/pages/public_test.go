@@ -204,6 +204,9 @@ func TestSecureBootKeys(t *testing.T) {
 			if got := strings.Contains(page, "Enroll key from disk"); got != (on && stick) {
 				t.Errorf("%s, Secure Boot %v: the keys are shown: %v", format, on, got)
 			}
+			if drawn := strings.Count(page, `class="screen" role="img" aria-label="`); drawn != map[bool]int{true: 8}[on && stick] {
+				t.Errorf("%s, Secure Boot %v: %d of MokManager's screens are drawn", format, on, drawn)
+			}
 		}
 	}
 }

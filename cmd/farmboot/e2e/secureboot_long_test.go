@@ -169,6 +169,51 @@ func signedBy(t *testing.T, program []byte, key ca.SigningKey) []byte {
 	return b.Bytes()
 }
 
+// refusesImage changes one byte of what a stick of ours boots, in its code and in its
+// script: a machine that trusts our key refuses either.
+func refusesImage(t *testing.T, l *lab.LAN, a *appliance, certificate []byte) {
+	dir := t.TempDir()
+	image := a.download(t, "/uefimg/prod/7", filepath.Join(dir, "image"))
+	inside := filepath.Join(dir, "grubx64.efi")
+	tool(t, "mcopy", "-i", image+"@@1M", "::EFI/BOOT/grubx64.efi", inside)
+	stick, err := os.ReadFile(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(inside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, script := bytes.Index(stick, program), bytes.Index(program, wide("farmer_id=7"))
+	if start < 0 || script < 0 {
+		t.Fatalf("our iPXE is at %d of the image, its script at %d of that", start, script)
+	}
+	for i, c := range []struct {
+		name string
+		at   int
+	}{{"code", len(program) / 3}, {"script", script}} {
+		t.Run(c.name, func(t *testing.T) {
+			changed := bytes.Clone(stick)
+			changed[start+c.at] ^= 1
+			m := secureNode(mac(6 + i))
+			m.MOK, m.USB = [][]byte{certificate}, filepath.Join(t.TempDir(), "stick")
+			if err := os.WriteFile(m.USB, changed, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			n := powerOn(t, l, m)
+			n.sees(t, `Verification failed`)
+		})
+	}
+}
+
+// wide is ASCII text in UTF-16, as our scripts are inside EFI programs.
+func wide(text string) (b []byte) {
+	for _, c := range []byte(text) {
+		b = append(b, c, 0)
+	}
+	return b
+}
+
 // TestSecureBootRefusals: what nobody signed whom the machine trusts does not start.
 func TestSecureBootRefusals(t *testing.T) {
 	l := newLAN(t, lab.Options{})
@@ -187,6 +232,9 @@ func TestSecureBootRefusals(t *testing.T) {
 			t.Fatal(err)
 		}
 		refusesKernel(t, l, a, certificate, mac(5), func([]byte) []byte { return signedBy(t, original, foreign[0]) })
+	})
+	t.Run("tampered image", func(t *testing.T) {
+		refusesImage(t, l, a, certificate)
 	})
 	t.Run("foreign key", func(t *testing.T) {
 		a.farmboot(t, "secureboot", "rotate")
