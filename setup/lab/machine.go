@@ -43,6 +43,9 @@ type Machine struct {
 	SecureBoot bool
 	// SetupMode leaves all keys out of such firmware, which takes new ones unasked.
 	SetupMode bool
+	// SecureBootOff leaves Secure Boot switched off in such firmware, which has its keys all
+	// the same: it is not in Setup Mode. Firmware without SecureBoot has none, and is.
+	SecureBootOff bool
 	// MOK and DB are certificates (DER) that the machine trusts besides: shim's list, on
 	// which MokManager puts what its owner wants, and the firmware's own.
 	MOK, DB [][]byte
@@ -255,6 +258,9 @@ func (l *LAN) firmware(m Machine) (files, error) {
 	if err != nil {
 		return files{}, fmt.Errorf("read firmware variables: %w", err)
 	}
+	if m.SecureBootOff {
+		err = variables(flash).switchOff()
+	}
 	for _, c := range m.MOK {
 		err = errors.Join(err, variables(flash).trust("MokList", shimGUID, c))
 	}
@@ -262,7 +268,7 @@ func (l *LAN) firmware(m Machine) (files, error) {
 		err = errors.Join(err, variables(flash).trust("db", dbGUID, c))
 	}
 	if err != nil {
-		return files{}, fmt.Errorf("make machine %s trust a certificate: %w", m.Name, err)
+		return files{}, fmt.Errorf("set variables of machine %s: %w", m.Name, err)
 	}
 	fw.vars = l.file(m.Name + ".vars")
 	if err := os.WriteFile(fw.vars, flash, 0o600); err != nil {

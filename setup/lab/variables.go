@@ -21,10 +21,12 @@ func newGUID(a uint32, b, c uint16, rest [8]byte) (g guid) {
 
 // GUIDs of UEFI 2.10 (32.4.1, 32.3.1), of shim, and of ours.
 var (
-	x509GUID  = newGUID(0xa5c059a1, 0x94e4, 0x4aa7, [8]byte{0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72})
-	dbGUID    = newGUID(0xd719b2cb, 0x3d3a, 0x4596, [8]byte{0xa3, 0xbc, 0xda, 0xd0, 0x0e, 0x67, 0x65, 0x6f})
-	shimGUID  = newGUID(0x605dab50, 0xe046, 0x4300, [8]byte{0xab, 0xb6, 0x3d, 0xd8, 0x10, 0xdd, 0x8b, 0x23})
-	ownerGUID = newGUID(0x1d0b4a7e, 0x52c3, 0x4b8d, [8]byte{0x8e, 0x11, 0x36, 0xf0, 0x9a, 0x44, 0xd2, 0x07})
+	x509GUID = newGUID(0xa5c059a1, 0x94e4, 0x4aa7, [8]byte{0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72})
+	dbGUID   = newGUID(0xd719b2cb, 0x3d3a, 0x4596, [8]byte{0xa3, 0xbc, 0xda, 0xd0, 0x0e, 0x67, 0x65, 0x6f})
+	shimGUID = newGUID(0x605dab50, 0xe046, 0x4300, [8]byte{0xab, 0xb6, 0x3d, 0xd8, 0x10, 0xdd, 0x8b, 0x23})
+	// edk2, gEfiSecureBootEnableDisableGuid
+	enableGUID = newGUID(0xf0a30bc7, 0xaf08, 0x4556, [8]byte{0x99, 0xc4, 0x00, 0x10, 0x09, 0xc9, 0x3a, 0x44})
+	ownerGUID  = newGUID(0x1d0b4a7e, 0x52c3, 0x4b8d, [8]byte{0x8e, 0x11, 0x36, 0xf0, 0x9a, 0x44, 0xd2, 0x07})
 )
 
 // variableHeader stands before each variable in OVMF's flash (edk2,
@@ -97,6 +99,19 @@ func wide(s string) []byte {
 	return b
 }
 
+// switchOff switches Secure Boot off, as the firmware's set-up does.
+func (v variables) switchOff() error {
+	found, _, err := v.find("SecureBootEnable", enableGUID)
+	if err != nil {
+		return err
+	}
+	if found == nil || found.DataSize != 1 {
+		return errors.New("no variable SecureBootEnable")
+	}
+	v[found.data] = 0
+	return nil
+}
+
 // trust adds a certificate (DER) to a variable that is a list of them.
 func (v variables) trust(name string, vendor guid, certificate []byte) error {
 	found, free, err := v.find(name, vendor)
@@ -117,6 +132,11 @@ func (v variables) trust(name string, vendor guid, certificate []byte) error {
 	data = binary.LittleEndian.AppendUint32(data, uint32(16+len(certificate)))
 	data = append(data, ownerGUID[:]...)
 	data = append(data, certificate...)
+	return v.put(name, free, h, data)
+}
+
+// put writes a variable where the free room begins.
+func (v variables) put(name string, free int, h variableHeader, data []byte) error {
 	h.StartID, h.State = variableStart, variableAdded
 	h.NameSize, h.DataSize = uint32(len(wide(name))), uint32(len(data))
 	record, err := binary.Append(nil, binary.LittleEndian, h)

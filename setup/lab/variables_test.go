@@ -47,3 +47,23 @@ func TestTrust(t *testing.T) {
 		t.Error("a text was taken for a flash")
 	}
 }
+
+func TestSwitchOff(t *testing.T) {
+	v := flash()
+	if err := v.switchOff(); err == nil {
+		t.Error("a flash without the variable was switched off")
+	}
+	_, free, err := v.find("SecureBootEnable", enableGUID)
+	if err == nil {
+		err = v.put("SecureBootEnable", free, variableHeader{Attributes: nonVolatile | bootService, Vendor: enableGUID}, []byte{1})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.switchOff(); err != nil {
+		t.Fatal(err)
+	}
+	if found, _, err := v.find("SecureBootEnable", enableGUID); err != nil || found == nil || v[found.data] != 0 {
+		t.Errorf("Secure Boot is still on: %v, %v", found, err)
+	}
+}

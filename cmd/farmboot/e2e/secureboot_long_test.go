@@ -117,13 +117,13 @@ func TestEnrolHTTPBoot(t *testing.T) {
 	}
 }
 
-// TestEnrolFromNetwork enrols a machine over the network, Secure Boot off, by the keys
-// that its screen names; the same machine then boots with Secure Boot on.
+// TestEnrolFromNetwork enrols a machine over the network, Secure Boot off but with its keys
+// in place, by what its screen says to press.
 func TestEnrolFromNetwork(t *testing.T) {
 	l := newLAN(t, lab.Options{})
 	a, certificate := newSecureAppliance(t, l, settings{})
-	m := uefiNode(mac(1))
-	m.Reboots = true
+	m := secureNode(mac(1))
+	m.SecureBootOff, m.Reboots = true, true
 	a.farmboot(t, "secureboot", "enrol", m.NICs[0].MAC)
 	n := powerOn(t, l, m)
 	n.sees(t, `Enroll key from disk`) // of our instructions
