@@ -26,10 +26,11 @@ const limit = 10 * time.Minute
 
 // system is a fresh Debian with a systemd of its own, in a container on a LAN.
 type system struct {
-	lan  *lab.LAN
-	host *lab.Host
-	root string // its root folder, seen from outside
-	init string // process id of its systemd, seen from outside
+	lan   *lab.LAN
+	host  *lab.Host
+	root  string // its root folder, seen from outside
+	init  string // process id of its systemd, seen from outside
+	proxy string // address of the HTTP proxy that is its way out
 }
 
 // roots is where setup/packaging/roots.sh leaves the systems' root folders, packed.
@@ -38,7 +39,7 @@ func roots() string {
 }
 
 // newSystem unpacks a Debian and starts it on a LAN of its own. What it takes from
-// Debian's archive comes through a proxy, the one way out of that LAN.
+// Debian's archive, and Go's modules, come through a proxy, the one way out of that LAN.
 func newSystem(t *testing.T, suite string) *system {
 	t.Helper()
 	s := &system{root: filepath.Join(t.TempDir(), suite)}
@@ -58,8 +59,8 @@ func newSystem(t *testing.T, suite string) *system {
 	if s.host, err = s.lan.Join(0); err != nil {
 		t.Fatal(err)
 	}
-	proxy := startProxy(t, s.host)
-	s.write(t, "/etc/apt/apt.conf.d/00proxy", fmt.Sprintf("Acquire::http::Proxy \"http://%s\";\n", proxy))
+	s.proxy = startProxy(t, s.host)
+	s.write(t, "/etc/apt/apt.conf.d/00proxy", fmt.Sprintf("Acquire::http::Proxy \"http://%s\";\n", s.proxy))
 	s.boot(t)
 	return s
 }
@@ -208,14 +209,18 @@ func output(t *testing.T, program string, args ...string) string {
 }
 
 // startProxy runs an HTTP proxy on a host of the lab, whose other side is this machine's
-// own network: what apt asks for, and nothing else, gets out.
+// own network: what apt asks for, and what Go asks for by TLS, and nothing else, gets out.
 func startProxy(t *testing.T, host *lab.Host) (addr string) {
 	t.Helper()
 	l := listenOn(t, host)
 	onward := &http.Transport{Proxy: http.ProxyFromEnvironment}
 	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodConnect {
+			tunnel(w, r)
+			return
+		}
 		if r.Method != http.MethodGet || !r.URL.IsAbs() {
-			http.Error(w, "GET of a whole URL alone", http.StatusMethodNotAllowed)
+			http.Error(w, "GET of a whole URL, and CONNECT, alone", http.StatusMethodNotAllowed)
 			return
 		}
 		out, err := http.NewRequestWithContext(r.Context(), http.MethodGet, r.URL.String(), nil)
@@ -251,6 +256,29 @@ func startProxy(t *testing.T, host *lab.Host) (addr string) {
 		onward.CloseIdleConnections()
 	})
 	return l.Addr().String()
+}
+
+// tunnel answers CONNECT: it carries bytes both ways until either side ends.
+func tunnel(w http.ResponseWriter, r *http.Request) {
+	out, err := (&net.Dialer{Timeout: time.Minute}).DialContext(r.Context(), "tcp", r.Host)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway)
+		return
+	}
+	defer out.Close()
+	in, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer in.Close()
+	if _, err := io.WriteString(in, "HTTP/1.1 200 OK\r\n\r\n"); err != nil {
+		return
+	}
+	ended := make(chan struct{}, 2)
+	go func() { _, _ = io.Copy(out, buffered); ended <- struct{}{} }()
+	go func() { _, _ = io.Copy(in, out); ended <- struct{}{} }()
+	<-ended
 }
 
 // newLAN makes a LAN with one host besides its DHCP server.
