@@ -132,4 +132,5 @@ if [ -n "$missing" ]; then
 	install_all || { quietly update && install_all; } || { cat "$log" >&2; die "could not install$missing"; }
 fi
 go_builds || newer_go || exit 1
+hash -r # the shell remembers where Debian's Go is
 go_builds || { cat "$log" >&2; die "$(go version) cannot build this module, for the reason above"; }
