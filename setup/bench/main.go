@@ -44,13 +44,14 @@ func sections() []section {
 		{"memory", benchMemory},
 		{"dhcp", benchDHCP},
 		{"tftp", benchTFTP},
+		{"boots", benchBoots},
 		{"start", benchStart},
 		{"provisioning", benchProvisioning},
 	}
 }
 
 // limit ends a run that hangs.
-const limit = 7 * time.Minute
+const limit = 10 * time.Minute
 
 func main() {
 	program := flag.String("farmboot", "bin/farmboot", "the program to measure")

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"farmboot/dhcp/persona"
+	"farmboot/setup/lab"
+)
+
+// bootKind is a kind of machine that boots to its script.
+type bootKind struct {
+	what     string
+	persona  persona.Persona
+	asks4011 bool // before it fetches its program
+	order    tftpOrder
+	goal     float64 // of the ratio of nodes a second
+}
+
+// benchBoots has machines boot as far as their scripts, many at once: DISCOVER, the boot
+// server on port 4011 for UEFI, the program by TFTP, the script by HTTP. Beside it dnsmasq,
+// and nginx with the script as a file.
+func benchBoots(ctx context.Context, s *site, rep *report) error {
+	ours, other, err := s.withDnsmasq(ctx)
+	if err != nil {
+		return err
+	}
+	script := "/provision/" + mac(1)
+	others := []int{other.pid}
+	if s.beside == "" {
+		for _, file := range []string{"undionly.kpxe", "ipxe.efi"} {
+			if err := s.copyProgram(file); err != nil {
+				return err
+			}
+		}
+		if err := s.mirror(script); err != nil {
+			return err
+		}
+		pid, _, err := s.nginx(ctx)
+		if err != nil {
+			return err
+		}
+		others = append(others, pid)
+	}
+	settle(ctx)
+	for _, k := range []bootKind{
+		{"BIOS", persona.BIOS(), false, tftpOrder{file: "undionly.kpxe", block: 1456}, 1},
+		{"UEFI, lock step", persona.UEFI(), true, tftpOrder{file: "ipxe.efi", block: 1468}, 1},
+		{"UEFI, windowsize 4", persona.UEFI(), true, tftpOrder{file: "ipxe.efi", block: 1468, window: 4}, 1.5},
+	} {
+		m, err := compare(5,
+			func() (sample, error) { return s.farmBoots(k, ours.host, script, ours.pid) },
+			func() (sample, error) { return s.farmBoots(k, other.host, script, others...) })
+		if err != nil {
+			return fmt.Errorf("%s: %w", k.what, err)
+		}
+		const peer = "dnsmasq and nginx"
+		what := fmt.Sprintf("%s, %d at once to their scripts: ", k.what, farm)
+		rep.add(row{what: what + "nodes", unit: perSecond, ours: m[0]["nodes/s"], beside: m[1]["nodes/s"], peer: peer, goal: k.goal, ratio: true})
+		rep.add(row{what: what + "CPU of one", unit: micros, ours: m[0]["CPU µs"], beside: m[1]["CPU µs"], peer: peer})
+	}
+	return ctx.Err()
+}
+
+// copyProgram has dnsmasq's TFTP server serve what ours does.
+func (s *site) copyProgram(file string) error {
+	data, err := s.tftp(s.nodes.Addr(), s.ours, tftpOrder{file: file, block: 1428})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(s.path("tftp", file), data, 0o644)
+}
+
+// rebooted numbers the machines, so that each boot is of one that has just been switched on.
+var rebooted atomic.Uint32
+
+// farmBoots switches on as many machines as a farm has, and waits for the last one's script.
+func (s *site) farmBoots(k bootKind, on *lab.Host, script string, pids ...int) (sample, error) {
+	conn, err := s.firmware()
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	first := rebooted.Add(farm) - farm
+	replies := make([]chan byte, farm) // message types
+	for i := range replies {
+		replies[i] = make(chan byte, 8)
+	}
+	go deliver(conn, first, replies)
+	used := make([]time.Duration, len(pids))
+	for i, pid := range pids {
+		used[i] = cpuTime(pid)
+	}
+	errs := make([]error, farm)
+	var all sync.WaitGroup
+	begin := time.Now()
+	for i := range errs {
+		all.Go(func() { errs[i] = s.bootToScript(k, conn, on, first+uint32(i), replies[i], script) })
+	}
+	all.Wait()
+	took := time.Since(begin)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	time.Sleep(time.Second) // for what a server has put off
+	var cpu time.Duration
+	for i, pid := range pids {
+		cpu += cpuTime(pid) - used[i]
+	}
+	return sample{"nodes/s": farm / took.Seconds(), "CPU µs": inMicros(cpu) / farm}, nil
+}
+
+// deliver hands replies to the machines that they are for, until conn is closed.
+func deliver(conn *net.UDPConn, first uint32, to []chan byte) {
+	buf := make([]byte, 1500)
+	for {
+		n, _, err := conn.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			return
+		}
+		// RFC 2131 section 2: both servers put the message type first.
+		if n < 243 || buf[0] != 2 || buf[240] != 53 {
+			continue
+		}
+		if i := binary.BigEndian.Uint32(buf[4:]) - firstXID - first; i < uint32(len(to)) {
+			select {
+			case to[i] <- buf[242]:
+			default: // a repeat
+			}
+		}
+	}
+}
+
+// bootToScript boots one machine. It asks again after a second where firmware takes four.
+func (s *site) bootToScript(k bootKind, conn *net.UDPConn, on *lab.Host, n uint32, replies <-chan byte, script string) error {
+	const offer, requests, ack = 2, 3, 5 // message types
+	packet := firmwarePacket(k.persona, n)
+	ask := func(port uint16, want byte) error {
+		for range 10 {
+			if _, err := conn.WriteToUDPAddrPort(packet, netip.AddrPortFrom(on.Addr(), port)); err != nil {
+				return err
+			}
+			again := time.After(time.Second)
+			for waits := true; waits; {
+				select {
+				case got := <-replies:
+					if got == want {
+						return nil
+					}
+				case <-again:
+					waits = false
+				}
+			}
+		}
+		return fmt.Errorf("machine %d: no answer on port %d", n, port)
+	}
+	if err := ask(67, offer); err != nil {
+		return err
+	}
+	from := s.nodeIPs[int(n)%len(s.nodeIPs)]
+	if k.asks4011 {
+		packet[242] = requests
+		ip := from.As4()
+		copy(packet[12:], ip[:]) // ciaddr
+		if err := ask(4011, ack); err != nil {
+			return err
+		}
+	}
+	if _, err := s.tftp(from, on, k.order); err != nil {
+		return err
+	}
+	c, err := s.connect(on, false)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	_, err = c.fetch(request(script))
+	return err
+}
