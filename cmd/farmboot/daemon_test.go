@@ -325,6 +325,36 @@ func TestHealth(t *testing.T) {
 	d.says("admin socket was gone, and was made anew", 2)
 }
 
+// TestDatabaseWrittenOver: the same file, with something else in it. What is registered
+// is known for as long as the daemon runs; after a restart nodes get the default.
+func TestDatabaseWrittenOver(t *testing.T) {
+	for name, content := range map[string]struct {
+		bytes []byte
+		says  string
+	}{
+		"emptied": {nil, "was emptied"},
+		"zeroed":  {make([]byte, 64<<10), "is damaged or not a SQLite file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := startDaemon(t)
+			if status, _, stderr := d.command("node", "add", "52:54:00:00:00:01", "--farmer", "7"); status != 0 {
+				t.Fatal(stderr)
+			}
+			d.get(script) // now it is known
+			if err := os.WriteFile(filepath.Join(d.state, "provisioning.db"), content.bytes, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			d.health(503, content.says)
+			if _, text := d.get(script); !strings.Contains(text, "runmode=prod") {
+				t.Errorf("script:\n%s", text)
+			}
+			if status, _, stderr := d.command("node", "add", "52:54:00:00:00:02"); status != exitRefused || stderr == "" {
+				t.Errorf("a node that would be lost: exit %d, %s", status, stderr)
+			}
+		})
+	}
+}
+
 // TestQueue: as many nodes as may always fetch their kernels do, and do not get on. The
 // next one waits; its place is told by status, the API, metrics and its story. When the
 // others have gone, it boots.

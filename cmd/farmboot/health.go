@@ -82,6 +82,9 @@ func (h *health) database(ctx context.Context) []api.Problem {
 		h.damaged = v.Verify(ctx)
 	}
 	err := h.damaged
+	if p, ok := h.store.(interface{ Probe(context.Context) error }); ok && err == nil && h.databaseFile() == nil {
+		err = p.Probe(ctx)
+	}
 	if err == nil {
 		err = h.checkStore(ctx)
 	}

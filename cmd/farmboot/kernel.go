@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"farmboot/ipxe/kernel"
 	"farmboot/ipxe/upstream"
@@ -72,7 +73,7 @@ func (c kernelAddCmd) Run(ctx context.Context, e *env) error {
 			name = path.Base(u.Path)
 		}
 	default:
-		f, err := os.Open(string(c.File))
+		f, err := openInput(string(c.File))
 		if err != nil {
 			return err
 		}
@@ -98,6 +99,12 @@ func (c kernelAddCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	return warnOfKernel(e, db.kernels, name)
+}
+
+// openInput opens a file that a command reads, without waiting for somebody to write into
+// a named pipe: what is written into one that has a writer comes as ever.
+func openInput(name string) (*os.File, error) {
+	return os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
 // isURL tells a URL from the name of a file.

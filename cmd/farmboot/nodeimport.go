@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/registry"
@@ -64,7 +63,7 @@ func (c nodeImportCmd) read(ctx context.Context, e *env) ([]provisioning.Row, er
 	if c.File == "-" {
 		return registry.ReadCSV(&bounded{e.stdin, maxImport})
 	}
-	f, err := os.Open(string(c.File))
+	f, err := openInput(string(c.File))
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", err)
 	}

@@ -218,13 +218,12 @@ func userOf(link string) string {
 // Point makes run mode m boot kernel name, by one atomic rename of a symbolic link. A
 // real file that an operator has put there as the run mode's kernel is not lost: it
 // becomes a kernel in the folder, prod-0123456789ab.efi by its digest. A kernel that is
-// cut short by its own header is refused, unless by force.
+// cut short by its own header, an empty file and a web page are refused, unless by force.
 func (s *Store) Point(m provisioning.RunMode, name string, force bool) error {
-	h, fi, err := s.Header(name)
-	if err != nil {
-		return err
-	}
-	if err := h.Check(name, fi.Size()); h.Format != Unknown && err != nil && !force {
+	switch err := s.Check(name); {
+	case provisioning.ErrorCode(err) == provisioning.Invalid && (force || errors.Is(err, ErrUnknown)):
+		// iPXE may know it.
+	case err != nil:
 		return err
 	}
 	if err := s.setAside(m); err != nil {

@@ -216,6 +216,20 @@ func TestFilesThatAreNotOurs(t *testing.T) {
 			t.Errorf("error %v, want a clear one", err)
 		}
 	})
+	t.Run("a database written over", func(t *testing.T) { // a daemon goes on with what others get
+		file := filepath.Join(t.TempDir(), "p.db")
+		if err := os.WriteFile(file, make([]byte, 8192), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(t.Context(), file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if _, err := s.Node(t.Context(), provisioning.MAC{2}); s.ReadOnly() == nil || s.Probe(t.Context()) == nil || provisioning.ErrorCode(err) != provisioning.Unavailable {
+			t.Errorf("%v, %v, %v", s.ReadOnly(), s.Probe(t.Context()), err)
+		}
+	})
 	t.Run("a folder", func(t *testing.T) {
 		if _, err := Open(t.Context(), t.TempDir()); provisioning.ErrorCode(err) != provisioning.Unavailable {
 			t.Errorf("error %v, want a clear one", err)

@@ -7,6 +7,7 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mattn/go-sqlite3" // and the driver "sqlite3"
 
@@ -78,7 +80,7 @@ func Open(ctx context.Context, file string) (*Store, error) {
 			return openReadOnly(file, readOnlySettings, err), nil
 		}
 		// A daemon goes on without what cannot be read: nodes get the default.
-		if e, ok := errors.AsType[sqlite3.Error](err); ok && e.Code == sqlite3.ErrCorrupt {
+		if e, ok := errors.AsType[sqlite3.Error](err); ok && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrNotADB && isNoise(file)) {
 			return openReadOnly(file, copySettings, err), nil
 		}
 		return nil, err
@@ -99,6 +101,19 @@ func Open(ctx context.Context, file string) (*Store, error) {
 	_, _ = s.LastEventID(ctx) // a connection that has read something, see version.open
 	_ = s.version.open(file)  // without it every look-up is a query
 	return s, nil
+}
+
+// isNoise tells whether a file that is no database begins with what nobody wrote: so does a
+// database that a disk or a program has damaged. A text was put there by mistake.
+func isNoise(file string) bool {
+	f, err := os.Open(file) // before any connection: see [index] on closing it
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, 512)
+	n, _ := f.ReadAt(head, 0)
+	return !utf8.Valid(head[:n]) || bytes.IndexByte(head[:n], 0) >= 0
 }
 
 func (s *Store) openReaders(settings string) (err error) {
@@ -220,7 +235,7 @@ func (q quick) ExecContext(ctx context.Context, query string, args ...any) (sql.
 }
 
 // Replaced returns an error if the file that is open is not the one of that name any
-// more: it was removed, or another put in its place. What is written then is lost.
+// more: it was removed, emptied, or another put in its place. What is written then is lost.
 func (s *Store) Replaced() error {
 	if s.opened == nil {
 		return nil // only read, so nothing can be lost
@@ -231,6 +246,25 @@ func (s *Store) Replaced() error {
 		return provisioning.Errorf(provisioning.Unavailable, "the database %s was deleted, %s", s.file, why)
 	case err == nil && !os.SameFile(s.opened, now):
 		return provisioning.Errorf(provisioning.Unavailable, "the database %s was replaced by another file, %s", s.file, why)
+	case err == nil && now.Size() == 0 && s.opened.Size() > 0:
+		return provisioning.Errorf(provisioning.Unavailable, "the database %s was emptied, %s", s.file, why)
+	}
+	return nil
+}
+
+// Probe reads the beginning of the file anew, and says whether it is a database no more:
+// somebody may have written over it, which the connections that are open do not see as
+// long as what they read is in their memory. Whatever else fails is not its affair.
+func (s *Store) Probe(ctx context.Context) error {
+	db, err := pool(s.file, "mode=ro&"+readSettings, 1)
+	if err != nil {
+		return nil
+	}
+	defer db.Close()
+	var tables int
+	err = db.QueryRowContext(ctx, "SELECT count(*) FROM sqlite_schema").Scan(&tables)
+	if e, ok := errors.AsType[sqlite3.Error](err); ok && (e.Code == sqlite3.ErrNotADB || e.Code == sqlite3.ErrCorrupt) {
+		return explain(err)
 	}
 	return nil
 }
