@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/insomniacslk/dhcp/iana"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"golang.org/x/sys/unix"
@@ -302,6 +303,39 @@ func TestServer_IgnoredMACGetsSilence(t *testing.T) {
 	a.stop()
 	if n := strings.Count(strings.Join(a.story(), "\n"), "refused"); n != 5 { // the recorder makes one of them
 		t.Errorf("%d refusals: %q", n, a.story())
+	}
+}
+
+// TestServer_OtherHardwareIsRefusedByName: a card of InfiniBand (htype 32, RFC 4390) or of
+// any other kind that shows no MAC address.
+func TestServer_OtherHardwareIsRefusedByName(t *testing.T) {
+	a := startAppliance(t, nil)
+	for _, m := range []struct {
+		kind iana.HWType
+		addr net.HardwareAddr
+	}{
+		{iana.HWTypeInfiniband, net.HardwareAddr{0, 2, 0xc9, 3, 0, 0x23, 0x13, 0x40}},
+		{iana.HWTypeInfiniband, net.HardwareAddr{}},
+		{iana.HWTypeEthernet, make([]byte, 16)},
+	} {
+		a.send(t, discover(7, func(d *dhcpv4.DHCPv4) { d.HWType, d.ClientHWAddr = m.kind, m.addr }), everybody)
+	}
+	a.send(t, discover(7), everybody)
+	if m, _ := a.receive(t); m.ClientHWAddr.String() != testMAC.String() {
+		t.Errorf("answered %s", m.ClientHWAddr)
+	}
+	a.stop()
+	var refusals []string
+	for _, s := range a.story() {
+		if strings.HasPrefix(s, "refused ") {
+			refusals = append(refusals, s)
+		}
+	}
+	want := []string{"type 32, 8 bytes", "type 32, 0 bytes", "type 1, 16 bytes"}
+	for i, w := range want {
+		if len(refusals) != len(want) || !strings.Contains(refusals[i], w) {
+			t.Fatalf("refusals %q, want %q", refusals, want)
+		}
 	}
 }
 

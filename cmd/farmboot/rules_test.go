@@ -115,3 +115,51 @@ func TestMakefileTargetsAreExplained(t *testing.T) {
 		t.Errorf("Makefile: .PHONY has %s, but explained with ## are %s", want, got)
 	}
 }
+
+// TestFaultsHaveTests: each test that CONTRIBUTING.md's table of faults names is there.
+func TestFaultsHaveTests(t *testing.T) {
+	text, err := os.ReadFile("../../CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "| fault | tests |\n")
+	rows := 0
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 4 {
+			break
+		}
+		if strings.HasPrefix(cells[1], " **") || strings.HasPrefix(cells[1], "---") {
+			continue
+		}
+		rows++
+		tests := regexp.MustCompile("`([a-z0-9/]+) ((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(cells[2], -1)
+		if len(tests) == 0 || len(tests) != strings.Count(cells[2], "`")/2 {
+			t.Errorf("no tests, or not all, in %q", line)
+		}
+		for _, m := range tests {
+			if !hasTest(t, m[1], m[2]) {
+				t.Errorf("%s: there is no %s in %s", strings.TrimSpace(cells[1]), m[2], m[1])
+			}
+		}
+	}
+	if rows < 40 {
+		t.Errorf("%d faults alone were found", rows)
+	}
+}
+
+// hasTest tells whether a folder has a test.
+func hasTest(t *testing.T, dir, name string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("../..", dir, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(files, func(file string) bool {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(string(text), "\nfunc "+name+"(")
+	})
+}

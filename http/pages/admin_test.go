@@ -797,6 +797,16 @@ func TestSignInIsGuarded(t *testing.T) {
 	b.signIn(t, b.token)
 }
 
+// TestSignInIsShort: who is not signed in yet has no more read than a token takes.
+func TestSignInIsShort(t *testing.T) {
+	b := newAdminBench(t)
+	for length, want := range map[int]int{60 << 10: 401, 70 << 10: 413, 8 << 20: 413} {
+		if r, page := b.post(t, nil, "/admin/signin", url.Values{"token": {strings.Repeat("x", length)}}); r.StatusCode != want {
+			t.Errorf("%d bytes: %d %s", length, r.StatusCode, page)
+		}
+	}
+}
+
 // TestWhatNeedsALookIsFirst: before nodes that did something since, but not for ever.
 func TestWhatNeedsALookIsFirst(t *testing.T) {
 	b := newAdminBench(t)
