@@ -11,9 +11,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"farmboot/http/api"
 	"farmboot/ipxe/binary"
 	"farmboot/provisioning"
+	"farmboot/provisioning/human"
 )
 
 // health knows what of the appliance does not work. The network is asked when somebody
@@ -72,7 +75,7 @@ func (h *health) run(ctx context.Context) error {
 
 // look finds what does not work, but for the network and the database's file.
 func (h *health) look(ctx context.Context) []api.Problem {
-	return slices.Concat(h.database(ctx), h.kernelFolders(), h.templates(), h.secureBoot())
+	return slices.Concat(h.database(ctx), h.kernelFolders(), h.disks(freeOf), h.templates(), h.secureBoot())
 }
 
 // database is about the database.
@@ -136,6 +139,28 @@ func (h *health) kernelFolders() (list []api.Problem) {
 		}
 	}
 	return list
+}
+
+// diskFull is how many bytes have to be free: the database grows by as much at once.
+const diskFull = 1 << 20
+
+// disks is about folders of ours whose disk is full: nodes boot, but nothing is stored.
+func (h *health) disks(free func(dir string) (int64, error)) []api.Problem {
+	for _, dir := range []string{h.cfg.State, h.cfg.Kernel.Path} {
+		if n, err := free(dir); err == nil && n < diskFull {
+			return []api.Problem{{What: "disk", Why: fmt.Sprintf("the disk of %s is full (%s are free): neither registrations nor kernels can be stored, and the story of boots is lost; nodes boot on", dir, human.Bytes(n))}}
+		}
+	}
+	return nil
+}
+
+// freeOf is how many bytes we may still write into a folder.
+func freeOf(dir string) (int64, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(dir, &s); err != nil {
+		return 0, err
+	}
+	return int64(s.Bavail) * s.Bsize, nil
 }
 
 // templates is about iPXE's binaries; nodes of most architectures boot without the

@@ -299,7 +299,10 @@ func checkName(name string) error {
 	switch {
 	case len(name) > maxName:
 		return provisioning.Errorf(provisioning.Invalid, "bad name: %d bytes long, at most %d are accepted", len(name), maxName)
-	case !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool {
+		// The last ones turn a list on a screen around, or break its lines.
+		return unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp)
+	}):
 		return provisioning.Errorf(provisioning.Invalid, "bad name %q: accepted is one line of printable text", provisioning.Clip(name, 40))
 	}
 	return nil

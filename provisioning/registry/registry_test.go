@@ -333,6 +333,9 @@ func TestFarmers(t *testing.T) {
 	wantCode(t, "name", r.AddFarmer(ctx, admin, provisioning.Farmer{ID: 5, Name: "Five"}), "")
 	wantCode(t, "name again", r.AddFarmer(ctx, admin, provisioning.Farmer{ID: 5, Name: "V"}), provisioning.Conflict)
 	wantCode(t, "none", r.AddFarmer(ctx, admin, provisioning.Farmer{}), provisioning.Invalid)
+	for _, name := range []string{"a\u202eb", "a\u2028b", "a\u2066b", "a\x85b", "\xff"} {
+		wantCode(t, "bad name", r.AddFarmer(ctx, admin, provisioning.Farmer{ID: 7, Name: name}), provisioning.Invalid)
+	}
 	wantCode(t, "bad name", r.AddFarmer(ctx, admin, provisioning.Farmer{ID: 7, Name: "\x1b[31m"}), provisioning.Invalid)
 	give(t, r, 1, 5)
 	wantCode(t, "remove with nodes", r.RemoveFarmer(ctx, admin, 5), provisioning.Conflict)
