@@ -41,7 +41,7 @@ func TestServer_DifficultMachinesBootInTheEnd(t *testing.T) {
 	boot := func(p persona.Persona, mac provisioning.MAC) persona.Result {
 		xid += 0x100
 		r, err := persona.Run(t.Context(), p, persona.Identity{
-			MAC: mac, GUID: [16]byte(testGUID[1:]), XID: xid, Address: a.other.Addr(), Broadcast: true, Patience: time.Second / 2,
+			MAC: mac, GUID: [16]byte(testGUID[1:]), XID: xid, Address: a.other.Addr(), Broadcast: true, MaxWait: time.Second / 2,
 		}, sockets)
 		if err != nil {
 			t.Fatal(err)

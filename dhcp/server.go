@@ -50,7 +50,7 @@ type Server struct {
 	Config
 	metrics    *metrics
 	complaints *rate.Limiter // bounds the log lines about faults of ours
-	crowded    *rate.Limiter // bounds those about floods
+	floods     *rate.Limiter // bounds those about floods
 	admission  *admission
 	attempts   *attempts
 	started    *recent[time.Time] // when a machine's kernel went out
@@ -77,7 +77,7 @@ func NewServer(c Config) (*Server, error) {
 		c.Prove = func(provisioning.Proven) {}
 	}
 	return &Server{
-		Config: c, metrics: m, complaints: rate.NewLimiter(1, 10), crowded: rate.NewLimiter(rate.Every(time.Minute), 1),
+		Config: c, metrics: m, complaints: rate.NewLimiter(1, 10), floods: rate.NewLimiter(rate.Every(time.Minute), 1),
 		admission: newAdmission(), attempts: newAttempts(), started: newRecent[time.Time](rememberStarted),
 	}, nil
 }
@@ -189,7 +189,7 @@ func (w *worker) answer(ctx context.Context, packet []byte, peer netip.AddrPort,
 		return err
 	}
 	if !w.admission.admit(client.MAC, w.Now(), func() bool { return w.known(ctx, client.MAC) }) {
-		if w.crowded.Allow() {
+		if w.floods.Allow() {
 			w.Log.Warn("too many machines ask that were never seen before: some have to ask again", "iface", w.conn.link.name, "mac", client.MAC)
 		}
 		return ErrFlood

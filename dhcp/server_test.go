@@ -419,7 +419,7 @@ func TestServer_EveryPersona(t *testing.T) {
 	}
 	for _, p := range persona.All() {
 		// The sockets are on a host that has an address, so no lease is taken.
-		id := persona.Identity{MAC: testMAC, GUID: [16]byte(testGUID[1:]), XID: 0x01020304, Address: a.other.Addr(), Broadcast: true, Patience: time.Second / 2}
+		id := persona.Identity{MAC: testMAC, GUID: [16]byte(testGUID[1:]), XID: 0x01020304, Address: a.other.Addr(), Broadcast: true, MaxWait: time.Second / 2}
 		if p.Name == "Raspberry Pi" {
 			id.MAC = [6]byte{0xb8, 0x27, 0xeb, 1, 2, 3}
 		}

@@ -150,7 +150,7 @@ func (b *Boot) pull(w http.ResponseWriter, r *http.Request, name string, missing
 	buffer, sent := make([]byte, 64<<10), int64(0)
 	for {
 		n, err := from.Read(buffer)
-		answer.Patiently(w) // how long it takes is up to upstream too
+		answer.ExtendWrite(w) // how long it takes is up to upstream too
 		if _, err := w.Write(buffer[:n]); err != nil {
 			return nil // the client has gone
 		}
@@ -168,17 +168,17 @@ func (b *Boot) pull(w http.ResponseWriter, r *http.Request, name string, missing
 	return nil
 }
 
-// patience is how often the deadline of an answer is put off that waits for a download.
-const patience = 5 * time.Second
+// putOff is how often the deadline of an answer is put off that waits for a download.
+const putOff = 5 * time.Second
 
 // pullWhole waits until a kernel has been taken from upstream, and answers with it signed.
 func (b *Boot) pullWhole(ctx context.Context, w http.ResponseWriter, r *http.Request, name string, missing error) error {
 	d, err := b.Upstream.Fetch(ctx, name)
 	for err == nil {
-		step, cancel := context.WithTimeout(r.Context(), patience)
+		step, cancel := context.WithTimeout(r.Context(), putOff)
 		_, err = d.Result(step)
 		cancel()
-		answer.Patiently(w)
+		answer.ExtendWrite(w)
 		if err == nil {
 			return b.refuse(r, b.stored(w, r, name))
 		}

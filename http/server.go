@@ -23,9 +23,9 @@ const bodyLimit = time.Minute
 // that are far too long fit, so that the composer says how long they may be.
 const headerLimit = 64 << 10
 
-// timely serves h, and gives up on an answer that nobody takes, and on a body that does
+// withDeadlines serves h, and gives up on an answer that nobody takes, and on a body that does
 // not come: net/http waits for that before it answers, even where nobody reads it.
-func timely(h http.Handler) http.Handler {
+func withDeadlines(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		control := http.NewResponseController(w) // a connection that knows no deadlines goes without
 		_ = control.SetWriteDeadline(time.Now().Add(answerLimit))
@@ -42,12 +42,12 @@ const grace = 8 * time.Second
 // Serve serves h on ln until ctx ends, then gives running answers some seconds and
 // returns nil.
 func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
-	visitors := newCrowd(log)
+	conns := newConnections(log)
 	srv := &http.Server{
-		Handler:           timely(visitors.watch(whole(limitIPXE(h)))),
+		Handler:           withDeadlines(conns.watch(whole(limitIPXE(h)))),
 		BaseContext:       func(net.Listener) context.Context { return answer.WithStop(context.Background(), ctx.Done()) },
 		ConnContext:       withConn,
-		ConnState:         visitors.track,
+		ConnState:         conns.track,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    headerLimit,

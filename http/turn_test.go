@@ -200,8 +200,8 @@ func mean(list []int64) (m int64) {
 	return m / int64(len(list))
 }
 
-// crowded is an admission in which as many kernels are under way as there may be.
-func crowded(now func() time.Time) *admission.Control {
+// fullLink is an admission in which as many kernels are under way as there may be.
+func fullLink(now func() time.Time) *admission.Control {
 	c := admission.New(now, 64)
 	for i := range 16 {
 		m := provisioning.MAC{2, 0, 0, 0, 0, byte(i)}
@@ -221,7 +221,7 @@ func TestNodeWaits(t *testing.T) {
 	}
 	newFull := func(t *testing.T) *bench {
 		b := newBench(t)
-		b.Turns = crowded(b.Now)
+		b.Turns = fullLink(b.Now)
 		b.nodes[m] = provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Once: true, Node: provisioning.Node{MAC: m, RunMode: "prod"}}
 		b.Consume = func(context.Context, provisioning.Assignment) error { return errors.New("it has not booted yet") }
 		return b

@@ -19,10 +19,10 @@ type stuck struct {
 	free chan struct{}
 }
 
-// UpdateLazily does not look at its context, as a database that is locked does not.
-func (s *stuck) UpdateLazily(ctx context.Context, fn func(provisioning.Tx) error) error {
+// UpdateUnsynced does not look at its context, as a database that is locked does not.
+func (s *stuck) UpdateUnsynced(ctx context.Context, fn func(provisioning.Tx) error) error {
 	<-s.free
-	return s.Store.UpdateLazily(context.WithoutCancel(ctx), fn)
+	return s.Store.UpdateUnsynced(context.WithoutCancel(ctx), fn)
 }
 
 // TestNobodyWaitsForAClaimCode longer than for a moment: it comes with a later question.

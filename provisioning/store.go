@@ -24,9 +24,9 @@ type Store interface {
 	// may run fn again if another process was in the way.
 	Update(ctx context.Context, fn func(Tx) error) error
 
-	// UpdateLazily is Update without waiting for the disk: it survives the end of
+	// UpdateUnsynced is Update without waiting for the disk: it survives the end of
 	// the process, but a power failure may undo the last of them. For events.
-	UpdateLazily(ctx context.Context, fn func(Tx) error) error
+	UpdateUnsynced(ctx context.Context, fn func(Tx) error) error
 
 	// DecisionsVersion returns a number that is another one after every change of a node
 	// and every line of the history, whichever process made it, at once; it may be another
@@ -187,14 +187,14 @@ func ParseMACPrefix(s string) (MACRange, error) {
 	return r, nil
 }
 
-// UpdateWithin is [Store.UpdateLazily] for those who do not wait for longer than limit: the
+// UpdateWithin is [Store.UpdateUnsynced] for those who do not wait for longer than limit: the
 // store may be busy with something long, and a database that is locked does not look at
 // its context. What fn sets may be read only if there is no error.
 func UpdateWithin(ctx context.Context, s Store, limit time.Duration, fn func(context.Context, Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	stored := make(chan error, 1)
-	go func() { stored <- s.UpdateLazily(ctx, func(tx Tx) error { return fn(ctx, tx) }) }()
+	go func() { stored <- s.UpdateUnsynced(ctx, func(tx Tx) error { return fn(ctx, tx) }) }()
 	select {
 	case err := <-stored:
 		return err

@@ -6,10 +6,10 @@ import (
 )
 
 // SetStallLimit sets how long transfers wait for a client that stopped answering.
-func (s *Server) SetStallLimit(d time.Duration) { s.patience.stalled = d }
+func (s *Server) SetStallLimit(d time.Duration) { s.timeouts.stalled = d }
 
 // SetSilentLimit sets how long transfers wait for a client that never answered.
-func (s *Server) SetSilentLimit(d time.Duration) { s.patience.silent = d }
+func (s *Server) SetSilentLimit(d time.Duration) { s.timeouts.silent = d }
 
 // OpenSocketsIn has transfers open their sockets inside of do: in another network
 // namespace.

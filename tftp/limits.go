@@ -102,9 +102,9 @@ func (l *limits) makeRoom(p *peer) (victim *admission, full bool) {
 		return nil, false
 	}
 	oldest := front(&l.unanswered)
-	crowded := l.unanswered.Len() >= maxTransfers/2
+	halfFull := l.unanswered.Len() >= maxTransfers/2
 	switch {
-	case crowded && l.peerOf(oldest).unanswered.Len() > p.unanswered.Len():
+	case halfFull && l.peerOf(oldest).unanswered.Len() > p.unanswered.Len():
 		return oldest, true
 	case own != nil:
 		return own, true

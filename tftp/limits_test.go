@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// crowd plays clients that ask for places.
-type crowd struct {
+// clients plays clients that ask for places.
+type clients struct {
 	t     *testing.T
 	l     *limits
 	now   time.Time
@@ -17,12 +17,12 @@ type crowd struct {
 	names map[string]*admission
 }
 
-func newCrowd(t *testing.T) *crowd {
-	return &crowd{t: t, l: newLimits(), now: time.Unix(1_800_000_000, 0), names: make(map[string]*admission)}
+func newClients(t *testing.T) *clients {
+	return &clients{t: t, l: newLimits(), now: time.Unix(1_800_000_000, 0), names: make(map[string]*admission)}
 }
 
 // ask has addr ask for request; the result is "" if it is admitted.
-func (c *crowd) ask(addr, request string) (refused string) {
+func (c *clients) ask(addr, request string) (refused string) {
 	c.t.Helper()
 	c.now = c.now.Add(time.Millisecond)
 	name := addr + " " + request
@@ -36,7 +36,7 @@ func (c *crowd) ask(addr, request string) (refused string) {
 }
 
 // many has addr ask n times.
-func (c *crowd) many(addr string, n int) {
+func (c *clients) many(addr string, n int) {
 	c.t.Helper()
 	for i := range n {
 		c.ask(addr, fmt.Sprint(i))
@@ -44,7 +44,7 @@ func (c *crowd) many(addr string, n int) {
 }
 
 // takeAll has four addresses take all places, with transfers that they acknowledge.
-func (c *crowd) takeAll() {
+func (c *clients) takeAll() {
 	c.t.Helper()
 	for i := range 4 {
 		addr := fmt.Sprintf("10.0.0.%d", i+1)
@@ -55,12 +55,12 @@ func (c *crowd) takeAll() {
 	}
 }
 
-func (c *crowd) answered(name string) { c.l.answered(c.names[name], c.now) }
+func (c *clients) answered(name string) { c.l.answered(c.names[name], c.now) }
 
-func (c *crowd) end(name string) { c.l.end(c.names[name]) }
+func (c *clients) end(name string) { c.l.end(c.names[name]) }
 
 // wantCut checks who had to go since the last time.
-func (c *crowd) wantCut(names ...string) {
+func (c *clients) wantCut(names ...string) {
 	c.t.Helper()
 	if !slices.Equal(c.cut, names) {
 		c.t.Errorf("had to go: %q, want %q", c.cut, names)
@@ -68,7 +68,7 @@ func (c *crowd) wantCut(names ...string) {
 	c.cut = nil
 }
 
-func (c *crowd) wantRefused(got, want string) {
+func (c *clients) wantRefused(got, want string) {
 	c.t.Helper()
 	if got != want {
 		c.t.Errorf("refused: %q, want %q", got, want)
@@ -76,7 +76,7 @@ func (c *crowd) wantRefused(got, want string) {
 }
 
 func TestLimits_OldestUnansweredMakesRoomForANewcomer(t *testing.T) {
-	c := newCrowd(t)
+	c := newClients(t)
 	for i := range 8 {
 		c.many(fmt.Sprintf("10.0.0.%d", i+1), maxTransfers/8)
 	}
@@ -93,7 +93,7 @@ func TestLimits_OldestUnansweredMakesRoomForANewcomer(t *testing.T) {
 }
 
 func TestLimits_WhoeverHasMostUnansweredGivesUpItsOwn(t *testing.T) {
-	c := newCrowd(t)
+	c := newClients(t)
 	c.ask("10.0.1.1", "ipxe.efi") // the oldest, but the only one of its address
 	for i := range 4 {
 		c.many(fmt.Sprintf("10.0.0.%d", i+1), maxTransfersPerPeer)
@@ -106,7 +106,7 @@ func TestLimits_WhoeverHasMostUnansweredGivesUpItsOwn(t *testing.T) {
 }
 
 func TestLimits_AtMostSoManyForEachAddress(t *testing.T) {
-	c := newCrowd(t)
+	c := newClients(t)
 	c.many("10.0.0.1", maxTransfersPerPeer)
 	c.wantRefused(c.ask("10.0.0.1", "more"), "")
 	c.wantCut("10.0.0.1 0")
@@ -121,7 +121,7 @@ func TestLimits_AtMostSoManyForEachAddress(t *testing.T) {
 }
 
 func TestLimits_FewThatAcknowledgedCannotKeepOthersOut(t *testing.T) {
-	c := newCrowd(t)
+	c := newClients(t)
 	c.takeAll()
 	c.end("10.0.0.2 7")
 	c.end("10.0.0.3 7")
@@ -142,7 +142,7 @@ func TestLimits_FewThatAcknowledgedCannotKeepOthersOut(t *testing.T) {
 // among many transfers that were acknowledged all get their place, and keep it until their
 // acknowledgement is here.
 func TestLimits_NewcomersDoNotMakeRoomForEachOther(t *testing.T) {
-	c := newCrowd(t)
+	c := newClients(t)
 	c.takeAll()
 	for i := range 200 {
 		c.wantRefused(c.ask(fmt.Sprintf("10.0.1.%d", i+1), "ipxe.efi"), "")
@@ -155,7 +155,7 @@ func TestLimits_NewcomersDoNotMakeRoomForEachOther(t *testing.T) {
 }
 
 func TestLimits_Repeats(t *testing.T) {
-	c := newCrowd(t)
+	c := newClients(t)
 	c.wantRefused(c.ask("10.0.0.1", "ipxe.efi"), "")
 	c.wantRefused(c.ask("10.0.0.1", "ipxe.efi"), resultDuplicate)
 	c.answered("10.0.0.1 ipxe.efi")
@@ -170,7 +170,7 @@ func TestLimits_Repeats(t *testing.T) {
 // TestLimits_NothingIsLeft: whatever happens in whatever order, at the end nothing is
 // remembered of anybody.
 func TestLimits_NothingIsLeft(t *testing.T) {
-	c := newCrowd(t)
+	c := newClients(t)
 	for i := range 6 {
 		c.many(fmt.Sprintf("10.0.0.%d", i+1), 700)
 	}

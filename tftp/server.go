@@ -53,20 +53,20 @@ type Server struct {
 	metrics *metrics
 	limits  *limits
 
-	patience   patience
+	timeouts   timeouts
 	openSocket func(local netip.Addr, peer netip.AddrPort) (socket, error)
 	singly     sync.Once // has told that windows are sent packet by packet
 
-	crowded *rate.Limiter // bounds the log lines about clients that find no room
-	faults  *rate.Limiter // bounds those about what went wrong
+	fullLines *rate.Limiter // bounds the log lines about clients that find no room
+	faults    *rate.Limiter // bounds those about what went wrong
 }
 
 // NewServer makes a server and registers its metrics.
 func NewServer(c Config) (*Server, error) {
 	s := &Server{
 		Config: c, limits: newLimits(),
-		patience: patience{stalled: defaultStallLimit, silent: defaultSilentLimit}, openSocket: openSocket,
-		crowded: rate.NewLimiter(rate.Every(time.Minute), 1), faults: rate.NewLimiter(1, 10),
+		timeouts: timeouts{stalled: defaultStallLimit, silent: defaultSilentLimit}, openSocket: openSocket,
+		fullLines: rate.NewLimiter(rate.Every(time.Minute), 1), faults: rate.NewLimiter(1, 10),
 	}
 	var err error
 	if s.metrics, err = newMetrics(c.Metrics, s.limits.count); err != nil {
@@ -155,7 +155,7 @@ func (s *Server) accept(ctx context.Context, running *sync.WaitGroup, l *loop, b
 	if refused != "" {
 		cut(nil)
 		s.count(refused)
-		if refused == resultBusy && s.crowded.Allow() {
+		if refused == resultBusy && s.fullLines.Allow() {
 			s.Log.Warn("too many transfers at once: some clients have to ask again", "peer", peer, "active", s.limits.count())
 		}
 		return
@@ -218,7 +218,7 @@ func (s *Server) answer(ctx context.Context, req request, local netip.Addr, peer
 		return nil, file, s.refused(err, req, peer)
 	}
 	terms, agreed := Negotiate(req.options, file.Size, s.MaxBlockSize)
-	return &carried{socket: socket, transfer: newTransfer(file.Data, file.Size, terms, agreed, s.patience)}, file, ""
+	return &carried{socket: socket, transfer: newTransfer(file.Data, file.Size, terms, agreed, s.timeouts)}, file, ""
 }
 
 // panicked logs what cost a request or a transfer.

@@ -31,8 +31,8 @@ const (
 	defaultSilentLimit = 5 * time.Second
 )
 
-// patience is for how long a client may answer nothing.
-type patience struct {
+// timeouts are for how long a client may answer nothing.
+type timeouts struct {
 	stalled time.Duration
 	silent  time.Duration // the same, as long as it has never answered
 }
@@ -46,7 +46,7 @@ type transfer struct {
 	size     int64
 	terms    Terms
 	oack     []byte // sent first, and acknowledged as block 0; nil once it has been, or if no options were agreed on
-	patience patience
+	timeouts timeouts
 
 	answered bool  // the client has acknowledged something
 	acked    int64 // blocks that the client has
@@ -58,8 +58,8 @@ type transfer struct {
 	limit    time.Time // when they are given up at the latest
 }
 
-func newTransfer(data io.ReaderAt, size int64, terms Terms, agreed []Option, p patience) *transfer {
-	t := &transfer{data: data, size: size, terms: terms, patience: p}
+func newTransfer(data io.ReaderAt, size int64, terms Terms, agreed []Option, p timeouts) *transfer {
+	t := &transfer{data: data, size: size, terms: terms, timeouts: p}
 	// The last block is the one that is not full, and may be empty (RFC 1350
 	// section 6).
 	t.blocks = size/int64(terms.BlockSize) + 1
@@ -71,9 +71,9 @@ func newTransfer(data io.ReaderAt, size int64, terms Terms, agreed []Option, p p
 
 // start begins the transfer.
 func (t *transfer) start(now time.Time) {
-	p := t.patience.stalled
+	p := t.timeouts.stalled
 	if !t.answered {
-		p = min(p, t.patience.silent)
+		p = min(p, t.timeouts.silent)
 	}
 	t.attempt, t.resent, t.limit = 0, false, now.Add(p)
 	t.await(now)

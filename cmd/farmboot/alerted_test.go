@@ -138,7 +138,7 @@ func (r *receiver) tells(want map[string]string) {
 	}
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(3 * patience); len(missing()) > 0; <-tick.C {
+	for end := time.Now().Add(3 * waitLimit); len(missing()) > 0; <-tick.C {
 		if time.Now().After(end) {
 			r.t.Fatalf("not told:\n%s", strings.Join(missing(), "\n"))
 		}
@@ -158,7 +158,7 @@ func (r *receiver) mended() {
 	}
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(3 * patience); len(wells()) == 0; <-tick.C {
+	for end := time.Now().Add(3 * waitLimit); len(wells()) == 0; <-tick.C {
 		if time.Now().After(end) {
 			r.t.Fatalf("all is not well: %+v", r.messages())
 		}

@@ -56,7 +56,7 @@ func startDaemonAs(t *testing.T, program string, prepare func(*daemon)) *daemon 
 		if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Error(err)
 		}
-		late := time.AfterFunc(patience, func() { _ = d.cmd.Process.Signal(syscall.SIGQUIT) }) // the log says where it hangs
+		late := time.AfterFunc(waitLimit, func() { _ = d.cmd.Process.Signal(syscall.SIGQUIT) }) // the log says where it hangs
 		defer late.Stop()
 		<-d.read
 		if err := d.cmd.Wait(); err != nil {
@@ -125,7 +125,7 @@ func (d *daemon) until(what string, holds func() bool) {
 	d.t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(patience); !holds(); <-tick.C {
+	for end := time.Now().Add(waitLimit); !holds(); <-tick.C {
 		if time.Now().After(end) {
 			d.t.Fatalf("it does not come to: %s", what)
 		}

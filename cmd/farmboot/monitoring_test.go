@@ -47,7 +47,7 @@ func TestDashboard(t *testing.T) {
 	if len(queries) < 15 {
 		t.Fatalf("the dashboard has %d queries", len(queries))
 	}
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitLimit)
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for len(queries) > 0 {

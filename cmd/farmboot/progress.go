@@ -100,7 +100,7 @@ func (a *appliance) storeProven(ctx context.Context) error {
 			for len(batch) < 256 && len(a.proven) > 0 {
 				batch = append(batch, <-a.proven)
 			}
-			err := a.store.UpdateLazily(ctx, func(tx provisioning.Tx) error {
+			err := a.store.UpdateUnsynced(ctx, func(tx provisioning.Tx) error {
 				for _, p := range batch {
 					if err := tx.PutProven(ctx, p); err != nil {
 						return err

@@ -21,8 +21,8 @@ import (
 	"farmboot/setup/needs"
 )
 
-// patience is how long a test waits for what must happen.
-const patience = time.Minute
+// waitLimit is how long a test waits for what must happen.
+const waitLimit = time.Minute
 
 // daemonConfig writes a configuration for a daemon on loopback, with ports of its own.
 func daemonConfig(t *testing.T, state string) (file string, port int) {
@@ -70,7 +70,7 @@ func TestStopIsAnnounced(t *testing.T) {
 	slow := func(ctx context.Context) error {
 		cancel()
 		<-ctx.Done()
-		if err := systemd.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		if err := systemd.SetReadDeadline(time.Now().Add(waitLimit)); err != nil {
 			return err
 		}
 		b := make([]byte, 64)
@@ -98,7 +98,7 @@ func mounted(t *testing.T, script string, args ...string) (*exec.Cmd, *bufio.Sca
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	deadline := time.AfterFunc(waitLimit, func() { _ = cmd.Process.Kill() })
 	t.Cleanup(func() { deadline.Stop() })
 	return cmd, bufio.NewScanner(stderr)
 }

@@ -136,7 +136,7 @@ func sendAllThenRead(t *testing.T, p *adminPlane, u upload, size int64) (int, st
 		return 0, "", err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(waitLimit)); err != nil {
 		return 0, "", err
 	}
 	head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n", u.method, u.path, size+int64(len(u.head)+len(u.tail)))
@@ -256,7 +256,7 @@ func TestHalfClosedIsNoSuccess(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = fmt.Fprintf(conn, "POST /api/v1/nodes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s", p.admin, len(body), body)
-		if err = errors.Join(err, conn.SetDeadline(time.Now().Add(patience)), conn.CloseWrite()); err != nil {
+		if err = errors.Join(err, conn.SetDeadline(time.Now().Add(waitLimit)), conn.CloseWrite()); err != nil {
 			t.Fatal(err)
 		}
 		status, text, err := readAnswer(conn)

@@ -17,9 +17,9 @@ type Identity struct {
 	// Broadcast asks for answers by broadcast even where the firmware takes
 	// unicasts, which a socket cannot receive before it has the address.
 	Broadcast bool
-	// Patience, if not 0, caps each wait, for those who cannot wait as long as
+	// MaxWait, if not 0, caps each wait, for those who cannot wait as long as
 	// firmware does: on a healthy LAN all offers are there within a second.
-	Patience time.Duration
+	MaxWait time.Duration
 }
 
 // Persona is a kind of firmware.
@@ -103,7 +103,7 @@ var everybody = netip.MustParseAddrPort("255.255.255.255:67")
 
 // discover sends DISCOVER once more.
 func (m *Machine) discover() Step {
-	wait := m.patience(m.persona.waits()[m.sent])
+	wait := m.capped(m.persona.waits()[m.sent])
 	m.sent++
 	return Step{Send: []Packet{m.packet(discover, clientPort, everybody)}, Wait: wait}
 }
@@ -121,10 +121,10 @@ func (p Persona) DecidesBy(offered time.Duration) time.Duration {
 	return end
 }
 
-// patience caps a wait.
-func (m *Machine) patience(wait time.Duration) time.Duration {
-	if m.id.Patience > 0 {
-		return min(wait, m.id.Patience)
+// capped caps a wait.
+func (m *Machine) capped(wait time.Duration) time.Duration {
+	if m.id.MaxWait > 0 {
+		return min(wait, m.id.MaxWait)
 	}
 	return wait
 }
@@ -243,7 +243,7 @@ func (m *Machine) choose() Step {
 // request asks for the address of the chosen offer.
 func (m *Machine) request() Step {
 	m.sent++
-	return Step{Send: []Packet{m.packet(request, clientPort, everybody)}, Wait: m.patience(4 * time.Second)}
+	return Step{Send: []Packet{m.packet(request, clientPort, everybody)}, Wait: m.capped(4 * time.Second)}
 }
 
 func (m *Machine) receiveLease(p Packet, r reply) Step {
@@ -286,7 +286,7 @@ func (m *Machine) askBootServer() Step {
 	}
 	m.sent++
 	to := netip.AddrPortFrom(m.plan.ask[0], bootServerPort)
-	return Step{Send: []Packet{m.packet(request, m.plan.port, to)}, Wait: m.patience(time.Duration(m.sent) * time.Second)}
+	return Step{Send: []Packet{m.packet(request, m.plan.port, to)}, Wait: m.capped(time.Duration(m.sent) * time.Second)}
 }
 
 func (m *Machine) receiveBootAck(p Packet, r reply) Step {

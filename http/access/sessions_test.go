@@ -186,7 +186,7 @@ func (c *counting) Update(ctx context.Context, fn func(provisioning.Tx) error) e
 	return c.Store.Update(ctx, fn)
 }
 
-func (c *counting) UpdateLazily(ctx context.Context, fn func(provisioning.Tx) error) error {
+func (c *counting) UpdateUnsynced(ctx context.Context, fn func(provisioning.Tx) error) error {
 	return c.Update(ctx, fn)
 }
 

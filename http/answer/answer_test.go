@@ -122,7 +122,7 @@ func (d *deadlines) SetWriteDeadline(at time.Time) error {
 func TestWhatIsBufferedHasADeadlineToo(t *testing.T) {
 	for name, send := range map[string]func(w http.ResponseWriter){
 		"a part": func(w http.ResponseWriter) {
-			answer.Patiently(w)
+			answer.ExtendWrite(w)
 			_, _ = io.WriteString(w, "part")
 		},
 		"a file": func(w http.ResponseWriter) { _, _ = io.Copy(w, io.LimitReader(strings.NewReader("file"), 4)) },

@@ -33,8 +33,8 @@ import (
 	"farmboot/provisioning/sqlite"
 )
 
-// patience is how long a test waits for what happens at once.
-const patience = 30 * time.Second
+// waitLimit is how long a test waits for what happens at once.
+const waitLimit = 30 * time.Second
 
 var runModes = provisioning.RunModes{"prod": "Production", "test": "Testing", "dev": "Development", "qa": "QA"}
 

@@ -153,7 +153,7 @@ func TestUnixSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: apphttp.Plane(&local), ReadHeaderTimeout: patience}
+	server := &http.Server{Handler: apphttp.Plane(&local), ReadHeaderTimeout: waitLimit}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
 	defer func() {

@@ -20,7 +20,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	answer.Patiently(w)
+	answer.ExtendWrite(w)
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
 	return nil
@@ -96,7 +96,7 @@ func (a *array) end() error {
 }
 
 func (a *array) send() error {
-	answer.Patiently(a.w)
+	answer.ExtendWrite(a.w)
 	a.begun = true
 	a.w.Header().Set("Content-Type", "application/json")
 	_, err := a.part.WriteTo(a.w)

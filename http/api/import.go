@@ -34,7 +34,7 @@ func (a *API) importNodes(w http.ResponseWriter, r *http.Request, by provisionin
 	if by.Role != provisioning.RoleAdmin {
 		most = maxFarmerImport
 	}
-	rows, err := readRows(answer.Steadily(w, http.MaxBytesReader(w, r.Body, most)))
+	rows, err := readRows(answer.ExtendRead(w, http.MaxBytesReader(w, r.Body, most)))
 	if err != nil {
 		return cmp.Or(tooLarge(err), err)
 	}

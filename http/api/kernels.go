@@ -59,7 +59,7 @@ func (a *API) putKernel(w http.ResponseWriter, r *http.Request, by provisioning.
 	if want.Size > kernel.MaxSize {
 		return provisioning.Errorf(answer.TooLarge, "kernel %.60s has %d bytes: at most %d are accepted", name, want.Size, kernel.MaxSize)
 	}
-	isNew, err := a.KernelEditor.Put(r.Context(), by, name, answer.Steadily(w, r.Body), want)
+	isNew, err := a.KernelEditor.Put(r.Context(), by, name, answer.ExtendRead(w, r.Body), want)
 	if err != nil {
 		return err
 	}

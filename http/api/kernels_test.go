@@ -204,7 +204,7 @@ func (s *site) dial(t *testing.T, request string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(waitLimit)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.Write([]byte(request)); err != nil {
@@ -225,7 +225,7 @@ func TestAbortedUploads(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := s.dial(t, fmt.Sprintf(request, s.tokens.admin))
 			// The upload has begun when its temporary file is there.
-			for end := time.Now().Add(patience); !strings.Contains(s.files(), ".new-"); {
+			for end := time.Now().Add(waitLimit); !strings.Contains(s.files(), ".new-"); {
 				if time.Now().After(end) {
 					t.Fatalf("no upload begins: %s", s.files())
 				}

@@ -54,7 +54,7 @@ func (a *API) legacyKernel(w http.ResponseWriter, r *http.Request, by provisioni
 	if err != nil {
 		return err
 	}
-	r.Body = io.NopCloser(answer.Steadily(w, http.MaxBytesReader(w, r.Body, kernel.MaxSize+maxBody)))
+	r.Body = io.NopCloser(answer.ExtendRead(w, http.MaxBytesReader(w, r.Body, kernel.MaxSize+maxBody)))
 	parts, err := r.MultipartReader()
 	if err != nil {
 		return provisioning.Errorf(answer.UnsupportedMedia, "a form (multipart/form-data) is expected, with the file in its field kernel")

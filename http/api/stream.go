@@ -137,7 +137,7 @@ func (s *stream) begin() {
 
 // send writes and flushes. A client that takes nothing for long has gone.
 func (s *stream) send(format string, args ...any) bool {
-	answer.Patiently(s.w)
+	answer.ExtendWrite(s.w)
 	if _, err := fmt.Fprintf(s.w, format, args...); err != nil {
 		return false
 	}
@@ -162,7 +162,7 @@ func (s *stream) event(e provisioning.Event) bool {
 	if e.ID != 0 {
 		s.last = e.ID
 	}
-	answer.Patiently(s.w)
+	answer.ExtendWrite(s.w)
 	_, err = s.w.Write(text)
 	return err == nil
 }

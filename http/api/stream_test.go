@@ -27,7 +27,7 @@ type stream struct {
 // follow opens an event stream, and returns when it has begun.
 func (s *site) follow(t *testing.T, path, token string, options ...func(*http.Request)) *stream {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	t.Cleanup(cancel)
 	res, err := http.DefaultClient.Do(s.request("GET", path, token, "", options...).WithContext(ctx))
 	if err != nil {
@@ -90,7 +90,7 @@ func (s *site) happen(node string, details ...string) {
 // stored waits until n events are stored, and returns them.
 func (s *site) stored(n int) []provisioning.Event {
 	s.t.Helper()
-	for end := time.Now().Add(patience); ; {
+	for end := time.Now().Add(waitLimit); ; {
 		events := decode[[]provisioning.Event](s.t, s.do("GET", "/api/v1/events", "").want(s.t, http.StatusOK))
 		if len(events) >= n {
 			return events
@@ -254,8 +254,8 @@ func TestStreamsAreBounded(t *testing.T) {
 		t.Errorf("an admin sees %q", got)
 	}
 	first.cancel()
-	for end := time.Now().Add(patience); ; {
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+	for end := time.Now().Add(waitLimit); ; {
+		ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 		res, err := http.DefaultClient.Do(s.request("GET", "/api/v1/events/stream", s.tokens.five, "").WithContext(ctx))
 		if err != nil {
 			t.Fatal(err)

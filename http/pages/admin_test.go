@@ -535,14 +535,14 @@ func (b *adminBench) uploadRequest(target, name, content string, fields ...strin
 	return req
 }
 
-// patient is an answer on a connection that knows read deadlines.
-type patient struct {
+// deadlines is an answer on a connection that knows read deadlines.
+type deadlines struct {
 	*httptest.ResponseRecorder
 	set int // how many times one was set
 }
 
 // SetReadDeadline is what http.ResponseController looks for.
-func (p *patient) SetReadDeadline(time.Time) error {
+func (p *deadlines) SetReadDeadline(time.Time) error {
 	p.set++
 	return nil
 }
@@ -554,7 +554,7 @@ func TestUploadsMayTakeLong(t *testing.T) {
 		"/admin/kernels":      kerneltest.EFI(strings.Repeat("x", 1<<20)),
 		"/admin/nodes/import": "mac\n" + strings.Repeat("525400000001\n", 1<<16),
 	} {
-		w := &patient{ResponseRecorder: httptest.NewRecorder()}
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
 		b.plane.ServeHTTP(w, b.uploadRequest(target, "zos-long.efi", content))
 		if w.set < 10 {
 			t.Errorf("%s: the deadline was set %d times", target, w.set)

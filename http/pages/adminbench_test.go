@@ -185,7 +185,7 @@ func (b *adminBench) play(t testing.TB, events ...provisioning.Event) {
 // eventually waits for what happens on its own time.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(waitLimit)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
@@ -197,8 +197,8 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// patience is how long anything may take, on a machine that has much else to do.
-const patience = time.Minute
+// waitLimit is how long anything may take, on a machine that has much else to do.
+const waitLimit = time.Minute
 
 func macOf(n int) provisioning.MAC {
 	return provisioning.MAC{0x52, 0x54, 0, byte(n >> 16), byte(n >> 8), byte(n)}

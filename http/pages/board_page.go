@@ -259,29 +259,29 @@ const attentionFirst = 24 * time.Hour
 // hundred thousand, so they stay in the store until a page shows some of them.
 type selection struct {
 	Count  boardCount // of all that he may see
-	deeds  []provisioning.MAC
+	active []provisioning.MAC
 	quiet  provisioning.NodeQuery // selects the others
 	quiets int                    // how many those are
 }
 
 // size is how many nodes it has.
-func (s selection) size() int { return len(s.deeds) + s.quiets }
+func (s selection) size() int { return len(s.active) + s.quiets }
 
 // boardOf finds what by may see, and of that what the filter shows: a group and a text.
 func (a *Admin) boardOf(ctx context.Context, by provisioning.Actor, f form, now time.Time) (s selection, err error) {
-	deeds := a.Board.Latest()
+	active := a.Board.Latest()
 	var own map[provisioning.MAC]provisioning.Node // of a farmer
 	if by.Role != provisioning.RoleAdmin {
-		if own, err = a.found(ctx, by, provisioning.NodeQuery{Among: macsOf(deeds)}); err != nil {
+		if own, err = a.found(ctx, by, provisioning.NodeQuery{Among: macsOf(active)}); err != nil {
 			return s, err
 		}
-		deeds = slices.DeleteFunc(deeds, func(d live.Active) bool {
+		active = slices.DeleteFunc(active, func(d live.Active) bool {
 			n, ok := own[d.MAC]
 			return !ok || d.At.Before(by.Since(n))
 		})
 	}
-	remembered := macsOf(deeds)
-	s.deeds, s.quiet.Except = slices.Clone(remembered), remembered
+	remembered := macsOf(active)
+	s.active, s.quiet.Except = slices.Clone(remembered), remembered
 	all, err := a.Registry.CountNodes(ctx, by, provisioning.NodeQuery{})
 	if err != nil {
 		return s, err
@@ -295,10 +295,10 @@ func (a *Admin) boardOf(ctx context.Context, by provisioning.Actor, f form, now 
 	s.Count.add("quiet", s.quiets)
 	var first []provisioning.MAC // those that need a look, and did something lately
 	lately := make(map[provisioning.MAC]bool)
-	for _, d := range deeds {
+	for _, d := range active {
 		lately[d.MAC] = now.Sub(d.At) < attentionFirst
 	}
-	s.deeds = slices.DeleteFunc(s.deeds, func(mac provisioning.MAC) bool {
+	s.active = slices.DeleteFunc(s.active, func(mac provisioning.MAC) bool {
 		is := groupOf(a.Board.State(mac, by.Since(own[mac]), now))
 		s.Count.add(is, 1)
 		if is == "attention" && group == "" && lately[mac] {
@@ -307,7 +307,7 @@ func (a *Admin) boardOf(ctx context.Context, by provisioning.Actor, f form, now 
 		}
 		return group != "" && is != group
 	})
-	s.deeds = append(first, s.deeds...)
+	s.active = append(first, s.active...)
 	if group != "" && group != "quiet" {
 		s.quiets = 0
 	}
@@ -320,11 +320,11 @@ func (a *Admin) who(ctx context.Context, by provisioning.Actor, s *selection, te
 	if text == "" {
 		return nil
 	}
-	named, err := a.found(ctx, by, provisioning.NodeQuery{Among: s.deeds, Who: text})
+	named, err := a.found(ctx, by, provisioning.NodeQuery{Among: s.active, Who: text})
 	if err != nil {
 		return err
 	}
-	s.deeds = slices.DeleteFunc(s.deeds, func(mac provisioning.MAC) bool {
+	s.active = slices.DeleteFunc(s.active, func(mac provisioning.MAC) bool {
 		_, ok := named[mac]
 		return !ok && !strings.Contains(mac.String(), strings.ToLower(text)) // it may not be registered
 	})
@@ -335,9 +335,9 @@ func (a *Admin) who(ctx context.Context, by provisioning.Actor, s *selection, te
 	return err
 }
 
-func macsOf(deeds []live.Active) []provisioning.MAC {
-	macs := make([]provisioning.MAC, len(deeds))
-	for i, d := range deeds {
+func macsOf(active []live.Active) []provisioning.MAC {
+	macs := make([]provisioning.MAC, len(active))
+	for i, d := range active {
 		macs[i] = d.MAC
 	}
 	return macs
@@ -355,17 +355,17 @@ func (a *Admin) found(ctx context.Context, by provisioning.Actor, q provisioning
 
 // rows tells of the nodes of s from one place to another.
 func (a *Admin) rows(ctx context.Context, by provisioning.Actor, s selection, from, to int, now time.Time) ([]boardRow, error) {
-	deeds := s.deeds[min(from, len(s.deeds)):min(to, len(s.deeds))]
-	nodes, err := a.found(ctx, by, provisioning.NodeQuery{Among: deeds})
+	active := s.active[min(from, len(s.active)):min(to, len(s.active))]
+	nodes, err := a.found(ctx, by, provisioning.NodeQuery{Among: active})
 	if err != nil {
 		return nil, err
 	}
-	machines, err := a.Registry.Machines(ctx, by, deeds)
+	machines, err := a.Registry.Machines(ctx, by, active)
 	if err != nil {
 		return nil, err
 	}
 	var rows []boardRow
-	for _, mac := range deeds {
+	for _, mac := range active {
 		n, registered := nodes[mac]
 		if !registered && by.Role != provisioning.RoleAdmin {
 			continue // given to another farmer just now
@@ -375,10 +375,10 @@ func (a *Admin) rows(ctx context.Context, by provisioning.Actor, s selection, fr
 		row.Machine = machines[mac]
 		rows = append(rows, row)
 	}
-	if to <= len(s.deeds) || s.quiets == 0 {
+	if to <= len(s.active) || s.quiets == 0 {
 		return rows, nil
 	}
-	s.quiet.Skip, s.quiet.Limit = max(from-len(s.deeds), 0), to-max(from, len(s.deeds))
+	s.quiet.Skip, s.quiet.Limit = max(from-len(s.active), 0), to-max(from, len(s.active))
 	quiet, err := a.Registry.Nodes(ctx, by, s.quiet)
 	for _, n := range quiet {
 		rows = append(rows, rowOf(n, true, nil, now))
@@ -455,7 +455,7 @@ func (a *Admin) boardRows(w http.ResponseWriter, r *http.Request, by provisionin
 			wanted = append(wanted, mac)
 		}
 	}
-	s.deeds = slices.DeleteFunc(s.deeds, func(mac provisioning.MAC) bool { return !slices.Contains(wanted, mac) })
+	s.active = slices.DeleteFunc(s.active, func(mac provisioning.MAC) bool { return !slices.Contains(wanted, mac) })
 	s.quiet.Among = wanted
 	page := boardPage{form: f, boardView: boardView{Count: s.Count}, Filters: boardFilters(s.Count, f)}
 	if page.Rows, err = a.rows(r.Context(), by, s, 0, boardSize, now); err != nil {

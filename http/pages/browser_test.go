@@ -75,7 +75,7 @@ func (b *browser) heard(ev any) {
 // do runs steps that return nothing.
 func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.ctx, waitLimit)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		b.t.Fatal(err)
@@ -85,7 +85,7 @@ func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 // get runs a step that returns something.
 func get[T any](b *browser, step chromedp.Action[T]) T {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.ctx, waitLimit)
 	defer cancel()
 	v, err := chromedp.Run(ctx, step)
 	if err != nil {

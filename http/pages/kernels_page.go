@@ -88,7 +88,7 @@ func (a *Admin) uploadKernel(w http.ResponseWriter, r *http.Request, by provisio
 		return err
 	}
 	f := newForm(url.Values{})
-	name, err := a.receive(answer.Steadily(w, http.MaxBytesReader(w, r.Body, kernel.MaxSize+1<<20)), r, by, f)
+	name, err := a.receive(answer.ExtendRead(w, http.MaxBytesReader(w, r.Body, kernel.MaxSize+1<<20)), r, by, f)
 	if err == nil && len(f.Errors) == 0 {
 		if mode := f.Text("runmode"); mode != "" {
 			err = a.point(r, by, mode, name, f.Text("force") != "")

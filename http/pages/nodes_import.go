@@ -129,7 +129,7 @@ func (a *Admin) readRows(r *http.Request, f form) []provisioning.Row {
 // there is one.
 func readImport(w http.ResponseWriter, r *http.Request) (form, error) {
 	broken := provisioning.Errorf(provisioning.Invalid, "this form cannot be read: it is longer than %s, or broke off", human.Bytes(maxImport))
-	r.Body = io.NopCloser(answer.Steadily(w, http.MaxBytesReader(w, r.Body, maxImport)))
+	r.Body = io.NopCloser(answer.ExtendRead(w, http.MaxBytesReader(w, r.Body, maxImport)))
 	parts, err := r.MultipartReader()
 	if err != nil {
 		return readForm(w, r)

@@ -70,7 +70,7 @@ func (b *openIDBench) person(t *testing.T) *http.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &http.Client{Jar: jar, Transport: b.trust, Timeout: patience}
+	return &http.Client{Jar: jar, Transport: b.trust, Timeout: waitLimit}
 }
 
 // visit opens a page, and returns its status, its text and where it was.

@@ -138,7 +138,7 @@ func (s *Store) path(rel string) (string, error) {
 // has code [provisioning.NotFound] if there is no such kernel, and says how to get
 // one there.
 func (s *Store) Stat(rel string) (fs.FileInfo, error) {
-	if fi := s.quickStat(rel); fi != nil {
+	if fi := s.statUsual(rel); fi != nil {
 		return fi, nil
 	}
 	dir, file, err := s.resolve(rel)
@@ -152,10 +152,10 @@ func (s *Store) Stat(rel string) (fs.FileInfo, error) {
 	return fi, nil
 }
 
-// quickStat is Stat for what nearly every kernel is, in four system calls at most where
+// statUsual is Stat for what nearly every kernel is, in four system calls at most where
 // resolve takes one for each folder of three paths: a file, or a link to one beside it or
 // in the folder above, as [Store.Point] makes them. nil: resolve has to look.
-func (s *Store) quickStat(rel string) fs.FileInfo {
+func (s *Store) statUsual(rel string) fs.FileInfo {
 	path, err := s.path(rel)
 	if err != nil {
 		return nil

@@ -61,8 +61,8 @@ func (s *Store) Update(ctx context.Context, fn func(provisioning.Tx) error) erro
 	return s.update(ctx, fn, `SET LOCAL synchronous_commit = on`)
 }
 
-// UpdateLazily implements [provisioning.Store].
-func (s *Store) UpdateLazily(ctx context.Context, fn func(provisioning.Tx) error) error {
+// UpdateUnsynced implements [provisioning.Store].
+func (s *Store) UpdateUnsynced(ctx context.Context, fn func(provisioning.Tx) error) error {
 	return s.update(ctx, fn, `SET LOCAL synchronous_commit = off`)
 }
 

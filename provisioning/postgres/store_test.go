@@ -21,8 +21,8 @@ import (
 	"farmboot/provisioning/storetest"
 )
 
-// patience is how long a test waits for what happens soon.
-const patience = 60 * time.Second
+// waitLimit is how long a test waits for what happens soon.
+const waitLimit = 60 * time.Second
 
 // server is a PostgreSQL server of our own.
 type server struct{ *postgrestest.Server }
@@ -118,7 +118,7 @@ func TestTrouble(t *testing.T) {
 		t.Helper()
 		select {
 		case <-changed:
-		case <-time.After(patience):
+		case <-time.After(waitLimit):
 			t.Fatalf("no word of %s", what)
 		}
 	}
@@ -197,7 +197,7 @@ func TestTwoAppliances(t *testing.T) {
 	// one arrives.
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(patience)
+	deadline := time.After(waitLimit)
 	for {
 		here.recorder.Record(provisioning.Event{MAC: mac, Stage: provisioning.StageScript})
 		select {

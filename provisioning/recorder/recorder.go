@@ -422,7 +422,7 @@ func (r *Recorder) write(ctx context.Context, batch []recorded) {
 	defer cancel()
 	events := eventsOf(batch)
 	seen := r.sights.news(events)
-	err := r.store.UpdateLazily(ctx, func(tx provisioning.Tx) error { return store(ctx, tx, batch, seen) })
+	err := r.store.UpdateUnsynced(ctx, func(tx provisioning.Tx) error { return store(ctx, tx, batch, seen) })
 	r.report(err)
 	if err != nil {
 		r.dropped.WithLabelValues("store").Add(float64(len(events)))
@@ -511,7 +511,7 @@ func (r *Recorder) publishStored(ctx context.Context) {
 // so that nobody waits for the lock, and between them events are stored.
 func (r *Recorder) prune(ctx context.Context) (more bool) {
 	p := provisioning.Prune{EventsKept: r.retention.Events, SeenKept: r.retention.Unknown, ChangesKept: r.retention.Changes}
-	err := r.store.UpdateLazily(ctx, func(tx provisioning.Tx) (err error) {
+	err := r.store.UpdateUnsynced(ctx, func(tx provisioning.Tx) (err error) {
 		more, err = tx.Prune(ctx, p)
 		return err
 	})

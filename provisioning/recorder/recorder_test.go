@@ -21,8 +21,8 @@ import (
 	"farmboot/provisioning/storetest"
 )
 
-// patience is how long a test waits for what happens at once.
-const patience = 30 * time.Second
+// waitLimit is how long a test waits for what happens at once.
+const waitLimit = 30 * time.Second
 
 var (
 	peer7 = netip.MustParseAddr("10.0.0.7")
@@ -55,7 +55,7 @@ func run(t *testing.T, s provisioning.Store, now func() time.Time) *running {
 			if err != nil {
 				t.Errorf("Run: %v", err)
 			}
-		case <-time.After(patience):
+		case <-time.After(waitLimit):
 			t.Error("Run does not end")
 		}
 	})
@@ -93,7 +93,7 @@ func receive(t *testing.T, events <-chan provisioning.Event) provisioning.Event 
 			t.Fatal("the subscription has ended")
 		}
 		return e
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		t.Fatal("no event")
 	}
 	panic("unreachable")
@@ -422,13 +422,13 @@ func (b *broken) set(fail bool) {
 	b.fail = fail
 }
 
-func (b *broken) UpdateLazily(ctx context.Context, fn func(provisioning.Tx) error) error {
+func (b *broken) UpdateUnsynced(ctx context.Context, fn func(provisioning.Tx) error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.fail {
 		return provisioning.Errorf(provisioning.Unavailable, "disk full")
 	}
-	return b.Store.UpdateLazily(ctx, fn)
+	return b.Store.UpdateUnsynced(ctx, fn)
 }
 
 // TestRecorderOutlivesAFullDisk: whoever watches still sees events, and the log has

@@ -224,7 +224,7 @@ func TestAddAndSet(t *testing.T) {
 func TestStoryOfTheLastBoot(t *testing.T) {
 	r, s, c := newRegistry(t)
 	ctx, began := t.Context(), c.t
-	err := s.UpdateLazily(ctx, func(tx provisioning.Tx) error {
+	err := s.UpdateUnsynced(ctx, func(tx provisioning.Tx) error {
 		var events []provisioning.Event
 		for i := range 1000 {
 			events = append(events, provisioning.Event{At: began.Add(time.Duration(i-1000) * time.Hour), MAC: storetest.MAC(1), Stage: provisioning.StageDiscover})
@@ -673,7 +673,7 @@ func TestAllNodes(t *testing.T) {
 	r, s, _ := newRegistry(t)
 	ctx := t.Context()
 	const many = 2500
-	err := s.UpdateLazily(ctx, func(tx provisioning.Tx) error {
+	err := s.UpdateUnsynced(ctx, func(tx provisioning.Tx) error {
 		for i := range many {
 			if err := tx.PutNode(ctx, provisioning.Node{MAC: storetest.MAC(i), RunMode: "prod"}); err != nil {
 				return err
@@ -875,10 +875,10 @@ type busy struct {
 	free chan struct{}
 }
 
-// UpdateLazily does not look at its context, as a database that is locked does not.
-func (s *busy) UpdateLazily(ctx context.Context, fn func(provisioning.Tx) error) error {
+// UpdateUnsynced does not look at its context, as a database that is locked does not.
+func (s *busy) UpdateUnsynced(ctx context.Context, fn func(provisioning.Tx) error) error {
 	<-s.free
-	return s.Store.UpdateLazily(context.WithoutCancel(ctx), fn)
+	return s.Store.UpdateUnsynced(context.WithoutCancel(ctx), fn)
 }
 
 // TestNobodyWaitsForHisUseToBeNoted: while something long is written, whoever has a token

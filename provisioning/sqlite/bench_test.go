@@ -18,7 +18,7 @@ func BenchmarkNode(b *testing.B) {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
 			ctx := b.Context()
 			s := open(b, filepath.Join(b.TempDir(), "provisioning.db"))
-			err := s.UpdateLazily(ctx, func(tx provisioning.Tx) error {
+			err := s.UpdateUnsynced(ctx, func(tx provisioning.Tx) error {
 				for i := range size {
 					if err := tx.PutNode(ctx, provisioning.Node{MAC: storetest.MAC(i), RunMode: "prod"}); err != nil {
 						return err

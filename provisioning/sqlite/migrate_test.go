@@ -316,7 +316,7 @@ func TestEveryConnectionHasItsSettings(t *testing.T) {
 	if v := look(s.durable, "synchronous"); v != "2" {
 		t.Errorf("synchronous is %s, want 2 (FULL)", v)
 	}
-	if v := look(s.lazy, "synchronous"); v != "1" {
+	if v := look(s.unsynced, "synchronous"); v != "1" {
 		t.Errorf("synchronous is %s, want 1 (NORMAL)", v)
 	}
 }

@@ -35,12 +35,12 @@ type Store struct {
 
 	copySettings string // of a connection for a backup
 
-	rows    *sql.DB       // reads by key: no boot waits behind a list of 100,000 nodes
-	lists   *sql.DB       // reads of many rows
-	durable *sql.DB       // one connection, synchronous = FULL
-	lazy    *sql.DB       // one connection, synchronous = NORMAL
-	version version       // of what people decided
-	writing chan struct{} // held by whoever writes, so that the two do not poll for each other's lock
+	rows     *sql.DB       // reads by key: no boot waits behind a list of 100,000 nodes
+	lists    *sql.DB       // reads of many rows
+	durable  *sql.DB       // one connection, synchronous = FULL
+	unsynced *sql.DB       // one connection, synchronous = NORMAL
+	version  version       // of what people decided
+	writing  chan struct{} // held by whoever writes, so that the two do not poll for each other's lock
 }
 
 var _ provisioning.Store = (*Store)(nil)
@@ -60,10 +60,10 @@ const (
 	// With _txlock=immediate a transaction that reads first and then writes takes
 	// the write lock at once; without it 357 of 800 failed "database is locked"
 	// (measured).
-	durableSettings = "_journal_mode=WAL&_txlock=immediate&_synchronous=FULL"
-	lazySettings    = "_journal_mode=WAL&_txlock=immediate&_synchronous=NORMAL"
-	readSettings    = "_query_only=on"
-	copySettings    = "mode=ro" // may write no database, but a backup into another file
+	durableSettings  = "_journal_mode=WAL&_txlock=immediate&_synchronous=FULL"
+	unsyncedSettings = "_journal_mode=WAL&_txlock=immediate&_synchronous=NORMAL"
+	readSettings     = "_query_only=on"
+	copySettings     = "mode=ro" // may write no database, but a backup into another file
 )
 
 // Open opens the file, makes it if there is none, and brings it to the schema of
@@ -92,7 +92,7 @@ func Open(ctx context.Context, file string) (*Store, error) {
 	if s.durable, err = pool(file, durableSettings, 1); err != nil {
 		return nil, err
 	}
-	if s.lazy, err = pool(file, lazySettings, 1); err != nil {
+	if s.unsynced, err = pool(file, unsyncedSettings, 1); err != nil {
 		return nil, err
 	}
 	if err := s.openReaders(readSettings); err != nil {
@@ -123,7 +123,7 @@ func (s *Store) openReaders(settings string) (err error) {
 	if s.lists, err = pool(s.file, settings, readers()); err != nil {
 		return err
 	}
-	s.Reader = sqlstore.Reader{Q: quick{Querier: s.lists, rows: s.rows}, Explain: explain}
+	s.Reader = sqlstore.Reader{Q: uncancelled{Querier: s.lists, rows: s.rows}, Explain: explain}
 	return nil
 }
 
@@ -179,9 +179,9 @@ func (s *Store) Update(ctx context.Context, fn func(provisioning.Tx) error) erro
 	return s.update(ctx, s.durable, fn)
 }
 
-// UpdateLazily implements [provisioning.Store].
-func (s *Store) UpdateLazily(ctx context.Context, fn func(provisioning.Tx) error) error {
-	return s.update(ctx, s.lazy, fn)
+// UpdateUnsynced implements [provisioning.Store].
+func (s *Store) UpdateUnsynced(ctx context.Context, fn func(provisioning.Tx) error) error {
+	return s.update(ctx, s.unsynced, fn)
 }
 
 func (s *Store) update(ctx context.Context, db *sql.DB, fn func(provisioning.Tx) error) error {
@@ -204,7 +204,7 @@ func (s *Store) update(ctx context.Context, db *sql.DB, fn func(provisioning.Tx)
 	defer tx.Rollback() // after a commit it does nothing
 	decided := false
 	if err := fn(sqlstore.Tx{
-		Reader:     sqlstore.Reader{Q: quick{Querier: tx, rows: tx}, Explain: explain},
+		Reader:     sqlstore.Reader{Q: uncancelled{Querier: tx, rows: tx}, Explain: explain},
 		OnDecision: func() { decided = true },
 	}); err != nil {
 		return err
@@ -218,19 +218,19 @@ func (s *Store) update(ctx context.Context, db *sql.DB, fn func(provisioning.Tx)
 // DecisionsVersion implements [provisioning.Store].
 func (s *Store) DecisionsVersion() uint64 { return s.version.get() }
 
-// quick does not watch the context of queries for one row, nor of statements: they
+// uncancelled does not watch the context of queries for one row, nor of statements: they
 // take microseconds, and the driver's goroutine that watches takes as many again.
 // The connections for one row do nothing else, so nobody waits long for one of them.
-type quick struct {
+type uncancelled struct {
 	sqlstore.Querier
 	rows sqlstore.Querier // for queries for one row
 }
 
-func (q quick) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+func (q uncancelled) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
 	return q.rows.QueryRowContext(context.WithoutCancel(ctx), query, args...)
 }
 
-func (q quick) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+func (q uncancelled) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	return q.Querier.ExecContext(context.WithoutCancel(ctx), query, args...)
 }
 
@@ -286,7 +286,7 @@ func (s *Store) Verify(ctx context.Context) error {
 // moves the write-ahead log into it.
 func (s *Store) Close() error {
 	var err error
-	for _, db := range []*sql.DB{s.rows, s.lists, s.lazy, s.durable} {
+	for _, db := range []*sql.DB{s.rows, s.lists, s.unsynced, s.durable} {
 		if db != nil {
 			err = errors.Join(err, db.Close())
 		}

@@ -40,7 +40,7 @@ func TestNoAssignmentIsStale(t *testing.T) {
 				return
 			default:
 			}
-			err := s.UpdateLazily(t.Context(), func(tx provisioning.Tx) error {
+			err := s.UpdateUnsynced(t.Context(), func(tx provisioning.Tx) error {
 				return tx.AddEvents(t.Context(), []provisioning.Event{{At: storetest.Noon, Stage: provisioning.StageScript}})
 			})
 			if err != nil {
@@ -96,16 +96,16 @@ func TestDecisionsVersion(t *testing.T) {
 	}{
 		{"nothing", func() error { return nil }, false},
 		{"a node, by us", func() error { return s.Update(t.Context(), put) }, true},
-		{"an event, by us", func() error { return s.UpdateLazily(t.Context(), event) }, false},
+		{"an event, by us", func() error { return s.UpdateUnsynced(t.Context(), event) }, false},
 		{"events, by us, until the log begins anew", func() error {
 			for range 3000 {
-				if err := s.UpdateLazily(t.Context(), event); err != nil {
+				if err := s.UpdateUnsynced(t.Context(), event); err != nil {
 					return err
 				}
 			}
 			return nil
 		}, false},
-		{"a node, lazily", func() error { return s.UpdateLazily(t.Context(), put) }, true},
+		{"a node, unsynced", func() error { return s.UpdateUnsynced(t.Context(), put) }, true},
 		{"a line of the history", func() error {
 			return s.Update(t.Context(), func(tx provisioning.Tx) error {
 				return tx.AddChange(t.Context(), provisioning.Change{At: storetest.Noon, Subject: "canary prod"})
@@ -148,7 +148,7 @@ func TestDecisionsVersionWhileEventsAreStored(t *testing.T) {
 		}
 	})
 	for range 2000 {
-		err := s.UpdateLazily(t.Context(), func(tx provisioning.Tx) error {
+		err := s.UpdateUnsynced(t.Context(), func(tx provisioning.Tx) error {
 			return tx.AddEvents(t.Context(), []provisioning.Event{{At: storetest.Noon, Stage: provisioning.StageScript}})
 		})
 		if err != nil {

@@ -23,8 +23,8 @@ import (
 // the test.
 type Open func(t *testing.T, name string) provisioning.Store
 
-// patience is how long a test waits for what happens at once.
-const patience = 30 * time.Second
+// waitLimit is how long a test waits for what happens at once.
+const waitLimit = 30 * time.Second
 
 // Noon is a time like those that stores keep: whole milliseconds, UTC.
 var Noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -370,7 +370,7 @@ func addEvents(t *testing.T, s provisioning.Store, n int) []provisioning.Event {
 	for i := range n {
 		list = append(list, provisioning.Event{At: Noon.Add(time.Duration(i) * time.Second), MAC: MAC(1 + i%2), Stage: provisioning.StageOffer})
 	}
-	if err := s.UpdateLazily(t.Context(), func(tx provisioning.Tx) error { return tx.AddEvents(t.Context(), list) }); err != nil {
+	if err := s.UpdateUnsynced(t.Context(), func(tx provisioning.Tx) error { return tx.AddEvents(t.Context(), list) }); err != nil {
 		t.Fatal(err)
 	}
 	stored, err := s.Events(t.Context(), provisioning.EventQuery{})
@@ -688,7 +688,7 @@ func writersAtOnce(t *testing.T, open Open) {
 		s := handles[i%2]
 		write := s.Update
 		if i%3 == 0 {
-			write = s.UpdateLazily
+			write = s.UpdateUnsynced
 		}
 		wg.Go(func() {
 			for range rounds {
@@ -741,7 +741,7 @@ func watch(t *testing.T, open Open) {
 	defer cancel()
 	changed := a.Watch(ctx)
 	// Watch begins on its own time: write until it has noticed.
-	deadline := time.After(patience)
+	deadline := time.After(waitLimit)
 	for i, noticed := 0, false; !noticed; i++ {
 		update(t, b, func(tx provisioning.Tx) error {
 			return tx.PutNode(ctx, provisioning.Node{MAC: MAC(1), RunMode: "prod", Name: fmt.Sprint(i)})

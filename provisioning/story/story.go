@@ -63,7 +63,7 @@ func Tell(events []provisioning.Event, now time.Time) Story {
 	if told := Boots(events, now, 1); len(told) > 0 {
 		return told[0]
 	}
-	return Story{State: Unseen, Verdict: "No boot of this MAC address has been seen.", Check: ladder["unseen"].check}
+	return Story{State: Unseen, Verdict: "No boot of this MAC address has been seen.", Check: stalls["unseen"].check}
 }
 
 // Boots tells the stories of the boots among the events of one MAC address, the last

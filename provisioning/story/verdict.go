@@ -10,20 +10,20 @@ import (
 	"farmboot/provisioning/human"
 )
 
-// rung is what it means that a boot ended at a stage.
-type rung struct {
-	patience time.Duration // after which it should have gone on
-	stalled  string        // what happened, one sentence
-	check    []string      // likeliest first
+// stall is what it means that a boot ended at a stage.
+type stall struct {
+	after   time.Duration // after which it should have gone on
+	stalled string        // what happened, one sentence
+	check   []string      // likeliest first
 }
 
 // stallGap is how long nothing may be heard of a transfer that is told of every few
 // seconds; a dead client is given up after two minutes, which is told of too.
 const stallGap = 3 * time.Minute
 
-// ladder has a rung for every way a boot can stall. It is as good as what we have
+// stalls has one for every way a boot can stall. It is as good as what we have
 // seen go wrong; add to it.
-var ladder = map[string]rung{
+var stalls = map[string]stall{
 	"unseen": {check: []string{
 		"the node is set to boot from the network (PXE or HTTP Boot, IPv4) and is on this LAN or VLAN",
 		"its network card is the one with this MAC address",
@@ -298,11 +298,11 @@ func (s *Story) judge(boot []provisioning.Event, p phase, now time.Time) {
 		return
 	}
 	at := where(last, p)
-	rung, known := ladder[at]
+	way, known := stalls[at]
 	switch quiet := now.Sub(last.At); {
-	case known && quiet > rung.patience:
-		s.State, s.Check = Stalled, rung.check
-		s.Verdict = fmt.Sprintf("Stalled, %s ago: %s", ago, rung.stalled)
+	case known && quiet > way.after:
+		s.State, s.Check = Stalled, way.check
+		s.Verdict = fmt.Sprintf("Stalled, %s ago: %s", ago, way.stalled)
 	case last.Stage == provisioning.StageWait:
 		s.State, s.Verdict = Booting, fmt.Sprintf("It %s, %s ago. Many nodes boot at once.", cause.Message(last.Cause), ago)
 	case last.Stage == provisioning.StageHold:
@@ -312,7 +312,7 @@ func (s *Story) judge(boot []provisioning.Event, p phase, now time.Time) {
 	}
 }
 
-// where names the rung of the ladder on which the boot stands.
+// where names the stage at which the boot stands.
 func where(last provisioning.Event, p phase) string {
 	if p == ipxe {
 		return "ipxe"

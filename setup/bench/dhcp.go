@@ -189,13 +189,13 @@ func (s *site) burst(on server, machines int) (sample, error) {
 }
 
 // offers counts the machines from first on that get an offer, until all have one
-// or nothing came for the time patience, and says when the last one did.
-func offers(conn *net.UDPConn, first uint32, machines int, patience time.Duration) (got int, last time.Time, err error) {
+// or nothing came for the time quiet, and says when the last one did.
+func offers(conn *net.UDPConn, first uint32, machines int, quiet time.Duration) (got int, last time.Time, err error) {
 	seen := make([]bool, machines)
 	buf := make([]byte, 1500)
 	last = time.Now()
 	for got < machines {
-		if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		if err := conn.SetReadDeadline(time.Now().Add(quiet)); err != nil {
 			return got, last, err
 		}
 		n, _, err := conn.ReadFromUDPAddrPort(buf)

@@ -69,7 +69,7 @@ func listenOn(ctx context.Context, i setup.Interface, played []persona.Persona) 
 		sockets, ear, err := listenAs(asking, i, id, func(o Offer) {
 			o.After = time.Since(begun)
 			if l.note(o) && isOpen(offered) {
-				time.AfterFunc(patience(p, o.After), enough)
+				time.AfterFunc(playedFor(p, o.After), enough)
 				close(offered)
 			}
 		})
@@ -118,9 +118,9 @@ func isOpen(c <-chan struct{}) bool {
 	}
 }
 
-// patience is how long a machine is played on once it has been offered an address, some
+// playedFor is how long a machine is played on once it has been offered an address, some
 // time after it began. What comes in just before firmware counts may be counted late.
-func patience(p persona.Persona, offered time.Duration) time.Duration {
+func playedFor(p persona.Persona, offered time.Duration) time.Duration {
 	return max(leasedLimit, p.DecidesBy(offered+time.Second)+bootServerLimit-offered)
 }
 

@@ -58,7 +58,7 @@ func (r *rack) boot(t *testing.T) (persona.Boot, error) {
 	r.macs++
 	id := persona.Identity{
 		MAC: [6]byte{0x52, 0x54, 0, 0xe7, 0, r.macs}, GUID: [16]byte{15: r.macs}, XID: uint32(r.macs),
-		Address: r.host.Addr(), Broadcast: true, Patience: time.Second / 2,
+		Address: r.host.Addr(), Broadcast: true, MaxWait: time.Second / 2,
 	}
 	result, err := persona.Run(t.Context(), persona.UEFI(), id, r.sockets)
 	if err != nil {

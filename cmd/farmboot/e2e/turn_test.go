@@ -23,14 +23,14 @@ func TestWaitsForItsTurn(t *testing.T) {
 	l := newLAN(t, lab.Options{})
 	a := newAppliance(t, l, settings{})
 	f := newFarm(t, l, a)
-	crowd, err := l.Join(0)
+	others, err := l.Join(0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var stuck []io.Closer
 	for i := range 16 {
-		a.get(t, crowd, "/provision/"+mac(0x100+i)).Close()
-		stuck = append(stuck, a.get(t, crowd, "/kernel/net/prod.efi?mac="+mac(0x100+i))) // nobody reads it
+		a.get(t, others, "/provision/"+mac(0x100+i)).Close()
+		stuck = append(stuck, a.get(t, others, "/kernel/net/prod.efi?mac="+mac(0x100+i))) // nobody reads it
 	}
 	waiting := make(chan struct{}, 2)
 	go func() {

@@ -19,8 +19,8 @@ import (
 	"farmboot/setup/needs"
 )
 
-// patience is how long a server may take to come up.
-const patience = 60 * time.Second
+// startLimit is how long a server may take to come up.
+const startLimit = 60 * time.Second
 
 // Server is a PostgreSQL server of our own, that only its Unix socket leads to.
 type Server struct {
@@ -108,7 +108,7 @@ func (s *Server) Run(t *testing.T) {
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()

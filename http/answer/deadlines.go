@@ -11,26 +11,26 @@ import (
 // a body: a slow link is welcome, a dead one does not hold things for ever.
 const stall = 2 * time.Minute
 
-// Patiently gives the client time to take the next part of an answer. What is buffered
+// ExtendWrite gives the client time to take the next part of an answer. What is buffered
 // is sent after its handler has returned, so the deadline stays; the next request has
 // its own. Where a connection knows no deadlines there are none.
-func Patiently(w http.ResponseWriter) {
+func ExtendWrite(w http.ResponseWriter) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(stall))
 }
 
-// Steadily returns body, the long body of a request, to be read as long as its sender
+// ExtendRead returns body, the long body of a request, to be read as long as its sender
 // does not pause for longer than stall. Other bodies have a minute in all.
-func Steadily(w http.ResponseWriter, body io.Reader) io.Reader {
-	return &steady{body, http.NewResponseController(w)}
+func ExtendRead(w http.ResponseWriter, body io.Reader) io.Reader {
+	return &extendingReader{body, http.NewResponseController(w)}
 }
 
-type steady struct {
+type extendingReader struct {
 	body    io.Reader
 	control *http.ResponseController
 }
 
 // Read implements [io.Reader].
-func (s *steady) Read(b []byte) (int, error) {
+func (s *extendingReader) Read(b []byte) (int, error) {
 	_ = s.control.SetReadDeadline(time.Now().Add(stall))
 	n, err := s.body.Read(b)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// connections are as many as are asked for, none of which leads anywhere.
-func connections(n int) []net.Conn {
+// someConns are as many as are asked for, none of which leads anywhere.
+func someConns(n int) []net.Conn {
 	list := make([]net.Conn, n)
 	for i := range list {
 		list[i] = &net.TCPConn{}
@@ -23,10 +23,10 @@ func connections(n int) []net.Conn {
 	return list
 }
 
-func TestCrowd(t *testing.T) {
-	c := makeCrowd(6, 4, slog.New(slog.DiscardHandler))
+func TestConnections(t *testing.T) {
+	c := makeConnections(6, 4, slog.New(slog.DiscardHandler))
 	one, two, three := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("10.0.0.3")
-	conns := connections(12)
+	conns := someConns(12)
 	enter := func(i int, from netip.Addr, victim int) {
 		t.Helper()
 		got := c.enter(conns[i], from)
@@ -83,7 +83,7 @@ func TestUnfinishedRequestsKeepNobodyOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := makeCrowd(400, 200, slog.New(slog.DiscardHandler))
+	c := makeConnections(400, 200, slog.New(slog.DiscardHandler))
 	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		_, _ = io.WriteString(w, "#!ipxe\n")
@@ -124,7 +124,7 @@ func TestDownloadsAreNotClosedForOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := makeCrowd(8, 6, slog.New(slog.DiscardHandler))
+	c := makeConnections(8, 6, slog.New(slog.DiscardHandler))
 	begun, finish := make(chan struct{}), make(chan struct{})
 	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		begun <- struct{}{}

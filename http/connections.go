@@ -15,11 +15,11 @@ import (
 	"farmboot/http/answer"
 )
 
-// crowd bounds how many connections a server holds: an idle one is some 25 KB, and a
+// connections bounds how many connections a server holds: an idle one is some 25 KB, and a
 // file descriptor. When there is no room, the oldest connection goes that waits for a
 // request, of the host that has most of those: a few hosts that open many and ask nothing
 // keep no node from booting.
-type crowd struct {
+type connections struct {
 	most    int // in all
 	perHost int // of one host; a farm behind a router is one, and so is a reverse proxy
 
@@ -63,17 +63,17 @@ func mostConns() int {
 	return most
 }
 
-func newCrowd(log *slog.Logger) *crowd {
+func newConnections(log *slog.Logger) *connections {
 	most := mostConns()
-	return makeCrowd(most, most/2, log)
+	return makeConnections(most, most/2, log)
 }
 
-func makeCrowd(most, perHost int, log *slog.Logger) *crowd {
-	return &crowd{most: most, perHost: perHost, log: log, visits: make(map[net.Conn]*visit), hosts: make(map[netip.Addr]*host)}
+func makeConnections(most, perHost int, log *slog.Logger) *connections {
+	return &connections{most: most, perHost: perHost, log: log, visits: make(map[net.Conn]*visit), hosts: make(map[netip.Addr]*host)}
 }
 
 // track is an [http.Server]'s ConnState.
-func (c *crowd) track(conn net.Conn, state http.ConnState) {
+func (c *connections) track(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		if victim := c.enter(conn, peerOf(conn)); victim != nil {
@@ -96,7 +96,7 @@ func hangUp(conn net.Conn) {
 
 // enter counts a connection, and returns the one that has to go for it: itself, where
 // nobody waits.
-func (c *crowd) enter(conn net.Conn, peer netip.Addr) (victim net.Conn) {
+func (c *connections) enter(conn net.Conn, peer netip.Addr) (victim net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	h := c.hosts[peer]
@@ -126,7 +126,7 @@ func (c *crowd) enter(conn net.Conn, peer netip.Addr) (victim net.Conn) {
 
 // idlest returns the host that has most connections that wait; of several, the one whose
 // oldest has waited longest. There is one: that of the newcomer.
-func (c *crowd) idlest() (most *host) {
+func (c *connections) idlest() (most *host) {
 	oldest := func(h *host) uint64 { return h.waiting.Front().Value.(*visit).since }
 	for _, h := range c.hosts {
 		switch n := h.waiting.Len(); {
@@ -139,7 +139,7 @@ func (c *crowd) idlest() (most *host) {
 }
 
 // asked notes that a request has come in whole: its connection stays.
-func (c *crowd) asked(conn net.Conn) {
+func (c *connections) asked(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if v := c.visits[conn]; v != nil && v.waits != nil {
@@ -149,7 +149,7 @@ func (c *crowd) asked(conn net.Conn) {
 }
 
 // waits notes that a connection has been answered.
-func (c *crowd) waits(conn net.Conn) {
+func (c *connections) waits(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if v := c.visits[conn]; v != nil && v.waits == nil {
@@ -158,12 +158,12 @@ func (c *crowd) waits(conn net.Conn) {
 }
 
 // queue puts a connection behind those of its host that wait.
-func (c *crowd) queue(v *visit) {
+func (c *connections) queue(v *visit) {
 	c.turn++
 	v.since, v.waits = c.turn, v.host.waiting.PushBack(v)
 }
 
-func (c *crowd) leave(conn net.Conn) {
+func (c *connections) leave(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if v := c.visits[conn]; v != nil { // or it had to go before
@@ -171,7 +171,7 @@ func (c *crowd) leave(conn net.Conn) {
 	}
 }
 
-func (c *crowd) remove(v *visit) {
+func (c *connections) remove(v *visit) {
 	delete(c.visits, v.conn)
 	if v.waits != nil {
 		v.host.waiting.Remove(v.waits)
@@ -182,7 +182,7 @@ func (c *crowd) remove(v *visit) {
 }
 
 // watch serves h, and notes when a request has come in whole.
-func (c *crowd) watch(h http.Handler) http.Handler {
+func (c *connections) watch(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn := connOf(r).Conn
 		if r.ContentLength == 0 {
