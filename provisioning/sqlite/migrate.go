@@ -9,6 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/owner"
@@ -48,7 +51,7 @@ func migrate(ctx context.Context, file string, list []sqlstore.Migration) error 
 	if err != nil {
 		return err
 	}
-	version, err := ourVersion(ctx, db, file)
+	version, err := firstVersion(ctx, db, file)
 	if err == nil && version > len(list) {
 		err = provisioning.Errorf(provisioning.Unavailable, "the database %s has schema %d, made by a newer farmboot; this one knows up to %d: install the newer one, or restore a backup", file, version, len(list))
 	}
@@ -61,6 +64,28 @@ func migrate(ctx context.Context, file string, list []sqlstore.Migration) error 
 		}
 	}
 	return errors.Join(err, db.Close())
+}
+
+// firstVersion is [ourVersion] of a file that others may be making too: SQLite waits for no
+// lock when it begins a write-ahead log (https://sqlite.org/wal.html, "Sometimes Queries
+// Return SQLITE_BUSY In WAL Mode").
+func firstVersion(ctx context.Context, db *sql.DB, file string) (int, error) {
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	end := time.After(busyTimeout)
+	for {
+		version, err := ourVersion(ctx, db, file)
+		if e, ok := errors.AsType[sqlite3.Error](err); !ok || e.Code != sqlite3.ErrBusy {
+			return version, err
+		}
+		select {
+		case <-again.C:
+		case <-end:
+			return version, err
+		case <-ctx.Done():
+			return version, err
+		}
+	}
 }
 
 // private makes a file that is not there yet, which SQLite would let everybody read:

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/mattn/go-sqlite3" // and the driver "sqlite3"
@@ -53,8 +54,11 @@ func readers() int { return min(max(runtime.NumCPU(), 2), 4) }
 // each new connection of a pool starts from the DSN.
 func dsn(file string, settings string) string {
 	// The file is a URI for SQLite: ? # and % in a name must not end it.
-	return "file:" + (&url.URL{Path: file}).EscapedPath() + "?_busy_timeout=10000&_foreign_keys=on&_stmt_cache_size=32&" + settings
+	return "file:" + (&url.URL{Path: file}).EscapedPath() + fmt.Sprintf("?_busy_timeout=%d", busyTimeout.Milliseconds()) + "&_foreign_keys=on&_stmt_cache_size=32&" + settings
 }
+
+// busyTimeout is how long a connection waits for the lock of another one.
+const busyTimeout = 10 * time.Second
 
 const (
 	// With _txlock=immediate a transaction that reads first and then writes takes
