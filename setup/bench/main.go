@@ -7,7 +7,7 @@
 // both; the table shows medians. Nothing is judged but said: a slow machine fails
 // no benchmark.
 //
-//	make bench            everything, in less than five minutes
+//	make bench            everything, in some eight minutes
 //	make bench ONLY=tftp  one section
 //
 // Given another farmboot with -beside, it measures that in place of the others: what
