@@ -159,7 +159,7 @@ func (r Responder) bootFile(c Client, in Ingress, as provisioning.Assignment) (s
 		return plain + script + c.MAC.String(), nil
 	case c.IPXE.Present && as.Strategy.Form != provisioning.ProgramForIPXE && !c.IPXE.noHTTP && !strings.HasPrefix(base, "https:"):
 		return base + script + c.MAC.String(), nil
-	case c.Program.HTTP && c.Program.Shim && r.Shim != "" && as.Enrolling:
+	case as.Enrolling && c.Program.HTTP && c.Program.Shim && r.Shim != "":
 		return plain + "/boot/" + enrolDisk, nil
 	case c.Program.HTTP:
 		return plain + "/boot/" + c.Program.file(nbp, r.Shim), nil

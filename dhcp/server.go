@@ -18,7 +18,7 @@ import (
 	"farmboot/provisioning"
 )
 
-// Config is what a [Server] needs. Every field is required but Learn, Known, Proven and Prove.
+// Config is what a [Server] needs. Every field is required but Learn, Known, Enrolling, Proven and Prove.
 type Config struct {
 	Responder Responder
 
@@ -34,6 +34,9 @@ type Config struct {
 	// Known tells whether a MAC address that is not registered was seen before; those
 	// come first where too many ask. May be nil.
 	Known func(context.Context, provisioning.MAC) bool
+	// Enrolling tells whether a machine is to be made to trust our key for Secure Boot. It
+	// is asked for machines alone that can be enrolled by HTTP Boot. May be nil.
+	Enrolling func(provisioning.MAC) bool
 	// Proven returns how a machine booted before; the error is the store's, or that there
 	// is nothing. Prove takes note of how one has booted for the first time, and does not
 	// wait. Both may be nil.
@@ -67,6 +70,9 @@ func NewServer(c Config) (*Server, error) {
 	}
 	if c.Known == nil {
 		c.Known = func(context.Context, provisioning.MAC) bool { return false }
+	}
+	if c.Enrolling == nil {
+		c.Enrolling = func(provisioning.MAC) bool { return false }
 	}
 	if c.Proven == nil {
 		c.Proven = func(context.Context, provisioning.MAC) (provisioning.Proven, error) {
@@ -202,6 +208,7 @@ func (w *worker) answer(ctx context.Context, packet []byte, peer netip.AddrPort,
 	from := w.conn.link.local(&w.req, peer, asked)
 	in := Ingress{Service: w.conn.service, Interface: w.conn.link.name, Server: from.Prefix.Addr(), BaseURL: from.BaseURL}
 	as := w.assignment(ctx, client.MAC)
+	as.Enrolling = client.Program.HTTP && client.Program.Shim && w.Enrolling(client.MAC)
 	as.Strategy = w.strategy(ctx, client, in, as)
 	reply, err := w.Responder.Reply(client, &w.req, in, as)
 	if err != nil {

@@ -306,6 +306,31 @@ func TestServer_IgnoredMACGetsSilence(t *testing.T) {
 	}
 }
 
+// TestServer_EnrolmentIsAskedForWhereItCanBe: with HTTP Boot alone, so that no other packet
+// pays for it.
+func TestServer_EnrolmentIsAskedForWhereItCanBe(t *testing.T) {
+	asked := make(chan provisioning.MAC, 8)
+	a := startAppliance(t, func(c *dhcp.Config) {
+		c.Responder.Shim = "shimx64.efi"
+		c.Enrolling = func(mac provisioning.MAC) bool { asked <- mac; return true }
+	})
+	a.send(t, discover(7), everybody)
+	if m, _ := a.receive(t); m.BootFileName != "shimx64.efi" {
+		t.Errorf("PXE is offered %q", m.BootFileName)
+	}
+	if len(asked) != 0 {
+		t.Error("it was asked for a machine that boots by PXE")
+	}
+	a.send(t, discover(16, with(60, []byte("HTTPClient:Arch:00016:UNDI:003001")...)), everybody)
+	if m, _ := a.receive(t); !strings.HasSuffix(m.BootFileName, "/boot/enrol.img") {
+		t.Errorf("HTTP Boot is offered %q", m.BootFileName)
+	}
+	if len(asked) != 1 {
+		t.Errorf("it was asked for %d times", len(asked))
+	}
+	a.stop()
+}
+
 // TestServer_OtherHardwareIsRefusedByName: a card of InfiniBand (htype 32, RFC 4390) or of
 // any other kind that shows no MAC address.
 func TestServer_OtherHardwareIsRefusedByName(t *testing.T) {

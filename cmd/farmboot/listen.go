@@ -239,10 +239,11 @@ func (a *appliance) listenLANs(ctx context.Context, s *sockets) error {
 func (a *appliance) newDHCP(ctx context.Context) (*dhcp.Server, error) {
 	s, err := dhcp.NewServer(dhcp.Config{
 		Responder: dhcp.Responder{HTTPPort: a.cfg.HTTP.Port, TFTP: a.cfg.TFTP.Enabled, Signed: a.cfg.IPXE.Autoexec || a.secure.pair(), Shim: a.secure.shim()},
-		Assign:    a.assignBooter,
+		Assign:    a.assigner.Assignment,
 		Default:   a.assigner.LastKnown,
 		Record:    a.record, Learn: a.learn, Known: a.known,
-		Proven: a.store.Proven, Prove: a.prove,
+		Enrolling: a.enrolsByHTTP,
+		Proven:    a.store.Proven, Prove: a.prove,
 		Log: a.log, Now: a.now, Metrics: a.metrics,
 	})
 	if err != nil {
@@ -253,13 +254,9 @@ func (a *appliance) newDHCP(ctx context.Context) (*dhcp.Server, error) {
 	return s, nil
 }
 
-// assignBooter is what a MAC address gets that asks for its boot file.
-func (a *appliance) assignBooter(ctx context.Context, mac provisioning.MAC) (provisioning.Assignment, error) {
-	as, err := a.assigner.Assignment(ctx, mac)
-	if err == nil && a.secure != nil {
-		as.Enrolling = a.secure.HasMokManager() && a.secure.Enrolling(mac)
-	}
-	return as, err
+// enrolsByHTTP tells whether a node is to be enrolled by a disk that HTTP Boot fetches.
+func (a *appliance) enrolsByHTTP(mac provisioning.MAC) bool {
+	return a.secure != nil && a.secure.HasMokManager() && a.secure.Enrolling(mac)
 }
 
 // newTFTP makes the TFTP server.
