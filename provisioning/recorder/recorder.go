@@ -420,18 +420,18 @@ func (r *Recorder) Flush(ctx context.Context) {
 func (r *Recorder) write(ctx context.Context, batch []recorded) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	events := eventsOf(batch)
+	events, learned := parts(batch)
 	seen := r.sights.news(events)
-	err := r.store.UpdateUnsynced(ctx, func(tx provisioning.Tx) error { return store(ctx, tx, batch, seen) })
+	err := r.store.UpdateUnsynced(ctx, func(tx provisioning.Tx) error { return store(ctx, tx, events, learned, seen) })
 	r.report(err)
 	if err != nil {
+		r.sights.forget(seen)
 		r.dropped.WithLabelValues("store").Add(float64(len(events)))
 		for _, e := range events {
 			r.subscribers.publish(e)
 		}
 		return
 	}
-	r.sights.stored(seen)
 	r.stored.Add(float64(len(events)))
 	r.grown += len(events)
 	r.publishStored(ctx)
@@ -449,38 +449,43 @@ func (r *Recorder) report(err error) {
 	}
 }
 
-// store writes a batch: events in the order in which they came, news whose address is
-// whose after those that show only the address, and the machines that were seen.
-func store(ctx context.Context, tx provisioning.Tx, batch []recorded, seen []provisioning.Event) error {
-	events := make([]provisioning.Event, 0, len(batch))
+// attribution is news whose address is whose.
+type attribution struct {
+	recorded
+	behind int // so many events of its batch
+}
+
+// parts are the events of a batch, and the news among them.
+func parts(batch []recorded) (events []provisioning.Event, learned []attribution) {
+	events = make([]provisioning.Event, 0, len(batch))
 	for _, item := range batch {
 		if item.orphans.IsZero() {
 			events = append(events, item.event)
-			continue
+		} else {
+			learned = append(learned, attribution{item, len(events)})
 		}
-		if err := tx.AddEvents(ctx, events); err != nil {
+	}
+	return events, learned
+}
+
+// store writes a batch: events in the order in which they came, news whose address is
+// whose after those that show only the address, and the machines that were seen.
+func store(ctx context.Context, tx provisioning.Tx, events []provisioning.Event, learned []attribution, seen []provisioning.Event) error {
+	from := 0
+	for _, a := range learned {
+		if err := tx.AddEvents(ctx, events[from:a.behind]); err != nil {
 			return err
 		}
-		events = events[:0]
-		if err := tx.AttributeEvents(ctx, item.event.MAC, item.peer.String(), item.orphans); err != nil {
+		from = a.behind
+		if err := tx.AttributeEvents(ctx, a.event.MAC, a.peer.String(), a.orphans); err != nil {
 			return err
 		}
 	}
-	if err := tx.AddEvents(ctx, events); err != nil {
+	if err := tx.AddEvents(ctx, events[from:]); err != nil {
 		return err
 	}
 	_, err := provisioning.See(ctx, tx, seen...)
 	return err
-}
-
-func eventsOf(batch []recorded) []provisioning.Event {
-	events := make([]provisioning.Event, 0, len(batch))
-	for _, item := range batch {
-		if item.orphans.IsZero() {
-			events = append(events, item.event)
-		}
-	}
-	return events
 }
 
 // publishStored hands to the subscribers what has been stored since the last time,

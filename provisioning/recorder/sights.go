@@ -16,7 +16,7 @@ type sights struct {
 	seed maphash.Seed
 }
 
-// sight is what was stored of a machine last: when, and the digest of the rest.
+// sight is what was stored of a machine last: when, and a digest of the rest.
 type sight struct {
 	at   int64 // Unix time in milliseconds
 	what uint64
@@ -35,34 +35,32 @@ func newSights() *sights {
 	return &sights{last: lru.New[provisioning.MAC, sight](sightsKept), seed: maphash.MakeSeed()}
 }
 
-// news returns the events that show a machine, but those that say nothing new.
+// news returns the events that show a machine, but those that say nothing new, and takes
+// note of them; what cannot be stored is to be forgotten.
 func (s *sights) news(events []provisioning.Event) []provisioning.Event {
 	var news []provisioning.Event
 	for _, e := range events {
 		if !showsNode(e) {
 			continue
 		}
-		now := s.of(e)
+		now := sight{at: e.At.UnixMilli(), what: maphash.Comparable(s.seed, struct {
+			provisioning.Machine
+			netip.Addr
+		}{e.Machine, e.Peer})}
 		if last, ok := s.last.Get(e.MAC); ok && last.what == now.what && now.at >= last.at && now.at-last.at < sightEvery.Milliseconds() {
 			continue
 		}
+		s.last.Put(e.MAC, now)
 		news = append(news, e)
 	}
 	return news
 }
 
-// stored takes note of what was stored.
-func (s *sights) stored(news []provisioning.Event) {
+// forget takes back that these were stored.
+func (s *sights) forget(news []provisioning.Event) {
 	for _, e := range news {
-		s.last.Put(e.MAC, s.of(e))
+		s.last.Delete(e.MAC)
 	}
-}
-
-func (s *sights) of(e provisioning.Event) sight {
-	return sight{at: e.At.UnixMilli(), what: maphash.Comparable(s.seed, struct {
-		provisioning.Machine
-		netip.Addr
-	}{e.Machine, e.Peer})}
 }
 
 // showsNode tells whether an event shows a machine that boots from here, by the
