@@ -31,16 +31,11 @@ func KeyDisk(systemdBoot []byte, updates map[string][]byte) (*segment.File, erro
 		v.Files = append(v.Files, fat.File{Path: "loader/keys/auto/" + name, Data: segment.Of(updates[name])})
 		h.Write(updates[name])
 	}
-	id := h.Sum(nil)
-	v.ID = binary.LittleEndian.Uint32(id)
+	id := [32]byte(h.Sum(nil))
+	v.ID = binary.LittleEndian.Uint32(id[:])
 	partition, err := v.Build()
 	if err != nil {
 		return nil, err
 	}
-	return gpt.Disk{
-		DiskGUID:      gpt.NewGUID([16]byte(id[:16])),
-		PartitionGUID: gpt.NewGUID([16]byte(id[16:])),
-		Name:          "EFI System",
-		Partition:     partition,
-	}.Build()
+	return espDisk(id, partition)
 }

@@ -87,7 +87,12 @@ func (r Recipe) disk(t *ipxebinary.Template, script []byte) (*segment.File, erro
 	if err != nil {
 		return nil, err
 	}
-	id := identity(script)
+	return espDisk(identity(script), partition)
+}
+
+// espDisk returns the image of a disk whose only partition is an EFI system partition.
+// Its GUIDs are made of id.
+func espDisk(id [32]byte, partition *segment.File) (*segment.File, error) {
 	return gpt.Disk{
 		DiskGUID:      gpt.NewGUID([16]byte(id[:16])),
 		PartitionGUID: gpt.NewGUID([16]byte(id[16:])),
