@@ -2,7 +2,6 @@ package provisioning
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -154,19 +153,18 @@ type MACRange struct{ Lo, Hi MAC }
 // notation and of any number of digits: "52:54", "5254.0", "525400", "52:54:0:0". The
 // error is an [Error] with code [Invalid].
 func ParseMACPrefix(s string) (MACRange, error) {
-	digits := strings.NewReplacer(":", "", "-", "", ".", "").Replace(strings.TrimSpace(s))
-	if m, err := ParseMAC(s); err == nil && len(digits) != 11 { // 52:54:00:00:00:b begins b0 to bf
+	groups := strings.FieldsFunc(strings.TrimSpace(s), func(r rune) bool { return r == ':' || r == '-' })
+	join := func() string { return strings.ReplaceAll(strings.Join(groups, ""), ".", "") }
+	if m, err := ParseMAC(s); err == nil && len(join()) != 11 { // 52:54:00:00:00:b begins b0 to bf
 		return MACRange{m, m}, nil
 	}
-	groups := strings.FieldsFunc(strings.TrimSpace(s), func(r rune) bool { return r == ':' || r == '-' })
-	if short := slices.IndexFunc(groups, func(g string) bool { return len(g) != 2 }); short >= 0 && short < len(groups)-1 && len(groups[short]) == 1 {
-		for i, g := range groups { // without leading zeros, the last one too
-			if len(g) == 1 && (i < len(groups)-1 || i == 5) {
-				groups[i] = "0" + g
-			}
+	// Of the groups that are whole, all but the last, each may lack its leading zero.
+	for i := range len(groups) - 1 {
+		if len(groups[i]) == 1 {
+			groups[i] = "0" + groups[i]
 		}
-		digits = strings.Join(groups, "")
 	}
+	digits := join()
 	if len(digits) > 12 {
 		return MACRange{}, Errorf(Invalid, "bad start of a MAC address %q: more than twelve digits", Clip(s, 40))
 	}
