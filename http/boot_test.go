@@ -649,16 +649,23 @@ func (l *oneConn) Close() error {
 
 func (l *oneConn) Addr() net.Addr { return &net.UnixAddr{} }
 
-func TestServeEndsWithItsContext(t *testing.T) {
+// serveBench serves the boot plane of a bench until cancel is called; done then says how
+// it ended.
+func serveBench(t *testing.T) (ln net.Listener, cancel context.CancelFunc, done <-chan error) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() {
-		done <- apphttp.Serve(ctx, ln, apphttp.Plane(&newBench(t).Boot), slog.New(slog.DiscardHandler))
-	}()
+	ended := make(chan error, 1)
+	h := apphttp.Plane(&newBench(t).Boot)
+	go func() { ended <- apphttp.Serve(ctx, ln, h, slog.New(slog.DiscardHandler)) }()
+	return ln, cancel, ended
+}
+
+func TestServeEndsWithItsContext(t *testing.T) {
+	ln, cancel, done := serveBench(t)
 	r, err := http.Get("http://" + ln.Addr().String() + "/healthz")
 	if err != nil || r.StatusCode != 200 {
 		t.Fatal(r, err)
@@ -673,15 +680,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 // TestServeSaysWhatItCannotRead: net/http refuses such requests before any handler, and
 // says nothing of why.
 func TestServeSaysWhatItCannotRead(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() {
-		done <- apphttp.Serve(ctx, ln, apphttp.Plane(&newBench(t).Boot), slog.New(slog.DiscardHandler))
-	}()
+	ln, cancel, done := serveBench(t)
 	for path, want := range map[string]string{
 		"/ipxe/prod/7/100%": "400 Bad Request: bad request: it cannot be read as HTTP; in a URL, write %25 for a percent sign and %20 for a space\n",
 		"/kernel/%zz":       "400 Bad Request: bad request: it cannot be read as HTTP; in a URL, write %25 for a percent sign and %20 for a space\n",
