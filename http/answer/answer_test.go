@@ -36,7 +36,7 @@ func TestEveryCodeHasItsStatus(t *testing.T) {
 		provisioning.Invalid: 400, provisioning.Unauthorized: 401, provisioning.Forbidden: 403, provisioning.NotFound: 404,
 		provisioning.Conflict: 409, provisioning.Unavailable: 503, provisioning.Internal: 500, "of the future": 500,
 	} {
-		refusal := error(provisioning.Errorf(code, "because %s", code))
+		refusal := error(provisioning.Errorf(code, "because <%s>", code))
 		for _, err := range []error{refusal, fmt.Errorf("wrapped: %w", refusal)} {
 			for name, fail := range map[string]answer.Failure{"plain": answer.Plain, "json": answer.JSON} {
 				a, _, _ := newAdapter()
@@ -45,7 +45,7 @@ func TestEveryCodeHasItsStatus(t *testing.T) {
 				if w.Code != status {
 					t.Errorf("%s, %s: status %d, want %d", code, name, w.Code, status)
 				}
-				if text := w.Body.String(); (code != provisioning.Internal) != strings.Contains(text, "because") || strings.Count(text, "\n") != 1 {
+				if text := w.Body.String(); (code != provisioning.Internal) != strings.Contains(text, "because <") || strings.Count(text, "\n") != 1 {
 					t.Errorf("%s, %s: %q", code, name, text)
 				}
 			}

@@ -96,5 +96,7 @@ func ProblemOf(err error) Problem {
 // JSON answers with the status of err and {"error":{"code":"…","message":"…"}}.
 func JSON(w http.ResponseWriter, _ *http.Request, err error) {
 	w.WriteHeader(Header(w, err, "application/json"))
-	_ = json.NewEncoder(w).Encode(map[string]Problem{"error": ProblemOf(err)})
+	to := json.NewEncoder(w)
+	to.SetEscapeHTML(false) // people read it in a terminal: "Bearer <token>"
+	_ = to.Encode(map[string]Problem{"error": ProblemOf(err)})
 }
