@@ -12,7 +12,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -212,7 +211,7 @@ func (r *Rollout) Before(ctx context.Context, m provisioning.RunMode) (from, to 
 		return from, to, err
 	}
 	if len(back) == 0 {
-		return from, to, provisioning.Errorf(provisioning.NotFound, "run mode %s booted no other kernel before that is still here; farmboot kernel use %[1]s KERNEL gives it one", m)
+		return from, to, provisioning.Errorf(provisioning.NotFound, "run mode %s booted nothing before what it boots now that is still here (farmboot kernel history %[1]s); farmboot kernel use %[1]s KERNEL gives it one", m)
 	}
 	return from, back[0], nil
 }
@@ -279,8 +278,7 @@ type Canary struct {
 	Kernel  string               `json:"kernel"`
 	SHA256  string               `json:"sha256"`
 	Former  string               `json:"former"` // SHA-256 of what the run mode boots meanwhile
-	// Nodes are those that boot it; or, where there are none, those whose share of the
-	// run mode is below Share.
+	// Nodes boot it, and those whose place in the run mode is below Share.
 	Nodes []provisioning.MAC `json:"nodes,omitempty"`
 	Share float64            `json:"share,omitempty"` // 0 to 1
 	Known int                `json:"known"`           // how many nodes that we know boot it
@@ -356,10 +354,7 @@ func (r *Rollout) current(ctx context.Context, m provisioning.RunMode) *Canary {
 
 // Selects tells whether a node boots the candidate. A node keeps its side.
 func (c *Canary) Selects(mac provisioning.MAC) bool {
-	if len(c.Nodes) > 0 {
-		return slices.Contains(c.Nodes, mac)
-	}
-	return rank(c.RunMode, c.SHA256, mac) < c.Share
+	return slices.Contains(c.Nodes, mac) || rank(c.RunMode, c.SHA256, mac) < c.Share
 }
 
 // rank is the place of a node in its run mode, from 0 to 1, another one for each kernel so
@@ -440,8 +435,10 @@ func (r *Rollout) choose(ctx context.Context, c *Canary, which string) error {
 		if err != nil {
 			return err
 		}
-		if len(known) > 0 { // one of them at least
-			c.Share = max(c.Share, math.Nextafter(rank(c.RunMode, c.SHA256, known[0]), 2))
+		// One of them at least. A larger share would have as many of those that are not
+		// registered try it.
+		if len(known) > 0 && !c.Selects(known[0]) {
+			c.Nodes = known[:1]
 		}
 		for _, mac := range known {
 			if c.Selects(mac) {
@@ -458,7 +455,7 @@ func (r *Rollout) choose(ctx context.Context, c *Canary, which string) error {
 		case n < 1:
 			return bad
 		case len(known) < n:
-			return provisioning.Errorf(provisioning.Invalid, "%d nodes are to try it, and %d registered ones boot the default of run mode %s: name fewer, or a share, as 5%%", n, len(known), c.RunMode)
+			return provisioning.Errorf(provisioning.Invalid, "%d nodes are to try it, but of the registered ones only %d boot the default of run mode %s: name fewer, or a share, as 5%%", n, len(known), c.RunMode)
 		}
 		c.Nodes, c.Known = known[:n], n
 		return nil

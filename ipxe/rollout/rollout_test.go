@@ -204,6 +204,13 @@ func TestCanarySides(t *testing.T) {
 		if _, after := sides(); after != before {
 			t.Errorf("after a restart %s, before %s", after, before)
 		}
+		if which == "0.0001%" { // that one is registered makes the share of the others no larger
+			for i := range 1000 {
+				if mac := (provisioning.MAC{0x52, 0x54, 1, 0, byte(i >> 8), byte(i)}); b.canary().Selects(mac) {
+					t.Errorf("%s: %s would try it too", which, mac)
+				}
+			}
+		}
 	}
 	own := b.Assign(t.Context(), provisioning.Assignment{Policy: provisioning.Boot, Node: provisioning.Node{MAC: mac(1), RunMode: "prod", Kernel: "own.efi"}})
 	if own.Node.Kernel != "own.efi" || own.Candidate {
