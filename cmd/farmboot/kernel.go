@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"farmboot/ipxe/kernel"
+	"farmboot/ipxe/kernel/signed"
 	"farmboot/ipxe/upstream"
 	"farmboot/provisioning"
 )
@@ -98,7 +99,7 @@ func (c kernelAddCmd) Run(ctx context.Context, e *env) error {
 	if _, err := fmt.Fprintf(e.stdout, "%s kernel %s\n", done, name); err != nil {
 		return err
 	}
-	return warnOfKernel(e, db.kernels, name)
+	return warnOfKernel(e, db, name)
 }
 
 // openInput opens a file that a command reads, without waiting for somebody to write into
@@ -112,9 +113,13 @@ func isURL(s string) bool {
 	return strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://")
 }
 
-// warnOfKernel tells, on stderr, why nodes cannot boot a kernel, by its own header.
-func warnOfKernel(e *env, kernels *kernel.Store, name string) error {
-	problem := kernels.Check(name)
+// warnOfKernel tells, on stderr, why nodes cannot boot a kernel, by its own header, or
+// those with Secure Boot on.
+func warnOfKernel(e *env, db *database, name string) error {
+	problem := db.kernels.Check(name)
+	if problem == nil && db.cfg.SecureBoot.Enabled {
+		problem = (&signed.Store{Kernels: db.kernels}).Unsignable(name)
+	}
 	if problem == nil {
 		return nil
 	}
@@ -197,7 +202,7 @@ func (c kernelUseCmd) Run(ctx context.Context, e *env) error {
 	if _, err := fmt.Fprintf(e.stdout, "run mode %s boots %s\n", mode, c.Kernel); err != nil {
 		return err
 	}
-	return warnOfKernel(e, db.kernels, c.Kernel)
+	return warnOfKernel(e, db, c.Kernel)
 }
 
 type kernelRmCmd struct {

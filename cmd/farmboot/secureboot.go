@@ -232,8 +232,9 @@ type secureBootStatus struct {
 	SetupMode setupModeStatus   `json:"setup_mode"`
 	Keys      []secureBootKey   `json:"keys"` // the key, and the former one, if that signs too
 	Signs     []signedFile      `json:"signs"`
-	Trusted   []secureboot.Note `json:"trusted"`   // nodes that have run what we signed, Secure Boot on
-	ToEnrol   []secureboot.Note `json:"enrolling"` // nodes that get MokManager at their next boot
+	Unsigned  []string          `json:"unsigned,omitempty"` // why kernels that are EFI programs cannot be signed
+	Trusted   []secureboot.Note `json:"trusted"`            // nodes that have run what we signed, Secure Boot on
+	ToEnrol   []secureboot.Note `json:"enrolling"`          // nodes that get MokManager at their next boot
 }
 
 // setupModeStatus is what firmware in Setup Mode is given, without a person.
@@ -321,6 +322,9 @@ func (st *secureBootStatus) addKernels(s *secureBoot) error {
 			return err
 		}
 		if !ok {
+			if err := s.kernels.Unsignable(k.Name); err != nil {
+				st.Unsigned = append(st.Unsigned, provisioning.Detail(err))
+			}
 			continue
 		}
 		original, err := s.kernels.Kernels.SHA256(k.Name)
@@ -376,6 +380,9 @@ func (c secureBootShowCmd) Run(ctx context.Context, e *env) error {
 	}
 	for _, f := range st.Signs {
 		fmt.Fprintf(&b, "  %s\n    signed    %s\n    original  %s\n", f.Name, f.SHA256, f.Original)
+	}
+	for _, why := range st.Unsigned {
+		fmt.Fprintf(&b, "\nwarning: %s\n", why)
 	}
 	notes := func(title string, all []secureboot.Note) {
 		fmt.Fprintf(&b, "\n%s:", title)

@@ -81,6 +81,23 @@ func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
 	return f, fi, nil
 }
 
+// Unsignable says why a kernel that is an EFI program cannot be signed, so that machines
+// with Secure Boot on refuse it; nil for all others. The code is [provisioning.Invalid].
+func (s *Store) Unsignable(rel string) error {
+	f, fi, err := s.Kernels.Open(rel)
+	if err != nil {
+		return nil // which whoever opens it is told
+	}
+	defer f.Close()
+	if kernel.ReadHeader(f).Format != kernel.EFI {
+		return nil
+	}
+	if _, err := authenticode.Parse(f, fi.Size()); err != nil {
+		return provisioning.Errorf(provisioning.Invalid, "kernel %s cannot be signed, so machines with Secure Boot on refuse it: %w", rel, err)
+	}
+	return nil
+}
+
 // write makes the copy in one step.
 func (s *Store) write(name string, p *authenticode.Program, keys []authenticode.Key) error {
 	table, err := p.Sign(keys...)
@@ -138,7 +155,7 @@ func (s *Store) Sum(rel string) (sum string, ok bool, err error) {
 }
 
 // Sweep signs every kernel that is not signed yet, and removes the copies of kernels that
-// are gone, and of keys that sign no more.
+// are gone, and of keys that sign no more. The error names those that cannot be signed.
 func (s *Store) Sweep() error {
 	kernels, err := s.Kernels.List()
 	if err != nil {
@@ -158,6 +175,9 @@ func (s *Store) Sweep() error {
 		}
 		wanted[filepath.Base(f.Name())] = true
 		f.Close()
+		if err := s.Unsignable(k.Name); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	entries, err := os.ReadDir(s.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
