@@ -60,6 +60,9 @@ func checkBackup(ctx context.Context, backup string) error {
 	}
 	defer db.Close()
 	version, err := ourVersion(ctx, db, backup)
+	if e, ok := errors.AsType[sqlite3.Error](err); ok && e.Code == sqlite3.ErrNotADB {
+		return provisioning.Errorf(provisioning.Invalid, "%s is damaged or not a SQLite file: accepted is what farmboot backup has written", backup)
+	}
 	switch {
 	case err != nil:
 		return err
