@@ -24,8 +24,10 @@ func benchTFTP(ctx context.Context, s *site, rep *report) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(s.path("tftp", "ipxe.efi"), program, 0o644); err != nil {
-		return err
+	if s.beside == "" {
+		if err := os.WriteFile(s.path("tftp", "ipxe.efi"), program, 0o644); err != nil {
+			return err
+		}
 	}
 	for _, c := range []struct {
 		what   string
