@@ -21,7 +21,7 @@ demo="$build iproute2 $lan"
 # Other people's tools that judge what we make, and another database.
 unit="$build iproute2 curl sbsigntool dnsmasq-base nftables genisoimage xorriso dosfstools fusefat gdisk mtools postgresql prometheus"
 # The lab has more machines than the demo, and their media.
-test="$unit $lan systemd-boot-efi python3-pefile python3-cryptography zbar-tools tcpdump qemu-system-arm qemu-efi-aarch64 isolinux syslinux-common chromium"
+test="$unit $lan systemd-boot-efi python3-pefile python3-cryptography zbar-tools tcpdump cpio sqlite3 qemu-system-arm qemu-efi-aarch64 isolinux syslinux-common chromium"
 # npm fetches axe-core. Whoever has it already has it from elsewhere than Debian, whose
 # packages would clash with that.
 command -v npm >/dev/null || test="$test npm"
@@ -31,7 +31,7 @@ bench="$build iproute2 dnsmasq-base nginx sqlite3" # what we are measured beside
 # partitioned.
 package="$build gcc-aarch64-linux-gnu libc6-dev-arm64-cross mmdebstrap debian-archive-keyring buildah zstd e2fsprogs dosfstools mtools fdisk syslinux syslinux-common"
 # Fresh systems in containers, and the other processor.
-package_test="$package $lan iproute2 systemd-container util-linux binutils qemu-user-static podman"
+package_test="$package $lan iproute2 cpio systemd-container util-linux binutils qemu-user-static podman"
 
 case ${1:-} in
 build) wanted=$build ;;

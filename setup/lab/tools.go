@@ -18,6 +18,7 @@ var packages = map[string]string{
 	"mkfs.fat":            "dosfstools",
 	"mcopy":               "mtools",
 	"mmd":                 "mtools",
+	"sqlite3":             "sqlite3",
 	"/usr/lib/ISOLINUX":   "isolinux",
 	"/usr/lib/syslinux":   "syslinux-common",
 	"/usr/share/OVMF":     "ovmf",

@@ -39,6 +39,7 @@ func places() (place, error) {
 		{filepath.Join(p.template, "undionly.kpxe"), "make template"},
 		{filepath.Join(p.kernels, "vmlinuz-amd64"), "make testkernels"},
 		{filepath.Join(p.kernels, "vmlinuz-arm64"), "make testkernels"},
+		{filepath.Join(p.kernels, "system-amd64.efi"), "make testkernels"},
 	} {
 		if _, err := os.Stat(need.file); err != nil {
 			return p, fmt.Errorf("%w (%s)", err, need.get)
@@ -61,7 +62,7 @@ func TestMain(m *testing.M) {
 	}
 	// Say all that is missing before the first test runs, not one thing each.
 	if missing := lab.Needs("ip", "dnsmasq", "qemu-system-x86_64", "qemu-system-aarch64",
-		"nft", "genisoimage", "mkfs.fat", "mcopy", "mmd"); missing != nil {
+		"nft", "genisoimage", "mkfs.fat", "mcopy", "mmd", "sqlite3"); missing != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", missing)
 		os.Exit(1)
 	}
