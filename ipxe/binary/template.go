@@ -75,10 +75,18 @@ func Load(dir string) *Template {
 		return sums.read(path)
 	}
 	t := &Template{files: map[string]file{}}
+	var all sync.WaitGroup // what takes long is to read the files and to compute their sums
+	var mu sync.Mutex
 	for name, parse := range parsers {
-		t.files[name] = loadProgram(filepath.Join(dir, name), read, parse)
+		all.Go(func() {
+			f := loadProgram(filepath.Join(dir, name), read, parse)
+			mu.Lock()
+			defer mu.Unlock()
+			t.files[name] = f
+		})
 	}
 	t.blocks, t.broken = loadBootBlocks(filepath.Join(dir, ISO), read)
+	all.Wait()
 	t.shims = sync.OnceValue(func() shimsFile { return loadShims(dir, read, t.files[EFI]) })
 	return t
 }
