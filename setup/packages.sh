@@ -25,7 +25,7 @@ test="$unit $lan systemd-boot-efi python3-pefile python3-cryptography zbar-tools
 # npm fetches axe-core. Whoever has it already has it from elsewhere than Debian, whose
 # packages would clash with that.
 command -v npm >/dev/null || test="$test npm"
-bench="$build iproute2 dnsmasq-base nginx sqlite3" # what we are measured beside
+bench="$build iproute2 dnsmasq-base nginx sqlite3 postgresql" # what we are measured beside
 
 # The images are put together out of Debian's packages, and the appliance's disk is
 # partitioned.
