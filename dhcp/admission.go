@@ -9,26 +9,42 @@ import (
 	"farmboot/provisioning"
 )
 
-// ErrFlood says that too many machines ask that nobody knows: this one has to ask again.
-var ErrFlood = errors.New("too many requests of machines that were never seen before")
+// ErrFlood says that too many machines ask that nobody knows, or this one too often: it has
+// to ask again.
+var ErrFlood = errors.New("too many requests of machines that have not booted here")
 
 // admission decides who is answered when more machines ask than there can be. Whoever is
-// booting comes first, and whoever is known to the store; then whoever asks again, as
-// real firmware does after some seconds; then whoever was never seen before.
+// booting comes first, and whoever is known to the store; then whoever asks as firmware
+// does: again after a pause, or port 4011 after its offer; then whoever was never seen
+// before; and last whoever has its answer, and asks again at once. Nobody is answered more
+// often than any firmware asks.
 //
 // An answer costs some fifty microseconds, with all that follows from it. The limits are
 // for those whom nobody knows: a flood of random addresses then costs a tenth of a core,
 // while a farm of ten thousand that powers on for the first time is answered at once.
 type admission struct {
-	booting *recent[struct{}] // has shown that it boots: it fetched something
-	asked   *recent[struct{}]
-	again   *rate.Limiter
+	booting *recent[allowance] // has shown that it boots: it fetched something
+	asked   *recent[visit]
+	again   map[Service]*rate.Limiter
 	fresh   *rate.Limiter
+	hasty   *rate.Limiter
 }
 
 const (
 	freshRate, freshBurst = 1000, 16384 // a second: machines never seen before
-	againRate, againBurst = 2000, 16384 // a second: machines that asked before
+	againRate, againBurst = 2000, 16384 // a second, on each port: machines that ask as firmware does
+	hastyRate, hastyBurst = 500, 16384  // a second: machines that have their answer, and ask at once
+
+	// hastyPause is after what time it is no haste: firmware repeats after four seconds
+	// (PXE 2.1 section 2.2). iPXE does after one, whether or not it has an offer.
+	hastyPause = 3 * time.Second
+
+	// strangerTime is for how long the store is not asked again for who it did not know.
+	strangerTime = 10 * time.Second
+
+	// A machine that boots is answered so often at once, and so often a second: each of
+	// its programs asks two or three times. Whoever sends more uses its address.
+	allowedRate, allowedBurst = 1, 16
 
 	// rememberBooting and rememberAsked are MAC addresses. Firmware asks again after
 	// 4 s; 12,000 others may have asked in each of those.
@@ -36,29 +52,88 @@ const (
 	rememberAsked   = 1 << 18
 )
 
+// visit is what is remembered of a MAC address that nobody knows. There are many: it is
+// small.
+type visit struct {
+	at       uint32 // when it asked last, in milliseconds, modulo 2^32
+	stranger uint32 // when the store did not know it, so; 0: it was not asked
+	offered  bool   // it was answered by the proxyDHCP server …
+	answered bool   // … and by the boot server
+}
+
 func newAdmission() *admission {
+	again := make(map[Service]*rate.Limiter)
+	for _, service := range []Service{ProxyDHCP, BootServer} {
+		again[service] = rate.NewLimiter(againRate, againBurst)
+	}
 	return &admission{
-		booting: newRecent[struct{}](rememberBooting), asked: newRecent[struct{}](rememberAsked),
-		again: rate.NewLimiter(againRate, againBurst), fresh: rate.NewLimiter(freshRate, freshBurst),
+		booting: newRecent[allowance](rememberBooting), asked: newRecent[visit](rememberAsked), again: again,
+		fresh: rate.NewLimiter(freshRate, freshBurst), hasty: rate.NewLimiter(hastyRate, hastyBurst),
 	}
 }
 
 // admit tells whether a request is to be answered. known is called where that depends on
 // whether the store knows the machine.
-func (a *admission) admit(mac provisioning.MAC, now time.Time, known func() bool) bool {
-	if _, ok := a.booting.get(mac); ok {
+func (a *admission) admit(mac provisioning.MAC, service Service, now time.Time, known func() bool) bool {
+	if left, ok := a.booting.get(mac); ok {
+		left, ok = left.take(now)
+		a.booting.put(mac, left)
+		return ok
+	}
+	last, seen := a.asked.get(mac)
+	at := uint32(now.UnixMilli())
+	since := func(then uint32) time.Duration { return time.Duration(at-then) * time.Millisecond }
+	was := last.of(service)
+	var admitted bool
+	switch {
+	case !seen:
+		admitted = a.fresh.AllowN(now, 1)
+	case *was && since(last.at) < hastyPause:
+		admitted = a.hasty.AllowN(now, 1)
+	default: // what the hasty leave is for these
+		admitted = a.again[service].AllowN(now, 1) || a.hasty.AllowN(now, 1)
+	}
+	ask := !admitted && (last.stranger == 0 || since(last.stranger) >= strangerTime)
+	last.at = at
+	*was = *was || admitted
+	if ask {
+		last.stranger = at
+	}
+	a.asked.put(mac, last)
+	if ask && known() {
+		a.boots(mac) // it is as good, and need not be looked up again
 		return true
 	}
-	limit := a.fresh
-	if _, ok := a.asked.swap(mac, struct{}{}); ok {
-		limit = a.again
+	return admitted
+}
+
+// of is whether it was answered by a service.
+func (v *visit) of(service Service) *bool {
+	if service == BootServer {
+		return &v.answered
 	}
-	if limit.AllowN(now, 1) {
-		return true
+	return &v.offered
+}
+
+// boots takes note that a machine is in the middle of its boot, or as good as that.
+func (a *admission) boots(mac provisioning.MAC) {
+	left, _ := a.booting.get(mac)
+	a.booting.put(mac, left)
+}
+
+// allowance bounds how often a machine is answered. The zero allowance is untouched.
+type allowance struct {
+	since time.Time // from when on it has grown
+	taken float64   // answers since then
+}
+
+// take takes one answer, if it is allowed.
+func (l allowance) take(now time.Time) (allowance, bool) {
+	l.taken = max(0, l.taken-allowedRate*now.Sub(l.since).Seconds())
+	l.since = now
+	if l.taken+1 > allowedBurst {
+		return l, false
 	}
-	if !known() {
-		return false
-	}
-	a.booting.put(mac, struct{}{}) // it is as good, and need not be looked up again
-	return true
+	l.taken++
+	return l, true
 }

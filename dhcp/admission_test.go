@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"farmboot/provisioning"
 )
 
@@ -19,7 +21,7 @@ func TestAdmission(t *testing.T) {
 	unknown := func() bool { return false }
 	answered := 0
 	for i := range 60_000 { // 12,000 a second, for 5 s
-		if a.admit(stranger(i), now.Add(time.Duration(i)*time.Second/12_000), unknown) {
+		if a.admit(stranger(i), ProxyDHCP, now.Add(time.Duration(i)*time.Second/12_000), unknown) {
 			answered++
 		}
 	}
@@ -27,29 +29,40 @@ func TestAdmission(t *testing.T) {
 		t.Errorf("%d strangers were answered, want %d", answered, want)
 	}
 	now = now.Add(5 * time.Second)
-	for a.admit(stranger(1<<20+answered), now, unknown) {
+	for a.admit(stranger(1<<20+answered), ProxyDHCP, now, unknown) {
 		answered++
 	}
 	mac := provisioning.MAC{0x52, 0x54, 0, 0, 0, 0xb1}
-	if a.admit(mac, now, unknown) {
+	if a.admit(mac, ProxyDHCP, now, unknown) {
 		t.Error("a stranger is answered while others wait")
 	}
-	if !a.admit(mac, now, unknown) {
+	if !a.admit(mac, ProxyDHCP, now, unknown) {
 		t.Error("who asks again is not answered")
 	}
 	asked := false
 	registered := provisioning.MAC{0x52, 0x54, 0, 0, 0, 0xb2}
 	for range 2 {
-		if !a.admit(registered, now, func() bool { asked = true; return true }) {
+		if !a.admit(registered, ProxyDHCP, now, func() bool { asked = true; return true }) {
 			t.Error("who is registered is not answered")
 		}
 	}
 	if !asked {
 		t.Error("the store was not asked")
 	}
+	times := 0
+	for i := range 101 { // for 10 s
+		at := now.Add(time.Duration(i) * time.Second / 10)
+		for _, limit := range []*rate.Limiter{a.again[ProxyDHCP], a.hasty} {
+			limit.AllowN(at, int(limit.TokensAt(at))) // all that there is
+		}
+		a.admit(stranger(1<<20+answered), ProxyDHCP, at, func() bool { times++; return false })
+	}
+	if times != 1 {
+		t.Errorf("in 10 s the store was asked %d times for the same stranger", times)
+	}
 	booting := provisioning.MAC{0x52, 0x54, 0, 0, 0, 0xb3}
-	a.booting.put(booting, struct{}{})
-	if !a.admit(booting, now, func() bool { t.Error("the store is asked for who boots"); return false }) {
+	a.boots(booting)
+	if !a.admit(booting, ProxyDHCP, now, func() bool { t.Error("the store is asked for who boots"); return false }) {
 		t.Error("who boots is not answered")
 	}
 }
@@ -62,10 +75,10 @@ func TestAdmission_AFarmForTheFirstTime(t *testing.T) {
 	unknown := func() bool { return false }
 	waiting := make([]bool, 30_000)
 	for i := range waiting {
-		waiting[i] = !a.admit(stranger(i), now, unknown)
+		waiting[i] = !a.admit(stranger(i), ProxyDHCP, now, unknown)
 	}
 	for i, w := range waiting {
-		if w && !a.admit(stranger(i), now.Add(4*time.Second), unknown) {
+		if w && !a.admit(stranger(i), ProxyDHCP, now.Add(4*time.Second), unknown) {
 			t.Fatalf("machine %d is not answered at its second try", i)
 		}
 	}
@@ -115,5 +128,56 @@ func TestDatagram(t *testing.T) {
 		if got := checksum(add(0, pseudo), b[20:]); got != 0 {
 			t.Fatalf("checksum of a packet with %d bytes is off by %x", n, got)
 		}
+	}
+}
+
+// TestAdmission_MachinesThatAskAgainAndAgain: ten thousand MAC addresses ask, 12,000 times a
+// second, and fetch nothing. A machine that nobody has seen gets its offer and the answer of
+// the boot server at its first try, whatever port the others ask.
+func TestAdmission_MachinesThatAskAgainAndAgain(t *testing.T) {
+	for _, service := range []Service{ProxyDHCP, BootServer} {
+		now := time.Unix(1e9, 0)
+		a := newAdmission()
+		unknown := func() bool { return false }
+		answered := 0
+		for i := range 120_000 { // for 10 s
+			now = now.Add(time.Second / 12_000)
+			if a.admit(stranger(i%10_000), service, now, unknown) {
+				answered++
+			}
+		}
+		if most := 10_000 + hastyBurst + 10*hastyRate; answered > most+10 {
+			t.Errorf("%s: they are answered %d times, more than %d", service, answered, most)
+		}
+		mac := provisioning.MAC{0x52, 0x54, 0, 0, 0, 0xb1}
+		if !a.admit(mac, ProxyDHCP, now, unknown) || !a.admit(mac, BootServer, now, unknown) {
+			t.Errorf("%s: a machine that nobody has seen is not answered", service)
+		}
+		if !a.admit(mac, ProxyDHCP, now.Add(5*time.Second), unknown) {
+			t.Errorf("%s: a machine whose offer was lost is not answered when it asks as firmware does", service)
+		}
+	}
+}
+
+// TestAdmission_MachineThatBoots is not answered more often than firmware asks.
+func TestAdmission_MachineThatBoots(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	a := newAdmission()
+	mac := provisioning.MAC{0x52, 0x54, 0, 0, 0, 0xb1}
+	a.boots(mac)
+	known := func() bool { t.Error("the store is asked"); return true }
+	answered := 0
+	for range 10_000 { // a thousand times a second
+		now = now.Add(time.Millisecond)
+		if a.admit(mac, ProxyDHCP, now, known) {
+			answered++
+		}
+		a.boots(mac) // that it fetches something gives it no more
+	}
+	if want := allowedBurst + 10*allowedRate; answered < want-1 || answered > want+1 {
+		t.Errorf("it is answered %d times, want %d", answered, want)
+	}
+	if now = now.Add(time.Hour); !a.admit(mac, BootServer, now, known) {
+		t.Error("it is not answered later")
 	}
 }

@@ -31,8 +31,9 @@ type Config struct {
 	// Learn is told which IP address a MAC address asks the DHCP server for, so
 	// that whoever knows only the one can tell the other. May be nil.
 	Learn func(netip.Addr, provisioning.MAC)
-	// Known tells whether a MAC address that is not registered was seen before; those
-	// come first where too many ask. May be nil.
+	// Known tells whether a MAC address that is not registered has booted here before; those
+	// come first where too many ask. That it asked before is no merit: a flood has, too.
+	// May be nil.
 	Known func(context.Context, provisioning.MAC) bool
 	// Enrolling tells whether a machine is to be made to trust our key for Secure Boot. It
 	// is asked for machines alone that can be enrolled by HTTP Boot. May be nil.
@@ -194,9 +195,9 @@ func (w *worker) answer(ctx context.Context, packet []byte, peer netip.AddrPort,
 		}
 		return err
 	}
-	if !w.admission.admit(client.MAC, w.Now(), func() bool { return w.known(ctx, client.MAC) }) {
+	if !w.admission.admit(client.MAC, w.conn.service, w.Now(), func() bool { return w.known(ctx, client.MAC) }) {
 		if w.floods.Allow() {
-			w.Log.Warn("too many machines ask that were never seen before: some have to ask again", "iface", w.conn.link.name, "mac", client.MAC)
+			w.Log.Warn("too many machines ask that have not booted here: some have to ask again", "iface", w.conn.link.name, "mac", client.MAC)
 		}
 		return ErrFlood
 	}

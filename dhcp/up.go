@@ -31,7 +31,7 @@ func (s *Server) Stopped(mac provisioning.MAC) { s.started.take(mac) }
 
 // Booting takes note that mac boots: it has fetched something.
 func (s *Server) Booting(mac provisioning.MAC) {
-	s.admission.booting.put(mac, struct{}{})
+	s.admission.boots(mac)
 }
 
 // Fetched takes note that a boot program went out to mac.

@@ -115,8 +115,8 @@ func (a *appliance) storeProven(ctx context.Context) error {
 	}
 }
 
-// known tells whether a MAC address that nobody registered was seen before.
+// known tells whether a MAC address that nobody registered has booted here before.
 func (a *appliance) known(ctx context.Context, mac provisioning.MAC) bool {
-	_, err := a.store.Seen(ctx, mac)
+	_, err := a.store.Proven(ctx, mac)
 	return err == nil
 }
