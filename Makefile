@@ -25,7 +25,7 @@ E2E = $(sort $(addprefix ./,$(dir $(shell git grep -lE '^//go:build e2e' -- '*_t
 TOOL = go tool -modfile=setup/tools.mod
 TEST = $(TOOL) gotestsum --format pkgname --format-hide-empty-pkg --jsonfile
 
-.PHONY: build run test unit e2e secureboot uploads kills browser screenshots race fuzz bench cover lint fmt demo template testkernels doctor package package-test clean help
+.PHONY: build run test unit e2e strain secureboot uploads kills browser screenshots race fuzz bench cover lint fmt demo template testkernels doctor package package-test clean help
 
 build: ## Build bin/farmboot
 	@setup/packages.sh build
@@ -55,7 +55,13 @@ e2e: build ## Boot machines in QEMU through the built program, in network namesp
 	@setup/packages.sh test
 	@$(MAKE) template testkernels
 	@mkdir -p bin
-	$(TOOL) gotestsum --format testname --jsonfile bin/e2e.json -- -tags e2e -count=1 -p 1 -timeout 25m $(E2E)
+	$(TOOL) gotestsum --format testname --jsonfile bin/e2e.json -- -tags e2e -count=1 -p 1 -timeout 25m -skip '^TestStrain' $(E2E)
+
+strain: build ## Boot machines while somebody floods the LAN; some 20 minutes (as root)
+	@setup/packages.sh test
+	@$(MAKE) template testkernels
+	@mkdir -p bin
+	$(TOOL) gotestsum --format testname --jsonfile bin/strain.json -- -tags e2e -count=1 -timeout 120m -run '^TestStrain' ./cmd/farmboot/e2e
 
 uploads: ## Try each refused upload 100 times, from three kinds of client
 	@setup/packages.sh test

@@ -18,11 +18,17 @@ import (
 // kernelArgs is [boot] kernel-args: what each command line starts with.
 const kernelArgs = "nomodeset version=v3 panic=7200 console=ttyS0"
 
-// newLAN makes a LAN that ends with the test.
+// newLAN makes a LAN that ends with the test, and keeps its traffic.
 func newLAN(t *testing.T, o lab.Options) *lab.LAN {
 	t.Helper()
-	o.Dir = t.ArtifactDir()
 	o.Capture = true
+	return newBusyLAN(t, o)
+}
+
+// newBusyLAN is newLAN where there is more traffic than is worth keeping.
+func newBusyLAN(t *testing.T, o lab.Options) *lab.LAN {
+	t.Helper()
+	o.Dir = t.ArtifactDir()
 	l, err := lab.New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -43,6 +49,7 @@ type appliance struct {
 	name   string // of its folder and log among the artifacts
 	dir    string // its appliance.toml and state
 	daemon *lab.Process
+	files  int // that the daemon may open at most; 0: as many as the test may
 }
 
 // settings are what tests change in appliance.toml.
@@ -54,6 +61,8 @@ type settings struct {
 	extra    string // tables of appliance.toml
 	unsigned bool   // kernels without the signatures of those who made them
 	bare     bool   // it has no kernels
+	quiet    bool   // its log says no more than out of the box
+	files    int    // that it may open at most; 0: as many as the test may
 }
 
 // newAppliance sets up an appliance, with a kernel for each architecture and
@@ -74,11 +83,11 @@ func newAppliance(t *testing.T, l *lab.LAN, s settings) *appliance {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &appliance{place: p, lan: l, host: host, name: s.name, dir: t.TempDir()}
+	a := &appliance{place: p, lan: l, host: host, name: s.name, dir: t.TempDir(), files: s.files}
 	a.write(t, "appliance.toml", fmt.Sprintf(`
 base-host = %q
 state = "state"
-debug = true
+debug = %t
 [network]
 interface = %q
 [ipxe]
@@ -87,7 +96,7 @@ template = %q
 unknown = %q
 [boot]
 kernel-args = %q
-%s`, s.baseHost, lab.Interface, p.template, s.unknown, kernelArgs, s.extra))
+%s`, s.baseHost, !s.quiet, lab.Interface, p.template, s.unknown, kernelArgs, s.extra))
 	if !s.bare {
 		a.addKernels(t, s.unsigned)
 	}
@@ -146,8 +155,12 @@ func (a *appliance) start(t *testing.T) {
 // launch starts the daemon.
 func (a *appliance) launch(t *testing.T) {
 	t.Helper()
+	command := []string{a.bin, "serve", "--config", filepath.Join(a.dir, "appliance.toml")}
+	if a.files > 0 {
+		command = append([]string{"prlimit", fmt.Sprintf("--nofile=%d", a.files)}, command...)
+	}
 	var err error
-	a.daemon, err = a.host.Start(a.name+".log", a.bin, "serve", "--config", filepath.Join(a.dir, "appliance.toml"))
+	a.daemon, err = a.host.Start(a.name+".log", command[0], command[1:]...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,6 +102,15 @@ func TestBIOSBootProgram(t *testing.T) {
 	l := newLAN(t, lab.Options{})
 	a := newAppliance(t, l, settings{})
 	n := powerOn(t, l, biosNode(mac(1)))
+	n.chainsBootProgram(t, a)
+	n.boots(t, kernelArgs+" runmode=prod")
+	tells(t, a.farmboot(t, "node", "show", n.mac), nbp, script, kernel)
+}
+
+// chainsBootProgram has a BIOS machine fetch its boot program by TFTP. It has nothing left
+// to boot if that fails.
+func (n *node) chainsBootProgram(t *testing.T, a *appliance) {
+	t.Helper()
 	n.sees(t, `Press Ctrl-B for`)
 	if err := n.Type("\x02"); err != nil {
 		t.Fatal(err)
@@ -109,11 +118,9 @@ func TestBIOSBootProgram(t *testing.T) {
 	n.sees(t, `iPXE> `)
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	if err := n.TypeLine(ctx, "dhcp net0 && chain tftp://"+a.host.Addr().String()+"/undionly.kpxe"); err != nil {
+	if err := n.TypeLine(ctx, "dhcp net0 && chain tftp://"+a.host.Addr().String()+"/undionly.kpxe || exit"); err != nil {
 		t.Fatal(err)
 	}
-	n.boots(t, kernelArgs+" runmode=prod")
-	tells(t, a.farmboot(t, "node", "show", n.mac), nbp, script, kernel)
 }
 
 // tells asserts that a story, as farmboot node show prints it, has these stages

@@ -80,12 +80,18 @@ func (a *appliance) incoming(t *testing.T) (size int64) {
 	return size
 }
 
-// becomesSo waits until something holds.
+// becomesSo waits until something holds, as soon as it should.
 func becomesSo(t *testing.T, holds func() bool) bool {
+	t.Helper()
+	return becomesSoIn(t, soon, holds)
+}
+
+// becomesSoIn waits until something holds, within a time.
+func becomesSoIn(t *testing.T, within time.Duration, holds func() bool) bool {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(soon); !holds(); <-tick.C {
+	for end := time.Now().Add(within); !holds(); <-tick.C {
 		if time.Now().After(end) {
 			return false
 		}
