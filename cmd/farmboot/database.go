@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -52,9 +53,14 @@ func (e *env) open(ctx context.Context) (*database, error) {
 	if err := e.beside(ctx, cfg); err != nil {
 		return nil, err
 	}
+	_, missing := os.Stat(cfg.Provisioning.Database)
 	store, err := openStore(ctx, cfg)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.File == "" && errors.Is(missing, fs.ErrNotExist) {
+		fmt.Fprintf(e.stderr, "farmboot: warning: there is no configuration file here (%s), nor %s: this is a new database, %s\n",
+			setup.DefaultFile, setup.SystemFile, printable(cfg.Provisioning.Database))
 	}
 	e.opened = append(e.opened, store)
 	composer := cfg.Composer()

@@ -150,12 +150,23 @@ func (c kernelListCmd) Run(ctx context.Context, e *env) error {
 	if c.JSON {
 		return printJSON(e.stdout, infos)
 	}
+	tried := make(map[string][]string) // run modes, by the kernel that some of their nodes try
+	for _, m := range db.cfg.RunModes.Keywords() {
+		canary, err := db.rollout.Canary(ctx, provisioning.RunMode(m))
+		if err != nil {
+			return err
+		}
+		if canary != nil {
+			tried[canary.Kernel] = append(tried[canary.Kernel], m+" (canary)")
+		}
+	}
 	t := newTable(e.stdout, "KERNEL\tBYTES\tSTORED\tRUN MODES\tLINK TO\tSHA-256")
 	for _, k := range infos {
-		modes := make([]string, len(k.RunModes))
-		for i, m := range k.RunModes {
-			modes[i] = string(m)
+		var modes []string
+		for _, m := range k.RunModes {
+			modes = append(modes, string(m))
 		}
+		modes = append(modes, tried[k.Name]...)
 		t.row("%s\t%d\t%s\t%s\t%s\t%s", k.Name, k.Size, localTime(k.Modified), dash(strings.Join(modes, ",")), dash(k.Target), k.SHA256)
 	}
 	return t.flush()

@@ -98,7 +98,11 @@ func (e *Editor) PointFor(ctx context.Context, by provisioning.Actor, action str
 	if err := e.store.Point(m, name, force); err != nil {
 		return err
 	}
-	return e.note(ctx, by, action, link, old, e.identity(link))
+	now := e.identity(link)
+	if now == old { // it is what the run mode boots already
+		return nil
+	}
+	return e.note(ctx, by, action, link, old, now)
 }
 
 // Take takes a kernel from upstream that is not here. Errors are those of [Store.Stat].
