@@ -63,5 +63,40 @@ func (s *site) idleMemory(ctx context.Context, rep *report, peer string) error {
 		}
 	}
 	rep.add(row{what: "idle, resident memory", unit: megabytes, ours: held[0], beside: held[1] + held[2], peer: peer, goal: 40})
+	return s.ownMemory(ctx, rep, ours)
+}
+
+// ownMemory is what is not in files: when idle, after a farm of ten thousand machines has
+// powered on, and after a start with all of them in the database.
+func (s *site) ownMemory(ctx context.Context, rep *report, on server) error {
+	held := func(when string, goal float64) error {
+		settle(ctx)
+		m, err := memory(on.pid, "Anonymous")
+		rep.add(row{what: "anonymous memory " + when, unit: megabytes, ours: m, goal: goal})
+		return err
+	}
+	if err := held("when idle", 12); err != nil {
+		return err
+	}
+	if _, err := s.waiting(on, 32, 10_000); err != nil {
+		return err
+	}
+	if err := held("after 10,000 machines have powered on", 45); err != nil {
+		return err
+	}
+	if err := s.stopAll(); err != nil {
+		return err
+	}
+	again, err := s.newFarmboot("ours", s.ours)
+	if err != nil {
+		return err
+	}
+	if _, err := again.serve(ctx); err != nil {
+		return err
+	}
+	on.pid = again.pid()
+	if err := held("after a start with them in the database", 45); err != nil {
+		return err
+	}
 	return ctx.Err()
 }
