@@ -37,7 +37,7 @@ type Recorder struct {
 	now       func() time.Time
 	retention Retention
 
-	queue       chan recorded
+	queue       chan *recorded // pointers: the room of a full queue is not held all the time
 	peers       *peers
 	refusals    *refusals
 	lines       *lines
@@ -91,7 +91,7 @@ func New(store provisioning.Store, retention Retention, log *slog.Logger, metric
 	retention.Changes = cmp.Or(retention.Changes, 1_000_000)
 	r := &Recorder{
 		store: store, log: log, now: now, retention: retention,
-		queue:    make(chan recorded, recorderQueue),
+		queue:    make(chan *recorded, recorderQueue),
 		peers:    newPeers(),
 		refusals: newRefusals(),
 		lines:    newLines(),
@@ -226,7 +226,7 @@ func (r *Recorder) MAC(addr netip.Addr) (provisioning.MAC, bool) { return r.peer
 
 func (r *Recorder) put(item recorded) {
 	select {
-	case r.queue <- item:
+	case r.queue <- &item:
 	default:
 		r.dropped.WithLabelValues("queue").Inc()
 	}
@@ -320,8 +320,8 @@ func (r *Recorder) recall(ctx context.Context) {
 
 // collect waits a moment for more to store with first, but not when somebody asks for
 // what there is: he is to be told when it is stored.
-func (r *Recorder) collect(ctx context.Context, first recorded) (batch []recorded, asked chan<- struct{}) {
-	batch = []recorded{first}
+func (r *Recorder) collect(ctx context.Context, first *recorded) (batch []*recorded, asked chan<- struct{}) {
+	batch = []*recorded{first}
 	delay, most := batchDelay, recorderBatch
 	if r.subscribers.count() > 0 {
 		delay, most = watchedDelay, watchedBatch
@@ -404,7 +404,7 @@ func (f fresh) Unregistered(ctx context.Context, limit int) ([]provisioning.Disc
 // since; while it runs, [Recorder.Sync] is for others.
 func (r *Recorder) Flush(ctx context.Context) {
 	for {
-		var batch []recorded
+		var batch []*recorded
 		for len(batch) < recorderBatch && len(r.queue) > 0 {
 			batch = append(batch, <-r.queue)
 		}
@@ -417,7 +417,7 @@ func (r *Recorder) Flush(ctx context.Context) {
 
 // write stores a batch, and hands it to the subscribers. When it cannot be stored,
 // they get it all the same, without IDs.
-func (r *Recorder) write(ctx context.Context, batch []recorded) {
+func (r *Recorder) write(ctx context.Context, batch []*recorded) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	events, learned := parts(batch)
@@ -456,13 +456,13 @@ type attribution struct {
 }
 
 // parts are the events of a batch, and the news among them.
-func parts(batch []recorded) (events []provisioning.Event, learned []attribution) {
+func parts(batch []*recorded) (events []provisioning.Event, learned []attribution) {
 	events = make([]provisioning.Event, 0, len(batch))
 	for _, item := range batch {
 		if item.orphans.IsZero() {
 			events = append(events, item.event)
 		} else {
-			learned = append(learned, attribution{item, len(events)})
+			learned = append(learned, attribution{*item, len(events)})
 		}
 	}
 	return events, learned
