@@ -16,6 +16,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/pause"
 )
 
 // Config is what a [Server] needs. Every field is required but Learn, Known, Enrolling, Proven and Prove.
@@ -138,22 +139,10 @@ func (w *worker) run(ctx context.Context) error {
 			return fmt.Errorf("%s on %s: %w", w.conn.service, w.conn.link.name, err)
 		default: // the interface is down, or an ICMP error came back: neither ends a server
 			w.Log.Warn("cannot receive", "service", w.conn.service, "iface", w.conn.link.name, "err", err)
-			if pause(ctx, time.Second) != nil {
+			if pause.For(ctx, time.Second) != nil {
 				return nil
 			}
 		}
-	}
-}
-
-// pause waits for d, or returns the error of ctx if that ends first.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/pause"
 )
 
 // File is what a name stands for.
@@ -121,17 +122,7 @@ func (s *Server) Serve(ctx context.Context, conn *net.UDPConn) error {
 		}
 		// The interface is down, say: that does not end a server.
 		s.Log.Warn("cannot receive", "service", "tftp", "local", local, "err", err)
-		pause(ctx, time.Second)
-	}
-}
-
-// pause waits for d or the end of ctx.
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
+		_ = pause.For(ctx, time.Second) // when ctx ends, conn is closed
 	}
 }
 

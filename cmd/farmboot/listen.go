@@ -17,6 +17,7 @@ import (
 	"farmboot/ipxe/catalog"
 	"farmboot/provisioning"
 	"farmboot/provisioning/owner"
+	"farmboot/provisioning/pause"
 	apptftp "farmboot/tftp"
 )
 
@@ -193,10 +194,8 @@ func (a *appliance) reopenSocket(ctx context.Context, path string) (net.Listener
 			said = err.Error()
 			a.log.Error("the admin socket is gone and cannot be made anew", "err", err)
 		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(socketEvery):
+		if err := pause.For(ctx, socketEvery); err != nil {
+			return nil, err
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"farmboot/ipxe/rollout"
 	"farmboot/ipxe/upstream"
 	"farmboot/provisioning"
+	"farmboot/provisioning/pause"
 	"farmboot/provisioning/story"
 	"farmboot/setup/alert"
 	"farmboot/setup/ca"
@@ -128,14 +129,12 @@ func (a *appliance) runRivals(ctx context.Context) error {
 			a.log.Warn("whether there are other boot servers cannot be told", "err", err)
 		}
 		a.rivals.Store(&found)
-		pause := rivalsEvery
+		next := rivalsEvery
 		if len(found) > 0 {
-			pause = rivalsAgain
+			next = rivalsAgain
 		}
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, next) != nil {
 			return nil
-		case <-time.After(pause):
 		}
 	}
 }

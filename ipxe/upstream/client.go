@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/pause"
 )
 
 // Client gets files by HTTP from servers that may be slow, break off, or give something
@@ -311,10 +312,8 @@ func (f *File) resume(why error) error {
 			return broken
 		}
 		f.body.Close()
-		select {
-		case <-f.ctx.Done():
-			return f.ctx.Err()
-		case <-time.After(f.client.limits.Pause << (f.failed - 1)):
+		if err := pause.For(f.ctx, f.client.limits.Pause<<(f.failed-1)); err != nil {
+			return err
 		}
 		header := http.Header{}
 		if f.off > 0 {

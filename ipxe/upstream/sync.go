@@ -12,6 +12,7 @@ import (
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
 	"farmboot/provisioning/atomicfile"
+	"farmboot/provisioning/pause"
 )
 
 // taken is what was taken last under a name, "net/R.efi" or "NAME".
@@ -246,10 +247,8 @@ func (u *Upstream) Run(ctx context.Context, every time.Duration, names func(cont
 		if err != nil {
 			u.Log.Warn("not everything could be taken from upstream: what was here stays", "upstream", u.base.Redacted(), "err", provisioning.Detail(err))
 		}
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, every) != nil {
 			return nil
-		case <-time.After(every):
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/pause"
 	"farmboot/provisioning/story"
 )
 
@@ -175,19 +176,10 @@ func (b *Board) followOn(ctx context.Context) {
 		b.isThere()
 		if err != nil && ctx.Err() == nil {
 			b.log.Warn("the board cannot read boot events", "err", err)
-			pause(ctx, boardRetry)
+			_ = pause.For(ctx, boardRetry) // the loop looks at ctx
 		} else if !dropped {
 			<-ctx.Done() // the recorder has ended, and so shall we
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
 	}
 }
 

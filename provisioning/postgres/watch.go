@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"farmboot/provisioning/pause"
 )
 
 // listenAgain is how long Watch waits before it connects anew.
@@ -16,11 +18,8 @@ func (s *Store) Watch(ctx context.Context) <-chan struct{} {
 	go func() {
 		defer close(changed)
 		for ctx.Err() == nil {
-			_ = s.listen(ctx, changed) // its end is told by every other query too, louder
-			select {
-			case <-ctx.Done():
-			case <-time.After(listenAgain):
-			}
+			_ = s.listen(ctx, changed)      // its end is told by every other query too, louder
+			_ = pause.For(ctx, listenAgain) // the loop looks at ctx
 		}
 	}()
 	return changed

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/limiter"
 	"farmboot/provisioning/lru"
 )
 
@@ -17,7 +18,7 @@ import (
 type refusals struct {
 	mu   sync.Mutex
 	seen *lru.Map[refusal, *repetition]
-	each *lru.Map[speaker, *rate.Limiter]
+	each *limiter.Keyed[speaker]
 	all  *rate.Limiter
 }
 
@@ -61,7 +62,7 @@ const (
 func newRefusals() *refusals {
 	return &refusals{
 		seen: lru.New[refusal, *repetition](refusalsKept),
-		each: lru.New[speaker, *rate.Limiter](refusalsKept),
+		each: limiter.New[speaker](speakerBurst, speakerEvery, refusalsKept),
 		all:  rate.NewLimiter(rate.Every(allEvery), allBurst),
 	}
 }
@@ -84,7 +85,7 @@ func (r *refusals) pass(e provisioning.Event) (_ provisioning.Event, dropped str
 		known.held++
 		return e, "repeat"
 	}
-	if !r.admits(who, e.At) {
+	if !r.each.Allow(who, e.At) || !r.all.AllowN(e.At, 1) {
 		return e, "flood"
 	}
 	if !ok {
@@ -94,14 +95,4 @@ func (r *refusals) pass(e provisioning.Event) (_ provisioning.Event, dropped str
 	e.Held = known.held
 	known.last, known.held = e.At, 0
 	return e, ""
-}
-
-// admits tells whether who may be told of once more.
-func (r *refusals) admits(who speaker, now time.Time) bool {
-	own, ok := r.each.Get(who)
-	if !ok {
-		own = rate.NewLimiter(rate.Every(speakerEvery), speakerBurst)
-		r.each.Put(who, own)
-	}
-	return own.AllowN(now, 1) && r.all.AllowN(now, 1)
 }

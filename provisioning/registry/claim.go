@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"time"
 
 	"farmboot/provisioning"
 )
@@ -108,6 +109,16 @@ func (r *Registry) ClaimAll(ctx context.Context, by provisioning.Actor, macs []p
 	})
 }
 
+const (
+	// wrongCodesAtOnce is how many wrong claim codes a farmer may give at once …
+	wrongCodesAtOnce = 20
+	// … and wrongCodeEvery how soon after that one more: to hit one of a hundred held
+	// nodes' codes at random then takes some months.
+	wrongCodeEvery = 10 * time.Second
+	// actorsKept is how many of those who gave wrong codes are remembered.
+	actorsKept = 4096
+)
+
 // ClaimByCode registers the node that shows the claim code, as its patch says; a
 // farmer's becomes his. Whoever knows the code has stood before the node, so a
 // farmer who guesses has to wait: [provisioning.Unavailable].
@@ -116,13 +127,13 @@ func (r *Registry) ClaimByCode(ctx context.Context, by provisioning.Actor, code 
 	if err != nil {
 		return provisioning.Node{}, err
 	}
-	if by.Role != provisioning.RoleAdmin && r.guesses.exhausted(by, r.now()) {
+	if by.Role != provisioning.RoleAdmin && r.wrongCodes.Exhausted(by.Name, r.now()) {
 		return provisioning.Node{}, provisioning.Errorf(provisioning.Unavailable, "too many wrong claim codes: look at the node's screen, and try again in some seconds")
 	}
 	d, err := r.store.SeenByCode(ctx, code)
 	if err != nil {
 		if provisioning.ErrorCode(err) == provisioning.NotFound {
-			r.guesses.missed(by, r.now())
+			r.wrongCodes.Allow(by.Name, r.now())
 		}
 		return provisioning.Node{}, err
 	}

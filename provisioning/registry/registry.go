@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/limiter"
 	"farmboot/provisioning/story"
 )
 
@@ -41,18 +42,20 @@ type Registry struct {
 	store    provisioning.Store
 	rules    atomic.Pointer[Rules]
 	now      func() time.Time
-	guesses  guesses
 	unstored unstored
+	// wrongCodes limits how many wrong claim codes an actor may give, by name.
+	wrongCodes *limiter.Keyed[string]
 
 	importing sync.Mutex // held by a long import
 	noting    sync.Mutex // held while a use is noted
 }
 
-// NewRegistry returns the registry of what is in store.
+// New returns the registry of what is in store.
 func New(store provisioning.Store, rules Rules, now func() time.Time) *Registry {
 	r := &Registry{
 		store: store, now: now,
-		unstored: unstored{sessions: map[provisioning.SecretsHash]provisioning.Session{}},
+		wrongCodes: limiter.New[string](wrongCodesAtOnce, wrongCodeEvery, actorsKept),
+		unstored:   unstored{sessions: map[provisioning.SecretsHash]provisioning.Session{}},
 	}
 	r.SetRules(rules)
 	return r

@@ -104,7 +104,7 @@ func TestNotices(t *testing.T) {
 	}
 	note(1)
 	next(0)
-	if _, ok := next(pause - time.Second); ok {
+	if _, ok := next(apart - time.Second); ok {
 		t.Error("the next message comes too soon")
 	}
 	if _, ok := next(time.Second); !ok {

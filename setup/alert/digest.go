@@ -47,7 +47,7 @@ type Message struct {
 // When messages are sent.
 const (
 	gather = time.Minute      // after the first trouble, or notice, of a message
-	pause  = 10 * time.Minute // between two messages about troubles, or with notices alone
+	apart  = 10 * time.Minute // between two messages about troubles, or with notices alone
 	calm   = 2 * time.Minute  // for which all must be well before that is said
 	forget = time.Hour        // after which a trouble that comes again is told again
 )
@@ -117,7 +117,7 @@ func (d *Digest) Next(now time.Time, conditions []Condition) (Message, bool) {
 		d.mended = now
 	}
 	switch {
-	case len(fresh) > 0 && now.Sub(d.waiting) >= gather && now.Sub(d.last) >= pause:
+	case len(fresh) > 0 && now.Sub(d.waiting) >= gather && now.Sub(d.last) >= apart:
 		m.Kind, m.Conditions = KindTrouble, fresh
 		for _, c := range fresh {
 			d.told[c.Key] = now
@@ -126,7 +126,7 @@ func (d *Digest) Next(now time.Time, conditions []Condition) (Message, bool) {
 	case !d.mended.IsZero() && now.Sub(d.mended) >= calm:
 		m.Kind = KindWell
 		d.mended, d.uneasy = time.Time{}, false
-	case len(d.notices) > 0 && now.Sub(d.noted) >= gather && now.Sub(d.noticed) >= pause:
+	case len(d.notices) > 0 && now.Sub(d.noted) >= gather && now.Sub(d.noticed) >= apart:
 		m.Kind = KindNotice
 	default:
 		return Message{}, false

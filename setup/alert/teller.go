@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"farmboot/provisioning/pause"
 )
 
 // Source says what is wrong now.
@@ -109,12 +111,10 @@ func (t *Teller) deliver(ctx context.Context, send sender, m Message) {
 			return
 		}
 		t.Log.Warn("an alert could not be sent", "title", m.Title(), "err", err)
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, wait) != nil {
 			return
-		case <-time.After(wait):
-			wait *= 2
 		}
+		wait *= 2
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
+	"farmboot/provisioning/pause"
 	"farmboot/setup"
 )
 
@@ -103,7 +104,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		case <-w.changes:
-			if pause(ctx, settle) != nil {
+			if pause.For(ctx, settle) != nil {
 				return nil
 			}
 		}
@@ -120,7 +121,7 @@ func (w *Watcher) read(ctx context.Context) {
 		}
 		// Any other error is that news were lost (ENOBUFS), which is news as well.
 		w.wish()
-		if err != nil && pause(ctx, settle) != nil {
+		if err != nil && pause.For(ctx, settle) != nil {
 			return
 		}
 	}
@@ -149,17 +150,5 @@ func (w *Watcher) look() {
 		w.log.Info("network changed", "serving", is, "before", was, "missing", strings.Join(v.Missing, "; "))
 	} else {
 		w.log.Warn("network changed", "serving", is, "before", was, "missing", strings.Join(v.Missing, "; "))
-	}
-}
-
-// pause waits for d, or returns the error of ctx if that ends first.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/pause"
 )
 
 // Packet is the magic packet that wakes mac.
@@ -47,8 +48,10 @@ func Wake(ctx context.Context, iface string, macs []provisioning.MAC, waves Wave
 	to := net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.AddrFrom4([4]byte{255, 255, 255, 255}), 9))
 	first := true
 	for wave := range slices.Chunk(macs, waves.Size) {
-		if !first && !wait(ctx, waves.Pause) {
-			return ctx.Err()
+		if !first {
+			if err := pause.For(ctx, waves.Pause); err != nil {
+				return err
+			}
 		}
 		first = false
 		for range repeats {
@@ -74,16 +77,4 @@ func open(ctx context.Context, iface string) (net.PacketConn, error) {
 		return bound
 	}}
 	return lc.ListenPacket(ctx, "udp4", "0.0.0.0:0") // net sets SO_BROADCAST
-}
-
-// wait waits, unless ctx ends first.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
