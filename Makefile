@@ -57,7 +57,7 @@ e2e: build ## Boot machines in QEMU through the built program, in network namesp
 	@mkdir -p bin
 	$(TOOL) gotestsum --format testname --jsonfile bin/e2e.json -- -tags e2e -count=1 -p 1 -timeout 25m -skip '^TestStrain' $(E2E)
 
-strain: build ## Boot machines while somebody floods the LAN; some 20 minutes (as root)
+strain: build ## Boot machines while somebody floods the LAN, and on LANs with faults; some 30 minutes (as root)
 	@setup/packages.sh test
 	@$(MAKE) template testkernels
 	@mkdir -p bin

@@ -54,7 +54,7 @@ func healthy() Facts {
 		Running:    true,
 		Ports: []Port{
 			{Key: dhcpPortKey, Network: "udp", Number: 67, Bound: []netip.Addr{netip.IPv4Unspecified()}},
-			{Key: "[http] port", Network: "tcp", Number: 80, Bound: []netip.Addr{netip.IPv6Unspecified()}},
+			{Key: bootPortKey, Network: "tcp", Number: 80, Bound: []netip.Addr{netip.IPv6Unspecified()}},
 		},
 		LANs: []LAN{{
 			Interface: lan,
@@ -536,6 +536,30 @@ func TestRivals(t *testing.T) {
 		}
 		if got != tt.want {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+// TestUnheard: what is said of a port that nodes' requests do not reach is true of the nodes
+// that ask there, and of no others.
+func TestUnheard(t *testing.T) {
+	plain, secure := setup.Default(), setup.Default()
+	secure.BaseHost = &url.URL{Scheme: "https", Host: "boot.example"}
+	for _, test := range []struct {
+		key    string
+		config setup.Config
+		want   string
+	}{
+		{dhcpPortKey, plain, "not told what to boot"},
+		{bootServerPortKey, plain, "BIOS machines do without"},
+		{tftpPortKey, plain, "those boot that fetch it by HTTP"},
+		{bootPortKey, plain, "none boots"},
+		{bootPortKey, secure, "plain HTTP get nothing"},
+		{adminPortKey, plain, "nodes boot without it"},
+		{adminPortKey, secure, "none boots"},
+	} {
+		if got := (Port{Key: test.key}).unheard(test.config); !strings.Contains(got, test.want) {
+			t.Errorf("%s, base-host %v: %q, want %q in it", test.key, test.config.BaseHost, got, test.want)
 		}
 	}
 }

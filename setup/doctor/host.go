@@ -51,11 +51,11 @@ func checkPorts(f Facts) []Finding {
 		others := slices.DeleteFunc(slices.Clone(p.Holders), ours)
 		switch {
 		case f.Running && len(p.Bound) == 0:
-			all = append(all, stop(name+" is closed: farmboot does not listen on it", "nodes get no answer there", restart))
+			all = append(all, stop(name+" is closed: farmboot does not listen on it", p.unheard(f.Config), restart))
 		case f.Running && !slices.ContainsFunc(p.Bound, func(a netip.Addr) bool { return a.IsUnspecified() || slices.Contains(f.Own, a) }):
 			all = append(all, stop(
 				fmt.Sprintf("farmboot listens for %s at %s, which is no address of this host any more", name, addrList(p.Bound)),
-				"nodes get no answer there", restart))
+				p.unheard(f.Config), restart))
 		case p.Err == nil:
 		case errors.Is(p.Err, fs.ErrPermission):
 			all = append(all, warn(name+" could not be tried: "+p.Err.Error(), "", "run the doctor as root"))
@@ -126,7 +126,7 @@ func checkRule(f Facts, i setup.Interface, p Port) []Finding {
 	mend := fmt.Sprintf("let it in, for example: nft insert rule inet filter input iifname %s %s dport %d accept", i.Name, p.Network, p.Number)
 	switch f.Firewall.In(packet) {
 	case firewall.Dropped:
-		return []Finding{stop(fmt.Sprintf("this host's firewall drops what comes in on %s for %s", i.Name, name), "nodes' requests do not reach us", mend)}
+		return []Finding{stop(fmt.Sprintf("this host's firewall drops what comes in on %s for %s", i.Name, name), p.unheard(f.Config), mend)}
 	case firewall.Unknown:
 		return []Finding{warn(fmt.Sprintf("this host's firewall lets in some of what comes on %s for %s", i.Name, name), "its rules go by more than the port, and some nodes' requests may not reach us", mend)}
 	}

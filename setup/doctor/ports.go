@@ -19,8 +19,34 @@ import (
 	"farmboot/setup"
 )
 
-// dhcpPortKey is the key of the port that DISCOVERs are broadcast to.
-const dhcpPortKey = "[dhcp] port"
+// The keys of the ports that nodes ask at. DISCOVERs are broadcast to the first one.
+const (
+	dhcpPortKey       = "[dhcp] port"
+	bootServerPortKey = "[dhcp] boot-server-port"
+	tftpPortKey       = "[tftp] port"
+	bootPortKey       = "[http] port"
+	adminPortKey      = "[http] tls-port"
+)
+
+// unheard says what comes of it that requests for a port do not reach us. Measured: OVMF
+// tries UEFI HTTP Boot when PXE has failed, a minute later.
+func (p Port) unheard(c setup.Config) string {
+	switch p.Key {
+	case bootServerPortKey:
+		return "UEFI machines ask there for their boot program, and do not boot by PXE; BIOS machines do without"
+	case tftpPortKey:
+		return "machines get no boot program by PXE; those boot that fetch it by HTTP: iPXE in ROM, UEFI HTTP Boot"
+	case bootPortKey, adminPortKey:
+		switch secure := c.BaseHost != nil && c.BaseHost.Scheme == "https"; {
+		case secure == (p.Key == adminPortKey):
+			return "nodes get no boot script and no kernel: none boots"
+		case secure:
+			return "nodes and media that ask by plain HTTP get nothing"
+		}
+		return "nodes boot without it; the board and the API are out of reach"
+	}
+	return "nodes' requests do not reach us: they are not told what to boot"
+}
 
 // ports are those that the daemon opens. While it does not run, each is opened
 // here for a moment, the way the daemon does it.
@@ -47,10 +73,10 @@ func ports(ctx context.Context, c setup.Config, lans []setup.Interface, running 
 		device = lans[0].Name
 	}
 	add(c.DHCP.Enabled, dhcpPortKey, "udp", c.DHCP.Port, device)
-	add(c.DHCP.Enabled, "[dhcp] boot-server-port", "udp", c.DHCP.BootServerPort, device)
-	add(c.TFTP.Enabled, "[tftp] port", "udp", c.TFTP.Port, device)
-	add(true, "[http] port", "tcp", c.HTTP.Port, "")
-	add(true, "[http] tls-port", "tcp", c.HTTP.TLSPort, "")
+	add(c.DHCP.Enabled, bootServerPortKey, "udp", c.DHCP.BootServerPort, device)
+	add(c.TFTP.Enabled, tftpPortKey, "udp", c.TFTP.Port, device)
+	add(true, bootPortKey, "tcp", c.HTTP.Port, "")
+	add(true, adminPortKey, "tcp", c.HTTP.TLSPort, "")
 	return all
 }
 

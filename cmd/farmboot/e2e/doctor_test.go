@@ -110,61 +110,90 @@ func rival(options ...string) func(*testing.T, *lab.LAN, *appliance) {
 	}
 }
 
-// TestDoctorOnManyLANs: the doctor says of each LAN what is wrong with it, and nothing
-// else.
-func TestDoctorOnManyLANs(t *testing.T) {
-	tests := []struct {
-		name    string
-		lan     lab.Options
-		site    settings
-		arrange func(*testing.T, *lab.LAN, *appliance)
-		want    []string // but for what is true of every LAN here
-		says    string   // a part of what, why and mend of all of them
-		nodes   bool     // a real BIOS machine boots from us all the same
-	}{
-		{name: "healthy", nodes: true},
-		{name: "no DHCP server", lan: lab.Options{NoDHCP: true}, want: []string{"problem dhcp"}, says: "no DHCP server offers addresses"},
-		{name: "DHCP server that looks whether addresses are in use", lan: lab.Options{Ping: true}},
-		{name: "slow DHCP server", lan: lab.Options{DHCP: []string{"--dhcp-reply-delay=6"}}, want: []string{"warning dhcp"}, says: "was offered after 6 seconds"},
-		{name: "DHCP server with option 60", lan: lab.Options{DHCP: []string{"--dhcp-option-force=60,PXEClient", "--dhcp-boot=pxelinux.0"}}, want: []string{"problem firmware", "problem pxe"}, says: "10.77.0.1 on lan0 says itself what to boot"},
-		{name: "iPXE told to ignore us", lan: lab.Options{DHCP: []string{"--dhcp-option-force=175,b0:01:01"}}, want: []string{"problem dhcp", "problem firmware"}, says: "dhcp-option=175,b0:01:01"},
-		{name: "second proxy without a menu", arrange: rival("--pxe-service=x86PC,One,pxelinux", "--pxe-service=x86-64_EFI,One,x.efi"), want: []string{"problem firmware", "warning pxe"}, says: "another PXE server, 10.77.0.3"},
-		{name: "second proxy with a menu", arrange: rival("--pxe-prompt=Choose,60", "--pxe-service=x86PC,One,pxelinux", "--pxe-service=x86PC,Two,other", "--pxe-service=x86-64_EFI,One,x.efi", "--pxe-service=x86-64_EFI,Two,y.efi"), want: []string{"problem firmware", "warning pxe"}, says: "shows its menu"},
-		{name: "port 67 filtered", arrange: drop("iifname lan0 udp dport 67"), want: []string{"problem firewall", "problem firmware"}, says: "for UDP port 67"},
-		{name: "port 4011 filtered", arrange: drop("iifname lan0 udp dport 4011"), want: []string{"problem firewall"}, says: "for UDP port 4011"},
-		{name: "port 69 filtered", arrange: drop("udp dport 69"), want: []string{"problem firewall", "warning tftp"}, says: "for UDP port 69"},
-		{name: "port 80 filtered", arrange: drop("tcp dport 80"), want: []string{"problem firewall", "warning http"}, says: "for TCP port 80"},
-		{name: "port 443 filtered", arrange: drop("iifname lan0 tcp dport 443"), want: []string{"problem firewall"}, says: "for TCP port 443"},
-		{name: "port 68 filtered", arrange: drop("udp dport 68"), nodes: true},
-		{name: "daemon dead", arrange: func(t *testing.T, _ *lab.LAN, a *appliance) { a.daemon.Kill() }, want: []string{"problem daemon"}, says: "farmboot is not running"},
-		{name: "no kernel for registered nodes", arrange: func(t *testing.T, _ *lab.LAN, a *appliance) {
+// doctorLAN is a LAN of one kind, and what is right to say of it.
+type doctorLAN struct {
+	name    string
+	lan     lab.Options
+	site    settings
+	arrange func(*testing.T, *lab.LAN, *appliance)
+	want    []string // findings, but for what is true of every LAN here
+	says    string   // a part of what, why and mend of all of them
+	nodes   bool     // a real BIOS machine boots from us, which is tried each time
+	// What real machines of these firmwares come to: they boot, or their screens show this;
+	// "": not tried. TestStrainMachinesAgreeWithTheDoctor tries them.
+	bios, uefi string
+}
+
+// What becomes of machines.
+const (
+	boots = "boots" // from us, to its kernel
+	dies  = "dies"  // in its kernel, before that says anything
+
+	started = `(?i:command line: )` // its kernel has
+)
+
+// timedOut ends what iPXE shows of a server that does not answer: in lines of 80
+// characters, wherever those end.
+var timedOut = `[^ ]*\s+` + strings.Join(strings.Split("Connection timed out", ""), `\s*`)
+
+// doctorLANs are a healthy LAN, and ill ones.
+func doctorLANs() []doctorLAN {
+	return []doctorLAN{
+		{name: "healthy", nodes: true, bios: boots, uefi: boots},
+		{name: "no DHCP server", bios: `No configuration methods\s+succeeded`, uefi: `PXE-E16`, lan: lab.Options{NoDHCP: true}, want: []string{"problem dhcp"}, says: "no DHCP server offers addresses"},
+		{name: "DHCP server that looks whether addresses are in use", bios: boots, lan: lab.Options{Ping: true}},
+		{name: "slow DHCP server", bios: boots, uefi: boots, lan: lab.Options{DHCP: []string{"--dhcp-reply-delay=6"}}, want: []string{"warning dhcp"}, says: "was offered after 6 seconds"},
+		{name: "DHCP server with option 60", bios: `tftp://10\.77\.0\.1/pxelinux\.0`, uefi: `PXE-E16`, lan: lab.Options{DHCP: []string{"--dhcp-option-force=60,PXEClient", "--dhcp-boot=pxelinux.0"}}, want: []string{"problem firmware", "problem pxe"}, says: "10.77.0.1 on lan0 says itself what to boot"},
+		{name: "iPXE told to ignore us", bios: `Nothing to boot`, uefi: boots, lan: lab.Options{DHCP: []string{"--dhcp-option-force=175,b0:01:01"}}, want: []string{"problem dhcp", "problem firmware"}, says: "dhcp-option=175,b0:01:01"},
+		{name: "second proxy without a menu", bios: `10\.77\.0\.3|` + started, uefi: `10\.77\.0\.3|` + started, arrange: rival("--pxe-service=x86PC,One,pxelinux", "--pxe-service=x86-64_EFI,One,x.efi"), want: []string{"problem firmware", "warning pxe"}, says: "another PXE server, 10.77.0.3"},
+		{name: "second proxy with a menu", bios: `Choose|` + started, uefi: `Choose|` + started, arrange: rival("--pxe-prompt=Choose,60", "--pxe-service=x86PC,One,pxelinux", "--pxe-service=x86PC,Two,other", "--pxe-service=x86-64_EFI,One,x.efi", "--pxe-service=x86-64_EFI,Two,y.efi"), want: []string{"problem firmware", "warning pxe"}, says: "shows its menu"},
+		{name: "port 67 filtered", bios: `Nothing to boot`, uefi: `PXE-E16`, arrange: drop("iifname lan0 udp dport 67"), want: []string{"problem firewall", "problem firmware"}, says: "for UDP port 67"},
+		{name: "port 4011 filtered", bios: boots, uefi: `PXE-E\d\d`, arrange: drop("iifname lan0 udp dport 4011"), want: []string{"problem firewall"}, says: "for UDP port 4011"},
+		{name: "port 69 filtered", bios: boots, uefi: `PXE-E\d\d`, arrange: drop("udp dport 69"), want: []string{"problem firewall", "warning tftp"}, says: "for UDP port 69"},
+		{name: "port 80 filtered", bios: `10\.77\.0\.2/provision` + timedOut, arrange: drop("tcp dport 80"), want: []string{"problem firewall", "warning http"}, says: "for TCP port 80"},
+		{name: "port 443 filtered", bios: boots, arrange: drop("iifname lan0 tcp dport 443"), want: []string{"problem firewall"}, says: "for TCP port 443"},
+		{name: "port 68 filtered", nodes: true, bios: boots, arrange: drop("udp dport 68")},
+		{name: "daemon dead", bios: `Nothing to boot`, arrange: func(t *testing.T, _ *lab.LAN, a *appliance) { a.daemon.Kill() }, want: []string{"problem daemon"}, says: "farmboot is not running"},
+		{name: "no kernel for registered nodes", bios: `run mode qa has no kernel yet`, arrange: func(t *testing.T, _ *lab.LAN, a *appliance) {
 			a.farmboot(t, "node", "add", "52:54:00:00:00:77", "--runmode", "qa")
 		}, want: []string{"problem kernels"}, says: "run mode qa has no kernel yet"},
-		{name: "half a kernel", arrange: func(t *testing.T, _ *lab.LAN, a *appliance) {
+		{name: "half a kernel", bios: dies, uefi: `This machine cannot start that kernel`, arrange: func(t *testing.T, _ *lab.LAN, a *appliance) {
 			whole, err := os.ReadFile(filepath.Join(a.kernels, "vmlinuz-amd64"))
 			if err != nil {
 				t.Fatal(err)
 			}
 			a.write(t, "state/kernel/vmlinuz-amd64", string(whole[:len(whole)/2]))
 		}, want: []string{"problem kernels"}, says: "net/prod.efi is cut short"},
-		{name: "address of another VLAN", arrange: func(t *testing.T, _ *lab.LAN, a *appliance) {
+		{name: "address of another VLAN", bios: `192\.168\.99\.2/provision` + timedOut, arrange: func(t *testing.T, _ *lab.LAN, a *appliance) {
 			change(t, a.host, "addr flush dev lan0", "addr add 192.168.99.2/24 brd + dev lan0")
 			a.says(t, `network changed.*192\.168\.99\.2`)
 		}, want: []string{"problem dhcp"}, says: "no route to 10.77.0.0/16"},
-		{name: "no address", arrange: func(t *testing.T, _ *lab.LAN, a *appliance) {
+		{name: "no address", bios: `Nothing to boot`, arrange: func(t *testing.T, _ *lab.LAN, a *appliance) {
 			change(t, a.host, "addr flush dev lan0")
 			a.says(t, `has no IPv4 address`)
 		}, want: []string{"problem interface", "problem ports"}, says: "has no IPv4 address"},
-		{name: "base-host that nobody has", site: settings{baseHost: "http://10.77.0.99"}, want: []string{"problem base-host"}, says: "10.77.0.99"},
+		{name: "base-host that nobody has", bios: `10\.77\.0\.99/provision` + timedOut, site: settings{baseHost: "http://10.77.0.99"}, want: []string{"problem base-host"}, says: "10.77.0.99"},
 	}
-	for _, tt := range tests {
+}
+
+// set sets the LAN up, with an appliance.
+func (d doctorLAN) set(t *testing.T) (*lab.LAN, *appliance) {
+	t.Helper()
+	l := newLAN(t, d.lan)
+	a := newAppliance(t, l, d.site)
+	if d.arrange != nil {
+		d.arrange(t, l, a)
+	}
+	return l, a
+}
+
+// TestDoctorOnManyLANs: the doctor says of each LAN what is wrong with it, and nothing
+// else.
+func TestDoctorOnManyLANs(t *testing.T) {
+	for _, tt := range doctorLANs() {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l := newLAN(t, tt.lan)
-			a := newAppliance(t, l, tt.site)
-			if tt.arrange != nil {
-				tt.arrange(t, l, a)
-			}
+			l, a := tt.set(t)
 			v := a.doctor(t)
 			var wrong []string
 			text := ""
