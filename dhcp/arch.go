@@ -4,6 +4,7 @@ import (
 	"github.com/insomniacslk/dhcp/iana"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/bootfile"
 )
 
 // Program is the network boot program for a client system architecture.
@@ -16,9 +17,6 @@ type Program struct {
 	BIOS     bool   // the client is a BIOS PXE ROM
 }
 
-// ipxeShim is the shim of iPXE's own signed pair, which starts the ipxe.efi beside it.
-const ipxeShim = "ipxe-shimx64.efi"
-
 // file is the name of the one that a node is to get. shim is the file that machines
 // with Secure Boot start first; "": there is none.
 func (p Program) file(choice provisioning.NBP, shim string) string {
@@ -26,16 +24,16 @@ func (p Program) file(choice provisioning.NBP, shim string) string {
 		shim = ""
 	}
 	switch {
-	case shim == ipxeShim && (choice == provisioning.DefaultNBP || choice == provisioning.SignedSNPOnly):
+	case shim == bootfile.IPXEShim && (choice == provisioning.DefaultNBP || choice == provisioning.SignedSNPOnly):
 		return shim // the pair has no program with the firmware's driver
-	case shim == ipxeShim && choice == provisioning.Signed:
+	case shim == bootfile.IPXEShim && choice == provisioning.Signed:
 		return p.File // signed already
 	case shim != "" && choice == provisioning.DefaultNBP:
 		return shim
 	case shim != "" && choice == provisioning.SignedSNPOnly:
-		return "snp/" + shim // which looks for the next program in its own folder
+		return bootfile.SNPFolder + shim // which looks for the next program in its own folder
 	case shim != "" && choice == provisioning.Signed:
-		return "grubx64.efi" // what shim would start
+		return bootfile.SecondStage // what shim would start
 	case (choice == provisioning.SNPOnly || choice == provisioning.SignedSNPOnly) && p.SNPOnly != "":
 		return p.SNPOnly
 	}
@@ -52,19 +50,19 @@ func (p Program) file(choice provisioning.NBP, shim string) string {
 func ProgramFor(arch iana.Arch) (Program, bool) {
 	switch arch {
 	case iana.INTEL_X86PC: // 0
-		return Program{Platform: "BIOS", File: "undionly.kpxe", BIOS: true}, true
+		return Program{Platform: "BIOS", File: bootfile.Undionly, BIOS: true}, true
 	case iana.EFI_X86_64, iana.EFI_BC: // 7, 9
-		return Program{Platform: "UEFI x64", File: "ipxe.efi", SNPOnly: "snponly.efi", Shim: true}, true
+		return Program{Platform: "UEFI x64", File: bootfile.EFI, SNPOnly: bootfile.SNPOnly, Shim: true}, true
 	case iana.EFI_ARM64: // 11
-		return Program{Platform: "UEFI arm64", File: "ipxe-arm64.efi"}, true
+		return Program{Platform: "UEFI arm64", File: bootfile.ARM64}, true
 	case iana.EFI_RISCV64: // 27
-		return Program{Platform: "UEFI riscv64", File: "ipxe-riscv64.efi"}, true
+		return Program{Platform: "UEFI riscv64", File: bootfile.RISCV64}, true
 	case iana.EFI_X86_64_HTTP: // 16
-		return Program{Platform: "UEFI x64", File: "ipxe.efi", SNPOnly: "snponly.efi", Shim: true, HTTP: true}, true
+		return Program{Platform: "UEFI x64", File: bootfile.EFI, SNPOnly: bootfile.SNPOnly, Shim: true, HTTP: true}, true
 	case iana.EFI_ARM64_HTTP: // 19
-		return Program{Platform: "UEFI arm64", File: "ipxe-arm64.efi", HTTP: true}, true
+		return Program{Platform: "UEFI arm64", File: bootfile.ARM64, HTTP: true}, true
 	case iana.EFI_RISCV64_HTTP: // 28
-		return Program{Platform: "UEFI riscv64", File: "ipxe-riscv64.efi", HTTP: true}, true
+		return Program{Platform: "UEFI riscv64", File: bootfile.RISCV64, HTTP: true}, true
 	}
 	return Program{}, false
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/bootfile"
 )
 
 // Why a client that we could boot gets no answer.
@@ -160,7 +161,8 @@ func (r Responder) bootFile(c Client, in Ingress, as provisioning.Assignment) (s
 	case c.IPXE.Present && as.Strategy.Form != provisioning.ProgramForIPXE && !c.IPXE.noHTTP && !strings.HasPrefix(base, "https:"):
 		return base + script + c.MAC.String(), nil
 	case as.Enrolling && c.Program.HTTP && c.Program.Shim && r.Shim != "":
-		return plain + "/boot/" + enrolDisk, nil
+		// MokManager finds our certificate on it; over PXE it finds no file at all (measured).
+		return plain + "/boot/" + bootfile.EnrolDisk, nil
 	case c.Program.HTTP:
 		return plain + "/boot/" + c.Program.file(nbp, r.Shim), nil
 	case !r.TFTP:
@@ -168,10 +170,6 @@ func (r Responder) bootFile(c Client, in Ingress, as provisioning.Assignment) (s
 	}
 	return c.Program.file(nbp, r.Shim), nil
 }
-
-// enrolDisk is the image of a disk that HTTP Boot keeps in memory (UEFI 2.10, 24.7.3.1).
-// MokManager finds our certificate on it; over PXE it finds no file at all (measured).
-const enrolDisk = "enrol.img"
 
 // plainURL is our HTTP server by literal IP address: HTTP Boot firmware may have
 // no DNS server, and takes a name from a proxy only together with one (edk2

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"farmboot/http/api"
-	"farmboot/ipxe/binary"
 	"farmboot/provisioning"
+	"farmboot/provisioning/bootfile"
 	"farmboot/provisioning/human"
 )
 
@@ -171,7 +171,7 @@ func (h *health) templates() (list []api.Problem) {
 		return nil
 	}
 	for file, err := range *problems {
-		needed := slices.Contains([]string{binary.Undionly, binary.EFI}, file)
+		needed := slices.Contains([]string{bootfile.Undionly, bootfile.EFI}, file)
 		list = append(list, api.Problem{What: "boot file " + file, Why: provisioning.Detail(err), StopsBoots: needed})
 	}
 	slices.SortFunc(list, func(a, b api.Problem) int { return strings.Compare(a.What, b.What) })

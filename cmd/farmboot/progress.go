@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"farmboot/dhcp"
-	"farmboot/ipxe/binary"
 	"farmboot/provisioning"
+	"farmboot/provisioning/bootfile"
 )
 
 // fetched passes on what machines fetch, by TFTP and HTTP, and tells DHCP of it: who
@@ -33,7 +33,7 @@ func follow(s *dhcp.Server, mac provisioning.MAC, e provisioning.Event) {
 	case provisioning.StageNBP:
 		switch {
 		case e.Bytes < e.Size:
-		case path.Base(e.File) == binary.MokManager:
+		case path.Base(e.File) == bootfile.MokManager:
 			s.Unenrolled(mac)
 		default:
 			s.Fetched(mac)

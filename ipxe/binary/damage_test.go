@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"farmboot/ipxe/segment"
+	"farmboot/provisioning/bootfile"
 	"farmboot/setup/needs"
 )
 
@@ -83,7 +84,7 @@ func TestConcurrentFirstUse(t *testing.T) {
 	template := Load(needs.Template(t)).Trust(Fingerprint{1})
 	const callers = 8
 	var wg sync.WaitGroup
-	for _, name := range []string{Undionly, EFI} {
+	for _, name := range []string{bootfile.Undionly, bootfile.EFI} {
 		got := make([]*segment.File, callers)
 		for i := range got {
 			wg.Go(func() {

@@ -8,23 +8,15 @@ import (
 	"path/filepath"
 
 	"farmboot/ipxe/binary/authenticode"
-)
-
-// Names of the files for Secure Boot in a template folder. There need not be any.
-const (
-	Shim       = "shimx64.efi"      // signed by Microsoft; starts what our key has signed
-	MokManager = "mmx64.efi"        // signed for that shim; asks a person to trust our key
-	IPXEShim   = "ipxe-shimx64.efi" // of iPXE's own signed pair; starts the ipxe.efi that it was made for
-
-	SystemdBoot = "systemd-bootx64.efi" // writes keys into firmware that is in Setup Mode
+	"farmboot/provisioning/bootfile"
 )
 
 // Shims are what starts an iPXE on machines with Secure Boot on.
 type Shims struct {
 	ID         string // stands for the files: equal IDs, equal bytes
-	Name       string // of the shim's file: [Shim], or [IPXEShim]
+	Name       string // of the shim's file: [bootfile.Shim], or [bootfile.IPXEShim]
 	Shim       []byte
-	MokManager []byte // nil: none, with [IPXEShim]
+	MokManager []byte // nil: none, with [bootfile.IPXEShim]
 	// Pair says that ipxe.efi is signed too, by whom this shim trusts: it stays as it
 	// is, and is given no script but autoexec.ipxe.
 	Pair bool
@@ -59,9 +51,9 @@ func loadShims(dir string, read func(string) ([]byte, error), ipxe file) (f shim
 		return data
 	}
 	if signed(ipxe) {
-		f.shims = Shims{Name: IPXEShim, Shim: load(IPXEShim), Pair: true}
+		f.shims = Shims{Name: bootfile.IPXEShim, Shim: load(bootfile.IPXEShim), Pair: true}
 	} else {
-		f.shims = Shims{Name: Shim, Shim: load(Shim), MokManager: load(MokManager)}
+		f.shims = Shims{Name: bootfile.Shim, Shim: load(bootfile.Shim), MokManager: load(bootfile.MokManager)}
 	}
 	if data, err := readSystemdBoot(filepath.Join(dir, SystemdBoot), read); err == nil {
 		f.shims.SystemdBoot = data

@@ -16,27 +16,26 @@ import (
 	"farmboot/ipxe/binary/pe"
 	"farmboot/ipxe/segment"
 	"farmboot/provisioning"
+	"farmboot/provisioning/bootfile"
 )
 
-// Names of the files in a template folder, as setup/template.sh puts them there.
+// Files of a template folder that machines do not fetch by themselves; the others are in
+// package bootfile. setup/template.sh gives them these names.
 const (
-	Undionly = "undionly.kpxe"    // network boot program for BIOS; uses the ROM's driver
-	Kernel   = "ipxe.lkrn"        // Linux bzImage for BIOS
-	EFI      = "ipxe.efi"         // EFI application for x86-64, with iPXE's own drivers
-	SNPOnly  = "snponly.efi"      // EFI application for x86-64; uses the firmware's driver
-	ARM64    = "ipxe-arm64.efi"   // EFI application for AArch64
-	RISCV64  = "ipxe-riscv64.efi" // EFI application for RISC-V
-	ISO      = "ipxe.iso"         // only its boot blocks for BIOS are used
+	Kernel = "ipxe.lkrn" // Linux bzImage for BIOS
+	ISO    = "ipxe.iso"  // only its boot blocks for BIOS are used
+
+	SystemdBoot = "systemd-bootx64.efi" // writes keys into firmware that is in Setup Mode
 )
 
 // parsers say which files hold programs, and how each is read.
 var parsers = map[string]func([]byte) (program, error){
-	Undionly: biosParser(nbp.Parse),
-	Kernel:   biosParser(bzimage.Parse),
-	EFI:      parseEFI,
-	SNPOnly:  parseEFI,
-	ARM64:    parseEFI,
-	RISCV64:  parseEFI,
+	bootfile.Undionly: biosParser(nbp.Parse),
+	Kernel:            biosParser(bzimage.Parse),
+	bootfile.EFI:      parseEFI,
+	bootfile.SNPOnly:  parseEFI,
+	bootfile.ARM64:    parseEFI,
+	bootfile.RISCV64:  parseEFI,
 }
 
 // program is an iPXE binary of any format.
@@ -87,7 +86,7 @@ func Load(dir string) *Template {
 	}
 	t.blocks, t.broken = loadBootBlocks(filepath.Join(dir, ISO), read)
 	all.Wait()
-	t.shims = sync.OnceValue(func() shimsFile { return loadShims(dir, read, t.files[EFI]) })
+	t.shims = sync.OnceValue(func() shimsFile { return loadShims(dir, read, t.files[bootfile.EFI]) })
 	return t
 }
 

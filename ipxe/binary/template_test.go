@@ -14,11 +14,12 @@ import (
 
 	"farmboot/ipxe/binary"
 	"farmboot/provisioning"
+	"farmboot/provisioning/bootfile"
 	"farmboot/setup/needs"
 )
 
 // programs are the template files that a script can be put into.
-var programs = []string{binary.Undionly, binary.Kernel, binary.EFI, binary.SNPOnly, binary.ARM64, binary.RISCV64}
+var programs = []string{bootfile.Undionly, binary.Kernel, bootfile.EFI, bootfile.SNPOnly, bootfile.ARM64, bootfile.RISCV64}
 
 var (
 	ipxeRoot = []byte("\x9f\xaf\x71\x7b\x7f\x8c\xa2\xf9\x3c\x25\x6c\x79\xf8\xac\x55\x91\x89\x5d\x66\xd1\xff\x3b\xee\x63\x97\xa7\x0d\x29\xc6\x5e\xed\x1a")
@@ -79,7 +80,7 @@ func TestChecksums(t *testing.T) {
 		b[len(b)/2] ^= 0xff
 		return b
 	}
-	dir := damaged(t, binary.EFI, flip)
+	dir := damaged(t, bootfile.EFI, flip)
 	if problems := binary.Load(dir).Problems(); len(problems) > 0 {
 		t.Errorf("without a list: %v", problems)
 	}
@@ -95,7 +96,7 @@ func TestChecksums(t *testing.T) {
 		t.Fatal(err)
 	}
 	problems := binary.Load(dir).Problems()
-	if err := problems[binary.EFI]; len(problems) != 1 || provisioning.ErrorCode(err) != provisioning.Unavailable || !strings.Contains(err.Error(), "SHA256SUMS") {
+	if err := problems[bootfile.EFI]; len(problems) != 1 || provisioning.ErrorCode(err) != provisioning.Unavailable || !strings.Contains(err.Error(), "SHA256SUMS") {
 		t.Errorf("with a list: %v", problems)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "SHA256SUMS"), []byte("nonsense\n"), 0o644); err != nil {
@@ -108,11 +109,11 @@ func TestChecksums(t *testing.T) {
 
 // TestWhatIsNoFile has no end, perhaps.
 func TestWhatIsNoFile(t *testing.T) {
-	dir := damaged(t, binary.RISCV64, func([]byte) []byte { return nil })
-	if err := os.Symlink("/dev/zero", filepath.Join(dir, binary.RISCV64)); err != nil {
+	dir := damaged(t, bootfile.RISCV64, func([]byte) []byte { return nil })
+	if err := os.Symlink("/dev/zero", filepath.Join(dir, bootfile.RISCV64)); err != nil {
 		t.Fatal(err)
 	}
-	if err := binary.Load(dir).Problems()[binary.RISCV64]; err == nil || !strings.Contains(err.Error(), "not a file") {
+	if err := binary.Load(dir).Problems()[bootfile.RISCV64]; err == nil || !strings.Contains(err.Error(), "not a file") {
 		t.Errorf("/dev/zero: %v", err)
 	}
 }
@@ -190,7 +191,7 @@ func TestTrustReplacesTheRoot(t *testing.T) {
 	for name, err := range template.Problems() {
 		t.Errorf("%s: %v", name, err)
 	}
-	for _, name := range []string{binary.EFI, binary.SNPOnly, binary.ARM64, binary.RISCV64} {
+	for _, name := range []string{bootfile.EFI, bootfile.SNPOnly, bootfile.ARM64, bootfile.RISCV64} {
 		f, err := template.Plain(name)
 		if err != nil {
 			t.Fatal(err)
@@ -261,7 +262,7 @@ func TestTooLargeScripts(t *testing.T) {
 func TestUnknownName(t *testing.T) {
 	template := load(t)
 	_, err := template.NBP("../etc/passwd", []byte("#!ipxe\n"))
-	if provisioning.ErrorCode(err) != provisioning.NotFound || !strings.Contains(err.Error(), binary.Undionly) {
+	if provisioning.ErrorCode(err) != provisioning.NotFound || !strings.Contains(err.Error(), bootfile.Undionly) {
 		t.Errorf("error = %v, want a NotFound one that lists what there is", err)
 	}
 }
@@ -274,10 +275,10 @@ func TestOneBrokenFileLeavesTheRest(t *testing.T) {
 	}{
 		{binary.Kernel, "missing", func([]byte) []byte { return nil }, "has no ipxe.lkrn"},
 		{binary.Kernel, "truncated", func(b []byte) []byte { return b[:len(b)-16] }, "syssize"},
-		{binary.Undionly, "truncated", func(b []byte) []byte { return b[:len(b)-16] }, "image_size_pgh"},
-		{binary.EFI, "text", func([]byte) []byte { return []byte("#!/bin/sh\n") }, "want a DOS header that starts with MZ"},
-		{binary.EFI, "too old", func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("<CMDLINE>"), []byte("<COMMAND>")) }, "want the string <CMDLINE> once"},
-		{binary.SNPOnly, "no autoexec", func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("autoexec.ipxe"), []byte("autoexec.none")) }, "want the string autoexec.ipxe"},
+		{bootfile.Undionly, "truncated", func(b []byte) []byte { return b[:len(b)-16] }, "image_size_pgh"},
+		{bootfile.EFI, "text", func([]byte) []byte { return []byte("#!/bin/sh\n") }, "want a DOS header that starts with MZ"},
+		{bootfile.EFI, "too old", func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("<CMDLINE>"), []byte("<COMMAND>")) }, "want the string <CMDLINE> once"},
+		{bootfile.SNPOnly, "no autoexec", func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("autoexec.ipxe"), []byte("autoexec.none")) }, "want the string autoexec.ipxe"},
 		{binary.ISO, "other boot code", func(b []byte) []byte { clear(b[:432]); return b }, "isohybrid boot code"},
 		{binary.ISO, "not an ISO", func(b []byte) []byte { clear(b[16*2048:][:2048]); return b }, "primary volume descriptor"},
 	} {
@@ -307,7 +308,7 @@ func TestOneBrokenFileLeavesTheRest(t *testing.T) {
 // TestBrokenPayload breaks what only Trust looks at.
 func TestBrokenPayload(t *testing.T) {
 	flip := func(b []byte) []byte { b[len(b)-1000] ^= 1; return b }
-	for _, name := range []string{binary.Kernel, binary.Undionly} {
+	for _, name := range []string{binary.Kernel, bootfile.Undionly} {
 		template := binary.Load(damaged(t, name, flip))
 		if _, err := template.Plain(name); err != nil {
 			t.Errorf("without Trust: %v", err)
@@ -333,20 +334,20 @@ func sign(b []byte) []byte {
 }
 
 func TestSignedProgramStaysAsItIs(t *testing.T) {
-	dir := damaged(t, binary.EFI, sign)
+	dir := damaged(t, bootfile.EFI, sign)
 	template := binary.Load(dir).Trust(ourRoot)
-	f, err := template.Plain(binary.EFI)
+	f, err := template.Plain(bootfile.EFI)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := os.ReadFile(filepath.Join(dir, binary.EFI))
+	want, err := os.ReadFile(filepath.Join(dir, bootfile.EFI))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(f.Bytes(), want) {
 		t.Error("Plain changed a signed program")
 	}
-	if _, err := template.NBP(binary.EFI, []byte("#!ipxe\n")); provisioning.ErrorCode(err) != provisioning.Unavailable || !strings.Contains(err.Error(), "signed") {
+	if _, err := template.NBP(bootfile.EFI, []byte("#!ipxe\n")); provisioning.ErrorCode(err) != provisioning.Unavailable || !strings.Contains(err.Error(), "signed") {
 		t.Errorf("NBP error = %v, want an Unavailable one that says it is signed", err)
 	}
 }
@@ -356,10 +357,10 @@ func TestDigest(t *testing.T) {
 	ours := trusting(t)
 	seen := map[[sha256.Size]byte]string{}
 	for what, d := range map[string][sha256.Size]byte{
-		"EFI":          plain.Digest(binary.EFI),
-		"trusting EFI": ours.Digest(binary.EFI),
-		"SNP":          plain.Digest(binary.SNPOnly),
-		"EFI and SNP":  plain.Digest(binary.EFI, binary.SNPOnly),
+		"EFI":          plain.Digest(bootfile.EFI),
+		"trusting EFI": ours.Digest(bootfile.EFI),
+		"SNP":          plain.Digest(bootfile.SNPOnly),
+		"EFI and SNP":  plain.Digest(bootfile.EFI, bootfile.SNPOnly),
 		"ISO":          plain.Digest(binary.ISO),
 	} {
 		if other, ok := seen[d]; ok {

@@ -12,6 +12,7 @@ import (
 	"farmboot/ipxe/kernel"
 	"farmboot/ipxe/segment"
 	"farmboot/provisioning"
+	"farmboot/provisioning/bootfile"
 )
 
 // Catalog composes files. It keeps none, for composing one is faster than finding
@@ -43,23 +44,20 @@ type File struct {
 	Content     *segment.File
 }
 
-// Script is the name under which iPXE looks for a script where it came from itself.
-const Script = "autoexec.ipxe"
-
 // Program returns a network boot program, as a node gets it that reached us at
-// address local; or the script beside it, [Script]. Refusals are
+// address local; or the script beside it, [bootfile.Autoexec]. Refusals are
 // [provisioning.Error]s, with code NotFound for any other name.
 func (c *Catalog) Program(name string, local netip.Addr) (File, error) {
 	f := File{Name: name, ContentType: "application/octet-stream"}
 	recipe := image.Recipe{Layout: image.Inside, Files: []string{name}}
 	switch name {
-	case Script:
+	case bootfile.Autoexec:
 		f.ContentType = "text/plain; charset=utf-8"
 		recipe = image.Recipe{Layout: image.Alone}
-	case binary.Undionly:
-	case binary.EFI, binary.SNPOnly, binary.ARM64, binary.RISCV64:
+	case bootfile.Undionly:
+	case bootfile.EFI, bootfile.SNPOnly, bootfile.ARM64, bootfile.RISCV64:
 		f.ContentType = "application/efi" // UEFI 2.10 section 24.7.1 asks for it
-		if chain := c.chain(); c.Autoexec || name == binary.EFI && chain != nil && chain.Pair {
+		if chain := c.chain(); c.Autoexec || name == bootfile.EFI && chain != nil && chain.Pair {
 			recipe.Layout = image.Plain
 		}
 	default:

@@ -16,6 +16,7 @@ import (
 	"farmboot/ipxe/image"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
+	"farmboot/provisioning/bootfile"
 	"farmboot/setup/needs"
 )
 
@@ -155,12 +156,12 @@ func TestOneBrokenFileStopsOnlyWhatNeedsIt(t *testing.T) {
 	if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, binary.SNPOnly), []byte("MZ, but no more"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, bootfile.SNPOnly), []byte("MZ, but no more"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	c := open(t, dir)
 	_, err := c.Image(catalog.Order{Kind: image.SNPOnly, Target: prod})
-	if provisioning.ErrorCode(err) != provisioning.Unavailable || !strings.Contains(err.Error(), binary.SNPOnly) {
+	if provisioning.ErrorCode(err) != provisioning.Unavailable || !strings.Contains(err.Error(), bootfile.SNPOnly) {
 		t.Errorf("broken file: %v", err)
 	}
 	if _, err := c.Image(catalog.Order{Kind: image.UEFI, Target: prod}); err != nil {
@@ -170,7 +171,7 @@ func TestOneBrokenFileStopsOnlyWhatNeedsIt(t *testing.T) {
 
 func TestProgram(t *testing.T) {
 	c := open(t, needs.Template(t))
-	for _, name := range []string{binary.Undionly, binary.EFI, binary.SNPOnly, binary.ARM64, binary.RISCV64, catalog.Script} {
+	for _, name := range []string{bootfile.Undionly, bootfile.EFI, bootfile.SNPOnly, bootfile.ARM64, bootfile.RISCV64, bootfile.Autoexec} {
 		first, err := c.Program(name, netip.Addr{})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -181,7 +182,7 @@ func TestProgram(t *testing.T) {
 			t.Errorf("%s is the same for both LANs (%v)", name, err)
 		}
 	}
-	script, err := c.Program(catalog.Script, second)
+	script, err := c.Program(bootfile.Autoexec, second)
 	if err != nil || !bytes.Contains(script.Content.Bytes(), []byte("http://198.51.100.1/provision/")) {
 		t.Errorf("script for the second LAN: %v\n%s", err, script.Content.Bytes())
 	}
@@ -198,18 +199,18 @@ func TestAutoexec(t *testing.T) {
 	dir := needs.Template(t)
 	c := open(t, dir)
 	c.Autoexec = true
-	want, err := os.ReadFile(filepath.Join(dir, binary.EFI))
+	want, err := os.ReadFile(filepath.Join(dir, bootfile.EFI))
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := c.Program(binary.EFI, netip.Addr{})
+	f, err := c.Program(bootfile.EFI, netip.Addr{})
 	if err != nil || !bytes.Equal(f.Content.Bytes(), want) {
 		t.Errorf("the EFI program was changed (%v)", err)
 	}
-	if baked, err := open(t, dir).Program(binary.EFI, netip.Addr{}); err != nil || baked.ETag == f.ETag {
+	if baked, err := open(t, dir).Program(bootfile.EFI, netip.Addr{}); err != nil || baked.ETag == f.ETag {
 		t.Errorf("other bytes, the same entity tag (%v)", err)
 	}
-	if f, err = c.Program(binary.Undionly, netip.Addr{}); err != nil || !bytes.Contains(f.Content.Bytes(), []byte("/provision/")) {
+	if f, err = c.Program(bootfile.Undionly, netip.Addr{}); err != nil || !bytes.Contains(f.Content.Bytes(), []byte("/provision/")) {
 		t.Errorf("the BIOS program has no script (%v)", err)
 	}
 }

@@ -5,20 +5,9 @@ import (
 	"net/netip"
 	"strings"
 
-	"farmboot/ipxe/binary"
 	"farmboot/ipxe/image"
 	"farmboot/ipxe/segment"
-)
-
-// Names of the chain by which machines with Secure Boot boot. All but the disks
-// are also there in the folder [SNPFolder], where the second stage uses the firmware's
-// own network driver: shim looks for everything in the folder that it comes from.
-const (
-	SecondStage = "grubx64.efi"  // what shim starts: our iPXE, signed, with its script
-	Certificate = "FARMBOOT.CER" // of the key that signed it, DER
-	EnrolDisk   = "enrol.img"    // a disk with all of that, which UEFI HTTP Boot keeps in memory
-	KeyDisk     = "keys.img"     // a disk that makes firmware in Setup Mode trust it: [image.KeyDisk]
-	SNPFolder   = "snp/"
+	"farmboot/provisioning/bootfile"
 )
 
 // Probed tells whether shim looks for that name where there need not be anything:
@@ -53,26 +42,26 @@ func (c *Catalog) signed(name string, chain *image.Chain, local netip.Addr) (f F
 	switch base(name) {
 	case chain.Name:
 		return fixed(chain.Shim)
-	case binary.MokManager:
+	case bootfile.MokManager:
 		return fixed(chain.MokManager)
-	case Certificate:
+	case bootfile.Certificate:
 		f.ContentType = "application/pkix-cert"
 		return fixed(segment.Of(chain.Certificate))
-	case KeyDisk:
+	case bootfile.KeyDisk:
 		f.ContentType = "application/octet-stream"
 		return fixed(chain.KeyDisk)
-	case EnrolDisk:
+	case bootfile.EnrolDisk:
 		f.ContentType = "application/vnd.efi-img" // by which firmware knows it for a disk (UEFI 2.10, 24.7.3.1)
-		recipe := image.Recipe{Layout: image.Disk, Files: []string{binary.EFI}, Chain: chain}
+		recipe := image.Recipe{Layout: image.Disk, Files: []string{bootfile.EFI}, Chain: chain}
 		f, err = c.compose(f, recipe, func() ([]byte, error) { return c.Site(local, "").Provision() })
 		return f, true, err
-	case SecondStage:
+	case bootfile.SecondStage:
 		if chain.Pair {
 			return File{}, false, nil
 		}
-		program := binary.EFI
-		if strings.HasPrefix(name, SNPFolder) {
-			program = binary.SNPOnly
+		program := bootfile.EFI
+		if strings.HasPrefix(name, bootfile.SNPFolder) {
+			program = bootfile.SNPOnly
 		}
 		recipe := image.Recipe{Layout: image.Inside, Files: []string{program}, Chain: chain}
 		f, err = c.compose(f, recipe, func() ([]byte, error) { return c.Site(local, "").Provision() })
@@ -82,4 +71,4 @@ func (c *Catalog) signed(name string, chain *image.Chain, local netip.Addr) (f F
 }
 
 // base takes the folder of a variant off a name.
-func base(name string) string { return strings.TrimPrefix(name, SNPFolder) }
+func base(name string) string { return strings.TrimPrefix(name, bootfile.SNPFolder) }

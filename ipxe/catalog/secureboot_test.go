@@ -6,12 +6,12 @@ import (
 	"testing"
 	"time"
 
-	"farmboot/ipxe/binary"
 	"farmboot/ipxe/binary/authenticode"
 	"farmboot/ipxe/catalog"
 	"farmboot/ipxe/image"
 	"farmboot/ipxe/segment"
 	"farmboot/provisioning"
+	"farmboot/provisioning/bootfile"
 	"farmboot/setup/ca"
 	"farmboot/setup/needs"
 )
@@ -45,15 +45,15 @@ func trusts(t testing.TB, f catalog.File, key ca.SigningKey) bool {
 
 func TestSignedChain(t *testing.T) {
 	c := open(t, needs.Template(t))
-	for _, name := range []string{binary.Shim, catalog.SecondStage, binary.MokManager, catalog.Certificate} {
+	for _, name := range []string{bootfile.Shim, bootfile.SecondStage, bootfile.MokManager, bootfile.Certificate} {
 		if _, err := c.Program(name, netip.Addr{}); provisioning.ErrorCode(err) != provisioning.NotFound {
 			t.Errorf("%s, though Secure Boot is off: %v", name, err)
 		}
 	}
 	key := secure(t, c)
 	etags := map[string]string{}
-	for _, folder := range []string{"", catalog.SNPFolder} {
-		for _, name := range []string{binary.Shim, catalog.SecondStage, binary.MokManager, catalog.Certificate} {
+	for _, folder := range []string{"", bootfile.SNPFolder} {
+		for _, name := range []string{bootfile.Shim, bootfile.SecondStage, bootfile.MokManager, bootfile.Certificate} {
 			f, err := c.Program(folder+name, second)
 			if err != nil {
 				t.Fatal(err)
@@ -62,14 +62,14 @@ func TestSignedChain(t *testing.T) {
 			if err != nil || again.ETag != f.ETag || again.Content.SHA256() != f.Content.SHA256() {
 				t.Errorf("%s is another file the second time: %v", f.Name, err)
 			}
-			if other, ok := etags[f.ETag]; ok && (other != name || name == catalog.SecondStage) {
+			if other, ok := etags[f.ETag]; ok && (other != name || name == bootfile.SecondStage) {
 				t.Errorf("%s%s has the entity tag of %s", folder, name, other)
 			}
 			etags[f.ETag] = name
-			if name == catalog.SecondStage && (!trusts(t, f, key) || !bytes.Contains(f.Script, []byte("http://198.51.100.1/provision/"))) {
+			if name == bootfile.SecondStage && (!trusts(t, f, key) || !bytes.Contains(f.Script, []byte("http://198.51.100.1/provision/"))) {
 				t.Errorf("%s is not signed, or without the LAN's script", f.Name)
 			}
-			if name == catalog.Certificate && !bytes.Equal(f.Content.Bytes(), key.Cert.Raw) {
+			if name == bootfile.Certificate && !bytes.Equal(f.Content.Bytes(), key.Cert.Raw) {
 				t.Error("another certificate")
 			}
 		}
@@ -90,7 +90,7 @@ func TestSignedChain(t *testing.T) {
 func TestDisks(t *testing.T) {
 	c := open(t, needs.Template(t))
 	key := secure(t, c)
-	f, err := c.Program(catalog.EnrolDisk, second)
+	f, err := c.Program(bootfile.EnrolDisk, second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,14 +107,14 @@ func TestDisks(t *testing.T) {
 			t.Errorf("%s: %s is not in it", f.Name, what)
 		}
 	}
-	if _, err := c.Program(catalog.KeyDisk, second); provisioning.ErrorCode(err) != provisioning.NotFound {
-		t.Errorf("%s, though there is none: %v", catalog.KeyDisk, err)
+	if _, err := c.Program(bootfile.KeyDisk, second); provisioning.ErrorCode(err) != provisioning.NotFound {
+		t.Errorf("%s, though there is none: %v", bootfile.KeyDisk, err)
 	}
 	chain := *c.Chain()
 	chain.KeyDisk = segment.Of([]byte("keys"))
 	c.Chain = func() *image.Chain { return &chain }
-	if f, err := c.Program(catalog.KeyDisk, second); err != nil || string(f.Content.Bytes()) != "keys" {
-		t.Errorf("%s: %v", catalog.KeyDisk, err)
+	if f, err := c.Program(bootfile.KeyDisk, second); err != nil || string(f.Content.Bytes()) != "keys" {
+		t.Errorf("%s: %v", bootfile.KeyDisk, err)
 	}
 }
 
@@ -162,7 +162,7 @@ func TestSignedImages(t *testing.T) {
 			continue
 		}
 		whole := f.Content.Bytes()
-		second, err := signed.Template().NBP(binary.EFI, f.Script)
+		second, err := signed.Template().NBP(bootfile.EFI, f.Script)
 		if err != nil {
 			t.Fatal(err)
 		}

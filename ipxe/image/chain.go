@@ -7,6 +7,7 @@ import (
 
 	"farmboot/ipxe/binary"
 	"farmboot/ipxe/segment"
+	"farmboot/provisioning/bootfile"
 )
 
 // Chain is what makes boot files start on x64 machines with Secure Boot on: firmware
@@ -38,20 +39,20 @@ func NewChain(s binary.Shims, certificate []byte, sign func(string, *segment.Fil
 
 // Names that shim and people look for on a medium.
 const (
-	secondStage     = "EFI/BOOT/grubx64.efi" // what shim starts, from its own folder
-	pairsSecond     = "EFI/BOOT/ipxe.efi"    // what iPXE's own shim starts
-	mokManager      = "EFI/BOOT/mmx64.efi"   // what shim starts if it does not trust that
-	certificateFile = "FARMBOOT.CER"         // what MokManager then lets a person trust
+	secondStage     = "EFI/BOOT/" + bootfile.SecondStage // what shim starts, from its own folder
+	pairsSecond     = "EFI/BOOT/" + bootfile.EFI         // what iPXE's own shim starts
+	mokManager      = "EFI/BOOT/" + bootfile.MokManager  // what shim starts if it does not trust that
+	certificateFile = bootfile.Certificate               // what MokManager then lets a person trust
 )
 
 // isSigned tells whether a file of the template is signed when it goes out.
 func (c *Chain) isSigned(name string) bool {
-	return c != nil && (name == binary.EFI && !c.Pair || name == binary.SNPOnly)
+	return c != nil && (name == bootfile.EFI && !c.Pair || name == bootfile.SNPOnly)
 }
 
 // differs tells whether the chain makes another file of the recipe.
 func (r Recipe) differs() bool {
-	return r.Chain != nil && slices.ContainsFunc(r.Files, func(name string) bool { return name == binary.EFI || name == binary.SNPOnly })
+	return r.Chain != nil && slices.ContainsFunc(r.Files, func(name string) bool { return name == bootfile.EFI || name == bootfile.SNPOnly })
 }
 
 // sign returns a program of the recipe signed, if that is to be.

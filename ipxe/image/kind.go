@@ -15,6 +15,7 @@ import (
 
 	"farmboot/ipxe/binary"
 	"farmboot/provisioning"
+	"farmboot/provisioning/bootfile"
 )
 
 // Kind says what a script is made into. It is the first element of an image's URL.
@@ -55,10 +56,10 @@ func forBoth(files ...string) []made { return []made{{AMD64, files}, {ARM64, fil
 
 var (
 	ofNothing = forBoth()
-	ofHybrid  = forBoth(binary.EFI, binary.ARM64, binary.Kernel, binary.ISO)
-	ofDisk    = forBoth(binary.EFI, binary.ARM64)
-	ofEFI     = []made{{AMD64, []string{binary.EFI}}, {ARM64, []string{binary.ARM64}}, {RISCV64, []string{binary.RISCV64}}}
-	ofSNPOnly = []made{{AMD64, []string{binary.SNPOnly}}}
+	ofHybrid  = forBoth(bootfile.EFI, bootfile.ARM64, binary.Kernel, binary.ISO)
+	ofDisk    = forBoth(bootfile.EFI, bootfile.ARM64)
+	ofEFI     = []made{{AMD64, []string{bootfile.EFI}}, {ARM64, []string{bootfile.ARM64}}, {RISCV64, []string{bootfile.RISCV64}}}
+	ofSNPOnly = []made{{AMD64, []string{bootfile.SNPOnly}}}
 	ofKernel  = []made{{AMD64, []string{binary.Kernel}}}
 )
 

@@ -12,14 +12,12 @@ import (
 	"farmboot/ipxe/image/gpt"
 	"farmboot/ipxe/image/iso9660"
 	"farmboot/ipxe/segment"
+	"farmboot/provisioning/bootfile"
 )
 
 const (
 	fatLabel  = "FARMBOOT"
 	isoVolume = "FARMBOOT"
-
-	// autoexec is the script that iPXE runs when it is started from a file system.
-	autoexec = "autoexec.ipxe"
 
 	// isolinuxConfig makes ISOLINUX start iPXE with the script as its initrd, which
 	// iPXE runs.
@@ -53,7 +51,7 @@ func (r Recipe) hybrid(t *ipxebinary.Template, script []byte) (*segment.File, er
 	if err != nil {
 		return nil, err
 	}
-	copied := []iso9660.File{{Name: strings.ToUpper(autoexec), Data: segment.Of(script)}}
+	copied := []iso9660.File{{Name: strings.ToUpper(bootfile.Autoexec), Data: segment.Of(script)}}
 	for _, p := range programs {
 		copied = append(copied, iso9660.File{Name: p.Path, Data: p.Data})
 	}
@@ -104,8 +102,8 @@ func espDisk(id [32]byte, partition *segment.File) (*segment.File, error) {
 // removable is where UEFI looks for its boot program on removable media (UEFI 2.10,
 // table 3.2).
 var removable = map[string]string{
-	ipxebinary.EFI:   "EFI/BOOT/BOOTX64.EFI",
-	ipxebinary.ARM64: "EFI/BOOT/BOOTAA64.EFI",
+	bootfile.EFI:   "EFI/BOOT/BOOTX64.EFI",
+	bootfile.ARM64: "EFI/BOOT/BOOTAA64.EFI",
 }
 
 // bootPrograms returns those of the files that UEFI boots from removable media. A template
@@ -116,7 +114,7 @@ func (r Recipe) bootPrograms(t *ipxebinary.Template, script []byte) (programs []
 		if !ok {
 			continue
 		}
-		if name == ipxebinary.EFI && r.Chain != nil {
+		if name == bootfile.EFI && r.Chain != nil {
 			chain, err := r.chainFiles(t, path, script)
 			if err != nil {
 				return nil, err
@@ -127,7 +125,7 @@ func (r Recipe) bootPrograms(t *ipxebinary.Template, script []byte) (programs []
 		switch program, err := t.Plain(name); {
 		case err == nil:
 			programs = append(programs, fat.File{Path: path, Data: program})
-		case name != ipxebinary.ARM64 || !errors.Is(err, fs.ErrNotExist):
+		case name != bootfile.ARM64 || !errors.Is(err, fs.ErrNotExist):
 			return nil, err
 		}
 	}
@@ -141,7 +139,7 @@ func (r Recipe) systemPartition(t *ipxebinary.Template, script []byte, v fat.Vol
 	if err != nil {
 		return nil, err
 	}
-	v.Files = append(programs, fat.File{Path: autoexec, Data: segment.Of(script)})
+	v.Files = append(programs, fat.File{Path: bootfile.Autoexec, Data: segment.Of(script)})
 	id := identity(script)
 	v.Label = fatLabel
 	v.ID = binary.LittleEndian.Uint32(id[4:])
@@ -154,11 +152,11 @@ func (r Recipe) systemPartition(t *ipxebinary.Template, script []byte, v fat.Vol
 func (r Recipe) chainFiles(t *ipxebinary.Template, path string, script []byte) ([]fat.File, error) {
 	second, program, err := pairsSecond, (*segment.File)(nil), error(nil)
 	if r.Chain.Pair { // takes its script from beside it
-		program, err = t.Plain(ipxebinary.EFI)
+		program, err = t.Plain(bootfile.EFI)
 	} else {
 		second = secondStage
-		if program, err = t.NBP(ipxebinary.EFI, script); err == nil {
-			program, err = r.sign(t, ipxebinary.EFI, script, program)
+		if program, err = t.NBP(bootfile.EFI, script); err == nil {
+			program, err = r.sign(t, bootfile.EFI, script, program)
 		}
 	}
 	if err != nil {

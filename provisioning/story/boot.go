@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/bootfile"
 )
 
 // phase is how far a boot has come, as far as it matters for telling where the next
@@ -91,14 +92,11 @@ func (b *boundary) discover(i int, pause time.Duration, byIPXE bool) {
 	}
 }
 
-// autoexec is a script that iPXE looks for beside itself.
-const autoexec = "autoexec.ipxe"
-
 // nbp follows a network boot program. Our iPXE is never given iPXE again: one that
 // goes out after what was taken for iPXE's DISCOVER went to firmware, that had
 // started anew with that DISCOVER.
 func (b *boundary) nbp(e provisioning.Event) {
-	if e.File == autoexec {
+	if e.File == bootfile.Autoexec {
 		return // a script, and iPXE that asks for it
 	}
 	if b.phase == ipxe {

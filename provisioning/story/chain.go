@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/bootfile"
 )
 
 // link is a part of the chain by which x64 UEFI machines with Secure Boot on come to our
@@ -31,15 +32,15 @@ func linkOf(e provisioning.Event) link {
 		return noLink
 	}
 	switch path.Base(e.File) {
-	case "shimx64.efi", "ipxe-shimx64.efi":
+	case bootfile.Shim, bootfile.IPXEShim:
 		return shim
-	case "grubx64.efi":
+	case bootfile.SecondStage:
 		return secondStage
-	case "mmx64.efi":
+	case bootfile.MokManager:
 		return mokManager
-	case "keys.img":
+	case bootfile.KeyDisk:
 		return keyDisk
-	case "enrol.img":
+	case bootfile.EnrolDisk:
 		return enrolDisk
 	}
 	return noLink

@@ -17,8 +17,8 @@ import (
 
 	ipxebinary "farmboot/ipxe/binary"
 	"farmboot/ipxe/binary/authenticode"
-	"farmboot/ipxe/catalog"
 	"farmboot/ipxe/kernel"
+	"farmboot/provisioning/bootfile"
 	"farmboot/setup"
 	"farmboot/setup/secureboot"
 )
@@ -71,7 +71,7 @@ func walk(ctx context.Context, c setup.Config, at netip.Addr, shims ipxebinary.S
 	}
 	shim := get(shims.Name, secureboot.CheckShim)
 	var ours *x509.Certificate
-	get(catalog.Certificate, func(der []byte) (err error) {
+	get(bootfile.Certificate, func(der []byte) (err error) {
 		ours, err = x509.ParseCertificate(der)
 		return err
 	})
@@ -82,11 +82,11 @@ func walk(ctx context.Context, c setup.Config, at netip.Addr, shims ipxebinary.S
 		return secureboot.CheckSigned(program, ours)
 	}
 	if shims.Pair {
-		get(ipxebinary.EFI, func(b []byte) error { return secureboot.CheckStarted(shim, b) })
+		get(bootfile.EFI, func(b []byte) error { return secureboot.CheckStarted(shim, b) })
 	} else {
-		get(catalog.SecondStage, signed)
-		get(catalog.SNPFolder+catalog.SecondStage, signed)
-		get(ipxebinary.MokManager, func(b []byte) error { return secureboot.CheckStarted(shim, b) })
+		get(bootfile.SecondStage, signed)
+		get(bootfile.SNPFolder+bootfile.SecondStage, signed)
+		get(bootfile.MokManager, func(b []byte) error { return secureboot.CheckStarted(shim, b) })
 	}
 	name := kernel.DefaultOf(c.Provisioning.RunMode)
 	data, err := getHTTP(ctx, netip.AddrPortFrom(at, c.HTTP.Port), "/kernel/"+name)
@@ -196,9 +196,9 @@ func judgeChain(c Chain) []Finding {
 // mendLink says what to do about a file of the chain.
 func mendLink(file string) string {
 	switch path.Base(file) {
-	case ipxebinary.Shim, ipxebinary.IPXEShim, ipxebinary.MokManager, ipxebinary.EFI:
+	case bootfile.Shim, bootfile.IPXEShim, bootfile.MokManager, bootfile.EFI:
 		return "get them anew: setup/template.sh --update"
-	case catalog.SecondStage, catalog.Certificate:
+	case bootfile.SecondStage, bootfile.Certificate:
 		return restart + "; farmboot secureboot show"
 	}
 	return "store a kernel that is an EFI program for x64; farmboot secureboot show lists those that are signed"

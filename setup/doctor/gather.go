@@ -24,6 +24,7 @@ import (
 	"farmboot/ipxe/binary"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
+	"farmboot/provisioning/bootfile"
 	"farmboot/setup"
 	"farmboot/setup/ca"
 	"farmboot/setup/doctor/firewall"
@@ -196,7 +197,7 @@ func askTFTP(ctx context.Context, at netip.AddrPort) error {
 	if err := conn.SetDeadline(deadline); err != nil {
 		return err
 	}
-	if _, err := conn.WriteTo([]byte("\x00\x01undionly.kpxe\x00octet\x00tsize\x000\x00"), net.UDPAddrFromAddrPort(at)); err != nil {
+	if _, err := conn.WriteTo([]byte("\x00\x01"+bootfile.Undionly+"\x00octet\x00tsize\x000\x00"), net.UDPAddrFromAddrPort(at)); err != nil {
 		return err
 	}
 	answer := make([]byte, 1024)

@@ -18,6 +18,7 @@ import (
 
 	"farmboot/ipxe/binary/authenticode"
 	"farmboot/provisioning"
+	"farmboot/provisioning/bootfile"
 	"farmboot/setup/ca"
 )
 
@@ -53,21 +54,15 @@ type exportedFile struct {
 	data []byte
 }
 
-// Names of the exported files that others must know.
-const (
-	CertificateFile = "FARMBOOT.CER"
-	ListFile        = "farmboot.esl"
-)
-
 func exported(keys []ca.SigningKey, others []*x509.Certificate) ([]exportedFile, error) {
 	variables, own, err := enrolment(keys, others)
 	if err != nil {
 		return nil, err
 	}
 	files := []exportedFile{
-		{CertificateFile, keys[0].Cert.Raw},
+		{bootfile.Certificate, keys[0].Cert.Raw},
 		{"farmboot.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: keys[0].Cert.Raw})},
-		{ListFile, own},
+		{"farmboot.esl", own},
 	}
 	for i, k := range keys[1:] {
 		files = append(files, exportedFile{fmt.Sprintf("FORMER%d.CER", i+1), k.Cert.Raw})
