@@ -39,7 +39,7 @@ type API struct {
 	Throttle *access.Throttle
 	// Enrolment makes nodes trust our key for Secure Boot; nil: that is off, or not
 	// possible.
-	Enrolment Enrolment
+	Enrolment provisioning.Enrolment
 	// Vendor names the maker of a network card; nil: unknown.
 	Vendor  func(provisioning.MAC) string
 	Version string // of the program, for people
@@ -52,14 +52,6 @@ type API struct {
 	Log  *slog.Logger
 
 	streams *streams // made by Routes
-}
-
-// Enrolment is which nodes are to be made to trust our key at their next boot.
-type Enrolment interface {
-	Enrolling(m provisioning.MAC) bool
-	Enrol(m provisioning.MAC) error
-	// Enrolled ends that.
-	Enrolled(m provisioning.MAC)
 }
 
 // handler answers a request of by, or returns why not and has written nothing then.

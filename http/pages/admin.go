@@ -38,7 +38,7 @@ type Admin struct {
 	// Assignment tells what a MAC address would get now; it changes nothing.
 	Assignment func(context.Context, provisioning.MAC) (provisioning.Assignment, error)
 	// Enrolment makes nodes trust the key of Secure Boot; nil: that is off, or not possible.
-	Enrolment Enrolment
+	Enrolment provisioning.Enrolment
 	// OpenID lets people in whom an OpenID provider vouches for; nil: there is none.
 	OpenID *access.OpenID
 	// AdminURL is where the admin pages are, "https://host[:port]", as reached at that
@@ -49,15 +49,6 @@ type Admin struct {
 	// Vendor names the maker of a network card; nil: nobody can.
 	Vendor func(provisioning.MAC) string
 	Now    func() time.Time
-}
-
-// Enrolment is which nodes are to be made to trust our key at their next boot, by a person
-// at their screen.
-type Enrolment interface {
-	Enrolling(m provisioning.MAC) bool
-	Enrol(m provisioning.MAC) error
-	// Enrolled ends that.
-	Enrolled(m provisioning.MAC)
 }
 
 // adminHandler answers a request of somebody who is signed in.
