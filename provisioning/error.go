@@ -3,7 +3,6 @@ package provisioning
 import (
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // Code says what kind of refusal an [Error] is. One table in package http maps
@@ -29,6 +28,8 @@ type Error struct {
 	Hint    string // what to do about it; may be empty
 	Cause   Cause  // the fault, for programs; may be zero
 	Err     error  // what led to it; may be nil
+
+	told bool // Message has Err's text in it
 }
 
 // Error returns the message, and the hint behind it.
@@ -42,24 +43,25 @@ func (e *Error) Error() string {
 // Unwrap returns what led to it.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Errorf makes an [Error] with that code. A %w verb sets the cause, whose text becomes
-// part of the message: whoever asked may read it.
+// Errorf makes an [Error] with that code. A %w verb sets Err, whose text becomes part of
+// the message: the person who asked may read it.
 func Errorf(code Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Code: code, Message: err.Error(), Err: errors.Unwrap(err)}
+	return &Error{Code: code, Message: err.Error(), Err: errors.Unwrap(err), told: true}
 }
 
-// Because makes an [Error] with that code and a cause that is not for everybody: host
-// names, paths, what a library says. [Detail] tells it to those who mend it.
-func Because(code Code, cause error, format string, args ...any) *Error {
-	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Err: cause}
+// Because makes an [Error] with that code from an error whose text is not for everybody:
+// it may have host names, paths or a library's words in it. [Detail] shows it to those who
+// mend the fault.
+func Because(code Code, err error, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Err: err}
 }
 
-// Detail is what err says, and the cause that [Because] keeps back: for the log, and for
-// who runs the command line.
+// Detail returns the text of err and of the Err that its message does not show: for the
+// log and the command line.
 func Detail(err error) string {
 	text := err.Error()
-	if e, ok := errors.AsType[*Error](err); ok && e.Err != nil && !strings.Contains(text, e.Err.Error()) {
+	if e, ok := errors.AsType[*Error](err); ok && e.Err != nil && !e.told {
 		text += ": " + Detail(e.Err)
 	}
 	return text

@@ -92,6 +92,7 @@ func explain(err error, into any) error {
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return provisioning.Errorf(provisioning.Invalid, "bad JSON: %w (byte %d)", err, e.Offset)
 	}
+	// encoding/json has no type for this error: its text is the only way to tell it.
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		return provisioning.Errorf(provisioning.Invalid, "bad JSON: unknown field %.60s: accepted are %s", name, strings.Join(fields(reflect.TypeOf(into)), ", "))
 	}

@@ -146,7 +146,7 @@ func CheckFile(name string, file io.ReaderAt, size int64) error {
 	h := ReadHeader(file)
 	if h.Format == Unknown {
 		why := describe(file)
-		return provisioning.Because(provisioning.Invalid, why, "not a kernel: %s %v; accepted are EFI applications, such as Zero-OS, and bzImages", name, why)
+		return provisioning.Errorf(provisioning.Invalid, "not a kernel: %s %w; accepted are EFI applications, such as Zero-OS, and bzImages", name, why)
 	}
 	return h.Check(name, size)
 }
