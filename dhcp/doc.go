@@ -7,8 +7,8 @@
 // RFC 4578). Some firmware takes the file from our OFFER on port 67, other
 // firmware asks once more on port 4011, the PXE boot server.
 //
-// All decisions are pure functions, to be read in this order: [ParseClient] (who
-// asks), [Responder.Reply] (what he gets), [Destination] (where that goes). The
+// All decisions are pure functions, to be read in this order: [ParseClient] (which
+// client asks), [Responder.Reply] (what it gets), [Destination] (where the reply goes). The
 // [Server] moves packets between them and sockets that are already open.
 //
 // What it does not do: lease addresses, answer clients that are not booting,

@@ -1,10 +1,9 @@
-// Package http serves boot scripts, kernels and images to machines, and the API
-// and web pages to people.
+// Package http is the boot plane: it serves boot scripts, programs, kernels and images
+// to machines.
 //
-// There are two planes. The boot plane is plain HTTP without authentication: a
-// MAC address is easily guessed, so nothing on it is secret. The admin plane is
-// TLS and a Unix socket; it has the API and the board, and serves the boot plane
-// too. Handlers return errors; one adapter turns them into a status code and one
-// plain line (boot plane) or JSON (API). No URL in any answer depends on the Host
-// header.
+// The boot plane is plain HTTP without authentication: a MAC address is easily guessed,
+// so nothing on it is secret. The admin plane, TLS and a Unix socket, serves it too,
+// beside the API (package api) and the web pages (package pages). Handlers return errors,
+// which package answer turns into a status code and one line of plain text. No URL in any
+// answer depends on the Host header.
 package http

@@ -15,13 +15,13 @@ const (
 	RoleFarmer Role = "farmer" // reads and edits the nodes of one farmer
 )
 
-// Actor is who asks for something: it decides what he may do, and the history
-// names him.
+// Actor is a person or program that asks for something: what is allowed depends on it, and
+// the history names it.
 type Actor struct {
 	Name     string // a token's id, or who runs the command: "root"
 	Role     Role
 	Farmer   FarmerID // whose nodes, when Role is RoleFarmer
-	ReadOnly bool     // he changes nothing
+	ReadOnly bool     // may change nothing
 	From     string   // from where: "cli", "socket", or the address of an API client
 }
 

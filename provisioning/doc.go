@@ -2,8 +2,8 @@
 // the events of their boots.
 //
 // It holds the types, the pure decisions about them (what a MAC address gets:
-// [Policy], [Assignment]), and the [Store] that keeps them. It does no input or output
-// and imports nothing of ours. Package registry says who may change what, package
-// recorder takes events in, package story tells what they mean; packages sqlite and
-// postgres are stores.
+// [Policy], [Assignment]), and the [Store] that keeps them. Of ours it imports only
+// package lru, and it does no input or output but through a [Store]. Package registry says
+// who may change what, package recorder takes events in, package story tells what they
+// mean; packages sqlite and postgres are stores.
 package provisioning

@@ -17,7 +17,7 @@ var ErrNoSession error = &provisioning.Error{
 // or on plain HTTP set it (RFC 6265bis section 4.1.3.2).
 const cookieName = "__Host-farmboot"
 
-// Sessions are who is signed in to the admin pages. The registry keeps them, so they
+// Sessions are the sign-ins to the admin pages. The registry keeps them, so they
 // outlive a restart; here are their cookies. Safe for concurrent use.
 type Sessions struct {
 	registry *registry.Registry

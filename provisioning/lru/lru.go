@@ -1,8 +1,8 @@
-// Package lru is a map that forgets what was not used for longest.
+// Package lru has a bounded map that drops the least recently used entry.
 package lru
 
-// Map is a map of at most max entries that forgets the one that was not used for
-// longest. It is not safe for concurrent use.
+// Map is a map of at most so many entries; it drops the least recently used one to make
+// room. It is not safe for concurrent use.
 //
 // Entries are in one slice and refer to each other by index: the garbage collector has no
 // pointers to follow but those in keys and values, and what is put again takes no memory.

@@ -1,4 +1,4 @@
-// Package owner gives what root makes in somebody's folder to him whose folder it is.
+// Package owner gives what root makes in a folder to the owner of that folder.
 //
 // The daemon runs as a user of its own, who owns the state folder, while its admin
 // runs commands as root: without this the daemon could not replace, change or even

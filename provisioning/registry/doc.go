@@ -2,6 +2,6 @@
 // pages and the API alike.
 //
 // It knows who may change and read what, what may be stored, and writes the history.
-// Tokens, sign-in sessions, claims and imports are here too. It keeps nothing itself:
-// that does a [provisioning.Store].
+// Tokens, sign-in sessions, claims and imports are here too. A [provisioning.Store] keeps
+// all of it; sessions that a store cannot take are kept in memory meanwhile.
 package registry

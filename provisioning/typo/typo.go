@@ -1,4 +1,4 @@
-// Package typo tells how far a word that somebody typed is from one that he may
+// Package typo tells how far a word that somebody typed is from one that they may
 // have meant.
 package typo
 
