@@ -25,7 +25,7 @@ E2E = $(sort $(addprefix ./,$(dir $(shell git grep -lE '^//go:build e2e' -- '*_t
 TOOL = go tool -modfile=setup/tools.mod
 TEST = $(TOOL) gotestsum --format pkgname --format-hide-empty-pkg --jsonfile
 
-.PHONY: build run test unit e2e strain secureboot uploads kills browser screenshots race fuzz bench cover lint fmt demo template testkernels doctor package package-test clean help
+.PHONY: build run test unit e2e strain secureboot uploads kills objectstore browser screenshots race fuzz bench cover lint fmt demo template testkernels doctor package package-test clean help
 
 build: ## Build bin/farmboot
 	@setup/packages.sh build
@@ -73,6 +73,11 @@ kills: ## Kill farmboot 100 times while it gives a run mode another kernel
 	@$(MAKE) template
 	go test -count=1 -timeout 15m -run 'TestKilled$$' ./cmd/farmboot -kills 100
 
+objectstore: ## Take kernels from an object store that speaks S3, which is built first
+	@setup/packages.sh unit
+	@$(MAKE) template
+	go test -tags objectstore -count=1 -timeout 20m -run 'TestObjectStore$$' ./cmd/farmboot
+
 secureboot: build ## Boot machines with Secure Boot on, in every way; some 20 minutes (as root)
 	@setup/packages.sh test
 	@$(MAKE) template testkernels
@@ -113,8 +118,8 @@ lint: ## Formatting, go vet, staticcheck, module files, shell scripts
 	@setup/packages.sh build
 	@unformatted=$$($(TOOL) gofumpt -l $(GOFILES)); [ -z "$$unformatted" ] || { echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; }
 	go vet ./...
-	go vet -tags e2e,browser,secureboot,packages ./...
-	$(TOOL) staticcheck -tags e2e,browser,secureboot,packages ./...
+	go vet -tags e2e,browser,secureboot,packages,objectstore ./...
+	$(TOOL) staticcheck -tags e2e,browser,secureboot,packages,objectstore ./...
 	go mod verify
 	@for f in .ci/run $$(git ls-files -co --exclude-standard '*.sh'); do sh -n $$f; done
 

@@ -179,12 +179,18 @@ func nameOf(res *http.Response) string {
 // errPage is what is there instead of a file.
 var errPage = errors.New("a web page, not a kernel")
 
+// errForbidden is what an object store such as S3 says of an object that is not there, to
+// whoever may not list what is.
+var errForbidden = errors.New("is there none, or is it not public?")
+
 // accept refuses an answer that is not the file.
 func accept(res *http.Response, u string) error {
 	mediaType, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	switch {
 	case res.StatusCode == http.StatusNotFound, res.StatusCode == http.StatusGone:
 		return provisioning.Errorf(provisioning.NotFound, "there is no %s", u)
+	case res.StatusCode == http.StatusForbidden:
+		return provisioning.Errorf(provisioning.Unavailable, "%s answers with status %s: %w", u, res.Status, errForbidden)
 	case res.StatusCode != http.StatusOK:
 		return provisioning.Errorf(provisioning.Unavailable, "%s answers with status %s", u, res.Status)
 	case mediaType == "text/html":

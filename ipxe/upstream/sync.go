@@ -128,7 +128,8 @@ func (u *Upstream) Sync(ctx context.Context, o SyncOptions) error {
 	}
 	rels = append(rels, o.Names...)
 	slices.Sort(rels[len(u.Modes):])
-	var errs []error
+	var errs, forbidden []error
+	public := false // one kernel at least
 	look := Look{Failed: map[string]Failure{}}
 	for _, rel := range slices.Compact(rels) {
 		result, err := u.syncOne(ctx, rel, all[rel], o)
@@ -137,16 +138,21 @@ func (u *Upstream) Sync(ctx context.Context, o SyncOptions) error {
 			return ctx.Err()
 		case provisioning.ErrorCode(err) == provisioning.NotFound: // the service has none
 			look.Answered = true
+		case errors.Is(err, errForbidden) && all[rel].Name == "": // perhaps it has none
+			forbidden = append(forbidden, fmt.Errorf("%s: %w", rel, err))
 		case err != nil:
 			errs = append(errs, fmt.Errorf("%s: %w", rel, err))
 			look.Failed[rel] = Failure{Err: err}
 			look.Answered = look.Answered || Refused(err)
 		default:
-			look.Answered = true
+			look.Answered, public = true, true
 			if o.Tell != nil {
 				o.Tell(result)
 			}
 		}
+	}
+	if !public {
+		errs = append(errs, forbidden...)
 	}
 	u.note(look)
 	return errors.Join(errs...)

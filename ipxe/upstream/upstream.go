@@ -243,7 +243,7 @@ func (u *Upstream) begin(ctx context.Context, rel string, do func(context.Contex
 		result, err := do(ctx, d)
 		if err != nil && !errors.Is(err, ErrUnchanged) {
 			level := slog.LevelWarn
-			if provisioning.ErrorCode(err) == provisioning.NotFound || errors.Is(err, context.Canceled) {
+			if provisioning.ErrorCode(err) == provisioning.NotFound || errors.Is(err, errForbidden) || errors.Is(err, context.Canceled) {
 				level = slog.LevelDebug
 			}
 			u.Log.Log(ctx, level, "a kernel could not be taken from upstream", "kernel", rel, "upstream", u.base.Redacted(), "err", provisioning.Detail(err))
@@ -375,7 +375,7 @@ func (u *Upstream) offeredSum(ctx context.Context, rel string) (string, error) {
 
 // offersNot tells an answer that there is no such file from a failure to answer.
 func offersNot(err error) bool {
-	return provisioning.ErrorCode(err) == provisioning.NotFound || errors.Is(err, errPage)
+	return provisioning.ErrorCode(err) == provisioning.NotFound || errors.Is(err, errPage) || errors.Is(err, errForbidden)
 }
 
 // errUnsigned is why a kernel is refused whose signature is missing or wrong.

@@ -177,6 +177,27 @@ func TestSync(t *testing.T) {
 }
 
 // TestKeep: so many former kernels stay, and what is in use.
+// TestForbidden: what S3 says of all that is not there, in a bucket that is public but
+// may not be listed, keeps nothing from being taken; a bucket that is not public is told.
+func TestForbidden(t *testing.T) {
+	s := site{"/kernel/net/prod.efi": big("v1")}
+	b := newBench(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, ok := s[r.URL.Path]; !ok {
+			http.Error(w, "<Error><Code>AccessDenied</Code></Error>", http.StatusForbidden)
+			return
+		}
+		s.ServeHTTP(w, r)
+	}))
+	if err := b.sync(t); err != nil || b.read(t, "net/prod.efi") != s["/kernel/net/prod.efi"] {
+		t.Errorf("prod, without a digest and beside no test.efi: %v", err)
+	}
+	delete(s, "/kernel/net/prod.efi")
+	const want = " answers with status 403 Forbidden: is there none, or is it not public?"
+	if err := b.sync(t); err == nil || strings.Count(err.Error(), want) != 2 {
+		t.Errorf("none is public: %v", err)
+	}
+}
+
 func TestKeep(t *testing.T) {
 	s := site{}
 	b := newBench(t, s)
