@@ -59,6 +59,8 @@ func TestRemarks(t *testing.T) {
 		{row{unit: micros, ours: 100}, ""},
 		{row{unit: millis, ours: 100, goal: 200}, "goal 200 ms met"},
 		{row{unit: millis, ours: 300, beside: 100, peer: "dnsmasq", goal: 200}, "dnsmasq: goal 200 ms MISSED"},
+		{row{unit: count, ours: 1000, goal: 1000}, "goal 1000 met"},
+		{row{unit: count, ours: 999, goal: 1000}, "goal 1000 MISSED"},
 		{row{unit: micros, ours: 120, beside: 100, goal: 1.3, ratio: true}, "goal 1.30 met"},
 		{row{unit: micros, ours: 140, beside: 100, goal: 1.3, ratio: true}, "goal 1.30 MISSED"},
 	} {

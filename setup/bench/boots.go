@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,39 +23,24 @@ type bootKind struct {
 	persona  persona.Persona
 	asks4011 bool // before it fetches its program
 	order    tftpOrder
-	goal     float64 // of the ratio of nodes a second
+	waits    []time.Duration // for a reply, before it asks again
+	goal     float64         // of the ratio of nodes a second
 }
 
 // benchBoots has machines boot as far as their scripts, many at once: DISCOVER, the boot
 // server on port 4011 for UEFI, the program by TFTP, the script by HTTP. Beside it dnsmasq,
 // and nginx with the script as a file.
 func benchBoots(ctx context.Context, s *site, rep *report) error {
-	ours, other, err := s.withDnsmasq(ctx)
+	script := "/provision/" + mac(1)
+	ours, other, others, err := s.withOthers(ctx, []string{"undionly.kpxe", "ipxe.efi"}, script)
 	if err != nil {
 		return err
 	}
-	script := "/provision/" + mac(1)
-	others := []int{other.pid}
-	if s.beside == "" {
-		for _, file := range []string{"undionly.kpxe", "ipxe.efi"} {
-			if err := s.copyProgram(file); err != nil {
-				return err
-			}
-		}
-		if err := s.mirror(script); err != nil {
-			return err
-		}
-		pid, _, err := s.nginx(ctx)
-		if err != nil {
-			return err
-		}
-		others = append(others, pid)
-	}
 	settle(ctx)
 	for _, k := range []bootKind{
-		{"BIOS", persona.BIOS(), false, tftpOrder{file: "undionly.kpxe", block: 1456}, 1},
-		{"UEFI, lock step", persona.UEFI(), true, tftpOrder{file: "ipxe.efi", block: 1468}, 1},
-		{"UEFI, windowsize 4", persona.UEFI(), true, tftpOrder{file: "ipxe.efi", block: 1468, window: 4}, 1.5},
+		{"BIOS", persona.BIOS(), false, tftpOrder{file: "undionly.kpxe", block: 1456}, eachSecond, 1},
+		{"UEFI, lock step", persona.UEFI(), true, tftpOrder{file: "ipxe.efi", block: 1468}, eachSecond, 1},
+		{"UEFI, windowsize 4", persona.UEFI(), true, tftpOrder{file: "ipxe.efi", block: 1468, window: 4}, eachSecond, 1.5},
 	} {
 		m, err := compare(5,
 			func() (sample, error) { return s.farmBoots(k, ours.host, script, ours.pid) },
@@ -70,6 +56,26 @@ func benchBoots(ctx context.Context, s *site, rep *report) error {
 	return ctx.Err()
 }
 
+// withOthers starts an appliance, and dnsmasq and nginx with the same programs and paths, of
+// which it returns the process ids.
+func (s *site) withOthers(ctx context.Context, programs []string, paths ...string) (ours, other server, pids []int, err error) {
+	if ours, other, err = s.withDnsmasq(ctx); err != nil || s.beside != "" {
+		return ours, other, []int{other.pid}, err
+	}
+	for _, file := range programs {
+		if err := s.copyProgram(file); err != nil {
+			return ours, other, nil, err
+		}
+	}
+	for _, path := range paths {
+		if err := s.mirror(path); err != nil {
+			return ours, other, nil, err
+		}
+	}
+	pid, _, err := s.nginx(ctx)
+	return ours, other, []int{other.pid, pid}, err
+}
+
 // copyProgram has dnsmasq's TFTP server serve what ours does.
 func (s *site) copyProgram(file string) error {
 	data, err := s.tftp(s.nodes.Addr(), s.ours, tftpOrder{file: file, block: 1428})
@@ -82,19 +88,34 @@ func (s *site) copyProgram(file string) error {
 // rebooted numbers the machines, so that each boot is of one that has just been switched on.
 var rebooted atomic.Uint32
 
-// farmBoots switches on as many machines as a farm has, and waits for the last one's script.
-func (s *site) farmBoots(k bootKind, on *lab.Host, script string, pids ...int) (sample, error) {
+// machines are switched on together. What servers reply comes in at one socket.
+type machines struct {
+	conn    *net.UDPConn
+	first   uint32      // number of the first
+	replies []chan byte // to each: message types
+}
+
+// switchOn returns so many machines that have just been switched on.
+func (s *site) switchOn(n int) (*machines, error) {
 	conn, err := s.firmware()
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close()
-	first := rebooted.Add(farm) - farm
-	replies := make([]chan byte, farm) // message types
-	for i := range replies {
-		replies[i] = make(chan byte, 8)
+	m := &machines{conn, rebooted.Add(uint32(n)) - uint32(n), make([]chan byte, n)}
+	for i := range m.replies {
+		m.replies[i] = make(chan byte, 8)
 	}
-	go deliver(conn, first, replies)
+	go m.deliver()
+	return m, nil
+}
+
+// farmBoots switches on as many machines as a farm has, and waits for the last one's script.
+func (s *site) farmBoots(k bootKind, on *lab.Host, script string, pids ...int) (sample, error) {
+	m, err := s.switchOn(farm)
+	if err != nil {
+		return nil, err
+	}
+	defer m.conn.Close()
 	used := make([]time.Duration, len(pids))
 	for i, pid := range pids {
 		used[i] = cpuTime(pid)
@@ -103,7 +124,7 @@ func (s *site) farmBoots(k bootKind, on *lab.Host, script string, pids ...int) (
 	var all sync.WaitGroup
 	begin := time.Now()
 	for i := range errs {
-		all.Go(func() { errs[i] = s.bootToScript(k, conn, on, first+uint32(i), replies[i], script) })
+		all.Go(func() { errs[i] = s.bootToScript(k, on, m, i, script) })
 	}
 	all.Wait()
 	took := time.Since(begin)
@@ -118,11 +139,11 @@ func (s *site) farmBoots(k bootKind, on *lab.Host, script string, pids ...int) (
 	return sample{"nodes/s": farm / took.Seconds(), "CPU µs": inMicros(cpu) / farm}, nil
 }
 
-// deliver hands replies to the machines that they are for, until conn is closed.
-func deliver(conn *net.UDPConn, first uint32, to []chan byte) {
+// deliver hands replies to the machines that they are for, until the socket is closed.
+func (m *machines) deliver() {
 	buf := make([]byte, 1500)
 	for {
-		n, _, err := conn.ReadFromUDPAddrPort(buf)
+		n, _, err := m.conn.ReadFromUDPAddrPort(buf)
 		if err != nil {
 			return
 		}
@@ -130,28 +151,46 @@ func deliver(conn *net.UDPConn, first uint32, to []chan byte) {
 		if n < 243 || buf[0] != 2 || buf[240] != 53 {
 			continue
 		}
-		if i := binary.BigEndian.Uint32(buf[4:]) - firstXID - first; i < uint32(len(to)) {
+		if i := binary.BigEndian.Uint32(buf[4:]) - firstXID - m.first; i < uint32(len(m.replies)) {
 			select {
-			case to[i] <- buf[242]:
+			case m.replies[i] <- buf[242]:
 			default: // a repeat
 			}
 		}
 	}
 }
 
-// bootToScript boots one machine. It asks again after a second where firmware takes four.
-func (s *site) bootToScript(k bootKind, conn *net.UDPConn, on *lab.Host, n uint32, replies <-chan byte, script string) error {
+// bootToScript boots one machine.
+func (s *site) bootToScript(k bootKind, on *lab.Host, m *machines, i int, script string) error {
+	if err := s.bootToProgram(k, on, m, i); err != nil {
+		return err
+	}
+	c, err := s.connect(on, false)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	_, err = c.fetch(request(script))
+	return err
+}
+
+// eachSecond is when machines ask again where it is not to be measured how they lose heart.
+var eachSecond = slices.Repeat([]time.Duration{time.Second}, 10)
+
+// bootToProgram boots one machine up to its boot program.
+func (s *site) bootToProgram(k bootKind, on *lab.Host, m *machines, i int) error {
 	const offer, requests, ack = 2, 3, 5 // message types
+	n := m.first + uint32(i)
 	packet := firmwarePacket(k.persona, n)
 	ask := func(port uint16, want byte) error {
-		for range 10 {
-			if _, err := conn.WriteToUDPAddrPort(packet, netip.AddrPortFrom(on.Addr(), port)); err != nil {
+		for _, wait := range k.waits {
+			if _, err := m.conn.WriteToUDPAddrPort(packet, netip.AddrPortFrom(on.Addr(), port)); err != nil {
 				return err
 			}
-			again := time.After(time.Second)
+			again := time.After(wait)
 			for waits := true; waits; {
 				select {
-				case got := <-replies:
+				case got := <-m.replies[i]:
 					if got == want {
 						return nil
 					}
@@ -174,14 +213,6 @@ func (s *site) bootToScript(k bootKind, conn *net.UDPConn, on *lab.Host, n uint3
 			return err
 		}
 	}
-	if _, err := s.tftp(from, on, k.order); err != nil {
-		return err
-	}
-	c, err := s.connect(on, false)
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	_, err = c.fetch(request(script))
+	_, err := s.tftp(from, on, k.order)
 	return err
 }

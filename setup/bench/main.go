@@ -7,7 +7,7 @@
 // both; the table shows medians. Nothing is judged but said: a slow machine fails
 // no benchmark.
 //
-//	make bench            everything, in some ten minutes
+//	make bench            everything, in some twelve minutes
 //	make bench ONLY=tftp  one section
 //
 // Given another farmboot with -beside, it measures that in place of the others: what
@@ -52,7 +52,7 @@ func sections() []section {
 }
 
 // limit ends a run that hangs.
-const limit = 15 * time.Minute
+const limit = 20 * time.Minute
 
 func main() {
 	program := flag.String("farmboot", "bin/farmboot", "the program to measure")

@@ -18,6 +18,9 @@ import (
 	"farmboot/setup/lab"
 )
 
+// pairKernel is the size of the kernel: 16 GB for all nodes, so that it takes seconds.
+const pairKernel = 16 << 20
+
 // benchPostgres has two appliances share the nodes in a PostgreSQL server: what a million
 // of them cost whoever asks for his script, and what becomes of a farm that boots from
 // both at once when one of them is killed.
@@ -35,7 +38,7 @@ func benchPostgres(ctx context.Context, s *site, rep *report) error {
 		if err := pair[i].storeIn(db.url()); err != nil {
 			return err
 		}
-		if err := randomFile(s.path(name, "kernel", "net", "prod.efi"), stormKernel, rand.NewChaCha8([32]byte{2})); err != nil {
+		if err := randomFile(s.path(name, "kernel", "net", "prod.efi"), pairKernel, rand.NewChaCha8([32]byte{2})); err != nil {
 			return err
 		}
 		if _, err := pair[i].serve(ctx); err != nil {
@@ -101,7 +104,7 @@ func (s *site) pairStorm(ctx context.Context, pair [2]*farmboot, kill bool) (sam
 		})
 	}
 	if kill {
-		quarter := func() bool { return received.Load() > stormNodes*stormKernel/4 }
+		quarter := func() bool { return received.Load() > stormNodes*pairKernel/4 }
 		if err := poll(ctx, pair[1].Process, quarter); err != nil {
 			return nil, err
 		}

@@ -100,10 +100,10 @@ func (w row) verdict() string {
 	if w.ratio {
 		value, goal = w.ours/w.beside, fmt.Sprintf("goal %s", decimal(w.goal))
 	}
-	if value > w.goal != w.unit.more {
-		return goal + " MISSED"
+	if value == w.goal || value > w.goal == w.unit.more {
+		return goal + " met"
 	}
-	return goal + " met"
+	return goal + " MISSED"
 }
 
 // comparison says who is ahead; a twentieth is noise.

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +30,9 @@ type tftpOrder struct {
 	block  int           // bytes; 0: 512, without asking
 	window int           // packets before an acknowledgement; 0: not asked
 	delay  time.Duration // before each acknowledgement: the round trip of the wire
+	again  time.Duration // of silence after which it says its last packet again; 0: a second
+	tries  int           // how often it does so in a row; 0: 30 times
+	drop   bool          // what arrives: only the last block is returned
 }
 
 // request is the first packet.
@@ -54,25 +59,34 @@ func (s *site) tftp(from netip.Addr, to *lab.Host, o tftpOrder) (data []byte, er
 		return nil, err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		return nil, err
-	}
-	if _, err := conn.WriteToUDPAddrPort(o.request(), netip.AddrPortFrom(to.Addr(), 69)); err != nil {
-		return nil, err
-	}
-	return o.receive(conn)
+	return o.receive(conn, netip.AddrPortFrom(to.Addr(), 69))
 }
 
-// receive takes the answers of a server up to the last block.
-func (o tftpOrder) receive(conn *net.UDPConn) (data []byte, err error) {
+// receive sends the request and takes the answers of a server up to the last block.
+func (o tftpOrder) receive(conn *net.UDPConn, peer netip.AddrPort) (data []byte, err error) {
 	block, window := 512, 1
 	buf := make([]byte, 1<<16)
-	blocks, unacked := 0, 0 // received in order; since the last acknowledgement
+	blocks, unacked, silent := 0, 0, 0 // received in order; since the last acknowledgement; in a row
+	last := o.request()
+	if _, err := conn.WriteToUDPAddrPort(last, peer); err != nil {
+		return nil, err
+	}
 	for {
-		n, peer, err := conn.ReadFromUDPAddrPort(buf)
-		if err != nil {
+		if err := conn.SetReadDeadline(time.Now().Add(cmp.Or(o.again, time.Second))); err != nil {
 			return nil, err
 		}
+		n, from, err := conn.ReadFromUDPAddrPort(buf)
+		if errors.Is(err, os.ErrDeadlineExceeded) && silent < cmp.Or(o.tries, 30) {
+			silent++
+			if _, err := conn.WriteToUDPAddrPort(last, peer); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("tftp: after %d blocks: %w", blocks, err)
+		}
+		peer, silent = from, 0
 		switch p := buf[:n]; {
 		case n < 4:
 			return nil, errors.New("tftp: a packet of less than four bytes")
@@ -83,6 +97,9 @@ func (o tftpOrder) receive(conn *net.UDPConn) (data []byte, err error) {
 		case p[1] == opData && binary.BigEndian.Uint16(p[2:]) == uint16(blocks+1):
 			blocks++
 			unacked++
+			if o.drop {
+				data = data[:0]
+			}
 			data = append(data, p[4:]...)
 			if n-4 == block && unacked < window {
 				continue
@@ -92,8 +109,8 @@ func (o tftpOrder) receive(conn *net.UDPConn) (data []byte, err error) {
 		if o.delay > 0 {
 			time.Sleep(o.delay)
 		}
-		ack := binary.BigEndian.AppendUint16([]byte{0, opAck}, uint16(blocks))
-		if _, err := conn.WriteToUDPAddrPort(ack, peer); err != nil {
+		last = binary.BigEndian.AppendUint16([]byte{0, opAck}, uint16(blocks))
+		if _, err := conn.WriteToUDPAddrPort(last, peer); err != nil {
 			return nil, err
 		}
 		if blocks > 0 && n-4 < block {
