@@ -47,15 +47,6 @@ func (r *recent[V]) keep(mac provisioning.MAC, v V) {
 	r.young[mac] = v
 }
 
-// swap remembers v, and returns what was remembered before.
-func (r *recent[V]) swap(mac provisioning.MAC, v V) (was V, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	was, ok = r.find(mac)
-	r.keep(mac, v)
-	return was, ok
-}
-
 // take returns what is remembered, and forgets it.
 func (r *recent[V]) take(mac provisioning.MAC) (v V, ok bool) {
 	r.mu.Lock()
