@@ -16,8 +16,8 @@ var ErrFlood = errors.New("too many requests of machines that have not booted he
 // admission decides who is answered when more machines ask than there can be. Whoever is
 // booting comes first, and whoever is known to the store; then whoever asks as firmware
 // does: again after a pause, or port 4011 after its offer; then whoever was never seen
-// before; and last whoever has its answer, and asks again at once. Nobody is answered more
-// often than any firmware asks.
+// before; and last whoever has its answer, and asks again at once. While others wait, nobody
+// is answered more often than any firmware asks.
 //
 // An answer costs some fifty microseconds, with all that follows from it. The limits are
 // for those whom nobody knows: a flood of random addresses then costs a tenth of a core,
@@ -72,13 +72,13 @@ func newAdmission() *admission {
 	}
 }
 
-// admit tells whether a request is to be answered. known is called where that depends on
-// whether the store knows the machine.
-func (a *admission) admit(mac provisioning.MAC, service Service, now time.Time, known func() bool) bool {
+// admit tells whether a request is to be answered. known and crowded are called where that
+// depends on whether the store knows the machine, and on whether many others wait.
+func (a *admission) admit(mac provisioning.MAC, service Service, now time.Time, known, crowded func() bool) bool {
 	if left, ok := a.booting.get(mac); ok {
 		left, ok = left.take(now)
 		a.booting.put(mac, left)
-		return ok
+		return ok || !crowded()
 	}
 	last, seen := a.asked.get(mac)
 	at := uint32(now.UnixMilli())
@@ -89,9 +89,9 @@ func (a *admission) admit(mac provisioning.MAC, service Service, now time.Time, 
 	case !seen:
 		admitted = a.fresh.AllowN(now, 1)
 	case *was && since(last.at) < hastyPause:
-		admitted = a.hasty.AllowN(now, 1)
+		admitted = a.hasty.AllowN(now, 1) || !crowded()
 	default: // what the hasty leave is for these
-		admitted = a.again[service].AllowN(now, 1) || a.hasty.AllowN(now, 1)
+		admitted = a.again[service].AllowN(now, 1) || a.hasty.AllowN(now, 1) || !crowded()
 	}
 	ask := !admitted && (last.stranger == 0 || since(last.stranger) >= strangerTime)
 	last.at = at

@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -15,13 +16,17 @@ func stranger(n int) provisioning.MAC {
 	return provisioning.MAC{2, 0xff, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)}
 }
 
+// crowded is what a socket says while many wait, idle while nobody does.
+func crowded() bool { return true }
+func idle() bool    { return false }
+
 func TestAdmission(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	a := newAdmission()
 	unknown := func() bool { return false }
 	answered := 0
 	for i := range 60_000 { // 12,000 a second, for 5 s
-		if a.admit(stranger(i), ProxyDHCP, now.Add(time.Duration(i)*time.Second/12_000), unknown) {
+		if a.admit(stranger(i), ProxyDHCP, now.Add(time.Duration(i)*time.Second/12_000), unknown, crowded) {
 			answered++
 		}
 	}
@@ -29,20 +34,20 @@ func TestAdmission(t *testing.T) {
 		t.Errorf("%d strangers were answered, want %d", answered, want)
 	}
 	now = now.Add(5 * time.Second)
-	for a.admit(stranger(1<<20+answered), ProxyDHCP, now, unknown) {
+	for a.admit(stranger(1<<20+answered), ProxyDHCP, now, unknown, crowded) {
 		answered++
 	}
 	mac := provisioning.MAC{0x52, 0x54, 0, 0, 0, 0xb1}
-	if a.admit(mac, ProxyDHCP, now, unknown) {
+	if a.admit(mac, ProxyDHCP, now, unknown, crowded) {
 		t.Error("a stranger is answered while others wait")
 	}
-	if !a.admit(mac, ProxyDHCP, now, unknown) {
+	if !a.admit(mac, ProxyDHCP, now, unknown, crowded) {
 		t.Error("who asks again is not answered")
 	}
 	asked := false
 	registered := provisioning.MAC{0x52, 0x54, 0, 0, 0, 0xb2}
 	for range 2 {
-		if !a.admit(registered, ProxyDHCP, now, func() bool { asked = true; return true }) {
+		if !a.admit(registered, ProxyDHCP, now, func() bool { asked = true; return true }, crowded) {
 			t.Error("who is registered is not answered")
 		}
 	}
@@ -55,14 +60,14 @@ func TestAdmission(t *testing.T) {
 		for _, limit := range []*rate.Limiter{a.again[ProxyDHCP], a.hasty} {
 			limit.AllowN(at, int(limit.TokensAt(at))) // all that there is
 		}
-		a.admit(stranger(1<<20+answered), ProxyDHCP, at, func() bool { times++; return false })
+		a.admit(stranger(1<<20+answered), ProxyDHCP, at, func() bool { times++; return false }, crowded)
 	}
 	if times != 1 {
 		t.Errorf("in 10 s the store was asked %d times for the same stranger", times)
 	}
 	booting := provisioning.MAC{0x52, 0x54, 0, 0, 0, 0xb3}
 	a.boots(booting)
-	if !a.admit(booting, ProxyDHCP, now, func() bool { t.Error("the store is asked for who boots"); return false }) {
+	if !a.admit(booting, ProxyDHCP, now, func() bool { t.Error("the store is asked for who boots"); return false }, crowded) {
 		t.Error("who boots is not answered")
 	}
 }
@@ -75,10 +80,10 @@ func TestAdmission_AFarmForTheFirstTime(t *testing.T) {
 	unknown := func() bool { return false }
 	waiting := make([]bool, 30_000)
 	for i := range waiting {
-		waiting[i] = !a.admit(stranger(i), ProxyDHCP, now, unknown)
+		waiting[i] = !a.admit(stranger(i), ProxyDHCP, now, unknown, crowded)
 	}
 	for i, w := range waiting {
-		if w && !a.admit(stranger(i), ProxyDHCP, now.Add(4*time.Second), unknown) {
+		if w && !a.admit(stranger(i), ProxyDHCP, now.Add(4*time.Second), unknown, crowded) {
 			t.Fatalf("machine %d is not answered at its second try", i)
 		}
 	}
@@ -142,7 +147,7 @@ func TestAdmission_MachinesThatAskAgainAndAgain(t *testing.T) {
 		answered := 0
 		for i := range 120_000 { // for 10 s
 			now = now.Add(time.Second / 12_000)
-			if a.admit(stranger(i%10_000), service, now, unknown) {
+			if a.admit(stranger(i%10_000), service, now, unknown, crowded) {
 				answered++
 			}
 		}
@@ -150,10 +155,10 @@ func TestAdmission_MachinesThatAskAgainAndAgain(t *testing.T) {
 			t.Errorf("%s: they are answered %d times, more than %d", service, answered, most)
 		}
 		mac := provisioning.MAC{0x52, 0x54, 0, 0, 0, 0xb1}
-		if !a.admit(mac, ProxyDHCP, now, unknown) || !a.admit(mac, BootServer, now, unknown) {
+		if !a.admit(mac, ProxyDHCP, now, unknown, crowded) || !a.admit(mac, BootServer, now, unknown, crowded) {
 			t.Errorf("%s: a machine that nobody has seen is not answered", service)
 		}
-		if !a.admit(mac, ProxyDHCP, now.Add(5*time.Second), unknown) {
+		if !a.admit(mac, ProxyDHCP, now.Add(5*time.Second), unknown, crowded) {
 			t.Errorf("%s: a machine whose offer was lost is not answered when it asks as firmware does", service)
 		}
 	}
@@ -169,7 +174,7 @@ func TestAdmission_MachineThatBoots(t *testing.T) {
 	answered := 0
 	for range 10_000 { // a thousand times a second
 		now = now.Add(time.Millisecond)
-		if a.admit(mac, ProxyDHCP, now, known) {
+		if a.admit(mac, ProxyDHCP, now, known, crowded) {
 			answered++
 		}
 		a.boots(mac) // that it fetches something gives it no more
@@ -177,7 +182,56 @@ func TestAdmission_MachineThatBoots(t *testing.T) {
 	if want := allowedBurst + 10*allowedRate; answered < want-1 || answered > want+1 {
 		t.Errorf("it is answered %d times, want %d", answered, want)
 	}
-	if now = now.Add(time.Hour); !a.admit(mac, BootServer, now, known) {
+	if now = now.Add(time.Hour); !a.admit(mac, BootServer, now, known, crowded) {
 		t.Error("it is not answered later")
+	}
+}
+
+// TestAdmission_WhileNobodyWaits whoever asks again is answered, however often.
+func TestAdmission_WhileNobodyWaits(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	a := newAdmission()
+	booting := provisioning.MAC{0x52, 0x54, 0, 0, 0, 0xb1}
+	a.boots(booting)
+	known := func() bool { t.Error("the store is asked"); return true }
+	for i := range 100_000 { // 12,000 times a second
+		now = now.Add(time.Second / 12_000)
+		if !a.admit(stranger(i%10_000), ProxyDHCP, now, known, idle) || !a.admit(booting, ProxyDHCP, now, known, idle) {
+			t.Fatalf("after %d times one is not answered", i)
+		}
+	}
+}
+
+// TestConn_Crowded: a socket is crowded while much waits in it.
+func TestConn_Crowded(t *testing.T) {
+	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := NewConn(udp, ProxyDHCP, nil)
+	defer c.Close()
+	from, err := net.Dial("udp4", udp.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	if c.crowded() {
+		t.Error("it is crowded at once")
+	}
+	for range 150 {
+		if _, err := from.Write(make([]byte, 600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !c.crowded() {
+		t.Error("it is not crowded with 150 packets")
+	}
+	for c.crowded() {
+		if _, _, _, err := c.read(make([]byte, 1500), make([]byte, controlLen)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, _, err := c.read(make([]byte, 1500), make([]byte, controlLen)); err != nil {
+		t.Errorf("it is not crowded, because it is empty: %v", err)
 	}
 }

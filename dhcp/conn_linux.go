@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strconv"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -70,4 +71,24 @@ func listenError(err error, device string, port int) error {
 		return fmt.Errorf("no permission for port %s on %s: run as root or with CAP_NET_BIND_SERVICE and CAP_NET_RAW: %w", p, device, err)
 	}
 	return fmt.Errorf("listen on port %s of %s: %w", p, device, err)
+}
+
+// crowd is how much has to wait in the receive buffer before it matters who is answered, in
+// bytes: some 75 DISCOVERs, which are answered within some milliseconds.
+const crowd = 128 << 10
+
+// crowded tells whether that much waits. Where the kernel does not say, it does.
+func (c *Conn) crowded() bool {
+	raw, err := c.udp.SyscallConn()
+	if err != nil {
+		return true
+	}
+	var info [9]uint32 // SO_MEMINFO: the first is what is held for receiving (Linux 4.12)
+	size := uint32(unsafe.Sizeof(info))
+	var errno unix.Errno
+	err = raw.Control(func(fd uintptr) {
+		_, _, errno = unix.RawSyscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
+			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+	})
+	return err != nil || errno != 0 || info[0] >= crowd
 }

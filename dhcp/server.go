@@ -184,7 +184,7 @@ func (w *worker) answer(ctx context.Context, packet []byte, peer netip.AddrPort,
 		}
 		return err
 	}
-	if !w.admission.admit(client.MAC, w.conn.service, w.Now(), func() bool { return w.known(ctx, client.MAC) }) {
+	if !w.admission.admit(client.MAC, w.conn.service, w.Now(), func() bool { return w.known(ctx, client.MAC) }, w.conn.crowded) {
 		if w.floods.Allow() {
 			w.Log.Warn("too many machines ask that have not booted here: some have to ask again", "iface", w.conn.link.name, "mac", client.MAC)
 		}
