@@ -58,8 +58,8 @@ func (c Client) String() string {
 	return s
 }
 
-// ParseClient tells who sent a request. The error says why it is nobody that we
-// can boot; it is one of the Err… values of this package, possibly wrapped. With
+// ParseClient returns the client that sent a request. The error says why we cannot boot
+// it; it is one of the Err… values of this package, possibly wrapped. With
 // [ErrUnknownArch] and [ErrRaspberryPi] MAC and Class are set nevertheless, for
 // the log.
 func ParseClient(req *dhcpv4.DHCPv4) (Client, error) {

@@ -3,8 +3,8 @@ package dhcp
 import "farmboot/provisioning"
 
 // ProbeMAC is the MAC address of the nth machine that a doctor plays on a LAN: locally
-// administered, and always the same. It is answered like any other, but it is nobody's
-// node, so that nothing is to be recorded of it.
+// administered, and always the same. It is answered like any other, but it is no
+// node, and nothing is recorded of it.
 func ProbeMAC(n byte) provisioning.MAC {
 	return provisioning.MAC{probePrefix[0], probePrefix[1], probePrefix[2], probePrefix[3], probePrefix[4], n}
 }

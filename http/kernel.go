@@ -111,7 +111,7 @@ func (b *Boot) signature(w http.ResponseWriter, r *http.Request, name string) er
 
 // pull answers with a kernel that is not here but upstream, while it is being stored: as
 // it comes, to all who ask for it, at the speed of the slower side. What upstream gives is
-// checked before the last bytes go out, so that nobody has the whole of a bad one.
+// checked before the last bytes go out, so that no client gets all of a bad one.
 func (b *Boot) pull(w http.ResponseWriter, r *http.Request, name string, missing error) error {
 	ctx := upstream.WithHops(r.Context(), r)
 	w.Header().Set("Content-Type", "application/octet-stream")

@@ -23,8 +23,9 @@ const bodyLimit = time.Minute
 // that are far too long fit, so that the composer says how long they may be.
 const headerLimit = 64 << 10
 
-// withDeadlines serves h, and gives up on an answer that nobody takes, and on a body that does
-// not come: net/http waits for that before it answers, even where nobody reads it.
+// withDeadlines serves h, and gives up on an answer that the client does not take,
+// and on a body that does not come: net/http waits for it before it answers, even where
+// the handler does not read it.
 func withDeadlines(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		control := http.NewResponseController(w) // a connection that knows no deadlines goes without

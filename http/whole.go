@@ -25,7 +25,7 @@ const (
 const heldBytes = 64 << 10
 
 // shortBody is how long a body may be, in bytes, for its connection to be worth keeping
-// when nobody read it.
+// when the handler did not read it.
 const shortBody = 256 << 10
 
 // whole serves h so that an answer reaches its client whole, however much of the

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Role says what somebody may do.
+// Role says what an actor may do.
 type Role string
 
 // The roles.
@@ -48,8 +48,7 @@ func (t Token) Expired(now time.Time) bool { return !t.Expires.IsZero() && !now.
 // likelier than anything else.
 type SecretsHash [sha256.Size]byte
 
-// Session is that somebody is signed in to the pages. It is kept under the hash of
-// the cookie that he has, so neither the database nor a backup of it is a way in.
+// Session is a sign-in to the pages. It is kept under the hash of its cookie, so neither the database nor a backup of it is a way in.
 type Session struct {
 	Hash     SecretsHash
 	Token    string // id of the token that it began with, and ends with; "": none
@@ -57,7 +56,7 @@ type Session struct {
 	Began    time.Time
 	LastUsed time.Time // to the minute
 
-	// What somebody may do whom an OpenID provider vouches for. Role is empty where the
+	// What a person may do who signed in through an OpenID provider. Role is empty where the
 	// token says it, and with a sign-in link, which is an admin's.
 	Role     Role
 	Farmer   FarmerID

@@ -23,7 +23,7 @@ func ParseFarmerID(s string) (FarmerID, error) {
 }
 
 // ParseOwner reads whose a node is: a farmer id as [ParseFarmerID] reads it, or nothing or
-// "none" for nobody. The error is an [Error] with code [Invalid].
+// "none" for no farmer. The error is an [Error] with code [Invalid].
 func ParseOwner(s string) (FarmerID, error) {
 	switch strings.TrimSpace(s) {
 	case "", "none":

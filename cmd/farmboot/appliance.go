@@ -187,7 +187,7 @@ func (a *appliance) wireAdmin() {
 	a.apiTLS = api.WantsTLS{Answer: a.boot.Answer, AdminURL: adminURL}
 }
 
-// newAPI returns the API for those whom authenticate knows.
+// newAPI returns the API; authenticate finds out who asks.
 func (a *appliance) newAPI(throttle *access.Throttle, vendor func(provisioning.MAC) string, authenticate access.Authenticator) *api.API {
 	served := &api.API{
 		Answer:       a.boot.Answer,

@@ -97,7 +97,7 @@ func (e *env) openFor(ctx context.Context, runMode string) (*database, provision
 	return db, mode, db.cfg.RunModes.Check(mode)
 }
 
-// mayOpen refuses whoever may not read and write the database, and says who may.
+// mayOpen refuses users who may not read and write the database, and says who may.
 func mayOpen(cfg setup.Config) error {
 	if cfg.Provisioning.Postgres() {
 		return nil

@@ -181,8 +181,8 @@ func (c nodeChoice) which() (macs []provisioning.MAC, q provisioning.NodeQuery, 
 	return macs, q, nil
 }
 
-// confirmed returns the nodes that are meant, once somebody has agreed to what is done with
-// more than one of them; nil: he has not.
+// confirmed returns the nodes that are meant, once the user has agreed to what is done with
+// more than one of them; nil: the user has not.
 func (c nodeChoice) confirmed(ctx context.Context, e *env, db *database, named []provisioning.MAC, q provisioning.NodeQuery, what string) ([]provisioning.MAC, error) {
 	macs := named
 	if c.Match != "" {

@@ -51,8 +51,8 @@ func dash(s string) string {
 	return s
 }
 
-// confirm asks a question where somebody can answer it, and tells whether the answer is
-// yes. Where nobody can, and with yes, it goes on without asking.
+// confirm asks a question on a terminal, and tells whether the answer is yes. Without a
+// terminal, and with yes, it goes on without asking.
 func (e *env) confirm(question string, yes bool) (bool, error) {
 	in, isFile := e.stdin.(*os.File)
 	if yes || !isFile || !term.IsTerminal(int(in.Fd())) {

@@ -115,7 +115,7 @@ func (a *appliance) storeProven(ctx context.Context) error {
 	}
 }
 
-// known tells whether a MAC address that nobody registered has booted here before.
+// known tells whether a MAC address that is not registered has booted here before.
 func (a *appliance) known(ctx context.Context, mac provisioning.MAC) bool {
 	_, err := a.store.Proven(ctx, mac)
 	return err == nil

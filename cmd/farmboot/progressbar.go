@@ -26,7 +26,7 @@ func newProgress(w io.Writer, now func() time.Time) *progress {
 	return &progress{w: w, now: now, on: ok && term.IsTerminal(int(f.Fd()))}
 }
 
-// show shows how much of how much of what is there; size -1: nobody knows of how much.
+// show shows how much of how much of what is there; size -1: the size is not known.
 func (p *progress) show(what string, got, size int64) {
 	if !p.on || p.now().Before(p.next) {
 		return

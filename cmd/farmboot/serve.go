@@ -89,9 +89,8 @@ func (a *appliance) announceStop(ctx context.Context) error {
 	return nil
 }
 
-// welcome prints what an admin needs who comes for the first time: by what he knows
-// our certificates, and a link by which he signs in as long as there is no token. There
-// is no default password.
+// welcome prints what an admin needs the first time: the fingerprint of our certificates,
+// and a link to sign in with as long as there is no token. There is no default password.
 func (a *appliance) welcome(ctx context.Context) {
 	if root, own := a.authority.Trust(); own {
 		a.log.Info("certificate authority: compare this with what your browser shows", "sha256", ca.Colons(root))
@@ -182,7 +181,7 @@ func (a *appliance) checkTemplate() {
 	for file, err := range problems {
 		a.log.Warn("boot file cannot be used", "file", file, "err", err)
 	}
-	// The check unpacked some 10 MB that nobody needs any more, and an idle
+	// The check unpacked some 10 MB that are not needed any more, and an idle
 	// appliance would not come to collect them for minutes.
 	debug.FreeOSMemory()
 }

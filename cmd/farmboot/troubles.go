@@ -205,7 +205,7 @@ func (a *appliance) nodeName(ctx context.Context, mac provisioning.MAC) string {
 	return mac.String()
 }
 
-// strangers tells of machines that nobody has registered, once each: those that wait on
+// strangers tells of machines that are not registered, once each: those that wait on
 // their screen to be claimed are a trouble of their own.
 type strangers struct {
 	*appliance
@@ -264,7 +264,7 @@ func (s *strangers) look(ctx context.Context) []alert.Condition {
 	return nil
 }
 
-// rollbacks tells that somebody went back to a former kernel, or ended the trial of one.
+// rollbacks tells that an admin went back to a former kernel, or ended the trial of one.
 type rollbacks struct {
 	*appliance
 	begun bool

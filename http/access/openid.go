@@ -53,9 +53,9 @@ type OpenIDConfig struct {
 	FarmerPrefix string   // members of the group PREFIX1234 are farmer 1234; "": there are none
 }
 
-// OpenID lets people sign in whom an OpenID provider vouches for: by the authorization
-// code flow (OpenID Connect Core 1.0 section 3.1) with PKCE (RFC 7636). The provider is
-// asked first when somebody comes: the appliance starts without it. Safe for concurrent use.
+// OpenID signs people in through an OpenID provider: by the authorization code flow
+// (OpenID Connect Core 1.0 section 3.1) with PKCE (RFC 7636). The provider is first asked
+// when the first person signs in: the appliance starts without it. Safe for concurrent use.
 type OpenID struct {
 	config OpenIDConfig
 	client *http.Client
@@ -81,8 +81,8 @@ func (o *OpenID) Name() string {
 	return u.Host
 }
 
-// underWay is a sign-in that has begun, as its cookie holds it: whoever comes back from
-// the provider has to bring it.
+// underWay is a sign-in that has begun, as its cookie holds it: the browser that comes
+// back from the provider has to send it.
 type underWay struct {
 	State    string `json:"state"`
 	Nonce    string `json:"nonce"`
@@ -114,9 +114,9 @@ func (o *OpenID) cookie(value string, age int) *http.Cookie {
 	return &http.Cookie{Name: openIDCookie, Value: value, Path: "/", MaxAge: age, HttpOnly: true, Secure: true, SameSite: http.SameSiteLaxMode}
 }
 
-// Finish takes whoever comes back from the provider, and returns who he is and where to
-// go. The error is [provisioning.Unauthorized] or [provisioning.Forbidden] if he does not
-// get in, [provisioning.Unavailable] while the provider does not answer.
+// Finish answers the redirect from the provider, and returns the actor who signed in and
+// where to go. The error is [provisioning.Unauthorized] or [provisioning.Forbidden] if the
+// sign-in is refused, [provisioning.Unavailable] while the provider does not answer.
 func (o *OpenID) Finish(w http.ResponseWriter, r *http.Request, base string) (by provisioning.Actor, to string, err error) {
 	begun, err := o.begun(r)
 	if err != nil {
@@ -220,7 +220,7 @@ func (o *OpenID) scopes(provider *oidc.Provider) []string {
 	return scopes
 }
 
-// claims returns what the provider says of somebody: in the ID token, and beside it where
+// claims returns what the provider says of a person: in the ID token, and beside it where
 // that leaves the groups out (OpenID Connect Core 1.0 section 5.3).
 func (o *OpenID) claims(ctx context.Context, provider *oidc.Provider, token *oauth2.Token, nonce string) (map[string]any, error) {
 	bad := func(err error) error {
@@ -256,7 +256,8 @@ func (o *OpenID) claims(ctx context.Context, provider *oidc.Provider, token *oau
 	return more, nil
 }
 
-// actor decides who somebody is. The most that one of the groups gives counts.
+// actor returns the actor that claims stand for, with the most rights that one of its groups
+// gives.
 func (c OpenIDConfig) actor(claims map[string]any) (provisioning.Actor, error) {
 	by := provisioning.Actor{Name: name(claims) + " (OpenID)"}
 	in := groups(claims, c.Claim)
@@ -319,8 +320,8 @@ func find(claims map[string]any, claim string) any {
 	return nil
 }
 
-// name is what the history calls somebody: his e-mail address, unless the provider says
-// that it may be another's, or what else it has (OpenID Connect Core 1.0 section 5.1).
+// name is what the history calls a person: the e-mail address, unless the provider says
+// that it is not verified, or what else the provider has (OpenID Connect Core 1.0 section 5.1).
 func name(claims map[string]any) string {
 	for _, claim := range []string{"email", "preferred_username", "sub"} {
 		if s, _ := claims[claim].(string); s != "" && (claim != "email" || claims["email_verified"] != false) {

@@ -18,7 +18,7 @@ var ErrNoSession error = &provisioning.Error{
 const cookieName = "__Host-farmboot"
 
 // Sessions are the sign-ins to the admin pages. The registry keeps them, so they
-// outlive a restart; here are their cookies. Safe for concurrent use.
+// outlive a restart; a Sessions sets and reads their cookies. Safe for concurrent use.
 type Sessions struct {
 	registry *registry.Registry
 	links    *SignInLinks
@@ -26,7 +26,7 @@ type Sessions struct {
 }
 
 // NewSessions returns the Sessions that registry keeps. They begin with a token that
-// it knows or with one of links; throttle slows down whoever tries many.
+// it knows or with one of links; throttle limits how many bad ones an address may try.
 func NewSessions(registry *registry.Registry, links *SignInLinks, throttle *Throttle) *Sessions {
 	return &Sessions{registry: registry, links: links, throttle: throttle}
 }
@@ -45,8 +45,8 @@ func (s *Sessions) Authenticate(r *http.Request) (provisioning.Actor, error) {
 	return by, err
 }
 
-// SignIn begins a session for whoever has that token, and sets its cookie. The error
-// is [provisioning.Unauthorized] if it is no good, [answer.TooMany] after too many.
+// SignIn begins a session with that token, and sets its cookie. The error is
+// [provisioning.Unauthorized] if the token is not valid, [answer.TooMany] after too many.
 func (s *Sessions) SignIn(w http.ResponseWriter, r *http.Request, token string) error {
 	return s.begin(w, r, func() (cookie string, err error) {
 		cookie, err = s.registry.SignIn(r.Context(), token)
@@ -76,7 +76,7 @@ func (s *Sessions) SignInByLink(w http.ResponseWriter, r *http.Request, code str
 	})
 }
 
-// SignInAs begins a session for somebody whom an OpenID provider vouches for. Its errors
+// SignInAs begins a session for the actor that an OpenID provider has signed in. Its errors
 // are those of SignIn.
 func (s *Sessions) SignInAs(w http.ResponseWriter, r *http.Request, vouch func() (provisioning.Actor, error)) error {
 	return s.begin(w, r, func() (cookie string, err error) {

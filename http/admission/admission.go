@@ -111,8 +111,8 @@ type Turn struct {
 }
 
 // Ask decides for a node that asks for its script. boots says that it is certain to fetch
-// its kernel next; whoever may only look at its script does not wait as long as nobody
-// downloads.
+// its kernel next; a client that may only look at the script does not wait as long as no
+// node downloads.
 func (c *Control) Ask(mac provisioning.MAC, farmer provisioning.FarmerID, boots bool) Turn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -200,14 +200,14 @@ func (c *Control) again(mac provisioning.MAC, now time.Time) bool {
 	return true
 }
 
-// room tells whether one more node may download. Downloads that ask nobody are no reason
+// room tells whether one more node may download. Downloads that did not ask are no reason
 // to wait; but where there are many of them, as many nodes that ask may share the link
 // with them.
 func (c *Control) room() bool {
 	return c.fetching+c.starting < max(c.climb.limit, c.others)
 }
 
-// idle tells whether nobody waits, and nobody downloads.
+// idle tells whether no node waits and none downloads.
 func (c *Control) idle(now time.Time) bool {
 	return len(c.queue.nodes) == 0 && c.known == 0 && now.Sub(c.busy) > startTime
 }
@@ -219,8 +219,8 @@ func (c *Control) grant(mac provisioning.MAC, now time.Time) {
 	c.reserve(s)
 }
 
-// reserve has a slot count for startTime. When that many have started that nobody can
-// wait for all of them, the oldest do not count.
+// reserve makes a slot count for startTime. When mostKnown slots count, the oldest stops
+// counting.
 func (c *Control) reserve(s *slot) {
 	if s.starting {
 		return

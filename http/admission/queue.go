@@ -9,8 +9,8 @@ import (
 )
 
 // queue is the nodes that wait: a line for each farmer, oldest first. Farmers take turns,
-// he first who had no turn for longest. A node that is not there at its turn, because it
-// sleeps before it asks again, keeps its place; whoever is there goes first.
+// the one first whose last turn is longest ago. A node that is not there at its turn,
+// because it sleeps before it asks again, keeps its place; nodes that are there go first.
 type queue struct {
 	nodes map[provisioning.MAC]*waiter
 	lines map[provisioning.FarmerID]*line // those of farmers who had turns stay until nobody waits
@@ -113,7 +113,7 @@ func (q *queue) place(w *waiter) int {
 	return place
 }
 
-// next returns who is first among those that are here; nil: nobody is.
+// next returns the first of the nodes that are here; nil: none is.
 func (q *queue) next() *waiter {
 	if q.here == 0 {
 		return nil
@@ -146,7 +146,7 @@ func (q *queue) call(w *waiter) {
 	close(w.called)
 }
 
-// oldest is since when the one waits that has waited for longest; zero: nobody waits.
+// oldest is since when the node waits that has waited for longest; zero: none waits.
 func (q *queue) oldest() (since time.Time) {
 	var first *waiter
 	for _, l := range q.lines {

@@ -88,8 +88,8 @@ func detail(err error) string {
 	return provisioning.Detail(err)
 }
 
-// clientGone is how log and metrics call it that nobody waits for an answer any more;
-// nginx has made the number known.
+// clientGone is the status in log and metrics of an answer whose client has gone; the
+// number is nginx's.
 const clientGone = 499
 
 // errGone says why nothing was done for a client that closed its side of the connection:
@@ -200,8 +200,8 @@ func PeerOf(r *http.Request) netip.Addr {
 	return ap.Addr().Unmap()
 }
 
-// HostOf is what those are counted by who come from peer: an address, of which whoever
-// has one with IPv6 has 2^64.
+// HostOf is the address by which the clients at peer are counted: with IPv6 the /64, since
+// one host can use all addresses of it.
 func HostOf(peer netip.Addr) netip.Addr {
 	if peer.Is6() {
 		if p, err := peer.Prefix(64); err == nil {

@@ -50,7 +50,7 @@ func WithStop(ctx context.Context, stop <-chan struct{}) context.Context {
 
 // Stopping is closed when the server of r is about to stop: an answer that waits for
 // something to happen ends then, or it would hold the stop up. It is nil, and never
-// closed, where nobody said [WithStop].
+// closed, without [WithStop].
 func Stopping(r *http.Request) <-chan struct{} {
 	stop, _ := r.Context().Value(stopKey{}).(<-chan struct{})
 	return stop

@@ -9,9 +9,9 @@ import (
 	"farmboot/provisioning"
 )
 
-// Query reads the parameters of a URL, and refuses those that nobody reads: a mistyped
+// Query reads the parameters of a URL, and refuses unknown ones: a mistyped
 // filter would select everything, a mistyped processor would give the program for another
-// one. Those that passes says true of are left out; nil: none. The error has code
+// one. Those for which passes returns true are left out; nil: none. The error has code
 // [provisioning.Invalid].
 func Query(raw string, accepted []string, passes func(name string) bool) (url.Values, error) {
 	q, err := url.ParseQuery(raw)

@@ -190,7 +190,8 @@ func (a *API) guarded(rt route) answer.Handler {
 	}
 }
 
-// admit tells who asks for rt, unless he may not; nobody is told where all may.
+// admit returns the actor that asks for rt, or why it may not. It is the zero Actor where
+// no credentials are needed.
 func (a *API) admit(r *http.Request, rt route) (by provisioning.Actor, err error) {
 	if rt.who == anybody {
 		return by, nil

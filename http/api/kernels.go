@@ -129,7 +129,7 @@ func digestsIn(lines []string) (list []string) {
 	return list
 }
 
-// removeKernel answers DELETE /api/v1/kernels/{name}, while nobody boots it.
+// removeKernel answers DELETE /api/v1/kernels/{name}, unless it is in use.
 func (a *API) removeKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
 	name, err := answer.Var(r, "name")
 	if err != nil {

@@ -128,8 +128,8 @@ func sameOrigin(next answer.Handler) answer.Handler {
 // maxForm is the longest form that is read, in bytes; files are not read as forms.
 const maxForm = 8 << 20
 
-// maxSignIn is the longest form that is read, in bytes, of somebody who is not signed in
-// yet: it takes memory.
+// maxSignIn is the longest form that is read, in bytes, from a client that is not
+// signed in: it takes memory.
 const maxSignIn = 64 << 10
 
 // signedIn lets in who is signed in, and leads everybody else to the sign-in page

@@ -221,7 +221,7 @@ func rowOf(n provisioning.Node, registered bool, events []provisioning.Event, no
 	return row
 }
 
-// seenBy is the row as somebody sees it.
+// seenBy is the row as by sees it.
 func (r boardRow) seenBy(by provisioning.Actor) boardRow {
 	r.Mend = by.Role == provisioning.RoleAdmin && r.Story.Cause.ID == provisioning.CauseKernelMissing
 	return r
@@ -254,11 +254,11 @@ func kernelOf(events []provisioning.Event, began time.Time) transfer {
 // left so is among the rest again.
 const attentionFirst = 24 * time.Hour
 
-// selection is what the board shows to somebody: nodes that did something, those that
-// need a look first and then the last to do something, and behind them those that did nothing yet, by MAC address. Those may be a
-// hundred thousand, so they stay in the store until a page shows some of them.
+// selection is what the board shows to an actor: nodes that did something, those that need
+// a look first and then the last to do something, and behind them those that did nothing
+// yet, by MAC address. Those may be a hundred thousand, so they stay in the store until a page shows some of them.
 type selection struct {
-	Count  boardCount // of all that he may see
+	Count  boardCount // of all that the actor may see
 	active []provisioning.MAC
 	quiet  provisioning.NodeQuery // selects the others
 	quiets int                    // how many those are

@@ -168,7 +168,7 @@ func (a *Admin) claimMany(w http.ResponseWriter, r *http.Request, by provisionin
 	return a.showDiscovered(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), page)
 }
 
-// claimQR draws the address at which whoever stands before a machine claims it.
+// claimQR draws the URL at which a person in front of a machine claims it.
 func (a *Admin) claimQR(w http.ResponseWriter, r *http.Request, _ provisioning.Actor) error {
 	code, err := provisioning.ParseCode(mux.Vars(r)["code"])
 	if err != nil {

@@ -37,8 +37,8 @@ var fieldOrder = []string{
 	"token", "machine", "mac", "list", "id", "role", "farmer", "runmode", "kernel", "nbp", "exit", "expires", "name", "args", "format", "arch", "scheme", "file",
 }
 
-// Invalid marks a field that has a mistake. The page opens at the first of them, for
-// whoever has sent the form by a key and for whoever sees only what is on the screen.
+// Invalid marks a field that has a mistake. The first of them gets the focus
+// when the page opens.
 func (f form) Invalid(field string) template.HTMLAttr {
 	if f.Errors[field] == "" {
 		return ""

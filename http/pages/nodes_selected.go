@@ -137,7 +137,7 @@ func (a *Admin) removeAll(r *http.Request, by provisioning.Actor, macs []provisi
 	return a.Registry.RemoveNodes(r.Context(), by, macs)
 }
 
-// wake wakes nodes, all or none: whoever asks must see each of them.
+// wake wakes nodes, all or none: by must be allowed to see each of them.
 func (a *Admin) wake(r *http.Request, by provisioning.Actor, macs []provisioning.MAC) error {
 	if len(macs) == 0 {
 		return provisioning.Errorf(provisioning.Invalid, "%s", errNoneSelected)

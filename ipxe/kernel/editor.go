@@ -134,8 +134,8 @@ func (e *Editor) NoteIf(ctx context.Context, by provisioning.Actor, action, subj
 	return e.nodes.NoteIf(context.WithoutCancel(ctx), by, action, subject, before, after, last)
 }
 
-// Needs returns why a kernel must not be removed, even if no run mode boots it: who tries
-// it, or would go back to it within so many steps. nil: nobody does.
+// Needs returns why a kernel must not be removed, even if no run mode boots it: what tries
+// it, or would go back to it within so many steps. nil: nothing does.
 func (e *Editor) Needs(ctx context.Context, name string, steps int) error {
 	if e.needed == nil {
 		return nil

@@ -121,8 +121,8 @@ func efiLength(file io.ReaderAt) (int64, bool) {
 	return length, true
 }
 
-// ErrUnknown is why a file is refused that may be a kernel of a format which iPXE knows
-// and we do not: whoever stores it all the same has said that it is one.
+// ErrUnknown refuses a file that may be a kernel of a format which iPXE knows and we do
+// not. It can be stored all the same, by saying that it is one.
 var ErrUnknown = errors.New("is neither an EFI application nor a bzImage")
 
 // describe says what a file is that is no kernel, as far as people put such files in a

@@ -223,8 +223,8 @@ const lookEvery = 15 * time.Second
 type Ended func(context.Context, *Canary, Verdict)
 
 // Run promotes canaries that have proven themselves, and takes back those that fail,
-// until ctx ends. Where two appliances share the database, whoever is first does it, and
-// the other one gives its own run mode the kernel too.
+// until ctx ends. Where two appliances share the database, the first does it, and the
+// other one gives its own run mode the kernel too.
 func (r *Rollout) Run(ctx context.Context, modes func() []provisioning.RunMode, log *slog.Logger, ended Ended) error {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()

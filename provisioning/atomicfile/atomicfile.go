@@ -44,7 +44,7 @@ func Create(dir string, mode fs.FileMode) (*File, error) {
 	return &File{File: f}, nil
 }
 
-// Lock tells [Sweep] that somebody is writing the file.
+// Lock tells [Sweep] that the file is being written.
 func (f *File) Lock() error { return lock(f.File) }
 
 // Inherit gives the file to the owner of its folder, as [owner.Inherit] does.
@@ -174,7 +174,7 @@ func Sweep(dir string) error {
 	return err
 }
 
-// removeAbandoned removes a file that nobody has locked. A lock ends with its
+// removeAbandoned removes a file that is not locked. A lock ends with its
 // process, however that ends (flock(2)).
 func removeAbandoned(path string) error {
 	f, err := os.Open(path)

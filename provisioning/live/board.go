@@ -23,9 +23,9 @@ const (
 	// boardPast is how many events are read at the start, boardPage at a time.
 	boardPast = 100_000
 	boardPage = 2000
-	// boardIdle is how long the picture is kept when nobody looks at it.
+	// boardIdle is how long the picture is kept while no page shows it.
 	boardIdle = 2 * time.Minute
-	// boardWait is how long somebody waits for the picture who is the first to look.
+	// boardWait is how long the first page waits for the picture.
 	boardWait = 5 * time.Second
 	// boardRetry is how long to wait when the store cannot be read.
 	boardRetry = 5 * time.Second
@@ -81,7 +81,7 @@ func (b *Board) Run(ctx context.Context) error {
 	}
 }
 
-// look notes that somebody looks, and waits for the picture if he is the first.
+// look notes that a page is shown, and waits for the picture if it is the first.
 func (b *Board) look() {
 	b.mu.Lock()
 	b.looked = time.Now()

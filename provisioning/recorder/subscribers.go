@@ -10,7 +10,7 @@ import (
 // nodes that powers on makes about 2,000 within seconds.
 const subscriberQueue = 1024
 
-// subscribers hands events to whoever watches.
+// subscribers sends events to those who subscribed.
 type subscribers struct {
 	mu   sync.Mutex
 	open map[*subscriber]struct{}
@@ -54,8 +54,8 @@ func (s *subscribers) count() int {
 	return len(s.open)
 }
 
-// publish hands e to those whom it concerns. Nobody waits for a slow one: the
-// last place in his queue is for the news that he has been dropped.
+// publish sends e to the subscribers that it concerns. It does not wait for a slow one: the
+// last place in a subscriber's queue is for the news that it has been dropped.
 func (s *subscribers) publish(e provisioning.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

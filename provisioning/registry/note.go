@@ -6,7 +6,7 @@ import (
 	"farmboot/provisioning"
 )
 
-// MayChange refuses whoever may only read.
+// MayChange refuses actors that may only read.
 func MayChange(by provisioning.Actor) error {
 	if by.ReadOnly {
 		return provisioning.Errorf(provisioning.Forbidden, "%s is read-only: it changes nothing", by.Name)

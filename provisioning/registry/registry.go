@@ -26,9 +26,9 @@ type Rules struct {
 	// command line would be refused.
 	CheckNode func(provisioning.Node) error
 	// Warnings tells what is probably a mistake about a node that may be stored all
-	// the same, one line each; nil: nobody can tell.
+	// the same, one line each; nil: unknown.
 	Warnings func(provisioning.Node) []string
-	// Vendor names the maker of a network card; nil: nobody can.
+	// Vendor names the maker of a network card; nil: makers are unknown.
 	Vendor func(provisioning.MAC) string
 	// KernelExists returns nil if there is a kernel file of that name.
 	KernelExists func(name string) error

@@ -27,12 +27,12 @@ const (
 	sessionsKept = 20
 )
 
-// errSession is all that somebody learns whose session is no good.
+// errSession is the one refusal of a session that is not valid, whatever the reason.
 func errSession() error {
 	return provisioning.Errorf(provisioning.Unauthorized, "not signed in, or signed out meanwhile: sign in again")
 }
 
-// SignIn begins a session for whoever has the secret of a token, and returns the
+// SignIn begins a session with the secret of a token, and returns the
 // secret that it goes by from then on, for a cookie. It ends with the token. A wrong
 // secret is [provisioning.Unauthorized]. A store that cannot be written does not keep anybody
 // out, but then the session ends with the process.
@@ -64,7 +64,7 @@ func (r *Registry) CheckNoToken(ctx context.Context) error {
 	return err
 }
 
-// SignInAs begins a session for somebody whom an OpenID provider vouches for: by has the
+// SignInAs begins a session for a person whom an OpenID provider has signed in: by has the
 // name and the role. It returns what SignIn does.
 func (r *Registry) SignInAs(ctx context.Context, by provisioning.Actor) (cookie string, err error) {
 	return r.begin(ctx, provisioning.Session{Who: by.Name, Role: by.Role, Farmer: by.Farmer, ReadOnly: by.ReadOnly})
@@ -90,7 +90,7 @@ func (r *Registry) begin(ctx context.Context, s provisioning.Session) (cookie st
 	return cookie, err
 }
 
-// Session returns who has that cookie; from is the address it came from. It is
+// Session returns the actor signed in with that cookie; from is the address it came from. It is
 // [provisioning.Unauthorized] if there is no such session, or if it or its token has ended.
 func (r *Registry) Session(ctx context.Context, cookie, from string) (provisioning.Actor, error) {
 	s, err := r.findSession(ctx, sha256.Sum256([]byte(cookie)))

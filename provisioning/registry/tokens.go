@@ -7,7 +7,7 @@ import (
 	"farmboot/provisioning"
 )
 
-// errToken is all that somebody learns whose token is no good.
+// errToken is the one refusal of a token that is not valid, whatever the reason.
 func errToken() error {
 	return provisioning.Errorf(provisioning.Unauthorized, "no valid token: send the header Authorization: Bearer <token>; an admin makes one with farmboot token add")
 }
@@ -21,7 +21,7 @@ func (r *Registry) Tokens(ctx context.Context, by provisioning.Actor) ([]provisi
 }
 
 // AddToken makes a token as like says: its role, farmer, name, end, and whether it is
-// read-only. It returns it with the secret that nobody sees again. A token for a farmer
+// read-only. It returns it with the secret, which is never shown again. A token for a farmer
 // registers him, if he is not.
 func (r *Registry) AddToken(ctx context.Context, by provisioning.Actor, like provisioning.Token) (provisioning.Token, string, error) {
 	if err := onlyAdmin(by, "make tokens"); err != nil {
@@ -59,7 +59,7 @@ func stored(t time.Time) time.Time {
 	return t.UTC().Truncate(time.Millisecond)
 }
 
-// checkToken refuses a token that nobody can have so.
+// checkToken refuses a token that cannot be made so.
 func (r *Registry) checkToken(t provisioning.Token) error {
 	switch {
 	case t.Role != provisioning.RoleAdmin && t.Role != provisioning.RoleFarmer:
@@ -95,7 +95,7 @@ func (r *Registry) RemoveToken(ctx context.Context, by provisioning.Actor, id st
 // would be a disk access for every request.
 const usedEvery = time.Minute
 
-// Authenticate returns who has that secret; from is the address it came from. A
+// Authenticate returns the actor whose secret that is; from is the address it came from. A
 // wrong secret is [provisioning.Unauthorized]. A store that cannot be written does not keep
 // anybody out.
 func (r *Registry) Authenticate(ctx context.Context, secret, from string) (provisioning.Actor, error) {

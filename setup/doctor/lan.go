@@ -21,7 +21,7 @@ import (
 
 // How long a machine is played. Firmware asks for a minute (PXE 2.1 section 2.2.2: 4, 8,
 // 16 and 32 seconds) and then asks the boot server. Once it has been offered an address,
-// and nobody tells it what to boot for 15 seconds, nobody will.
+// and nothing tells it what to boot for 15 seconds, nothing will.
 const (
 	askingLimit     = 66 * time.Second
 	leasedLimit     = 15 * time.Second

@@ -1,5 +1,5 @@
 // Package oui names the makers of network cards, from the IEEE's lists that
-// Debian's package ieee-data installs. Without them it names nobody.
+// Debian's package ieee-data installs. Without them it names no maker.
 package oui
 
 import (

@@ -7,7 +7,7 @@ import (
 	"farmboot/provisioning"
 )
 
-// queueLength is how many times somebody may ask while machines are being woken.
+// queueLength is how many requests may wait while machines are being woken.
 const queueLength = 16
 
 // Queue wakes machines for a daemon: [Queue.Add] takes in which, [Queue.Run] sends the

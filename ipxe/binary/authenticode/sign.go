@@ -159,8 +159,8 @@ func (s *Signer) Sign(tag string, f *segment.File) (*segment.File, error) {
 	return p.Attach(f, table)
 }
 
-// Certificates returns those that the program's signatures bring along: whoever signed
-// it, and who vouches for him.
+// Certificates returns the certificates in the program's signatures: those of the signers,
+// and those that issued them.
 func (p *Program) Certificates() []*x509.Certificate {
 	var all []*x509.Certificate
 	for _, signature := range certificates(p.table) {
