@@ -176,7 +176,6 @@ func TestSync(t *testing.T) {
 	}
 }
 
-// TestKeep: so many former kernels stay, and what is in use.
 // TestForbidden: what S3 says of all that is not there, in a bucket that is public but
 // may not be listed, keeps nothing from being taken; a bucket that is not public is told.
 func TestForbidden(t *testing.T) {
@@ -198,6 +197,7 @@ func TestForbidden(t *testing.T) {
 	}
 }
 
+// TestKeep: so many former kernels stay, and what is in use.
 func TestKeep(t *testing.T) {
 	s := site{}
 	b := newBench(t, s)
