@@ -7,23 +7,26 @@ import (
 	"golang.org/x/time/rate"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/limiter"
 )
 
-// ErrFlood says that too many machines ask that nobody knows, or this one too often: it has
-// to ask again.
+// ErrFlood says that more machines ask than can be answered, or this one more often than
+// firmware does: it has to ask again.
 var ErrFlood = errors.New("too many requests of machines that have not booted here")
 
-// admission decides who is answered when more machines ask than there can be. Whoever is
-// booting comes first, and whoever is known to the store; then whoever asks as firmware
-// does: again after a pause, or port 4011 after its offer; then whoever was never seen
-// before; and last whoever has its answer, and asks again at once. While others wait, nobody
-// is answered more often than any firmware asks.
+// admission decides which requests are answered when more come in than can be. First come
+// machines that boot, and those that the store knows; then requests as firmware sends them:
+// again after a pause, or to port 4011 after an offer; then machines that were never seen
+// before; and last those that have an answer and ask again at once. While others wait, no
+// machine is answered more often than firmware asks.
 //
 // An answer costs some fifty microseconds, with all that follows from it. The limits are
-// for those whom nobody knows: a flood of random addresses then costs a tenth of a core,
-// while a farm of ten thousand that powers on for the first time is answered at once.
+// for machines that the store does not know: a flood of random addresses then costs a tenth
+// of a core, while a farm of ten thousand that powers on for the first time is answered at
+// once.
 type admission struct {
-	booting *recent[allowance] // has shown that it boots: it fetched something
+	booting *recent[struct{}] // machines that boot: they fetched something
+	often   *limiter.Keyed[provisioning.MAC]
 	asked   *recent[visit]
 	again   map[Service]*rate.Limiter
 	fresh   *rate.Limiter
@@ -35,16 +38,19 @@ const (
 	againRate, againBurst = 2000, 16384 // a second, on each port: machines that ask as firmware does
 	hastyRate, hastyBurst = 500, 16384  // a second: machines that have their answer, and ask at once
 
-	// hastyPause is after what time it is no haste: firmware repeats after four seconds
-	// (PXE 2.1 section 2.2). iPXE does after one, whether or not it has an offer.
+	// hastyPause is after what time a repeat is not hasty: firmware repeats after four
+	// seconds (PXE 2.1 section 2.2). iPXE does after one, whether or not it has an offer.
 	hastyPause = 3 * time.Second
 
-	// strangerTime is for how long the store is not asked again for who it did not know.
+	// strangerTime is for how long the store is not asked again for a machine that it did
+	// not know.
 	strangerTime = 10 * time.Second
 
-	// A machine that boots is answered so often at once, and so often a second: each of
-	// its programs asks two or three times. Whoever sends more uses its address.
-	allowedRate, allowedBurst = 1, 16
+	// A machine that boots is answered allowedBurst times at once, and once more after each
+	// allowedEvery: each of its programs asks two or three times. More are sent by somebody
+	// who uses its address.
+	allowedBurst = 16
+	allowedEvery = time.Second
 
 	// rememberBooting and rememberAsked are MAC addresses. Firmware asks again after
 	// 4 s; 12,000 others may have asked in each of those.
@@ -52,8 +58,8 @@ const (
 	rememberAsked   = 1 << 18
 )
 
-// visit is what is remembered of a MAC address that nobody knows. There are many: it is
-// small.
+// visit is what is remembered of a machine that the store does not know. There are many: it
+// is small.
 type visit struct {
 	at       uint32 // when it asked last, in milliseconds, modulo 2^32
 	stranger uint32 // when the store did not know it, so; 0: it was not asked
@@ -67,7 +73,9 @@ func newAdmission() *admission {
 		again[service] = rate.NewLimiter(againRate, againBurst)
 	}
 	return &admission{
-		booting: newRecent[allowance](rememberBooting), asked: newRecent[visit](rememberAsked), again: again,
+		booting: newRecent[struct{}](rememberBooting),
+		often:   limiter.New[provisioning.MAC](allowedBurst, allowedEvery, rememberBooting),
+		asked:   newRecent[visit](rememberAsked), again: again,
 		fresh: rate.NewLimiter(freshRate, freshBurst), hasty: rate.NewLimiter(hastyRate, hastyBurst),
 	}
 }
@@ -75,10 +83,8 @@ func newAdmission() *admission {
 // admit tells whether a request is to be answered. known and crowded are called where that
 // depends on whether the store knows the machine, and on whether many others wait.
 func (a *admission) admit(mac provisioning.MAC, service Service, now time.Time, known, crowded func() bool) bool {
-	if left, ok := a.booting.get(mac); ok {
-		left, ok = left.take(now)
-		a.booting.put(mac, left)
-		return ok || !crowded()
+	if _, ok := a.booting.get(mac); ok {
+		return a.often.Allow(mac, now) || !crowded()
 	}
 	last, seen := a.asked.get(mac)
 	at := uint32(now.UnixMilli())
@@ -107,7 +113,7 @@ func (a *admission) admit(mac provisioning.MAC, service Service, now time.Time, 
 	return admitted
 }
 
-// of is whether it was answered by a service.
+// of is whether a service answered it.
 func (v *visit) of(service Service) *bool {
 	if service == BootServer {
 		return &v.answered
@@ -116,24 +122,4 @@ func (v *visit) of(service Service) *bool {
 }
 
 // boots takes note that a machine is in the middle of its boot, or as good as that.
-func (a *admission) boots(mac provisioning.MAC) {
-	left, _ := a.booting.get(mac)
-	a.booting.put(mac, left)
-}
-
-// allowance bounds how often a machine is answered. The zero allowance is untouched.
-type allowance struct {
-	since time.Time // from when on it has grown
-	taken float64   // answers since then
-}
-
-// take takes one answer, if it is allowed.
-func (l allowance) take(now time.Time) (allowance, bool) {
-	l.taken = max(0, l.taken-allowedRate*now.Sub(l.since).Seconds())
-	l.since = now
-	if l.taken+1 > allowedBurst {
-		return l, false
-	}
-	l.taken++
-	return l, true
-}
+func (a *admission) boots(mac provisioning.MAC) { a.booting.put(mac, struct{}{}) }

@@ -179,7 +179,7 @@ func TestAdmission_MachineThatBoots(t *testing.T) {
 		}
 		a.boots(mac) // that it fetches something gives it no more
 	}
-	if want := allowedBurst + 10*allowedRate; answered < want-1 || answered > want+1 {
+	if want := allowedBurst + int(10*time.Second/allowedEvery); answered < want-1 || answered > want+1 {
 		t.Errorf("it is answered %d times, want %d", answered, want)
 	}
 	if now = now.Add(time.Hour); !a.admit(mac, BootServer, now, known, crowded) {

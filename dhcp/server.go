@@ -33,7 +33,7 @@ type Config struct {
 	// that whoever knows only the one can tell the other. May be nil.
 	Learn func(netip.Addr, provisioning.MAC)
 	// Known tells whether a MAC address that is not registered has booted here before; those
-	// come first where too many ask. That it asked before is no merit: a flood has, too.
+	// come first where too many ask. To have asked before does not count: a flood has, too.
 	// May be nil.
 	Known func(context.Context, provisioning.MAC) bool
 	// Enrolling tells whether a machine is to be made to trust our key for Secure Boot. It

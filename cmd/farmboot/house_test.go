@@ -87,7 +87,7 @@ var imports = []struct {
 	{"http/access", []string{"http/answer", "provisioning", "provisioning/limiter", "provisioning/registry"}},
 	{"http/answer", []string{"provisioning"}},
 	{"tftp", []string{"provisioning", "provisioning/pause"}},
-	{"dhcp", []string{"provisioning", "provisioning/bootfile", "provisioning/pause"}},
+	{"dhcp", []string{"provisioning", "provisioning/bootfile", "provisioning/limiter", "provisioning/pause"}},
 	{"dhcp/persona", nil},
 	{"setup", []string{"setup/alert", "ipxe", "ipxe/upstream", "provisioning", "provisioning/typo"}},
 	{"setup/ca", []string{"provisioning", "provisioning/atomicfile", "provisioning/owner"}},
