@@ -118,7 +118,7 @@ func isURL(s string) bool {
 func warnOfKernel(e *env, db *database, name string) error {
 	problem := db.kernels.Check(name)
 	if problem == nil && db.cfg.SecureBoot.Enabled {
-		problem = (&signed.Store{Kernels: db.kernels}).Unsignable(name)
+		problem = signed.Unsignable(db.kernels, name)
 	}
 	if problem == nil {
 		return nil

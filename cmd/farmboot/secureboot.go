@@ -322,7 +322,7 @@ func (st *secureBootStatus) addKernels(s *secureBoot) error {
 			return err
 		}
 		if !ok {
-			if err := s.kernels.Unsignable(k.Name); err != nil {
+			if err := signed.Unsignable(s.kernels.Kernels, k.Name); err != nil {
 				st.Unsigned = append(st.Unsigned, provisioning.Detail(err))
 			}
 			continue

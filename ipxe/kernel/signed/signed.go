@@ -83,10 +83,10 @@ func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
 
 // Unsignable says why a kernel that is an EFI program cannot be signed, so that machines
 // with Secure Boot on refuse it; nil for all others. The code is [provisioning.Invalid].
-func (s *Store) Unsignable(rel string) error {
-	f, fi, err := s.Kernels.Open(rel)
+func Unsignable(kernels *kernel.Store, rel string) error {
+	f, fi, err := kernels.Open(rel)
 	if err != nil {
-		return nil // which whoever opens it is told
+		return nil // told where it is opened
 	}
 	defer f.Close()
 	if kernel.ReadHeader(f).Format != kernel.EFI {
@@ -173,9 +173,10 @@ func (s *Store) Sweep() error {
 			errs = append(errs, err)
 			continue
 		}
-		wanted[filepath.Base(f.Name())] = true
 		f.Close()
-		if err := s.Unsignable(k.Name); err != nil {
+		if filepath.Dir(f.Name()) == filepath.Clean(s.Dir) {
+			wanted[filepath.Base(f.Name())] = true
+		} else if err := Unsignable(s.Kernels, k.Name); err != nil {
 			errs = append(errs, err)
 		}
 	}

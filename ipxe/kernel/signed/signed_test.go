@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -153,5 +154,25 @@ func TestKernelsAreSigned(t *testing.T) {
 	}
 	if left, err := os.ReadDir(s.Dir); err != nil || len(left) != 1 {
 		t.Errorf("%d copies of one kernel are left: %v", len(left), err)
+	}
+}
+
+// TestSweepNames: the error of a sweep names the kernels that cannot be signed; the others
+// keep their copies, and what is no EFI program is no error.
+func TestSweepNames(t *testing.T) {
+	kernels := t.TempDir()
+	s, _ := open(t, kernels)
+	put(t, kernels, "good.efi", program(t))
+	if err := s.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	put(t, kernels, "behind.efi", append(content(t, s, "good.efi"), 'x')) // behind its signature
+	put(t, kernels, "vmlinuz", []byte("no EFI program"))
+	err := s.Sweep()
+	if err == nil || !strings.Contains(err.Error(), "kernel behind.efi cannot be signed") || strings.Contains(err.Error(), "vmlinuz") || strings.Contains(err.Error(), "good.efi") {
+		t.Errorf("a sweep over what cannot be signed: %v", err)
+	}
+	if left, err := os.ReadDir(s.Dir); err != nil || len(left) != 1 {
+		t.Errorf("%d copies are left, want that of good.efi: %v", len(left), err)
 	}
 }
