@@ -120,14 +120,7 @@ func (s *site) farmBoots(k bootKind, on *lab.Host, script string, pids ...int) (
 	for i, pid := range pids {
 		used[i] = cpuTime(pid)
 	}
-	errs := make([]error, farm)
-	var all sync.WaitGroup
-	begin := time.Now()
-	for i := range errs {
-		all.Go(func() { errs[i] = s.bootToScript(k, on, m, i, script) })
-	}
-	all.Wait()
-	took := time.Since(begin)
+	times, errs := atOnce(farm, func(i int) error { return s.bootToScript(k, on, m, i, script) })
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -136,7 +129,23 @@ func (s *site) farmBoots(k bootKind, on *lab.Host, script string, pids ...int) (
 	for i, pid := range pids {
 		cpu += cpuTime(pid) - used[i]
 	}
-	return sample{"nodes/s": farm / took.Seconds(), "CPU µs": inMicros(cpu) / farm}, nil
+	return sample{"nodes/s": farm / slices.Max(times).Seconds(), "CPU µs": inMicros(cpu) / farm}, nil
+}
+
+// atOnce boots so many machines at the same time. It returns after what time each was done,
+// and why it did not boot.
+func atOnce(n int, boot func(i int) error) (times []time.Duration, errs []error) {
+	times, errs = make([]time.Duration, n), make([]error, n)
+	var all sync.WaitGroup
+	begin := time.Now()
+	for i := range n {
+		all.Go(func() {
+			errs[i] = boot(i)
+			times[i] = time.Since(begin)
+		})
+	}
+	all.Wait()
+	return times, errs
 }
 
 // deliver hands replies to the machines that they are for, until the socket is closed.

@@ -11,9 +11,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"sync"
 	"sync/atomic"
-	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"farmboot/setup/lab"
 )
@@ -22,7 +22,7 @@ import (
 const pairKernel = 16 << 20
 
 // benchPostgres has two appliances share the nodes in a PostgreSQL server: what a million
-// of them cost whoever asks for his script, and what becomes of a farm that boots from
+// of them cost a node that asks for its script, and what becomes of a farm that boots from
 // both at once when one of them is killed.
 func benchPostgres(ctx context.Context, s *site, rep *report) error {
 	db, err := s.postgres(ctx)
@@ -83,35 +83,35 @@ func (f *farmboot) storeIn(database string) error {
 }
 
 // pairStorm has a farm boot all at once from two appliances, half of it from each, and
-// may kill one of them when a quarter of the kernels' bytes have arrived: whoever was
-// there begins anew at the other, as a node does that is offered a boot program by both.
+// may kill one of them when a quarter of the kernels' bytes have arrived: its nodes begin
+// anew at the other, as a node does that is offered a boot program by both.
 func (s *site) pairStorm(ctx context.Context, pair [2]*farmboot, kill bool) (sample, error) {
-	times := make([]time.Duration, stormNodes)
-	errs := make([]error, stormNodes)
 	var received atomic.Int64
-	var all sync.WaitGroup
-	begin := time.Now()
-	for i := range times {
-		all.Go(func() {
-			path := "/provision/" + mac(i) + "?platform=efi&arch=x86_64"
-			for try := range 2 {
-				on := server{host: pair[(i+try)%2].host}
-				if errs[i] = s.bootOnce(ctx, on, "iPXE/1.21.1", path, &received); errs[i] == nil {
-					break
-				}
-			}
-			times[i] = time.Since(begin)
+	var killing errgroup.Group
+	if kill {
+		killing.Go(func() error {
+			quarter := func() bool { return received.Load() > stormNodes*pairKernel/4 }
+			err := poll(ctx, pair[1].Process, quarter)
+			pair[1].Kill()
+			return err
 		})
 	}
-	if kill {
-		quarter := func() bool { return received.Load() > stormNodes*pairKernel/4 }
-		if err := poll(ctx, pair[1].Process, quarter); err != nil {
-			return nil, err
+	times, errs := atOnce(stormNodes, func(i int) (err error) {
+		path := "/provision/" + mac(i) + "?platform=efi&arch=x86_64"
+		for try := range 2 {
+			on := server{host: pair[(i+try)%2].host}
+			if err = s.bootOnce(ctx, on, "iPXE/1.21.1", path, &received); err == nil {
+				break
+			}
 		}
-		pair[1].Kill()
+		return err
+	})
+	if err := killing.Wait(); err != nil {
+		return nil, err
+	}
+	if kill { // it need not be stopped
 		s.running = slices.DeleteFunc(s.running, func(p stopper) bool { return p == pair[1].Process })
 	}
-	all.Wait()
 	booted := 0
 	for _, err := range errs {
 		if err == nil {

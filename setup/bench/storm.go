@@ -8,7 +8,6 @@ import (
 	"os"
 	"regexp"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -75,20 +74,13 @@ func (s *site) storm(ctx context.Context, on server, agent string, script func(i
 		return nil, err
 	}
 	defer machines.conn.Close()
-	times := make([]time.Duration, stormNodes)
-	errs := make([]error, stormNodes)
 	var received atomic.Int64
-	var all sync.WaitGroup
-	begin := time.Now()
-	for i := range times {
-		all.Go(func() {
-			if errs[i] = s.bootToProgram(stormNode, on.host, machines, i); errs[i] == nil {
-				errs[i] = s.bootOnce(ctx, on, agent, script(i), &received)
-			}
-			times[i] = time.Since(begin)
-		})
-	}
-	all.Wait()
+	times, errs := atOnce(stormNodes, func(i int) error {
+		if err := s.bootToProgram(stormNode, on.host, machines, i); err != nil {
+			return err
+		}
+		return s.bootOnce(ctx, on, agent, script(i), &received)
+	})
 	var booted []time.Duration
 	why := map[string]int{}
 	for i, err := range errs {
