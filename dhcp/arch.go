@@ -4,7 +4,7 @@ import (
 	"github.com/insomniacslk/dhcp/iana"
 
 	"farmboot/provisioning"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 )
 
 // Program is the network boot program for a client system architecture.
@@ -24,16 +24,16 @@ func (p Program) file(choice provisioning.NBP, shim string) string {
 		shim = ""
 	}
 	switch {
-	case shim == bootfile.IPXEShim && (choice == provisioning.DefaultNBP || choice == provisioning.SignedSNPOnly):
+	case shim == filenames.IPXEShim && (choice == provisioning.DefaultNBP || choice == provisioning.SignedSNPOnly):
 		return shim // the pair has no program with the firmware's driver
-	case shim == bootfile.IPXEShim && choice == provisioning.Signed:
+	case shim == filenames.IPXEShim && choice == provisioning.Signed:
 		return p.File // signed already
 	case shim != "" && choice == provisioning.DefaultNBP:
 		return shim
 	case shim != "" && choice == provisioning.SignedSNPOnly:
-		return bootfile.SNPFolder + shim // which looks for the next program in its own folder
+		return filenames.SNPFolder + shim // which looks for the next program in its own folder
 	case shim != "" && choice == provisioning.Signed:
-		return bootfile.SecondStage // what shim would start
+		return filenames.SecondStage // what shim would start
 	case (choice == provisioning.SNPOnly || choice == provisioning.SignedSNPOnly) && p.SNPOnly != "":
 		return p.SNPOnly
 	}
@@ -50,19 +50,19 @@ func (p Program) file(choice provisioning.NBP, shim string) string {
 func ProgramFor(arch iana.Arch) (Program, bool) {
 	switch arch {
 	case iana.INTEL_X86PC: // 0
-		return Program{Platform: "BIOS", File: bootfile.Undionly, BIOS: true}, true
+		return Program{Platform: "BIOS", File: filenames.Undionly, BIOS: true}, true
 	case iana.EFI_X86_64, iana.EFI_BC: // 7, 9
-		return Program{Platform: "UEFI x64", File: bootfile.EFI, SNPOnly: bootfile.SNPOnly, Shim: true}, true
+		return Program{Platform: "UEFI x64", File: filenames.EFI, SNPOnly: filenames.SNPOnly, Shim: true}, true
 	case iana.EFI_ARM64: // 11
-		return Program{Platform: "UEFI arm64", File: bootfile.ARM64}, true
+		return Program{Platform: "UEFI arm64", File: filenames.ARM64}, true
 	case iana.EFI_RISCV64: // 27
-		return Program{Platform: "UEFI riscv64", File: bootfile.RISCV64}, true
+		return Program{Platform: "UEFI riscv64", File: filenames.RISCV64}, true
 	case iana.EFI_X86_64_HTTP: // 16
-		return Program{Platform: "UEFI x64", File: bootfile.EFI, SNPOnly: bootfile.SNPOnly, Shim: true, HTTP: true}, true
+		return Program{Platform: "UEFI x64", File: filenames.EFI, SNPOnly: filenames.SNPOnly, Shim: true, HTTP: true}, true
 	case iana.EFI_ARM64_HTTP: // 19
-		return Program{Platform: "UEFI arm64", File: bootfile.ARM64, HTTP: true}, true
+		return Program{Platform: "UEFI arm64", File: filenames.ARM64, HTTP: true}, true
 	case iana.EFI_RISCV64_HTTP: // 28
-		return Program{Platform: "UEFI riscv64", File: bootfile.RISCV64, HTTP: true}, true
+		return Program{Platform: "UEFI riscv64", File: filenames.RISCV64, HTTP: true}, true
 	}
 	return Program{}, false
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"farmboot/provisioning"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 )
 
 // Why a client that we could boot gets no answer.
@@ -162,7 +162,7 @@ func (r Responder) bootFile(c Client, in Ingress, as provisioning.Assignment) (s
 		return base + script + c.MAC.String(), nil
 	case as.Enrolling && c.Program.HTTP && c.Program.Shim && r.Shim != "":
 		// MokManager finds our certificate on it; over PXE it finds no file at all (measured).
-		return plain + "/boot/" + bootfile.EnrolDisk, nil
+		return plain + "/boot/" + filenames.EnrolDisk, nil
 	case c.Program.HTTP:
 		return plain + "/boot/" + c.Program.file(nbp, r.Shim), nil
 	case !r.TFTP:

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"farmboot/provisioning"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 )
 
 // clientKind tells apart the clients of one machine, which are tried independently.
@@ -66,7 +66,7 @@ func (r Responder) choicesOf(c Client, in Ingress, pinned provisioning.NBP) choi
 		ch.programs = []provisioning.NBP{provisioning.Plain, provisioning.SNPOnly}
 	case pinned != provisioning.DefaultNBP:
 		ch.programs[0] = pinned
-	case c.Program.Shim && r.Shim == bootfile.IPXEShim:
+	case c.Program.Shim && r.Shim == filenames.IPXEShim:
 	case c.Program.Shim && r.Shim != "":
 		ch.programs = append(ch.programs, provisioning.SignedSNPOnly)
 	case c.Program.SNPOnly != "":

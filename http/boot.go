@@ -24,7 +24,7 @@ import (
 	"farmboot/ipxe/kernel/signed"
 	"farmboot/ipxe/upstream"
 	"farmboot/provisioning"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 )
 
 // Boot is the boot plane. All fields are required, but those that say otherwise.
@@ -330,7 +330,7 @@ func (b *Boot) program(w http.ResponseWriter, r *http.Request) error {
 	}
 	start := b.Now()
 	send(w, r, f)
-	if ended := b.endEnrolment(r); f.Name == bootfile.KeyDisk {
+	if ended := b.endEnrolment(r); f.Name == filenames.KeyDisk {
 		if ended { // it is read in pieces, which are not told of
 			b.Record(provisioning.Event{Stage: provisioning.StageNBP, At: b.Now(), MAC: cardOf(r), Peer: answer.PeerOf(r), File: f.Name, Via: "HTTP"})
 		}

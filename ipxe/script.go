@@ -27,12 +27,12 @@ type Site struct {
 	Literal string
 }
 
-//go:embed templates/*.ipxe
+//go:embed scripts/*.ipxe
 var templateFiles embed.FS
 
 // templates are parsed once; they are read-only from then on.
 var templates = template.Must(template.New("").Option("missingkey=error").
-	Funcs(template.FuncMap{"say": say, "wrap": wrap}).ParseFS(templateFiles, "templates/*.ipxe"))
+	Funcs(template.FuncMap{"say": say, "wrap": wrap}).ParseFS(templateFiles, "scripts/*.ipxe"))
 
 // view is what the templates show of a target.
 type view struct {

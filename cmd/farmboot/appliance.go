@@ -15,9 +15,9 @@ import (
 
 	"farmboot/dhcp"
 	apphttp "farmboot/http"
-	"farmboot/http/access"
 	"farmboot/http/answer"
 	"farmboot/http/api"
+	"farmboot/http/authn"
 	"farmboot/http/pages"
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
@@ -64,7 +64,7 @@ type appliance struct {
 	teller       *alert.Teller
 	rivals       atomic.Pointer[[]doctor.Rival] // other boot servers; nil: not looked for yet
 	tellOf       func(alert.Notice)             // what happened: to teller
-	links        *access.SignInLinks
+	links        *authn.SignInLinks
 	waker        *wol.Queue
 	admin        *pages.Admin    // of the TLS plane
 	adminLink    pages.AdminLink // of the plain plane: links to admin
@@ -144,11 +144,11 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 // wireAdmin makes the admin plane: the API, and the pages for those who sign in.
 func (a *appliance) wireAdmin() {
 	vendor := oui.Open(oui.Folder).Maker
-	throttle := access.NewThrottle(a.now)
-	a.links = access.NewSignInLinks(a.now)
-	sessions := access.NewSessions(a.registry, a.links, throttle)
-	a.api = a.newAPI(throttle, vendor, access.AnyOf(access.Bearer(a.registry), sessions.Authenticate))
-	a.local = a.newAPI(throttle, vendor, access.Local)
+	throttle := authn.NewThrottle(a.now)
+	a.links = authn.NewSignInLinks(a.now)
+	sessions := authn.NewSessions(a.registry, a.links, throttle)
+	a.api = a.newAPI(throttle, vendor, authn.AnyOf(authn.Bearer(a.registry), sessions.Authenticate))
+	a.local = a.newAPI(throttle, vendor, authn.Local)
 	a.waker = wol.NewQueue(a.wakeInterfaces, wol.Waves{Size: wakeWave, Pause: wakePause}, a.log)
 	adminURL := func(local netip.Addr) string { return a.urls(local).Admin }
 	a.board = live.New(a.recorder.Subscribe, a.recorder.Fresh().Events, a.log)
@@ -171,7 +171,7 @@ func (a *appliance) wireAdmin() {
 		a.admin.Enrolment = a.secure
 	}
 	if o := a.cfg.OpenID; o.Issuer != "" {
-		a.admin.OpenID = access.NewOpenID(access.OpenIDConfig{
+		a.admin.OpenID = authn.NewOpenID(authn.OpenIDConfig{
 			Issuer: o.Issuer, ClientID: o.ClientID, SecretFile: o.ClientSecretFile,
 			Claim: o.Claim, Admins: o.Admins, Readers: o.Readers, FarmerPrefix: o.FarmerPrefix,
 		}, a.now)
@@ -188,7 +188,7 @@ func (a *appliance) wireAdmin() {
 }
 
 // newAPI returns the API; authenticate finds out who asks.
-func (a *appliance) newAPI(throttle *access.Throttle, vendor func(provisioning.MAC) string, authenticate access.Authenticator) *api.API {
+func (a *appliance) newAPI(throttle *authn.Throttle, vendor func(provisioning.MAC) string, authenticate authn.Authenticator) *api.API {
 	served := &api.API{
 		Answer:       a.boot.Answer,
 		Registry:     a.registry,

@@ -15,7 +15,7 @@ import (
 
 	"farmboot/http/api"
 	"farmboot/provisioning"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 	"farmboot/provisioning/human"
 )
 
@@ -171,7 +171,7 @@ func (h *health) templates() (list []api.Problem) {
 		return nil
 	}
 	for file, err := range *problems {
-		needed := slices.Contains([]string{bootfile.Undionly, bootfile.EFI}, file)
+		needed := slices.Contains([]string{filenames.Undionly, filenames.EFI}, file)
 		list = append(list, api.Problem{What: "boot file " + file, Why: provisioning.Detail(err), StopsBoots: needed})
 	}
 	slices.SortFunc(list, func(a, b api.Problem) int { return strings.Compare(a.What, b.What) })

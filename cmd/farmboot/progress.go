@@ -7,7 +7,7 @@ import (
 
 	"farmboot/dhcp"
 	"farmboot/provisioning"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 )
 
 // fetched passes on what machines fetch, by TFTP and HTTP, and tells DHCP of it: who
@@ -33,7 +33,7 @@ func follow(s *dhcp.Server, mac provisioning.MAC, e provisioning.Event) {
 	case provisioning.StageNBP:
 		switch {
 		case e.Bytes < e.Size:
-		case path.Base(e.File) == bootfile.MokManager:
+		case path.Base(e.File) == filenames.MokManager:
 			s.Unenrolled(mac)
 		default:
 			s.Fetched(mac)

@@ -9,8 +9,8 @@ import (
 
 	"github.com/gorilla/mux"
 
-	"farmboot/http/access"
 	"farmboot/http/answer"
+	"farmboot/http/authn"
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
 	"farmboot/ipxe/rollout"
@@ -33,10 +33,10 @@ type API struct {
 	Rollout  *rollout.Rollout
 	Composer func() ipxe.Composer
 	// Authenticate tells who asks.
-	Authenticate access.Authenticator
+	Authenticate authn.Authenticator
 	// Throttle slows peers down that try bad credentials. The planes and the pages'
 	// sign-in may share one.
-	Throttle *access.Throttle
+	Throttle *authn.Throttle
 	// Enrolment makes nodes trust our key for Secure Boot; nil: that is off, or not
 	// possible.
 	Enrolment provisioning.Enrolment
@@ -216,7 +216,7 @@ func (a *API) authenticate(r *http.Request, rt route) (provisioning.Actor, error
 	if !rt.legacy {
 		return a.Throttle.Guard(a.Authenticate)(r)
 	}
-	by, err := a.Throttle.Guard(access.AnyOf(access.LegacyCookie(a.Registry), a.Authenticate))(r)
+	by, err := a.Throttle.Guard(authn.AnyOf(authn.LegacyCookie(a.Registry), a.Authenticate))(r)
 	if provisioning.ErrorCode(err) == provisioning.Unauthorized {
 		err = errLegacyToken()
 	}
@@ -231,7 +231,7 @@ func sameOrigin(r *http.Request, rt route) error {
 		write.Method = http.MethodPost
 		r = &write
 	}
-	return access.SameOrigin(r)
+	return authn.SameOrigin(r)
 }
 
 // notAllowed refuses the methods that a path does not have (RFC 9110 section

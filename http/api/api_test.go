@@ -20,9 +20,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	apphttp "farmboot/http"
-	"farmboot/http/access"
 	"farmboot/http/answer"
 	"farmboot/http/api"
+	"farmboot/http/authn"
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
 	"farmboot/ipxe/kernel/kerneltest"
@@ -200,7 +200,7 @@ func serve(t testing.TB, file string, tok tokens) *site {
 	editor := kernel.NewEditor(kernels, registry)
 	s.API = &api.API{
 		Answer: answer.NewAdapter(log, clock, metrics), Registry: registry, Subscribe: s.recorder.Subscribe,
-		Kernels: kernels, KernelEditor: editor, Rollout: rollout.New(store, kernels, editor, clock), Composer: composer, Health: healthy, Authenticate: access.Bearer(registry), Throttle: access.NewThrottle(clock),
+		Kernels: kernels, KernelEditor: editor, Rollout: rollout.New(store, kernels, editor, clock), Composer: composer, Health: healthy, Authenticate: authn.Bearer(registry), Throttle: authn.NewThrottle(clock),
 		Vendor:  func(provisioning.MAC) string { return "QEMU" },
 		Version: "test", Now: clock, Log: log, Enrolment: &enrolment{},
 	}

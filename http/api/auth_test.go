@@ -10,7 +10,7 @@ import (
 	"time"
 
 	apphttp "farmboot/http"
-	"farmboot/http/access"
+	"farmboot/http/authn"
 	"farmboot/provisioning"
 )
 
@@ -101,7 +101,7 @@ func TestCrossOrigin(t *testing.T) {
 func TestTooManyTries(t *testing.T) {
 	s := newSite(t)
 	now := clock()
-	s.Throttle = access.NewThrottle(func() time.Time { return now })
+	s.Throttle = authn.NewThrottle(func() time.Time { return now })
 	try := func(peer, token string) int {
 		r := httptest.NewRequestWithContext(t.Context(), "GET", "/api/v1/nodes", nil)
 		r.RemoteAddr = peer
@@ -147,7 +147,7 @@ func TestTooManyTries(t *testing.T) {
 func TestUnixSocket(t *testing.T) {
 	s := newSite(t)
 	local := *s.API
-	local.Authenticate = access.Local
+	local.Authenticate = authn.Local
 	path := filepath.Join(t.TempDir(), "s")
 	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
 	if err != nil {

@@ -21,9 +21,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	apphttp "farmboot/http"
-	"farmboot/http/access"
 	"farmboot/http/answer"
 	"farmboot/http/api"
+	"farmboot/http/authn"
 	"farmboot/ipxe/kernel"
 	"farmboot/ipxe/rollout"
 	"farmboot/provisioning/registry"
@@ -64,7 +64,7 @@ func daemon(dir string) error {
 	nodes := registry.New(store, rules(kernels), clock)
 	return apphttp.Serve(context.Background(), ln, apphttp.Plane(&api.API{
 		Answer: answer.NewAdapter(log, clock, metrics), Registry: nodes,
-		Kernels: kernels, KernelEditor: kernel.NewEditor(kernels, nodes), Rollout: rollout.New(store, kernels, kernel.NewEditor(kernels, nodes), clock), Composer: composer, Health: healthy, Authenticate: access.Local, Throttle: access.NewThrottle(clock), Now: clock, Log: log,
+		Kernels: kernels, KernelEditor: kernel.NewEditor(kernels, nodes), Rollout: rollout.New(store, kernels, kernel.NewEditor(kernels, nodes), clock), Composer: composer, Health: healthy, Authenticate: authn.Local, Throttle: authn.NewThrottle(clock), Now: clock, Log: log,
 	}), log)
 }
 

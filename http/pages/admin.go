@@ -10,8 +10,8 @@ import (
 
 	"github.com/gorilla/mux"
 
-	"farmboot/http/access"
 	"farmboot/http/answer"
+	"farmboot/http/authn"
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
 	"farmboot/ipxe/rollout"
@@ -27,7 +27,7 @@ type Admin struct {
 	Answer   *answer.Adapter
 	Registry *registry.Registry
 	Board    *live.Board
-	Sessions *access.Sessions
+	Sessions *authn.Sessions
 	Kernels  *kernel.Store
 	// KernelEditor changes them.
 	KernelEditor *kernel.Editor
@@ -40,7 +40,7 @@ type Admin struct {
 	// Enrolment makes nodes trust the key of Secure Boot; nil: that is off, or not possible.
 	Enrolment provisioning.Enrolment
 	// OpenID lets people in whom an OpenID provider vouches for; nil: there is none.
-	OpenID *access.OpenID
+	OpenID *authn.OpenID
 	// AdminURL is where the admin pages are, "https://host[:port]", as reached at that
 	// address of ours.
 	AdminURL func(local netip.Addr) string
@@ -73,12 +73,12 @@ func (a *Admin) Routes(r *mux.Router) {
 		}))
 	}
 
-	open(http.MethodGet, access.SignInPath, "page sign in", a.signInPage)
-	open(http.MethodPost, access.SignInPath, "sign in", a.signIn)
+	open(http.MethodGet, authn.SignInPath, "page sign in", a.signInPage)
+	open(http.MethodPost, authn.SignInPath, "sign in", a.signIn)
 	open(http.MethodPost, "/admin/signout", "sign out", a.signOut)
 	if a.OpenID != nil {
-		open(http.MethodGet, access.OpenIDPath, "begin openid", a.beginOpenID)
-		open(http.MethodGet, access.OpenIDReturnPath, "finish openid", a.finishOpenID)
+		open(http.MethodGet, authn.OpenIDPath, "begin openid", a.beginOpenID)
+		open(http.MethodGet, authn.OpenIDReturnPath, "finish openid", a.finishOpenID)
 	}
 
 	get("/admin", "page board", a.board)
@@ -118,7 +118,7 @@ func (a *Admin) Routes(r *mux.Router) {
 // sameOrigin refuses forms that a page of another site sends.
 func sameOrigin(next answer.Handler) answer.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		if err := access.SameOrigin(r); err != nil {
+		if err := authn.SameOrigin(r); err != nil {
 			return err
 		}
 		return next(w, r)
@@ -137,12 +137,12 @@ const maxSignIn = 64 << 10
 func (a *Admin) signedIn(next adminHandler) answer.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		by, err := a.Sessions.Authenticate(r)
-		if err == access.ErrNoSession {
+		if err == authn.ErrNoSession {
 			back := "/admin"
 			if r.Method == http.MethodGet {
 				back = r.URL.RequestURI()
 			}
-			seeOther(w, r, access.SignInPath+"?"+url.Values{"to": {back}}.Encode())
+			seeOther(w, r, authn.SignInPath+"?"+url.Values{"to": {back}}.Encode())
 			return nil
 		}
 		if err != nil {

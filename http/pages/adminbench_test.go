@@ -17,8 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	apphttp "farmboot/http"
-	"farmboot/http/access"
 	"farmboot/http/api"
+	"farmboot/http/authn"
 	"farmboot/http/pages"
 	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
@@ -36,7 +36,7 @@ type adminBench struct {
 	pages.Admin
 	store    *sqlite.Store
 	recorder *recorder.Recorder
-	links    *access.SignInLinks
+	links    *authn.SignInLinks
 	plane    http.Handler
 	now      *clock
 
@@ -75,9 +75,9 @@ func newAdminBench(t testing.TB) *adminBench {
 	}, b.now.Now)
 	b.recorder = recorder.New(b.store, recorder.Retention{}, log, prometheus.NewRegistry(), b.now.Now)
 	b.Board = live.New(b.recorder.Subscribe, b.store.Events, log)
-	throttle := access.NewThrottle(b.now.Now)
-	b.links = access.NewSignInLinks(b.now.Now)
-	b.Sessions = access.NewSessions(b.Registry, b.links, throttle)
+	throttle := authn.NewThrottle(b.now.Now)
+	b.links = authn.NewSignInLinks(b.now.Now)
+	b.Sessions = authn.NewSessions(b.Registry, b.links, throttle)
 	b.Admin.KernelEditor = kernel.NewEditor(b.Pages.Kernels, b.Registry)
 	b.Admin.Rollout = rollout.New(b.store, b.Pages.Kernels, b.Admin.KernelEditor, b.now.Now)
 	b.Admin.Answer, b.Admin.Kernels, b.Admin.Site, b.Admin.Now = b.Pages.Answer, b.Pages.Kernels, site, b.now.Now

@@ -17,7 +17,7 @@ import (
 	"github.com/oauth2-proxy/mockoidc"
 
 	apphttp "farmboot/http"
-	"farmboot/http/access"
+	"farmboot/http/authn"
 	"farmboot/provisioning"
 )
 
@@ -26,12 +26,12 @@ import (
 type openIDBench struct {
 	*adminBench
 	provider *mockoidc.MockOIDC
-	config   access.OpenIDConfig
+	config   authn.OpenIDConfig
 	url      string // of the appliance
 	trust    http.RoundTripper
 }
 
-func newOpenIDBench(t *testing.T, change ...func(*access.OpenIDConfig)) *openIDBench {
+func newOpenIDBench(t *testing.T, change ...func(*authn.OpenIDConfig)) *openIDBench {
 	t.Helper()
 	provider, err := mockoidc.Run()
 	if err != nil {
@@ -48,14 +48,14 @@ func newOpenIDBench(t *testing.T, change ...func(*access.OpenIDConfig)) *openIDB
 	if err := os.WriteFile(secret, []byte(provider.ClientSecret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b.config = access.OpenIDConfig{
+	b.config = authn.OpenIDConfig{
 		Issuer: provider.Issuer(), ClientID: provider.ClientID, SecretFile: secret,
 		Claim: "groups", Admins: []string{"netboot", "ops"}, Readers: []string{"audit"}, FarmerPrefix: "farmer-",
 	}
 	for _, c := range change {
 		c(&b.config)
 	}
-	b.OpenID = access.NewOpenID(b.config, b.now.Now)
+	b.OpenID = authn.NewOpenID(b.config, b.now.Now)
 	srv := httptest.NewTLSServer(apphttp.Plane(&b.Admin, &b.Pages, images{}))
 	t.Cleanup(srv.CloseClientConnections)
 	b.url, b.trust = srv.URL, srv.Client().Transport
@@ -122,14 +122,14 @@ func TestOpenIDSaysWhoIsWho(t *testing.T) {
 			b.provider.QueueUser(&test.user)
 			c := b.person(t)
 			status, page, at := visit(t, c, b.url+"/admin/signin/openid?to=/admin/nodes")
-			if status != test.status || at.Path != access.OpenIDReturnPath {
+			if status != test.status || at.Path != authn.OpenIDReturnPath {
 				t.Fatalf("%d at %s, want %d:\n%s", status, at, test.status, page)
 			}
 			if status != http.StatusOK {
 				if !strings.Contains(page, test.says) {
 					t.Errorf("the page does not say %q:\n%s", test.says, page)
 				}
-				if _, _, at := visit(t, c, b.url+"/admin"); at.Path != access.SignInPath {
+				if _, _, at := visit(t, c, b.url+"/admin"); at.Path != authn.SignInPath {
 					t.Errorf("he is in: %s", at)
 				}
 				return
@@ -170,7 +170,7 @@ func TestOpenIDSessionsEnd(t *testing.T) {
 	b := newOpenIDBench(t)
 	c := b.person(t)
 	b.provider.QueueUser(&mockoidc.MockUser{Subject: "1", Groups: []string{"ops"}})
-	visit(t, c, b.url+access.OpenIDPath)
+	visit(t, c, b.url+authn.OpenIDPath)
 	for range 11 {
 		b.now.advance(time.Hour)
 		if _, _, at := visit(t, c, b.url+"/admin"); at.Path != "/admin" {
@@ -178,7 +178,7 @@ func TestOpenIDSessionsEnd(t *testing.T) {
 		}
 	}
 	b.now.advance(61 * time.Minute)
-	if _, _, at := visit(t, c, b.url+"/admin"); at.Path != access.SignInPath {
+	if _, _, at := visit(t, c, b.url+"/admin"); at.Path != authn.SignInPath {
 		t.Errorf("still in: %s", at)
 	}
 }
@@ -189,20 +189,20 @@ func TestOpenIDRefusals(t *testing.T) {
 	returned := func(t *testing.T, b *openIDBench, c *http.Client, change func(url.Values)) (int, string) {
 		var last *url.URL
 		c.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
-			if last = r.URL; r.URL.Path == access.OpenIDReturnPath {
+			if last = r.URL; r.URL.Path == authn.OpenIDReturnPath {
 				return http.ErrUseLastResponse
 			}
 			return nil
 		}
-		visit(t, c, b.url+access.OpenIDPath)
+		visit(t, c, b.url+authn.OpenIDPath)
 		q := last.Query()
 		change(q)
-		status, page, _ := visit(t, c, b.url+access.OpenIDReturnPath+"?"+q.Encode())
+		status, page, _ := visit(t, c, b.url+authn.OpenIDReturnPath+"?"+q.Encode())
 		return status, page
 	}
 	for _, test := range []struct {
 		name   string
-		config func(*access.OpenIDConfig)
+		config func(*authn.OpenIDConfig)
 		do     func(*testing.T, *openIDBench, *http.Client) (status int, page string)
 		status int
 		says   string
@@ -233,29 +233,29 @@ func TestOpenIDRefusals(t *testing.T) {
 		},
 		{
 			"another browser", nil, func(t *testing.T, b *openIDBench, _ *http.Client) (int, string) {
-				status, page, _ := visit(t, b.person(t), b.url+access.OpenIDReturnPath+"?code=x&state=x")
+				status, page, _ := visit(t, b.person(t), b.url+authn.OpenIDReturnPath+"?code=x&state=x")
 				return status, page
 			}, 401, "did not begin in this browser",
 		},
 		{
 			"twice", nil, func(t *testing.T, b *openIDBench, c *http.Client) (int, string) {
 				b.provider.QueueUser(&ops)
-				_, _, at := visit(t, c, b.url+access.OpenIDPath)
+				_, _, at := visit(t, c, b.url+authn.OpenIDPath)
 				status, page, _ := visit(t, c, at.String())
 				return status, page
 			}, 401, "did not begin in this browser",
 		},
 		{
-			"a wrong secret", func(c *access.OpenIDConfig) { c.SecretFile = os.DevNull }, nil, 401, "the client id, its secret or its return address",
+			"a wrong secret", func(c *authn.OpenIDConfig) { c.SecretFile = os.DevNull }, nil, 401, "the client id, its secret or its return address",
 		},
 		{
-			"no file of the secret", func(c *access.OpenIDConfig) { c.SecretFile += "-gone" }, nil, 503, "secret of the OpenID client cannot be read",
+			"no file of the secret", func(c *authn.OpenIDConfig) { c.SecretFile += "-gone" }, nil, 503, "secret of the OpenID client cannot be read",
 		},
 		{
-			"no such provider", func(c *access.OpenIDConfig) { c.Issuer += "/none" }, nil, 503, "does not answer as an OpenID provider: try again, or sign in with a token",
+			"no such provider", func(c *authn.OpenIDConfig) { c.Issuer += "/none" }, nil, 503, "does not answer as an OpenID provider: try again, or sign in with a token",
 		},
 		{
-			"another issuer than it says", func(c *access.OpenIDConfig) {
+			"another issuer than it says", func(c *authn.OpenIDConfig) {
 				c.Issuer = strings.Replace(c.Issuer, "localhost", "127.0.0.1", 1)
 			}, nil, 503, "does not answer as an OpenID provider",
 		},
@@ -266,7 +266,7 @@ func TestOpenIDRefusals(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var changes []func(*access.OpenIDConfig)
+			var changes []func(*authn.OpenIDConfig)
 			if test.config != nil {
 				changes = append(changes, test.config)
 			}
@@ -275,7 +275,7 @@ func TestOpenIDRefusals(t *testing.T) {
 			if test.do == nil {
 				test.do = func(t *testing.T, b *openIDBench, c *http.Client) (int, string) {
 					b.provider.QueueUser(&ops)
-					status, page, _ := visit(t, c, b.url+access.OpenIDPath)
+					status, page, _ := visit(t, c, b.url+authn.OpenIDPath)
 					return status, page
 				}
 			}
@@ -301,11 +301,11 @@ func TestOpenIDIsAskedAgain(t *testing.T) {
 		_, _ = w.Write([]byte(`{"issuer":"` + provider.URL + `","authorization_endpoint":"` + provider.URL + `/authorize","token_endpoint":"x","jwks_uri":"x"}`))
 	}))
 	defer provider.Close()
-	b := newOpenIDBench(t, func(c *access.OpenIDConfig) { c.Issuer = provider.URL })
+	b := newOpenIDBench(t, func(c *authn.OpenIDConfig) { c.Issuer = provider.URL })
 	c := b.person(t)
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	for range 20 {
-		if status, _, _ := visit(t, c, b.url+access.OpenIDPath); status != http.StatusServiceUnavailable {
+		if status, _, _ := visit(t, c, b.url+authn.OpenIDPath); status != http.StatusServiceUnavailable {
 			t.Fatalf("%d", status)
 		}
 	}
@@ -314,7 +314,7 @@ func TestOpenIDIsAskedAgain(t *testing.T) {
 	}
 	answers = true
 	b.now.advance(time.Minute)
-	if status, page, _ := visit(t, c, b.url+access.OpenIDPath); status != http.StatusSeeOther {
+	if status, page, _ := visit(t, c, b.url+authn.OpenIDPath); status != http.StatusSeeOther {
 		t.Errorf("%d:\n%s", status, page)
 	}
 }
@@ -322,10 +322,10 @@ func TestOpenIDIsAskedAgain(t *testing.T) {
 // TestOpenIDIsOptional: without a provider nothing of it is there.
 func TestOpenIDIsOptional(t *testing.T) {
 	b := newAdminBench(t)
-	if r, page := b.lookAs(t, nil, access.SignInPath); r.StatusCode != http.StatusOK || strings.Contains(page, "openid") {
+	if r, page := b.lookAs(t, nil, authn.SignInPath); r.StatusCode != http.StatusOK || strings.Contains(page, "openid") {
 		t.Errorf("%d:\n%s", r.StatusCode, page)
 	}
-	if r, _ := b.lookAs(t, nil, access.OpenIDPath); r.StatusCode != http.StatusNotFound {
+	if r, _ := b.lookAs(t, nil, authn.OpenIDPath); r.StatusCode != http.StatusNotFound {
 		t.Errorf("%d", r.StatusCode)
 	}
 }

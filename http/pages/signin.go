@@ -7,8 +7,8 @@ import (
 	"strings"
 	"unicode"
 
-	"farmboot/http/access"
 	"farmboot/http/answer"
+	"farmboot/http/authn"
 	"farmboot/provisioning"
 )
 
@@ -107,7 +107,7 @@ func (a *Admin) signOut(w http.ResponseWriter, r *http.Request) error {
 	if err := a.Sessions.SignOut(w, r); err != nil {
 		return err
 	}
-	seeOther(w, r, access.SignInPath)
+	seeOther(w, r, authn.SignInPath)
 	return nil
 }
 
@@ -124,7 +124,7 @@ func back(to string) string {
 		return board
 	}
 	page := path.Clean(u.Path)
-	if page == access.SignInPath || page != board && !strings.HasPrefix(page, board+"/") {
+	if page == authn.SignInPath || page != board && !strings.HasPrefix(page, board+"/") {
 		return board
 	}
 	return to

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"farmboot/ipxe/segment"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 	"farmboot/setup/needs"
 )
 
@@ -84,7 +84,7 @@ func TestConcurrentFirstUse(t *testing.T) {
 	template := Load(needs.Template(t)).Trust(Fingerprint{1})
 	const callers = 8
 	var wg sync.WaitGroup
-	for _, name := range []string{bootfile.Undionly, bootfile.EFI} {
+	for _, name := range []string{filenames.Undionly, filenames.EFI} {
 		got := make([]*segment.File, callers)
 		for i := range got {
 			wg.Go(func() {

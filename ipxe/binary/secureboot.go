@@ -8,15 +8,15 @@ import (
 	"path/filepath"
 
 	"farmboot/ipxe/binary/authenticode"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 )
 
 // Shims are what starts an iPXE on machines with Secure Boot on.
 type Shims struct {
 	ID         string // stands for the files: equal IDs, equal bytes
-	Name       string // of the shim's file: [bootfile.Shim], or [bootfile.IPXEShim]
+	Name       string // of the shim's file: [filenames.Shim], or [filenames.IPXEShim]
 	Shim       []byte
-	MokManager []byte // nil: none, with [bootfile.IPXEShim]
+	MokManager []byte // nil: none, with [filenames.IPXEShim]
 	// Pair says that ipxe.efi is signed too, by whom this shim trusts: it stays as it
 	// is, and is given no script but autoexec.ipxe.
 	Pair bool
@@ -51,9 +51,9 @@ func loadShims(dir string, read func(string) ([]byte, error), ipxe file) (f shim
 		return data
 	}
 	if signed(ipxe) {
-		f.shims = Shims{Name: bootfile.IPXEShim, Shim: load(bootfile.IPXEShim), Pair: true}
+		f.shims = Shims{Name: filenames.IPXEShim, Shim: load(filenames.IPXEShim), Pair: true}
 	} else {
-		f.shims = Shims{Name: bootfile.Shim, Shim: load(bootfile.Shim), MokManager: load(bootfile.MokManager)}
+		f.shims = Shims{Name: filenames.Shim, Shim: load(filenames.Shim), MokManager: load(filenames.MokManager)}
 	}
 	if data, err := readSystemdBoot(filepath.Join(dir, SystemdBoot), read); err == nil {
 		f.shims.SystemdBoot = data

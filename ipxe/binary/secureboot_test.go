@@ -9,14 +9,14 @@ import (
 
 	"farmboot/ipxe/binary"
 	"farmboot/provisioning"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 	"farmboot/setup/needs"
 )
 
 // TestSystemdBoot: what writes keys into firmware is taken where it can, and nothing else
 // suffers where it cannot.
 func TestSystemdBoot(t *testing.T) {
-	dir := damaged(t, bootfile.EFI, func(b []byte) []byte { return b })
+	dir := damaged(t, filenames.EFI, func(b []byte) []byte { return b })
 	read := func(name string) []byte {
 		data, err := os.ReadFile(filepath.Join(needs.Template(t), name))
 		if err != nil {
@@ -29,8 +29,8 @@ func TestSystemdBoot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(bootfile.Shim, read(bootfile.Shim))
-	write(bootfile.MokManager, read(bootfile.MokManager))
+	write(filenames.Shim, read(filenames.Shim))
+	write(filenames.MokManager, read(filenames.MokManager))
 	good := read(binary.SystemdBoot)
 	ids := map[string]bool{}
 	for _, c := range []struct {
@@ -39,8 +39,8 @@ func TestSystemdBoot(t *testing.T) {
 		want string // what is wrong; "": nothing
 	}{
 		{"missing", nil, "the iPXE template folder has no systemd-bootx64.efi: run setup/template.sh"},
-		{"another program", read(bootfile.SNPOnly), "found no secure-boot-enroll in it"},
-		{"another processor", read(bootfile.ARM64), "want an EFI program for x86-64"},
+		{"another program", read(filenames.SNPOnly), "found no secure-boot-enroll in it"},
+		{"another processor", read(filenames.ARM64), "want an EFI program for x86-64"},
 		{"text", []byte("#!/bin/sh"), "systemd-bootx64.efi in the iPXE template folder cannot be used"},
 		{"good", good, ""},
 	} {

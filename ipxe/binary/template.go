@@ -16,11 +16,11 @@ import (
 	"farmboot/ipxe/binary/pe"
 	"farmboot/ipxe/segment"
 	"farmboot/provisioning"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 )
 
 // Files of a template folder that machines do not fetch by themselves; the others are in
-// package bootfile. setup/template.sh gives them these names.
+// package filenames. setup/template.sh gives them these names.
 const (
 	Kernel = "ipxe.lkrn" // Linux bzImage for BIOS
 	ISO    = "ipxe.iso"  // only its boot blocks for BIOS are used
@@ -30,12 +30,12 @@ const (
 
 // parsers say which files hold programs, and how each is read.
 var parsers = map[string]func([]byte) (program, error){
-	bootfile.Undionly: biosParser(nbp.Parse),
-	Kernel:            biosParser(bzimage.Parse),
-	bootfile.EFI:      parseEFI,
-	bootfile.SNPOnly:  parseEFI,
-	bootfile.ARM64:    parseEFI,
-	bootfile.RISCV64:  parseEFI,
+	filenames.Undionly: biosParser(nbp.Parse),
+	Kernel:             biosParser(bzimage.Parse),
+	filenames.EFI:      parseEFI,
+	filenames.SNPOnly:  parseEFI,
+	filenames.ARM64:    parseEFI,
+	filenames.RISCV64:  parseEFI,
 }
 
 // program is an iPXE binary of any format.
@@ -86,7 +86,7 @@ func Load(dir string) *Template {
 	}
 	t.blocks, t.broken = loadBootBlocks(filepath.Join(dir, ISO), read)
 	all.Wait()
-	t.shims = sync.OnceValue(func() shimsFile { return loadShims(dir, read, t.files[bootfile.EFI]) })
+	t.shims = sync.OnceValue(func() shimsFile { return loadShims(dir, read, t.files[filenames.EFI]) })
 	return t
 }
 

@@ -14,12 +14,12 @@ import (
 
 	"farmboot/ipxe/binary"
 	"farmboot/provisioning"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 	"farmboot/setup/needs"
 )
 
 // programs are the template files that a script can be put into.
-var programs = []string{bootfile.Undionly, binary.Kernel, bootfile.EFI, bootfile.SNPOnly, bootfile.ARM64, bootfile.RISCV64}
+var programs = []string{filenames.Undionly, binary.Kernel, filenames.EFI, filenames.SNPOnly, filenames.ARM64, filenames.RISCV64}
 
 var (
 	ipxeRoot = []byte("\x9f\xaf\x71\x7b\x7f\x8c\xa2\xf9\x3c\x25\x6c\x79\xf8\xac\x55\x91\x89\x5d\x66\xd1\xff\x3b\xee\x63\x97\xa7\x0d\x29\xc6\x5e\xed\x1a")
@@ -80,7 +80,7 @@ func TestChecksums(t *testing.T) {
 		b[len(b)/2] ^= 0xff
 		return b
 	}
-	dir := damaged(t, bootfile.EFI, flip)
+	dir := damaged(t, filenames.EFI, flip)
 	if problems := binary.Load(dir).Problems(); len(problems) > 0 {
 		t.Errorf("without a list: %v", problems)
 	}
@@ -96,7 +96,7 @@ func TestChecksums(t *testing.T) {
 		t.Fatal(err)
 	}
 	problems := binary.Load(dir).Problems()
-	if err := problems[bootfile.EFI]; len(problems) != 1 || provisioning.ErrorCode(err) != provisioning.Unavailable || !strings.Contains(err.Error(), "SHA256SUMS") {
+	if err := problems[filenames.EFI]; len(problems) != 1 || provisioning.ErrorCode(err) != provisioning.Unavailable || !strings.Contains(err.Error(), "SHA256SUMS") {
 		t.Errorf("with a list: %v", problems)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "SHA256SUMS"), []byte("nonsense\n"), 0o644); err != nil {
@@ -109,11 +109,11 @@ func TestChecksums(t *testing.T) {
 
 // TestWhatIsNoFile has no end, perhaps.
 func TestWhatIsNoFile(t *testing.T) {
-	dir := damaged(t, bootfile.RISCV64, func([]byte) []byte { return nil })
-	if err := os.Symlink("/dev/zero", filepath.Join(dir, bootfile.RISCV64)); err != nil {
+	dir := damaged(t, filenames.RISCV64, func([]byte) []byte { return nil })
+	if err := os.Symlink("/dev/zero", filepath.Join(dir, filenames.RISCV64)); err != nil {
 		t.Fatal(err)
 	}
-	if err := binary.Load(dir).Problems()[bootfile.RISCV64]; err == nil || !strings.Contains(err.Error(), "not a file") {
+	if err := binary.Load(dir).Problems()[filenames.RISCV64]; err == nil || !strings.Contains(err.Error(), "not a file") {
 		t.Errorf("/dev/zero: %v", err)
 	}
 }
@@ -191,7 +191,7 @@ func TestTrustReplacesTheRoot(t *testing.T) {
 	for name, err := range template.Problems() {
 		t.Errorf("%s: %v", name, err)
 	}
-	for _, name := range []string{bootfile.EFI, bootfile.SNPOnly, bootfile.ARM64, bootfile.RISCV64} {
+	for _, name := range []string{filenames.EFI, filenames.SNPOnly, filenames.ARM64, filenames.RISCV64} {
 		f, err := template.Plain(name)
 		if err != nil {
 			t.Fatal(err)
@@ -262,7 +262,7 @@ func TestTooLargeScripts(t *testing.T) {
 func TestUnknownName(t *testing.T) {
 	template := load(t)
 	_, err := template.NBP("../etc/passwd", []byte("#!ipxe\n"))
-	if provisioning.ErrorCode(err) != provisioning.NotFound || !strings.Contains(err.Error(), bootfile.Undionly) {
+	if provisioning.ErrorCode(err) != provisioning.NotFound || !strings.Contains(err.Error(), filenames.Undionly) {
 		t.Errorf("error = %v, want a NotFound one that lists what there is", err)
 	}
 }
@@ -275,10 +275,10 @@ func TestOneBrokenFileLeavesTheRest(t *testing.T) {
 	}{
 		{binary.Kernel, "missing", func([]byte) []byte { return nil }, "has no ipxe.lkrn"},
 		{binary.Kernel, "truncated", func(b []byte) []byte { return b[:len(b)-16] }, "syssize"},
-		{bootfile.Undionly, "truncated", func(b []byte) []byte { return b[:len(b)-16] }, "image_size_pgh"},
-		{bootfile.EFI, "text", func([]byte) []byte { return []byte("#!/bin/sh\n") }, "want a DOS header that starts with MZ"},
-		{bootfile.EFI, "too old", func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("<CMDLINE>"), []byte("<COMMAND>")) }, "want the string <CMDLINE> once"},
-		{bootfile.SNPOnly, "no autoexec", func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("autoexec.ipxe"), []byte("autoexec.none")) }, "want the string autoexec.ipxe"},
+		{filenames.Undionly, "truncated", func(b []byte) []byte { return b[:len(b)-16] }, "image_size_pgh"},
+		{filenames.EFI, "text", func([]byte) []byte { return []byte("#!/bin/sh\n") }, "want a DOS header that starts with MZ"},
+		{filenames.EFI, "too old", func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("<CMDLINE>"), []byte("<COMMAND>")) }, "want the string <CMDLINE> once"},
+		{filenames.SNPOnly, "no autoexec", func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("autoexec.ipxe"), []byte("autoexec.none")) }, "want the string autoexec.ipxe"},
 		{binary.ISO, "other boot code", func(b []byte) []byte { clear(b[:432]); return b }, "isohybrid boot code"},
 		{binary.ISO, "not an ISO", func(b []byte) []byte { clear(b[16*2048:][:2048]); return b }, "primary volume descriptor"},
 	} {
@@ -308,7 +308,7 @@ func TestOneBrokenFileLeavesTheRest(t *testing.T) {
 // TestBrokenPayload breaks what only Trust looks at.
 func TestBrokenPayload(t *testing.T) {
 	flip := func(b []byte) []byte { b[len(b)-1000] ^= 1; return b }
-	for _, name := range []string{binary.Kernel, bootfile.Undionly} {
+	for _, name := range []string{binary.Kernel, filenames.Undionly} {
 		template := binary.Load(damaged(t, name, flip))
 		if _, err := template.Plain(name); err != nil {
 			t.Errorf("without Trust: %v", err)
@@ -334,20 +334,20 @@ func sign(b []byte) []byte {
 }
 
 func TestSignedProgramStaysAsItIs(t *testing.T) {
-	dir := damaged(t, bootfile.EFI, sign)
+	dir := damaged(t, filenames.EFI, sign)
 	template := binary.Load(dir).Trust(ourRoot)
-	f, err := template.Plain(bootfile.EFI)
+	f, err := template.Plain(filenames.EFI)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := os.ReadFile(filepath.Join(dir, bootfile.EFI))
+	want, err := os.ReadFile(filepath.Join(dir, filenames.EFI))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(f.Bytes(), want) {
 		t.Error("Plain changed a signed program")
 	}
-	if _, err := template.NBP(bootfile.EFI, []byte("#!ipxe\n")); provisioning.ErrorCode(err) != provisioning.Unavailable || !strings.Contains(err.Error(), "signed") {
+	if _, err := template.NBP(filenames.EFI, []byte("#!ipxe\n")); provisioning.ErrorCode(err) != provisioning.Unavailable || !strings.Contains(err.Error(), "signed") {
 		t.Errorf("NBP error = %v, want an Unavailable one that says it is signed", err)
 	}
 }
@@ -357,10 +357,10 @@ func TestDigest(t *testing.T) {
 	ours := trusting(t)
 	seen := map[[sha256.Size]byte]string{}
 	for what, d := range map[string][sha256.Size]byte{
-		"EFI":          plain.Digest(bootfile.EFI),
-		"trusting EFI": ours.Digest(bootfile.EFI),
-		"SNP":          plain.Digest(bootfile.SNPOnly),
-		"EFI and SNP":  plain.Digest(bootfile.EFI, bootfile.SNPOnly),
+		"EFI":          plain.Digest(filenames.EFI),
+		"trusting EFI": ours.Digest(filenames.EFI),
+		"SNP":          plain.Digest(filenames.SNPOnly),
+		"EFI and SNP":  plain.Digest(filenames.EFI, filenames.SNPOnly),
 		"ISO":          plain.Digest(binary.ISO),
 	} {
 		if other, ok := seen[d]; ok {

@@ -12,7 +12,7 @@ import (
 	"farmboot/ipxe/kernel"
 	"farmboot/ipxe/segment"
 	"farmboot/provisioning"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 )
 
 // Catalog composes files. It keeps none, for composing one is faster than finding
@@ -45,19 +45,19 @@ type File struct {
 }
 
 // Program returns a network boot program, as a node gets it that reached us at
-// address local; or the script beside it, [bootfile.Autoexec]. Refusals are
+// address local; or the script beside it, [filenames.Autoexec]. Refusals are
 // [provisioning.Error]s, with code NotFound for any other name.
 func (c *Catalog) Program(name string, local netip.Addr) (File, error) {
 	f := File{Name: name, ContentType: "application/octet-stream"}
 	recipe := image.Recipe{Layout: image.Inside, Files: []string{name}}
 	switch name {
-	case bootfile.Autoexec:
+	case filenames.Autoexec:
 		f.ContentType = "text/plain; charset=utf-8"
 		recipe = image.Recipe{Layout: image.Alone}
-	case bootfile.Undionly:
-	case bootfile.EFI, bootfile.SNPOnly, bootfile.ARM64, bootfile.RISCV64:
+	case filenames.Undionly:
+	case filenames.EFI, filenames.SNPOnly, filenames.ARM64, filenames.RISCV64:
 		f.ContentType = "application/efi" // UEFI 2.10 section 24.7.1 asks for it
-		if chain := c.chain(); c.Autoexec || name == bootfile.EFI && chain != nil && chain.Pair {
+		if chain := c.chain(); c.Autoexec || name == filenames.EFI && chain != nil && chain.Pair {
 			recipe.Layout = image.Plain
 		}
 	default:

@@ -16,7 +16,7 @@ import (
 	"farmboot/ipxe/image"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 	"farmboot/setup/needs"
 )
 
@@ -156,12 +156,12 @@ func TestOneBrokenFileStopsOnlyWhatNeedsIt(t *testing.T) {
 	if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, bootfile.SNPOnly), []byte("MZ, but no more"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, filenames.SNPOnly), []byte("MZ, but no more"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	c := open(t, dir)
 	_, err := c.Image(catalog.Order{Kind: image.SNPOnly, Target: prod})
-	if provisioning.ErrorCode(err) != provisioning.Unavailable || !strings.Contains(err.Error(), bootfile.SNPOnly) {
+	if provisioning.ErrorCode(err) != provisioning.Unavailable || !strings.Contains(err.Error(), filenames.SNPOnly) {
 		t.Errorf("broken file: %v", err)
 	}
 	if _, err := c.Image(catalog.Order{Kind: image.UEFI, Target: prod}); err != nil {
@@ -171,7 +171,7 @@ func TestOneBrokenFileStopsOnlyWhatNeedsIt(t *testing.T) {
 
 func TestProgram(t *testing.T) {
 	c := open(t, needs.Template(t))
-	for _, name := range []string{bootfile.Undionly, bootfile.EFI, bootfile.SNPOnly, bootfile.ARM64, bootfile.RISCV64, bootfile.Autoexec} {
+	for _, name := range []string{filenames.Undionly, filenames.EFI, filenames.SNPOnly, filenames.ARM64, filenames.RISCV64, filenames.Autoexec} {
 		first, err := c.Program(name, netip.Addr{})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -182,7 +182,7 @@ func TestProgram(t *testing.T) {
 			t.Errorf("%s is the same for both LANs (%v)", name, err)
 		}
 	}
-	script, err := c.Program(bootfile.Autoexec, second)
+	script, err := c.Program(filenames.Autoexec, second)
 	if err != nil || !bytes.Contains(script.Content.Bytes(), []byte("http://198.51.100.1/provision/")) {
 		t.Errorf("script for the second LAN: %v\n%s", err, script.Content.Bytes())
 	}
@@ -199,18 +199,18 @@ func TestAutoexec(t *testing.T) {
 	dir := needs.Template(t)
 	c := open(t, dir)
 	c.Autoexec = true
-	want, err := os.ReadFile(filepath.Join(dir, bootfile.EFI))
+	want, err := os.ReadFile(filepath.Join(dir, filenames.EFI))
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := c.Program(bootfile.EFI, netip.Addr{})
+	f, err := c.Program(filenames.EFI, netip.Addr{})
 	if err != nil || !bytes.Equal(f.Content.Bytes(), want) {
 		t.Errorf("the EFI program was changed (%v)", err)
 	}
-	if baked, err := open(t, dir).Program(bootfile.EFI, netip.Addr{}); err != nil || baked.ETag == f.ETag {
+	if baked, err := open(t, dir).Program(filenames.EFI, netip.Addr{}); err != nil || baked.ETag == f.ETag {
 		t.Errorf("other bytes, the same entity tag (%v)", err)
 	}
-	if f, err = c.Program(bootfile.Undionly, netip.Addr{}); err != nil || !bytes.Contains(f.Content.Bytes(), []byte("/provision/")) {
+	if f, err = c.Program(filenames.Undionly, netip.Addr{}); err != nil || !bytes.Contains(f.Content.Bytes(), []byte("/provision/")) {
 		t.Errorf("the BIOS program has no script (%v)", err)
 	}
 }

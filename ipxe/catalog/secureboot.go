@@ -7,7 +7,7 @@ import (
 
 	"farmboot/ipxe/image"
 	"farmboot/ipxe/segment"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 )
 
 // Probed tells whether shim looks for that name where there need not be anything:
@@ -42,26 +42,26 @@ func (c *Catalog) signed(name string, chain *image.Chain, local netip.Addr) (f F
 	switch base(name) {
 	case chain.Name:
 		return fixed(chain.Shim)
-	case bootfile.MokManager:
+	case filenames.MokManager:
 		return fixed(chain.MokManager)
-	case bootfile.Certificate:
+	case filenames.Certificate:
 		f.ContentType = "application/pkix-cert"
 		return fixed(segment.Of(chain.Certificate))
-	case bootfile.KeyDisk:
+	case filenames.KeyDisk:
 		f.ContentType = "application/octet-stream"
 		return fixed(chain.KeyDisk)
-	case bootfile.EnrolDisk:
+	case filenames.EnrolDisk:
 		f.ContentType = "application/vnd.efi-img" // by which firmware knows it for a disk (UEFI 2.10, 24.7.3.1)
-		recipe := image.Recipe{Layout: image.Disk, Files: []string{bootfile.EFI}, Chain: chain}
+		recipe := image.Recipe{Layout: image.Disk, Files: []string{filenames.EFI}, Chain: chain}
 		f, err = c.compose(f, recipe, func() ([]byte, error) { return c.Site(local, "").Provision() })
 		return f, true, err
-	case bootfile.SecondStage:
+	case filenames.SecondStage:
 		if chain.Pair {
 			return File{}, false, nil
 		}
-		program := bootfile.EFI
-		if strings.HasPrefix(name, bootfile.SNPFolder) {
-			program = bootfile.SNPOnly
+		program := filenames.EFI
+		if strings.HasPrefix(name, filenames.SNPFolder) {
+			program = filenames.SNPOnly
 		}
 		recipe := image.Recipe{Layout: image.Inside, Files: []string{program}, Chain: chain}
 		f, err = c.compose(f, recipe, func() ([]byte, error) { return c.Site(local, "").Provision() })
@@ -71,4 +71,4 @@ func (c *Catalog) signed(name string, chain *image.Chain, local netip.Addr) (f F
 }
 
 // base takes the folder of a variant off a name.
-func base(name string) string { return strings.TrimPrefix(name, bootfile.SNPFolder) }
+func base(name string) string { return strings.TrimPrefix(name, filenames.SNPFolder) }

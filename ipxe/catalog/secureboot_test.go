@@ -11,7 +11,7 @@ import (
 	"farmboot/ipxe/image"
 	"farmboot/ipxe/segment"
 	"farmboot/provisioning"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 	"farmboot/setup/ca"
 	"farmboot/setup/needs"
 )
@@ -45,15 +45,15 @@ func trusts(t testing.TB, f catalog.File, key ca.SigningKey) bool {
 
 func TestSignedChain(t *testing.T) {
 	c := open(t, needs.Template(t))
-	for _, name := range []string{bootfile.Shim, bootfile.SecondStage, bootfile.MokManager, bootfile.Certificate} {
+	for _, name := range []string{filenames.Shim, filenames.SecondStage, filenames.MokManager, filenames.Certificate} {
 		if _, err := c.Program(name, netip.Addr{}); provisioning.ErrorCode(err) != provisioning.NotFound {
 			t.Errorf("%s, though Secure Boot is off: %v", name, err)
 		}
 	}
 	key := secure(t, c)
 	etags := map[string]string{}
-	for _, folder := range []string{"", bootfile.SNPFolder} {
-		for _, name := range []string{bootfile.Shim, bootfile.SecondStage, bootfile.MokManager, bootfile.Certificate} {
+	for _, folder := range []string{"", filenames.SNPFolder} {
+		for _, name := range []string{filenames.Shim, filenames.SecondStage, filenames.MokManager, filenames.Certificate} {
 			f, err := c.Program(folder+name, second)
 			if err != nil {
 				t.Fatal(err)
@@ -62,14 +62,14 @@ func TestSignedChain(t *testing.T) {
 			if err != nil || again.ETag != f.ETag || again.Content.SHA256() != f.Content.SHA256() {
 				t.Errorf("%s is another file the second time: %v", f.Name, err)
 			}
-			if other, ok := etags[f.ETag]; ok && (other != name || name == bootfile.SecondStage) {
+			if other, ok := etags[f.ETag]; ok && (other != name || name == filenames.SecondStage) {
 				t.Errorf("%s%s has the entity tag of %s", folder, name, other)
 			}
 			etags[f.ETag] = name
-			if name == bootfile.SecondStage && (!trusts(t, f, key) || !bytes.Contains(f.Script, []byte("http://198.51.100.1/provision/"))) {
+			if name == filenames.SecondStage && (!trusts(t, f, key) || !bytes.Contains(f.Script, []byte("http://198.51.100.1/provision/"))) {
 				t.Errorf("%s is not signed, or without the LAN's script", f.Name)
 			}
-			if name == bootfile.Certificate && !bytes.Equal(f.Content.Bytes(), key.Cert.Raw) {
+			if name == filenames.Certificate && !bytes.Equal(f.Content.Bytes(), key.Cert.Raw) {
 				t.Error("another certificate")
 			}
 		}
@@ -90,7 +90,7 @@ func TestSignedChain(t *testing.T) {
 func TestDisks(t *testing.T) {
 	c := open(t, needs.Template(t))
 	key := secure(t, c)
-	f, err := c.Program(bootfile.EnrolDisk, second)
+	f, err := c.Program(filenames.EnrolDisk, second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,14 +107,14 @@ func TestDisks(t *testing.T) {
 			t.Errorf("%s: %s is not in it", f.Name, what)
 		}
 	}
-	if _, err := c.Program(bootfile.KeyDisk, second); provisioning.ErrorCode(err) != provisioning.NotFound {
-		t.Errorf("%s, though there is none: %v", bootfile.KeyDisk, err)
+	if _, err := c.Program(filenames.KeyDisk, second); provisioning.ErrorCode(err) != provisioning.NotFound {
+		t.Errorf("%s, though there is none: %v", filenames.KeyDisk, err)
 	}
 	chain := *c.Chain()
 	chain.KeyDisk = segment.Of([]byte("keys"))
 	c.Chain = func() *image.Chain { return &chain }
-	if f, err := c.Program(bootfile.KeyDisk, second); err != nil || string(f.Content.Bytes()) != "keys" {
-		t.Errorf("%s: %v", bootfile.KeyDisk, err)
+	if f, err := c.Program(filenames.KeyDisk, second); err != nil || string(f.Content.Bytes()) != "keys" {
+		t.Errorf("%s: %v", filenames.KeyDisk, err)
 	}
 }
 
@@ -162,7 +162,7 @@ func TestSignedImages(t *testing.T) {
 			continue
 		}
 		whole := f.Content.Bytes()
-		second, err := signed.Template().NBP(bootfile.EFI, f.Script)
+		second, err := signed.Template().NBP(filenames.EFI, f.Script)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,7 +7,7 @@ import (
 
 	"farmboot/ipxe/binary"
 	"farmboot/ipxe/segment"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 )
 
 // Chain is what makes boot files start on x64 machines with Secure Boot on: firmware
@@ -39,20 +39,20 @@ func NewChain(s binary.Shims, certificate []byte, sign func(string, *segment.Fil
 
 // Names that shim and people look for on a medium.
 const (
-	secondStage     = "EFI/BOOT/" + bootfile.SecondStage // what shim starts, from its own folder
-	pairsSecond     = "EFI/BOOT/" + bootfile.EFI         // what iPXE's own shim starts
-	mokManager      = "EFI/BOOT/" + bootfile.MokManager  // what shim starts if it does not trust that
-	certificateFile = bootfile.Certificate               // what MokManager then lets a person trust
+	secondStage     = "EFI/BOOT/" + filenames.SecondStage // what shim starts, from its own folder
+	pairsSecond     = "EFI/BOOT/" + filenames.EFI         // what iPXE's own shim starts
+	mokManager      = "EFI/BOOT/" + filenames.MokManager  // what shim starts if it does not trust that
+	certificateFile = filenames.Certificate               // what MokManager then lets a person trust
 )
 
 // isSigned tells whether a file of the template is signed when it goes out.
 func (c *Chain) isSigned(name string) bool {
-	return c != nil && (name == bootfile.EFI && !c.Pair || name == bootfile.SNPOnly)
+	return c != nil && (name == filenames.EFI && !c.Pair || name == filenames.SNPOnly)
 }
 
 // differs tells whether the chain makes another file of the recipe.
 func (r Recipe) differs() bool {
-	return r.Chain != nil && slices.ContainsFunc(r.Files, func(name string) bool { return name == bootfile.EFI || name == bootfile.SNPOnly })
+	return r.Chain != nil && slices.ContainsFunc(r.Files, func(name string) bool { return name == filenames.EFI || name == filenames.SNPOnly })
 }
 
 // sign returns a program of the recipe signed, if that is to be.

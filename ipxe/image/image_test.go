@@ -20,7 +20,7 @@ import (
 	"farmboot/ipxe/image/oracle"
 	"farmboot/ipxe/segment"
 	"farmboot/provisioning"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 	"farmboot/setup/needs"
 )
 
@@ -173,7 +173,7 @@ func TestETagChangesWithTrust(t *testing.T) {
 func TestRecipesNameTheirFiles(t *testing.T) {
 	template(t) // is there
 	whole := binary.Load(needs.TemplateDir())
-	all := []string{bootfile.Undionly, binary.Kernel, bootfile.EFI, bootfile.SNPOnly, bootfile.ARM64, bootfile.RISCV64, binary.ISO}
+	all := []string{filenames.Undionly, binary.Kernel, filenames.EFI, filenames.SNPOnly, filenames.ARM64, filenames.RISCV64, binary.ISO}
 	for _, gone := range all {
 		part := binary.Load(linked(t, slices.DeleteFunc(slices.Clone(all), func(name string) bool { return name == gone })...))
 		for _, k := range image.Kinds() {
@@ -261,7 +261,7 @@ func drawScript(t *rapid.T) []byte {
 func TestHybridCarriesAnyScript(t *testing.T) {
 	oracle.Need(t, "mtype")
 	from, dir := template(t), t.TempDir()
-	amd64, err := from.Plain(bootfile.EFI)
+	amd64, err := from.Plain(filenames.EFI)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +287,7 @@ func TestHybridCarriesAnyScript(t *testing.T) {
 func TestDiskCarriesAnyScript(t *testing.T) {
 	oracle.Need(t, "sgdisk", "fsck.fat", "mtype")
 	from, dir := template(t), t.TempDir()
-	amd64, err := from.Plain(bootfile.EFI)
+	amd64, err := from.Plain(filenames.EFI)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -338,13 +338,13 @@ func TestHybridIsWhatXorrisoMakes(t *testing.T) {
 // everything else; one with a broken binary is refused.
 func TestMediaWithoutARM64(t *testing.T) {
 	needs.Template(t)
-	dir := linked(t, bootfile.EFI, binary.Kernel, binary.ISO)
+	dir := linked(t, filenames.EFI, binary.Kernel, binary.ISO)
 	for _, k := range []image.Kind{image.ISO, image.UEFIDisk} {
 		if _, err := recipe(t, k).Compose(binary.Load(dir), script); err != nil {
 			t.Errorf("%s without the AArch64 binary: %v", k, err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, bootfile.ARM64), []byte("MZ"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, filenames.ARM64), []byte("MZ"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range []image.Kind{image.ISO, image.UEFIDisk} {

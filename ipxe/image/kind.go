@@ -15,7 +15,7 @@ import (
 
 	"farmboot/ipxe/binary"
 	"farmboot/provisioning"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 )
 
 // Kind says what a script is made into. It is the first element of an image's URL.
@@ -56,10 +56,10 @@ func forBoth(files ...string) []made { return []made{{AMD64, files}, {ARM64, fil
 
 var (
 	ofNothing = forBoth()
-	ofHybrid  = forBoth(bootfile.EFI, bootfile.ARM64, binary.Kernel, binary.ISO)
-	ofDisk    = forBoth(bootfile.EFI, bootfile.ARM64)
-	ofEFI     = []made{{AMD64, []string{bootfile.EFI}}, {ARM64, []string{bootfile.ARM64}}, {RISCV64, []string{bootfile.RISCV64}}}
-	ofSNPOnly = []made{{AMD64, []string{bootfile.SNPOnly}}}
+	ofHybrid  = forBoth(filenames.EFI, filenames.ARM64, binary.Kernel, binary.ISO)
+	ofDisk    = forBoth(filenames.EFI, filenames.ARM64)
+	ofEFI     = []made{{AMD64, []string{filenames.EFI}}, {ARM64, []string{filenames.ARM64}}, {RISCV64, []string{filenames.RISCV64}}}
+	ofSNPOnly = []made{{AMD64, []string{filenames.SNPOnly}}}
 	ofKernel  = []made{{AMD64, []string{binary.Kernel}}}
 )
 

@@ -12,7 +12,7 @@ import (
 	"farmboot/ipxe/image/gpt"
 	"farmboot/ipxe/image/iso9660"
 	"farmboot/ipxe/segment"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 )
 
 const (
@@ -51,7 +51,7 @@ func (r Recipe) hybrid(t *ipxebinary.Template, script []byte) (*segment.File, er
 	if err != nil {
 		return nil, err
 	}
-	copied := []iso9660.File{{Name: strings.ToUpper(bootfile.Autoexec), Data: segment.Of(script)}}
+	copied := []iso9660.File{{Name: strings.ToUpper(filenames.Autoexec), Data: segment.Of(script)}}
 	for _, p := range programs {
 		copied = append(copied, iso9660.File{Name: p.Path, Data: p.Data})
 	}
@@ -102,8 +102,8 @@ func espDisk(id [32]byte, partition *segment.File) (*segment.File, error) {
 // removable is where UEFI looks for its boot program on removable media (UEFI 2.10,
 // table 3.2).
 var removable = map[string]string{
-	bootfile.EFI:   "EFI/BOOT/BOOTX64.EFI",
-	bootfile.ARM64: "EFI/BOOT/BOOTAA64.EFI",
+	filenames.EFI:   "EFI/BOOT/BOOTX64.EFI",
+	filenames.ARM64: "EFI/BOOT/BOOTAA64.EFI",
 }
 
 // bootPrograms returns those of the files that UEFI boots from removable media. A template
@@ -114,7 +114,7 @@ func (r Recipe) bootPrograms(t *ipxebinary.Template, script []byte) (programs []
 		if !ok {
 			continue
 		}
-		if name == bootfile.EFI && r.Chain != nil {
+		if name == filenames.EFI && r.Chain != nil {
 			chain, err := r.chainFiles(t, path, script)
 			if err != nil {
 				return nil, err
@@ -125,7 +125,7 @@ func (r Recipe) bootPrograms(t *ipxebinary.Template, script []byte) (programs []
 		switch program, err := t.Plain(name); {
 		case err == nil:
 			programs = append(programs, fat.File{Path: path, Data: program})
-		case name != bootfile.ARM64 || !errors.Is(err, fs.ErrNotExist):
+		case name != filenames.ARM64 || !errors.Is(err, fs.ErrNotExist):
 			return nil, err
 		}
 	}
@@ -139,7 +139,7 @@ func (r Recipe) systemPartition(t *ipxebinary.Template, script []byte, v fat.Vol
 	if err != nil {
 		return nil, err
 	}
-	v.Files = append(programs, fat.File{Path: bootfile.Autoexec, Data: segment.Of(script)})
+	v.Files = append(programs, fat.File{Path: filenames.Autoexec, Data: segment.Of(script)})
 	id := identity(script)
 	v.Label = fatLabel
 	v.ID = binary.LittleEndian.Uint32(id[4:])
@@ -152,11 +152,11 @@ func (r Recipe) systemPartition(t *ipxebinary.Template, script []byte, v fat.Vol
 func (r Recipe) chainFiles(t *ipxebinary.Template, path string, script []byte) ([]fat.File, error) {
 	second, program, err := pairsSecond, (*segment.File)(nil), error(nil)
 	if r.Chain.Pair { // takes its script from beside it
-		program, err = t.Plain(bootfile.EFI)
+		program, err = t.Plain(filenames.EFI)
 	} else {
 		second = secondStage
-		if program, err = t.NBP(bootfile.EFI, script); err == nil {
-			program, err = r.sign(t, bootfile.EFI, script, program)
+		if program, err = t.NBP(filenames.EFI, script); err == nil {
+			program, err = r.sign(t, filenames.EFI, script, program)
 		}
 	}
 	if err != nil {

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"farmboot/provisioning"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 )
 
 // phase is how far a boot has come, as far as it matters for telling where the next
@@ -96,7 +96,7 @@ func (b *boundary) discover(i int, pause time.Duration, byIPXE bool) {
 // goes out after what was taken for iPXE's DISCOVER went to firmware, that had
 // started anew with that DISCOVER.
 func (b *boundary) nbp(e provisioning.Event) {
-	if e.File == bootfile.Autoexec {
+	if e.File == filenames.Autoexec {
 		return // a script, and iPXE that asks for it
 	}
 	if b.phase == ipxe {

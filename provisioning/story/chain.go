@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"farmboot/provisioning"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 )
 
 // link is a part of the chain by which x64 UEFI machines with Secure Boot on come to our
@@ -32,15 +32,15 @@ func linkOf(e provisioning.Event) link {
 		return noLink
 	}
 	switch path.Base(e.File) {
-	case bootfile.Shim, bootfile.IPXEShim:
+	case filenames.Shim, filenames.IPXEShim:
 		return shim
-	case bootfile.SecondStage:
+	case filenames.SecondStage:
 		return secondStage
-	case bootfile.MokManager:
+	case filenames.MokManager:
 		return mokManager
-	case bootfile.KeyDisk:
+	case filenames.KeyDisk:
 		return keyDisk
-	case bootfile.EnrolDisk:
+	case filenames.EnrolDisk:
 		return enrolDisk
 	}
 	return noLink

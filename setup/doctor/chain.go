@@ -18,7 +18,7 @@ import (
 	ipxebinary "farmboot/ipxe/binary"
 	"farmboot/ipxe/binary/authenticode"
 	"farmboot/ipxe/kernel"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 	"farmboot/setup"
 	"farmboot/setup/secureboot"
 )
@@ -71,7 +71,7 @@ func walk(ctx context.Context, c setup.Config, at netip.Addr, shims ipxebinary.S
 	}
 	shim := get(shims.Name, secureboot.CheckShim)
 	var ours *x509.Certificate
-	get(bootfile.Certificate, func(der []byte) (err error) {
+	get(filenames.Certificate, func(der []byte) (err error) {
 		ours, err = x509.ParseCertificate(der)
 		return err
 	})
@@ -82,11 +82,11 @@ func walk(ctx context.Context, c setup.Config, at netip.Addr, shims ipxebinary.S
 		return secureboot.CheckSigned(program, ours)
 	}
 	if shims.Pair {
-		get(bootfile.EFI, func(b []byte) error { return secureboot.CheckStarted(shim, b) })
+		get(filenames.EFI, func(b []byte) error { return secureboot.CheckStarted(shim, b) })
 	} else {
-		get(bootfile.SecondStage, signed)
-		get(bootfile.SNPFolder+bootfile.SecondStage, signed)
-		get(bootfile.MokManager, func(b []byte) error { return secureboot.CheckStarted(shim, b) })
+		get(filenames.SecondStage, signed)
+		get(filenames.SNPFolder+filenames.SecondStage, signed)
+		get(filenames.MokManager, func(b []byte) error { return secureboot.CheckStarted(shim, b) })
 	}
 	name := kernel.DefaultOf(c.Provisioning.RunMode)
 	data, err := getHTTP(ctx, netip.AddrPortFrom(at, c.HTTP.Port), "/kernel/"+name)
@@ -196,9 +196,9 @@ func judgeChain(c Chain) []Finding {
 // mendLink says what to do about a file of the chain.
 func mendLink(file string) string {
 	switch path.Base(file) {
-	case bootfile.Shim, bootfile.IPXEShim, bootfile.MokManager, bootfile.EFI:
+	case filenames.Shim, filenames.IPXEShim, filenames.MokManager, filenames.EFI:
 		return "get them anew: setup/template.sh --update"
-	case bootfile.SecondStage, bootfile.Certificate:
+	case filenames.SecondStage, filenames.Certificate:
 		return restart + "; farmboot secureboot show"
 	}
 	return "store a kernel that is an EFI program for x64; farmboot secureboot show lists those that are signed"

@@ -24,7 +24,7 @@ import (
 	"farmboot/ipxe/binary"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 	"farmboot/setup"
 	"farmboot/setup/ca"
 	"farmboot/setup/doctor/firewall"
@@ -197,7 +197,7 @@ func askTFTP(ctx context.Context, at netip.AddrPort) error {
 	if err := conn.SetDeadline(deadline); err != nil {
 		return err
 	}
-	if _, err := conn.WriteTo([]byte("\x00\x01"+bootfile.Undionly+"\x00octet\x00tsize\x000\x00"), net.UDPAddrFromAddrPort(at)); err != nil {
+	if _, err := conn.WriteTo([]byte("\x00\x01"+filenames.Undionly+"\x00octet\x00tsize\x000\x00"), net.UDPAddrFromAddrPort(at)); err != nil {
 		return err
 	}
 	answer := make([]byte, 1024)

@@ -12,7 +12,7 @@ import (
 
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 	"farmboot/setup"
 	"farmboot/setup/doctor/firewall"
 )
@@ -189,7 +189,7 @@ func checkTemplate(f Facts) []Finding {
 		// Nodes boot over the network by these; the others make images, or are for
 		// other processors.
 		level := warn
-		if name == bootfile.Undionly || name == bootfile.EFI {
+		if name == filenames.Undionly || name == filenames.EFI {
 			level = stop
 		}
 		all = append(all, level(f.Template[name].Error(), "what is made from "+name+" cannot be had", "run setup/template.sh "+dir))

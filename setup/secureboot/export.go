@@ -18,7 +18,7 @@ import (
 
 	"farmboot/ipxe/binary/authenticode"
 	"farmboot/provisioning"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 	"farmboot/setup/ca"
 )
 
@@ -60,7 +60,7 @@ func exported(keys []ca.SigningKey, others []*x509.Certificate) ([]exportedFile,
 		return nil, err
 	}
 	files := []exportedFile{
-		{bootfile.Certificate, keys[0].Cert.Raw},
+		{filenames.Certificate, keys[0].Cert.Raw},
 		{"farmboot.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: keys[0].Cert.Raw})},
 		{"farmboot.esl", own},
 	}

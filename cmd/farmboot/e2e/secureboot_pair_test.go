@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"farmboot/ipxe/binary"
-	"farmboot/provisioning/bootfile"
+	"farmboot/provisioning/filenames"
 	"farmboot/setup/ca"
 	"farmboot/setup/lab"
 )
@@ -36,14 +36,14 @@ func TestSecureBootPair(t *testing.T) {
 		}
 		return data
 	}
-	pair := signedBy(t, read(bootfile.EFI), keys[0])
+	pair := signedBy(t, read(filenames.EFI), keys[0])
 	starts := "#!ipxe\ndhcp || shell\nchain tftp://" + lab.FirstHost.String() + "/ipxe.efi || shell\n"
-	standIn, err := binary.Load(p.template).NBP(bootfile.EFI, []byte(starts))
+	standIn, err := binary.Load(p.template).NBP(filenames.EFI, []byte(starts))
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := map[string][]byte{bootfile.EFI: pair, bootfile.IPXEShim: signedBy(t, standIn.Bytes(), keys[0])}
-	for _, name := range []string{bootfile.Undionly, binary.Kernel, bootfile.SNPOnly, binary.ISO} {
+	files := map[string][]byte{filenames.EFI: pair, filenames.IPXEShim: signedBy(t, standIn.Bytes(), keys[0])}
+	for _, name := range []string{filenames.Undionly, binary.Kernel, filenames.SNPOnly, binary.ISO} {
 		files[name] = read(name)
 	}
 	for name, program := range files {

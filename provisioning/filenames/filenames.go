@@ -1,5 +1,5 @@
-// Package bootfile has the names of the files that machines fetch to boot from.
-package bootfile
+// Package filenames has the names of the files that machines fetch to boot from.
+package filenames
 
 // iPXE's programs, as setup/template.sh names them.
 const (

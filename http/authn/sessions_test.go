@@ -1,4 +1,4 @@
-package access_test
+package authn_test
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"farmboot/http/access"
+	"farmboot/http/authn"
 	"farmboot/provisioning"
 	"farmboot/provisioning/registry"
 	"farmboot/provisioning/sqlite"
@@ -23,10 +23,10 @@ var root = provisioning.Actor{Name: "root", Role: provisioning.RoleAdmin, From: 
 
 // signInTest is an appliance to sign in to.
 type signInTest struct {
-	*access.Sessions
+	*authn.Sessions
 	store    *sqlite.Store
 	registry *registry.Registry
-	links    *access.SignInLinks
+	links    *authn.SignInLinks
 	now      time.Time
 }
 
@@ -50,8 +50,8 @@ func newSignInTest(t *testing.T) *signInTest {
 func (d *signInTest) restart(store provisioning.Store) {
 	clock := func() time.Time { return d.now }
 	d.registry = registry.New(store, registry.Rules{}, clock)
-	d.links = access.NewSignInLinks(clock)
-	d.Sessions = access.NewSessions(d.registry, d.links, access.NewThrottle(clock))
+	d.links = authn.NewSignInLinks(clock)
+	d.Sessions = authn.NewSessions(d.registry, d.links, authn.NewThrottle(clock))
 }
 
 // token makes one, and returns its id and secret.
@@ -90,7 +90,7 @@ func (d *signInTest) who(t *testing.T, c *http.Cookie) provisioning.Actor {
 	r := httptest.NewRequest("GET", "/", nil)
 	r.AddCookie(c)
 	by, err := d.Authenticate(r)
-	if err != nil && err != access.ErrNoSession {
+	if err != nil && err != authn.ErrNoSession {
 		t.Errorf("error %v", err)
 	}
 	return by

@@ -1,11 +1,11 @@
-package access_test
+package authn_test
 
 import (
 	"net/http"
 	"testing"
 
-	"farmboot/http/access"
 	"farmboot/http/answer"
+	"farmboot/http/authn"
 	"farmboot/provisioning"
 )
 
@@ -19,18 +19,18 @@ func TestAnyOf(t *testing.T) {
 		return provisioning.Actor{}, &provisioning.Error{Code: provisioning.Unauthorized, Message: "sign in again", Err: answer.ErrNoCredentials}
 	}
 	for _, test := range []struct {
-		list []access.Authenticator
+		list []authn.Authenticator
 		want string
 	}{
 		{nil, answer.ErrNoCredentials.Error()},
-		{[]access.Authenticator{signedOut}, answer.ErrNoCredentials.Error()},
-		{[]access.Authenticator{none, none}, answer.ErrNoCredentials.Error()},
-		{[]access.Authenticator{none, access.Local}, ""},
-		{[]access.Authenticator{wrong, access.Local}, "wrong"},
-		{[]access.Authenticator{access.Local, wrong}, ""},
+		{[]authn.Authenticator{signedOut}, answer.ErrNoCredentials.Error()},
+		{[]authn.Authenticator{none, none}, answer.ErrNoCredentials.Error()},
+		{[]authn.Authenticator{none, authn.Local}, ""},
+		{[]authn.Authenticator{wrong, authn.Local}, "wrong"},
+		{[]authn.Authenticator{authn.Local, wrong}, ""},
 	} {
 		got := ""
-		if _, err := access.AnyOf(test.list...)(nil); err != nil {
+		if _, err := authn.AnyOf(test.list...)(nil); err != nil {
 			got = err.Error()
 		}
 		if got != test.want {
