@@ -139,7 +139,7 @@ testkernels: ## Gather the Linux kernels that the boot tests boot
 	@setup/testkernel.sh $(FARMBOOT_TEST_KERNELS)
 
 doctor: build ## Look for what would stop a node from booting here
-	bin/farmboot doctor
+	bin/farmboot doctor --config $(CONFIG)
 
 package: ## Make archives, packages and images in dist/, as root (PARTS="tar deb rpm oci appliance" for some)
 	@setup/packages.sh package
