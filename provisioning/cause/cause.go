@@ -124,7 +124,7 @@ var texts = map[provisioning.CauseID]words{
 	provisioning.CauseNotExecutable: {
 		message: "the machine cannot start {kernel}: it is no program for it",
 		check: []string{
-			"the kernel is an EFI application or a bzImage for this machine's architecture",
+			"the kernel is for this machine's architecture and firmware: a BIOS machine needs a bzImage, a UEFI machine an EFI application",
 		},
 	},
 	provisioning.CauseKernelRefused: {
