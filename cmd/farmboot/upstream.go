@@ -64,7 +64,7 @@ func ownKernels(ctx context.Context, store nodes) ([]string, error) {
 }
 
 type kernelSyncCmd struct {
-	DryRun bool `help:"Only say what would be taken."`
+	DryRun bool `help:"Only say what would change. What is bad shows when it is taken."`
 }
 
 func (kernelSyncCmd) Help() string {
@@ -120,6 +120,8 @@ func (c kernelSyncCmd) line(r upstream.Result) string {
 	switch mode, isDefault := kernel.ModeOf(r.Kernel); {
 	case r.Changed && c.DryRun:
 		return fmt.Sprintf("%s: would be taken%s", r.Kernel, size)
+	case r.Pointed && c.DryRun:
+		return fmt.Sprintf("run mode %s would boot %s", mode, r.Name)
 	case r.Pointed:
 		return fmt.Sprintf("run mode %s boots %s%s", mode, r.Name, size)
 	case r.Changed:

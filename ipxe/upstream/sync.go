@@ -174,8 +174,11 @@ func (u *Upstream) syncOne(ctx context.Context, rel string, last taken, o SyncOp
 		return Result{Kernel: rel, Name: rel, SHA256: current}, nil
 	}
 	point := !own || o.Insist
+	back := isDefault && point && (missing != nil || current != last.SHA256) // to what was taken before
 	if o.DryRun {
-		return u.wouldTake(ctx, rel, known, last)
+		result, err := u.wouldTake(ctx, rel, known, last)
+		result.Pointed = err == nil && !result.Changed && back
+		return result, err
 	}
 	d, err := u.begin(ctx, rel, func(ctx context.Context, d *Download) (Result, error) {
 		return u.take(ctx, rel, known, d, point)
@@ -196,7 +199,7 @@ func (u *Upstream) syncOne(ctx context.Context, rel string, last taken, o SyncOp
 		return result, err
 	}
 	result = Result{Kernel: rel, Name: last.Name, SHA256: last.SHA256}
-	if isDefault && point && (missing != nil || current != last.SHA256) {
+	if back {
 		result.Pointed = true
 		return result, u.Editor.Point(ctx, u.by(), mode, last.Name, false)
 	}
