@@ -207,11 +207,20 @@ func (c kernelUseCmd) Run(ctx context.Context, e *env) error {
 		_, err = fmt.Fprintf(e.stdout, "run mode %s tries %s on %s at their next boot\n", mode, c.Kernel, some(canary))
 		return err
 	}
+	ended, err := db.rollout.Canary(ctx, mode)
+	if err != nil {
+		return err
+	}
 	if err := db.rollout.Use(ctx, operator(), mode, c.Kernel, c.Force); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintf(e.stdout, "run mode %s boots %s\n", mode, c.Kernel); err != nil {
 		return err
+	}
+	if ended != nil && ended.Kernel != c.Kernel {
+		if _, err := fmt.Fprintf(e.stdout, "run mode %s does not try %s any more\n", mode, ended.Kernel); err != nil {
+			return err
+		}
 	}
 	return warnOfKernel(e, db, c.Kernel)
 }

@@ -88,6 +88,9 @@ func (d *database) view(ctx context.Context, mac provisioning.MAC) (nodeView, er
 		if v.File, err = d.kernelFile(a.Node); err != nil {
 			return nodeView{}, err
 		}
+		if a.Candidate {
+			v.File += fmt.Sprintf(", the candidate of run mode %s", a.Node.RunMode)
+		}
 	}
 	switch p, err := d.registry.Proven(ctx, operator(), mac); {
 	case err == nil:

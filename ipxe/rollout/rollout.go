@@ -400,12 +400,12 @@ func (r *Rollout) Start(ctx context.Context, by provisioning.Actor, m provisioni
 	if err != nil {
 		return nil, provisioning.Errorf(provisioning.Conflict, "run mode %s has no kernel that the other nodes could boot meanwhile: farmboot kernel use %[1]s %s", m, name)
 	}
-	if former == sum {
-		return nil, provisioning.Errorf(provisioning.Conflict, "run mode %s boots %s already", m, name)
-	}
 	c := &Canary{RunMode: m, Kernel: name, SHA256: sum, Former: former, Since: r.now(), By: by.Name}
 	if err := r.choose(ctx, c, which); err != nil {
 		return nil, err
+	}
+	if former == sum {
+		return nil, provisioning.Errorf(provisioning.Conflict, "run mode %s boots the same as %s already, byte by byte", m, name)
 	}
 	old, err := r.Canary(ctx, m)
 	if err != nil {
