@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"farmboot/dhcp"
 	"farmboot/http/api"
+	"farmboot/provisioning/fault"
 	"farmboot/setup"
 	"farmboot/setup/lan"
 	apptftp "farmboot/tftp"
@@ -83,17 +85,11 @@ func newEndpoints(ctx context.Context, a *appliance) (*endpoints, error) {
 // then. ready is called once, when all is open that the configuration wants.
 func (e *endpoints) follow(ctx context.Context, ready func()) error {
 	defer e.close()
-	said := ""
+	listening := fault.Series{Log: e.log, Level: slog.LevelError, Fault: "cannot listen, trying again", End: "all that can be listened on is open again"}
 	for {
 		view := e.network.View()
 		err := e.apply(ctx, view)
-		switch {
-		case err == nil:
-			said = ""
-		case err.Error() != said: // not at every try
-			said = err.Error()
-			e.log.Error("cannot listen, trying again", "err", err)
-		}
+		listening.Report(err)
 		if ready != nil && err == nil && len(view.Missing) == 0 {
 			ready()
 			ready = nil

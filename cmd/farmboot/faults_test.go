@@ -26,8 +26,8 @@ import (
 	"farmboot/setup/needs"
 )
 
-// fault is what an upstream does with a kernel.
-type fault struct {
+// upstreamFault is what an upstream does with a kernel.
+type upstreamFault struct {
 	serve http.HandlerFunc
 	says  string // the command that syncs; "": it takes the kernel
 	// signature is what is beside the kernel; nil: a good one
@@ -41,14 +41,14 @@ func asFile(w http.ResponseWriter, size int) {
 }
 
 // faults are all that goes wrong upstream, with a kernel of that text.
-func faults(text string, foreign minisign.PrivateKey) map[string]*fault {
+func faults(text string, foreign minisign.PrivateKey) map[string]*upstreamFault {
 	etag := fmt.Sprintf(`"%x"`, sha256.Sum256([]byte(text)))
 	whole := func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/octet-stream")
 		w.Header().Set("Etag", etag)
 		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(text))
 	}
-	all := map[string]*fault{
+	all := map[string]*upstreamFault{
 		"500": {serve: func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "x", 500) }, says: "answers with status 500"},
 		"page": {serve: func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, "<!doctype html><title>Log in</title>")
@@ -94,9 +94,9 @@ func faults(text string, foreign minisign.PrivateKey) map[string]*fault {
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
 		}
-		all[fmt.Sprintf("dies-at-%d", tenth)] = &fault{serve: func(w http.ResponseWriter, _ *http.Request) { die(w) }, says: "broke off"}
+		all[fmt.Sprintf("dies-at-%d", tenth)] = &upstreamFault{serve: func(w http.ResponseWriter, _ *http.Request) { die(w) }, says: "broke off"}
 		var daemons, commands atomic.Int64
-		all[fmt.Sprintf("dies-once-at-%d", tenth)] = &fault{serve: func(w http.ResponseWriter, r *http.Request) {
+		all[fmt.Sprintf("dies-once-at-%d", tenth)] = &upstreamFault{serve: func(w http.ResponseWriter, r *http.Request) {
 			times := &commands
 			if strings.HasPrefix(r.URL.Path, "/daemon/") {
 				times = &daemons
@@ -211,7 +211,7 @@ func TestFaultyUpstream(t *testing.T) {
 }
 
 // meetNode has a node fetch the kernel from the daemon.
-func (f *fault) meetNode(t *testing.T, name, url, text string) {
+func (f *upstreamFault) meetNode(t *testing.T, name, url, text string) {
 	status, got, err := getAll(t, url)
 	if taken := status == http.StatusOK && err == nil; taken != (f.says == "") || taken && got != text {
 		t.Errorf("%s: a node gets status %d, %d bytes, %v", name, status, len(got), err)
@@ -219,7 +219,7 @@ func (f *fault) meetNode(t *testing.T, name, url, text string) {
 }
 
 // meetCommand syncs with that configuration.
-func (f *fault) meetCommand(t *testing.T, name, config, prod, text string) {
+func (f *upstreamFault) meetCommand(t *testing.T, name, config, prod, text string) {
 	file := filepath.Join(t.TempDir(), "a.toml")
 	if err := os.WriteFile(file, []byte(config), 0o644); err != nil {
 		t.Error(err)

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"farmboot/http/api"
 	"farmboot/ipxe/catalog"
 	"farmboot/provisioning"
+	"farmboot/provisioning/fault"
 	"farmboot/provisioning/owner"
 	"farmboot/provisioning/pause"
 	apptftp "farmboot/tftp"
@@ -179,7 +181,7 @@ func (a *appliance) serveSocket(ctx context.Context, ln net.Listener) error {
 
 // reopenSocket makes the admin socket anew, as soon as it can be.
 func (a *appliance) reopenSocket(ctx context.Context, path string) (net.Listener, error) {
-	said := ""
+	opening := fault.Series{Log: a.log, Level: slog.LevelError, Fault: "the admin socket is gone and cannot be made anew"}
 	for {
 		err := owner.MkdirAll(a.cfg.State, 0o750)
 		if err == nil {
@@ -190,10 +192,7 @@ func (a *appliance) reopenSocket(ctx context.Context, path string) (net.Listener
 				return ln, nil
 			}
 		}
-		if err.Error() != said {
-			said = err.Error()
-			a.log.Error("the admin socket is gone and cannot be made anew", "err", err)
-		}
+		opening.Report(err)
 		if err := pause.For(ctx, socketEvery); err != nil {
 			return nil, err
 		}

@@ -18,6 +18,7 @@ import (
 	"farmboot/ipxe/kernel/signed"
 	"farmboot/ipxe/segment"
 	"farmboot/provisioning"
+	"farmboot/provisioning/fault"
 	"farmboot/setup"
 	"farmboot/setup/ca"
 	"farmboot/setup/secureboot"
@@ -179,13 +180,9 @@ func (s *secureBoot) Enrolled(m provisioning.MAC) {
 func (a *appliance) signKernels(ctx context.Context) error {
 	again := time.NewTicker(signEvery)
 	defer again.Stop()
-	told := ""
+	signing := fault.Series{Log: a.log, Level: slog.LevelWarn, Fault: "some kernels are not signed", End: "all kernels are signed"}
 	for {
-		err := a.secure.kernels.Sweep()
-		if err != nil && err.Error() != told {
-			told = err.Error()
-			a.log.Warn("some kernels are not signed", "err", err)
-		}
+		signing.Report(a.secure.kernels.Sweep())
 		select {
 		case <-again.C:
 		case <-ctx.Done():

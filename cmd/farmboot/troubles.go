@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"path"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"farmboot/ipxe/rollout"
 	"farmboot/ipxe/upstream"
 	"farmboot/provisioning"
+	"farmboot/provisioning/fault"
 	"farmboot/provisioning/pause"
 	"farmboot/provisioning/story"
 	"farmboot/setup/alert"
@@ -118,16 +120,13 @@ const (
 
 // runRivals looks for other boot servers until ctx ends, and returns nil.
 func (a *appliance) runRivals(ctx context.Context) error {
-	said := ""
+	looking := fault.Series{Log: a.log, Level: slog.LevelWarn, Fault: "whether there are other boot servers cannot be told", End: "it can be told again whether there are other boot servers"}
 	for {
 		found, err := doctor.Rivals(ctx, *a.live.Load())
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil && err.Error() != said {
-			said = err.Error()
-			a.log.Warn("whether there are other boot servers cannot be told", "err", err)
-		}
+		looking.Report(err)
 		a.rivals.Store(&found)
 		next := rivalsEvery
 		if len(found) > 0 {

@@ -13,6 +13,7 @@ import (
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/cause"
+	"farmboot/provisioning/fault"
 )
 
 // Retention is how much the [Recorder] keeps, the last of each. No clock is asked: one
@@ -49,7 +50,7 @@ type Recorder struct {
 
 	stored  prometheus.Counter
 	dropped *prometheus.CounterVec // by reason
-	failing bool                   // the last write failed; owned by Run
+	storing fault.Series           // owned by Run
 	last    int64                  // ID of the last event handed to subscribers; owned by Run
 	grown   int                    // events stored since old ones were last looked for; owned by Run
 }
@@ -91,6 +92,7 @@ func New(store provisioning.Store, retention Retention, log *slog.Logger, metric
 	retention.Changes = cmp.Or(retention.Changes, 1_000_000)
 	r := &Recorder{
 		store: store, log: log, now: now, retention: retention,
+		storing:  fault.Series{Log: log, Level: slog.LevelError, Fault: "boot events cannot be stored; nodes boot on", End: "boot events are stored again"},
 		queue:    make(chan *recorded, recorderQueue),
 		peers:    newPeers(),
 		refusals: newRefusals(),
@@ -423,7 +425,7 @@ func (r *Recorder) write(ctx context.Context, batch []*recorded) {
 	events, learned := parts(batch)
 	seen := r.sights.news(events)
 	err := r.store.UpdateUnsynced(ctx, func(tx provisioning.Tx) error { return store(ctx, tx, events, learned, seen) })
-	r.report(err)
+	r.storing.Report(err)
 	if err != nil {
 		r.sights.forget(seen)
 		r.dropped.WithLabelValues("store").Add(float64(len(events)))
@@ -435,18 +437,6 @@ func (r *Recorder) write(ctx context.Context, batch []*recorded) {
 	r.stored.Add(float64(len(events)))
 	r.grown += len(events)
 	r.publishStored(ctx)
-}
-
-// report logs the first failure of a series, and the end of it.
-func (r *Recorder) report(err error) {
-	switch failed := err != nil; {
-	case failed && !r.failing:
-		r.log.Error("boot events cannot be stored; nodes boot on", "err", provisioning.Detail(err))
-		r.failing = true
-	case !failed && r.failing:
-		r.log.Info("boot events are stored again")
-		r.failing = false
-	}
 }
 
 // attribution is news whose address is whose.

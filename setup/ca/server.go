@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"farmboot/provisioning/fault"
 )
 
 // interval is how often a [Server] looks whether its certificate is still right, and
@@ -144,18 +146,12 @@ func (s *Server) Check() {
 func (s *Server) Run(ctx context.Context) error {
 	tick := time.NewTicker(filesInterval)
 	defer tick.Stop()
-	said, seen, last := "", "", time.Time{}
+	renewing := fault.Series{Log: s.log, Level: slog.LevelError, Fault: "server certificate not renewed", End: "the server certificate is right again"}
+	seen, last := "", time.Time{}
 	for asked := true; ; {
 		if now, files := s.now(), stamps(s.source.files()); asked || files != seen || now.Sub(last).Abs() >= interval {
 			seen, last = files, now
-			err := s.Renew()
-			switch {
-			case err == nil:
-				said = ""
-			case err.Error() != said: // not every minute
-				said = err.Error()
-				s.log.Error("server certificate not renewed", "err", err)
-			}
+			renewing.Report(s.Renew())
 		}
 		select {
 		case <-ctx.Done():
