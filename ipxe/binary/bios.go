@@ -24,7 +24,7 @@ func biosParser[T biosImage[T]](parse func([]byte) (T, error)) func([]byte) (pro
 	}
 }
 
-func (p biosProgram[T]) Bytes() []byte { return p.image.Bytes() }
+func (p biosProgram[T]) File() *segment.File { return segment.Of(p.image.Bytes()) }
 
 func (p biosProgram[T]) WithScript(script []byte) (*segment.File, error) {
 	return p.image.WithCommandLine(biosCommandLine(script))

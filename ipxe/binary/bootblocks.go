@@ -22,16 +22,23 @@ type BootBlocks struct {
 
 // BootBlocks returns the boot blocks for BIOS, or a [provisioning.Error] with code
 // Unavailable that says why there are none.
-func (t *Template) BootBlocks() (BootBlocks, error) { return t.blocks, t.broken }
+func (t *Template) BootBlocks() (BootBlocks, error) { return t.blocks() }
 
-func loadBootBlocks(path string, read func(string) ([]byte, error)) (BootBlocks, error) {
-	iso, err := read(path)
-	if err != nil {
-		return BootBlocks{}, unusable(path, err)
+// bootBlocks reads them, without ever holding the whole of the ISO image.
+func (d folder) bootBlocks() (b BootBlocks, err error) {
+	iso, _, err := d.open(ISO)
+	if err == nil {
+		defer iso.Close()
+		h := sha256.New()
+		if _, err = io.Copy(h, iso); err == nil {
+			err = d.check(ISO, [sha256.Size]byte(h.Sum(nil)))
+		}
 	}
-	b, err := readBootBlocks(bytes.NewReader(iso))
+	if err == nil {
+		b, err = readBootBlocks(iso)
+	}
 	if err != nil {
-		return BootBlocks{}, unusable(path, err)
+		return BootBlocks{}, unusable(ISO, err)
 	}
 	return b, nil
 }

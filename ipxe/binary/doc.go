@@ -7,6 +7,7 @@
 // this package knows what iPXE makes of a command line (it runs it as a script),
 // and which certificate it trusts.
 //
-// A [Template] is read once, by [Load], and never changes. All its methods may be
-// called concurrently, and what they return shares the bytes of the files.
+// A [Template] reads each file once, when it is first asked for, and never changes. All
+// its methods may be called concurrently, and what they return shares the bytes of the
+// files.
 package binary

@@ -3,7 +3,6 @@ package binary
 import (
 	"bytes"
 	"fmt"
-	"sync"
 
 	"farmboot/ipxe/binary/pe"
 	"farmboot/ipxe/segment"
@@ -24,9 +23,9 @@ const (
 
 // efiProgram is an iPXE EFI application.
 type efiProgram struct {
-	image *pe.Image
-	// noAutoexec is image without the search for autoexec.ipxe.
-	noAutoexec func() (*pe.Image, error)
+	file       []byte    // as it was built
+	image      *pe.Image // as it is without a script
+	noAutoexec *pe.Image // the same, without the search for autoexec.ipxe
 }
 
 func parseEFI(file []byte) (program, error) {
@@ -40,31 +39,37 @@ func parseEFI(file []byte) (program, error) {
 	if n := bytes.Count(file, []byte(autoexecName)); n < 1 || n > maxAutoexecNames {
 		return nil, fmt.Errorf("want the string autoexec.ipxe 1 to %d times, found it %d times", maxAutoexecNames, n)
 	}
-	return efiProgram{image, sync.OnceValues(func() (*pe.Image, error) {
-		return pe.Parse(bytes.ReplaceAll(file, []byte(autoexecName), []byte(nowhere)))
-	})}, nil
-}
-
-func (p efiProgram) Bytes() []byte { return p.image.Bytes() }
-
-func (p efiProgram) WithScript(script []byte) (*segment.File, error) {
-	image := p.image
-	if !image.Signed() { // else WithLoadOptions refuses, and says why
-		var err error
-		if image, err = p.noAutoexec(); err != nil {
+	p := efiProgram{file: file, image: image, noAutoexec: image}
+	for at := 0; ; at += len(nowhere) {
+		next := bytes.Index(file[at:], []byte(autoexecName))
+		if next < 0 {
+			return p, nil
+		}
+		at += next
+		if p.noAutoexec, err = p.noAutoexec.Replace(at, []byte(nowhere)); err != nil {
 			return nil, err
 		}
 	}
-	return image.WithLoadOptions(loadOptions(script))
+}
+
+func (p efiProgram) File() *segment.File { return p.image.File() }
+
+// WithScript implements [program]. A signed program refuses, and says why.
+func (p efiProgram) WithScript(script []byte) (*segment.File, error) {
+	return p.noAutoexec.WithLoadOptions(loadOptions(script))
 }
 
 func (p efiProgram) Trust(root Fingerprint) (program, error) {
 	if p.image.Signed() {
 		return p, nil
 	}
-	file := bytes.Clone(p.image.Bytes())
-	if err := replaceRoot(file, root); err != nil {
+	at, err := findRoot(p.file, root)
+	if err != nil || at < 0 {
+		return p, err
+	}
+	if p.image, err = p.image.Replace(at, root[:]); err != nil {
 		return nil, err
 	}
-	return parseEFI(file)
+	p.noAutoexec, err = p.noAutoexec.Replace(at, root[:])
+	return p, err
 }

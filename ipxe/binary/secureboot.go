@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"farmboot/ipxe/binary/authenticode"
 	"farmboot/provisioning/filenames"
@@ -39,14 +38,14 @@ func (t *Template) Shims() (Shims, error) {
 	return f.shims, f.err
 }
 
-func loadShims(dir string, read func(string) ([]byte, error), ipxe file) (f shimsFile) {
+func (d folder) shims(ipxe file) (f shimsFile) {
 	load := func(name string) []byte {
-		data, err := read(filepath.Join(dir, name))
+		data, _, err := d.read(name)
 		if err == nil {
 			err = checkShim(data)
 		}
 		if err != nil {
-			f.err = errors.Join(f.err, unusable(filepath.Join(dir, name), err))
+			f.err = errors.Join(f.err, unusable(name, err))
 		}
 		return data
 	}
@@ -55,10 +54,10 @@ func loadShims(dir string, read func(string) ([]byte, error), ipxe file) (f shim
 	} else {
 		f.shims = Shims{Name: filenames.Shim, Shim: load(filenames.Shim), MokManager: load(filenames.MokManager)}
 	}
-	if data, err := readSystemdBoot(filepath.Join(dir, SystemdBoot), read); err == nil {
+	if data, err := d.systemdBoot(); err == nil {
 		f.shims.SystemdBoot = data
 	} else {
-		f.shims.NoSystemdBoot = unusable(filepath.Join(dir, SystemdBoot), err)
+		f.shims.NoSystemdBoot = unusable(SystemdBoot, err)
 	}
 	h := sha256.New()
 	for _, part := range [][]byte{f.shims.Shim, f.shims.MokManager, f.shims.SystemdBoot} {
@@ -93,10 +92,10 @@ func checkShim(data []byte) error {
 	return nil
 }
 
-// readSystemdBoot refuses what does not write keys into firmware. Whose signature it has
+// systemdBoot refuses what does not write keys into firmware. Whose signature it has
 // does not matter: in Setup Mode firmware checks none.
-func readSystemdBoot(path string, read func(string) ([]byte, error)) ([]byte, error) {
-	data, err := read(path)
+func (d folder) systemdBoot() ([]byte, error) {
+	data, _, err := d.read(SystemdBoot)
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -40,20 +39,20 @@ var parsers = map[string]func([]byte) (program, error){
 
 // program is an iPXE binary of any format.
 type program interface {
-	// Bytes returns the file as it is.
-	Bytes() []byte
+	// File returns the file as it is.
+	File() *segment.File
 	// WithScript returns the file with a boot script inside.
 	WithScript(script []byte) (*segment.File, error)
 	// Trust returns the program with root as the only certificate it trusts.
 	Trust(root Fingerprint) (program, error)
 }
 
-// Template is a set of verified iPXE binaries.
+// Template is a set of verified iPXE binaries. Each of its functions works once and
+// remembers.
 type Template struct {
 	files  map[string]file
-	blocks BootBlocks
-	broken error            // why there are no boot blocks
-	shims  func() shimsFile // works once: 2 MB that nobody needs without Secure Boot
+	blocks func() (BootBlocks, error)
+	shims  func() shimsFile // 2 MB that nobody needs without Secure Boot
 }
 
 // file is a program in the template folder. Each of its functions works once and
@@ -63,51 +62,44 @@ type file struct {
 	digest  func() [sha256.Size]byte // of what the program is made from
 }
 
-// Load reads a template folder and verifies every file in it. What is missing or
-// broken does not keep the rest from working: see [Template.Problems].
+// Load returns the template in a folder. Each file is read and verified when it is first
+// asked for. What is missing or broken does not keep the rest from working: see
+// [Template.Problems].
 func Load(dir string) *Template {
-	sums, err := readChecksums(filepath.Join(dir, checksumsName))
-	read := func(path string) ([]byte, error) {
-		if err != nil {
-			return nil, err
-		}
-		return sums.read(path)
-	}
-	t := &Template{files: map[string]file{}}
-	var all sync.WaitGroup // what takes long is to read the files and to compute their sums
-	var mu sync.Mutex
+	d := openFolder(dir)
+	t := &Template{files: map[string]file{}, blocks: sync.OnceValues(d.bootBlocks)}
 	for name, parse := range parsers {
-		all.Go(func() {
-			f := loadProgram(filepath.Join(dir, name), read, parse)
-			mu.Lock()
-			defer mu.Unlock()
-			t.files[name] = f
-		})
+		t.files[name] = d.program(name, parse)
 	}
-	t.blocks, t.broken = loadBootBlocks(filepath.Join(dir, ISO), read)
-	all.Wait()
-	t.shims = sync.OnceValue(func() shimsFile { return loadShims(dir, read, t.files[filenames.EFI]) })
+	t.shims = sync.OnceValue(func() shimsFile { return d.shims(t.files[filenames.EFI]) })
 	return t
 }
 
-func loadProgram(path string, read func(string) ([]byte, error), parse func([]byte) (program, error)) file {
-	data, err := read(path)
-	var p program
-	if err == nil {
-		p, err = parse(data)
+func (d folder) program(name string, parse func([]byte) (program, error)) file {
+	type content struct {
+		program program
+		err     error
+		digest  [sha256.Size]byte
 	}
-	if err != nil {
-		err = unusable(path, err)
-	}
+	read := sync.OnceValue(func() (c content) {
+		data, sum, err := d.read(name)
+		if err == nil {
+			c.program, err = parse(data)
+		}
+		if err != nil {
+			c.err = unusable(name, err)
+		}
+		c.digest = sum
+		return c
+	})
 	return file{
-		program: func() (program, error) { return p, err },
-		digest:  sync.OnceValue(func() [sha256.Size]byte { return sha256.Sum256(data) }),
+		program: func() (program, error) { c := read(); return c.program, c.err },
+		digest:  func() [sha256.Size]byte { return read().digest },
 	}
 }
 
 // unusable says what is wrong with a template file, or that it is missing.
-func unusable(path string, err error) error {
-	name := filepath.Base(path)
+func unusable(name string, err error) error {
 	if _, missing := errors.AsType[*fs.PathError](err); missing && errors.Is(err, fs.ErrNotExist) {
 		return provisioning.Errorf(provisioning.Unavailable, "the iPXE template folder has no %s: run setup/template.sh (%w)", name, err)
 	}
@@ -115,7 +107,7 @@ func unusable(path string, err error) error {
 }
 
 // Problems returns what is wrong with which file of the folder; empty if nothing
-// is. It puts every file through all that requests may need of it, about 0.3
+// is. It reads every file and puts it through all that requests may need of it, 0.3
 // seconds the first time after [Template.Trust], so call it in the background.
 // The errors are [provisioning.Error]s with code [provisioning.Unavailable].
 func (t *Template) Problems() map[string]error {
@@ -124,10 +116,9 @@ func (t *Template) Problems() map[string]error {
 		if _, err := f.program(); err != nil {
 			problems[name] = err
 		}
-		f.digest() // with it, nobody holds the file as it was read any longer
 	}
-	if t.broken != nil {
-		problems[ISO] = t.broken
+	if _, err := t.blocks(); err != nil {
+		problems[ISO] = err
 	}
 	return problems
 }
@@ -162,7 +153,7 @@ func (t *Template) Plain(name string) (*segment.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return segment.Of(p.Bytes()), nil
+	return p.File(), nil
 }
 
 func (t *Template) program(name string) (program, error) {
@@ -179,9 +170,11 @@ func (t *Template) program(name string) (program, error) {
 func (t *Template) Digest(names ...string) [sha256.Size]byte {
 	h := sha256.New()
 	for _, name := range names {
-		digest := t.blocks.digest
+		var digest [sha256.Size]byte
 		if f, ok := t.files[name]; ok {
 			digest = f.digest()
+		} else if b, err := t.blocks(); err == nil {
+			digest = b.digest
 		}
 		fmt.Fprintf(h, "%s %x\n", name, digest)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -182,6 +183,22 @@ func TestNBPIsDeterministic(t *testing.T) {
 		}
 		if once.SHA256() != again.SHA256() {
 			t.Errorf("two templates give two different %s", name)
+		}
+	}
+}
+
+// TestTrustShares: an EFI program that trusts us costs no memory but for what differs.
+func TestTrustShares(t *testing.T) {
+	template := load(t)
+	var before, after runtime.MemStats
+	for _, name := range []string{filenames.EFI, filenames.SNPOnly, filenames.ARM64, filenames.RISCV64} {
+		runtime.ReadMemStats(&before)
+		if _, err := template.Trust(ourRoot).NBP(name, []byte("#!ipxe\n")); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 64<<10 {
+			t.Errorf("%s with our trust and a script took %d bytes of memory, want less than 64 KB", name, n)
 		}
 	}
 }
@@ -377,7 +394,7 @@ func BenchmarkLoad(b *testing.B) {
 	load(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		binary.Load(needs.TemplateDir())
+		binary.Load(needs.TemplateDir()).Problems()
 	}
 }
 

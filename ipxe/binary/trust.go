@@ -23,7 +23,7 @@ const ipxeRoot = "\x9f\xaf\x71\x7b\x7f\x8c\xa2\xf9\x3c\x25\x6c\x79\xf8\xac\x55\x
 // are, keep theirs. The work is done when a program is first asked for: 0.2 ms for
 // an EFI application, 50 to 200 ms for the compressed BIOS programs, once.
 func (t *Template) Trust(root Fingerprint) *Template {
-	trusting := &Template{files: map[string]file{}, blocks: t.blocks, broken: t.broken, shims: t.shims}
+	trusting := &Template{files: map[string]file{}, blocks: t.blocks, shims: t.shims}
 	for name, f := range t.files {
 		trusting.files[name] = f.trust(name, root)
 	}
@@ -49,18 +49,14 @@ func (f file) trust(name string, root Fingerprint) file {
 	}
 }
 
-// replaceRoot puts root in the place of iPXE's own in data. A binary that was
-// built to trust root already is left as it is.
-func replaceRoot(data []byte, root Fingerprint) error {
+// findRoot returns the offset of iPXE's own root in data, where root is to be put; -1
+// if that is a binary that was built to trust root already.
+func findRoot(data []byte, root Fingerprint) (at int, err error) {
 	own, ours := bytes.Count(data, []byte(ipxeRoot)), bytes.Count(data, root[:])
-	switch {
-	case own == 1:
-		copy(data[bytes.Index(data, []byte(ipxeRoot)):], root[:])
-		return nil
-	case own == 0 && ours == 1:
-		return nil
+	if own == 1 || own == 0 && ours == 1 {
+		return bytes.Index(data, []byte(ipxeRoot)), nil
 	}
-	return fmt.Errorf("want the fingerprint of iPXE's root certificate, %x…, once, found it %d times", ipxeRoot[:4], own)
+	return 0, fmt.Errorf("want the fingerprint of iPXE's root certificate, %x…, once, found it %d times", ipxeRoot[:4], own)
 }
 
 // repack puts root in the place of iPXE's own in the compressed part of a BIOS
@@ -72,8 +68,12 @@ func repack(program []byte, root Fingerprint) (offset int, tail []byte, err erro
 		return 0, nil, err
 	}
 	data := block.Data()
-	if err := replaceRoot(data, root); err != nil {
+	at, err := findRoot(data, root)
+	if err != nil {
 		return 0, nil, fmt.Errorf("in the packed block at %#x: %w", block.Offset, err)
+	}
+	if at >= 0 {
+		copy(data[at:], root[:])
 	}
 	tail, err = block.Pack(data)
 	return block.Offset, tail, err

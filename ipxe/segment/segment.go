@@ -128,6 +128,16 @@ func (f *File) Bytes() []byte {
 	return b
 }
 
+// Replace returns the file with p in the place of as many bytes from offset off on. All
+// else is shared with f, and so is p, which must not be changed any more.
+func (f *File) Replace(off int64, p []byte) (*File, error) {
+	var b Builder
+	b.AppendRange(f, 0, off)
+	b.Add(p)
+	b.AppendRange(f, off+int64(len(p)), f.size)
+	return b.File()
+}
+
 // SHA256 reads the whole file and returns its digest.
 func (f *File) SHA256() [sha256.Size]byte {
 	h := sha256.New()

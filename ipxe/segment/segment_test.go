@@ -19,7 +19,7 @@ func drawFile(t *rapid.T) (*segment.File, []byte) {
 	var b segment.Builder
 	var want []byte
 	for range rapid.IntRange(0, 8).Draw(t, "steps") {
-		switch rapid.IntRange(0, 3).Draw(t, "step") {
+		switch rapid.IntRange(0, 5).Draw(t, "step") {
 		case 0:
 			p := rapid.SliceOf(rapid.Byte()).Draw(t, "data")
 			b.Add(p)
@@ -48,6 +48,16 @@ func drawFile(t *rapid.T) (*segment.File, []byte) {
 			off := rapid.IntRange(0, end).Draw(t, "off")
 			b.AppendRange(f, int64(off), int64(end))
 			want = append(want, f.Bytes()[off:end]...)
+		case 5:
+			inner := rapid.SliceOf(rapid.Byte()).Draw(t, "replaced")
+			off := rapid.IntRange(0, len(inner)).Draw(t, "at")
+			p := rapid.SliceOfN(rapid.Byte(), 0, len(inner)-off).Draw(t, "by")
+			f, err := segment.Of(inner).Replace(int64(off), p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.Append(f)
+			want = append(append(append(want, inner[:off]...), p...), inner[off+len(p):]...)
 		}
 	}
 	f, err := b.File()
@@ -122,6 +132,15 @@ func TestMistakeSticks(t *testing.T) {
 	b.PadTo(64)
 	if _, err := b.File(); err == nil || !strings.Contains(err.Error(), "pad to offset 0x10") {
 		t.Errorf("File() error = %v, want one about padding to 0x10", err)
+	}
+}
+
+func TestReplaceRefuses(t *testing.T) {
+	f := segment.Of([]byte("0123456789"))
+	for _, off := range []int64{-1, 8, 11} {
+		if _, err := f.Replace(off, []byte("abc")); err == nil {
+			t.Errorf("3 bytes at offset %d of a file of 10: no error", off)
+		}
 	}
 }
 

@@ -6,13 +6,15 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+
+	"farmboot/ipxe/segment"
 )
 
 // Parse checks that file is an EFI application that [Image.WithLoadOptions] can
 // extend, or a signed one that must stay as it is. An error says what was wanted
 // at which place and what was found. The file is kept, and must not be changed.
 func Parse(file []byte) (*Image, error) {
-	m := &Image{file: file}
+	m := &Image{file: file, content: segment.Of(file)}
 	for _, step := range []func() error{m.parseHeaders, m.checkOptional, m.checkDirectories, m.parseSections, m.checkRoom} {
 		if err := step(); err != nil {
 			return nil, err

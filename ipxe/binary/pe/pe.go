@@ -89,8 +89,9 @@ const sectionName = ".options"
 
 // Image is an EFI application that has been checked.
 type Image struct {
-	file     []byte
-	coffAt   int // offset of the COFF file header
+	file     []byte        // as it was parsed
+	content  *segment.File // the same, but for what was replaced behind the headers
+	coffAt   int           // offset of the COFF file header
 	coff     pe.FileHeader
 	optional optionalHeader
 	sections []pe.SectionHeader32
@@ -100,8 +101,23 @@ type Image struct {
 // Machine returns the processor that the image runs on.
 func (m *Image) Machine() Machine { return Machine(m.coff.Machine) }
 
-// Bytes returns the whole file, which must not be changed.
-func (m *Image) Bytes() []byte { return m.file }
+// File returns the whole file.
+func (m *Image) File() *segment.File { return m.content }
+
+// Replace returns the image with p in the place of as many bytes at an offset of the
+// file, which must be behind the headers. All else is shared with the image.
+func (m *Image) Replace(at int, p []byte) (*Image, error) {
+	if at < int(m.optional.SizeOfHeaders) {
+		return nil, fmt.Errorf("at %#x: want a place behind the headers, which end at %#x", at, m.optional.SizeOfHeaders)
+	}
+	content, err := m.content.Replace(int64(at), p)
+	if err != nil {
+		return nil, err
+	}
+	replaced := *m
+	replaced.content = content
+	return &replaced, nil
+}
 
 // Signed tells whether there is a certificate table. Any change would make the
 // signature worthless.
@@ -136,7 +152,7 @@ func (m *Image) WithLoadOptions(text []byte) (*segment.File, error) {
 	}
 	var b segment.Builder
 	b.Add(m.headers(rva, uint32(len(section))))
-	b.Add(m.file[m.optional.SizeOfHeaders:])
+	b.AppendRange(m.content, int64(m.optional.SizeOfHeaders), m.content.Size())
 	b.Align(int64(m.optional.FileAlignment))
 	b.Add(section)
 	b.Align(int64(m.optional.FileAlignment))

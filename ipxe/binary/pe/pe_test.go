@@ -110,6 +110,35 @@ func TestWithLoadOptions(t *testing.T) {
 	}
 }
 
+func TestReplace(t *testing.T) {
+	original := synthesize(AMD64)
+	m := parse(t, bytes.Clone(original))
+	replaced, err := m.Replace(testText+7, []byte("replaced"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := bytes.Clone(original)
+	copy(want[testText+7:], "replaced")
+	if !bytes.Equal(replaced.File().Bytes(), want) {
+		t.Error("more or less was replaced")
+	}
+	if !bytes.Equal(m.File().Bytes(), original) {
+		t.Error("the image that it was made of is changed")
+	}
+	extended, err := replaced.WithLoadOptions([]byte("text"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(extended.Bytes()[testText:len(want)], want[testText:]) {
+		t.Error("with load options there is something else in its place")
+	}
+	for _, at := range []int{-1, testText - 1, len(original) - 7} {
+		if _, err := m.Replace(at, []byte("replaced")); err == nil {
+			t.Errorf("at %#x, in the headers or behind the end: no error", at)
+		}
+	}
+}
+
 func TestTooLongOptions(t *testing.T) {
 	m := parse(t, synthesize(AMD64))
 	if _, err := m.WithLoadOptions(make([]byte, maxLoadOptions)); err != nil {
