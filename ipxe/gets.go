@@ -64,7 +64,7 @@ func (s Site) Answer(a provisioning.Assignment, kernels Kernels) (Answer, error)
 	if a.Candidate {
 		v.Candidate = a.Node.Kernel
 	}
-	script, err := nodeScripts.render(v)
+	script, err := s.Scripts.render(v)
 	return Answer{Script: script, Event: provisioning.Event{Stage: provisioning.StageScript, Detail: whatBoots(a)}}, err
 }
 

@@ -7,18 +7,18 @@ import (
 	"farmboot/provisioning/lru"
 )
 
-// nodeScripts are the scripts of nodes that boot, rendered before: a farm has few but for
-// the MAC address and the name in them.
-var nodeScripts = scripts{made: lru.New[view, []byte](scriptsKept)}
+// Scripts remembers the scripts of nodes that boot: a farm has few but for the MAC address
+// and the name in them. It may be used concurrently.
+type Scripts struct {
+	mu   sync.Mutex
+	made *lru.Map[view, []byte] // with the gaps
+}
 
 // scriptsKept is how many, of some 4 KB each.
 const scriptsKept = 64
 
-// scripts remembers scripts by what they show.
-type scripts struct {
-	mu   sync.Mutex
-	made *lru.Map[view, []byte] // with the gaps
-}
+// NewScripts returns Scripts that remember none yet.
+func NewScripts() *Scripts { return &Scripts{made: lru.New[view, []byte](scriptsKept)} }
 
 // The gaps, where a script shows its node, have control characters in them: nothing else
 // in a script has.
@@ -28,7 +28,10 @@ const (
 )
 
 // render returns the script node.ipxe of v.
-func (s *scripts) render(v view) ([]byte, error) {
+func (s *Scripts) render(v view) ([]byte, error) {
+	if s == nil {
+		return render("node.ipxe", v)
+	}
 	mac, name := v.MAC, v.Name
 	v.MAC, v.Card = macGap, macGap
 	if name != "" {

@@ -25,6 +25,8 @@ type Site struct {
 	// Literal is Base by plain HTTP and our address, for whoever reads it off a screen;
 	// "": unknown.
 	Literal string
+
+	Scripts *Scripts // of nodes; nil: each is rendered anew
 }
 
 //go:embed scripts/*.ipxe

@@ -239,7 +239,7 @@ func skeleton(script []byte) []string {
 // TestNodeScriptsAreTheirOwn: scripts that are remembered show the node that asks, and no
 // other.
 func TestNodeScriptsAreTheirOwn(t *testing.T) {
-	site := Site{Composer: Composer{RunModes: provisioning.RunModes{"prod": "Production"}}, Base: "http://10.0.0.1"}
+	site := Site{Composer: Composer{RunModes: provisioning.RunModes{"prod": "Production"}}, Base: "http://10.0.0.1", Scripts: NewScripts()}
 	for _, name := range []string{"", "rack 1", "\x00mac\x00", "${net0/mac}", "", "rack 2", "a && b"} {
 		for n := range byte(3) {
 			mac := provisioning.MAC{2, 0, 0, 0, 0, n}
@@ -258,5 +258,20 @@ func TestNodeScriptsAreTheirOwn(t *testing.T) {
 				t.Errorf("%q of %s:\n%s\nwant\n%s", name, mac, got.Script, want)
 			}
 		}
+	}
+}
+
+func BenchmarkNodeScripts(b *testing.B) {
+	for name, scripts := range map[string]*Scripts{"remembered": NewScripts(), "anew": nil} {
+		b.Run(name, func(b *testing.B) {
+			site := Site{Composer: Composer{RunModes: provisioning.RunModes{"prod": "Production"}}, Base: "http://10.0.0.1", Scripts: scripts}
+			b.ReportAllocs()
+			for n := 0; b.Loop(); n++ {
+				node := provisioning.Node{MAC: provisioning.MAC{2, 0, 0, 0, byte(n >> 8), byte(n)}, RunMode: "prod", Name: "rack 1"}
+				if got, err := site.Answer(provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: node}, everyKernel{}); err != nil || got.Refusal != nil {
+					b.Fatal(err, got.Refusal)
+				}
+			}
+		})
 	}
 }

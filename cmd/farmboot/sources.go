@@ -31,6 +31,7 @@ type sources struct {
 	binaries  atomic.Pointer[binary.Template] // as they are in the template folder
 	trusting  atomic.Pointer[trusting]
 	catalog   *catalog.Catalog
+	scripts   *ipxe.Scripts
 	secure    *secureBoot // nil: off, or not possible
 	insecure  error       // why it is not possible, though it is switched on
 }
@@ -45,7 +46,7 @@ type trusting struct {
 
 // openSources reads them as the configuration says; the network tells our URLs.
 func openSources(cfg setup.Config, network func() *lan.View, log *slog.Logger, now func() time.Time) (*sources, error) {
-	s := &sources{cfg: cfg, view: network}
+	s := &sources{cfg: cfg, view: network, scripts: ipxe.NewScripts()}
 	s.live.Store(&cfg)
 	if err := s.loadTemplate(cfg.IPXE.Template); err != nil {
 		return nil, err
@@ -103,7 +104,7 @@ func (s *sources) composer() ipxe.Composer { return s.live.Load().Composer() }
 // the configuration says.
 func (s *sources) site(local netip.Addr, scheme string) ipxe.Site {
 	urls := s.urls(local)
-	return ipxe.Site{Composer: s.composer(), Base: baseURL(urls, scheme), Literal: urls.Literal, NTP: s.live.Load().Boot.NTP}
+	return ipxe.Site{Composer: s.composer(), Base: baseURL(urls, scheme), Literal: urls.Literal, NTP: s.live.Load().Boot.NTP, Scripts: s.scripts}
 }
 
 // urls are the URLs for those who reach us at that address of ours.
