@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -100,7 +101,7 @@ func run(ctx context.Context, args []string, e *env) int {
 	case exited >= 0:
 		return exited
 	case err != nil:
-		fmt.Fprintf(e.stderr, "farmboot: %s (see %s)\n", usageOf(err), helpFor(err))
+		fmt.Fprintf(e.stderr, "farmboot: %s (see %s)\n", oneLine(err), helpFor(err))
 		return exitUsage
 	}
 	e.configFile = c.Config
@@ -120,18 +121,20 @@ func run(ctx context.Context, args []string, e *env) int {
 	return exitRefused
 }
 
+// joined is the type of what errors.Join returns; fmt.Errorf's errors of several have words
+// of their own.
+var joined = reflect.TypeOf(errors.Join(errExit))
+
 // oneLine writes an error, or several that were joined, as one line.
 func oneLine(err error) string {
-	var lines, texts []string
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, err := range joined.Unwrap() {
-			lines, texts = append(lines, oneLine(err)), append(texts, err.Error())
-		}
+	if reflect.TypeOf(err) != joined {
+		return printable(provisioning.Detail(err))
 	}
-	if len(texts) > 0 && strings.Join(texts, "\n") == err.Error() {
-		return strings.Join(lines, "; ")
+	var lines []string
+	for _, err := range err.(interface{ Unwrap() []error }).Unwrap() {
+		lines = append(lines, oneLine(err))
 	}
-	return printable(provisioning.Detail(err))
+	return strings.Join(lines, "; ")
 }
 
 // printable shows control characters, which people may have typed, as Go writes

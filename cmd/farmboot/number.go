@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"regexp"
 	"strconv"
 	"time"
 
@@ -14,14 +13,38 @@ import (
 )
 
 // plainValues reads numbers and times on the command line, and says in plain words what
-// is accepted.
+// is accepted, or that a flag has no value.
 func plainValues() kong.Option {
 	return kong.OptionFunc(func(k *kong.Kong) error {
 		return errors.Join(
 			kong.KindMapper(reflect.Int, wholeNumber(strconv.IntSize)).Apply(k),
 			kong.KindMapper(reflect.Int64, wholeNumber(64)).Apply(k),
-			kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(duration)).Apply(k))
+			kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(duration)).Apply(k),
+			kong.PostBuild(func(k *kong.Kong) error { return kong.Visit(k.Model.Node, wantValue) }).Apply(k))
 	})
+}
+
+// wantValue makes a flag look for its value with [flagValue].
+func wantValue(node kong.Visitable, next kong.Next) error {
+	if f, ok := node.(*kong.Flag); ok && !f.IsBool() {
+		f.Mapper = flagValue{f.Mapper}
+	}
+	return next(nil)
+}
+
+// flagValue reads the value of a flag.
+type flagValue struct{ kong.Mapper }
+
+// Decode reads the value, which no other flag is: "-3" is a number.
+func (v flagValue) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
+	token := ctx.Scan.Peek()
+	if _, err := strconv.ParseFloat(token.String(), 64); err == nil && !token.IsValue() {
+		ctx.Scan.Pop()
+		ctx.Scan.PushTyped(token.Value, kong.FlagValueToken)
+	} else if !token.IsValue() {
+		return errors.New("a value is missing")
+	}
+	return v.Mapper.Decode(ctx, target)
 }
 
 // wholeNumber reads a decimal number of so many bits.
@@ -57,9 +80,3 @@ func duration(ctx *kong.DecodeContext, target reflect.Value) error {
 	target.SetInt(int64(d))
 	return nil
 }
-
-// noValue is how the parser says that a flag ends the line, or that a flag follows it.
-var noValue = regexp.MustCompile(`expected \S+ value but got .*`)
-
-// usageOf says what is wrong with a command line.
-func usageOf(err error) string { return noValue.ReplaceAllString(oneLine(err), "a value is missing") }

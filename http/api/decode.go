@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"reflect"
+	"slices"
 	"strings"
 
 	"farmboot/http/answer"
@@ -54,9 +56,13 @@ func notAForm(r *http.Request, accepted string) error {
 // decode reads one JSON value, and nothing behind it.
 func decode(from io.Reader, into any) error {
 	dec := json.NewDecoder(from)
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(into); err != nil {
-		return explain(err, into)
+	var value json.RawMessage
+	err := dec.Decode(&value)
+	if err == nil {
+		err = errors.Join(known(value, fields(reflect.TypeOf(into))), json.Unmarshal(value, into))
+	}
+	if err != nil {
+		return explain(err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		if err := tooLarge(err); err != nil {
@@ -74,9 +80,23 @@ func tooLarge(err error) error {
 	return nil
 }
 
-// explain says in words for people why a body could not be decoded into into.
-func explain(err error, into any) error {
-	if refusal, ok := errors.AsType[*provisioning.Error](err); ok { // of a MAC address
+// known refuses an object with other fields than those.
+func known(value []byte, fields []string) error {
+	var object map[string]json.RawMessage
+	if json.Unmarshal(value, &object) != nil {
+		return nil // no object: what takes none says so
+	}
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		if !slices.ContainsFunc(fields, func(f string) bool { return strings.EqualFold(f, name) }) {
+			return provisioning.Errorf(provisioning.Invalid, "bad JSON: unknown field %.60q: accepted are %s", name, strings.Join(fields, ", "))
+		}
+	}
+	return nil
+}
+
+// explain says in words for people why a body could not be decoded.
+func explain(err error) error {
+	if refusal, ok := errors.AsType[*provisioning.Error](err); ok { // of a MAC address, or an unknown field
 		return refusal
 	}
 	if err := tooLarge(err); err != nil {
@@ -91,10 +111,6 @@ func explain(err error, into any) error {
 	}
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return provisioning.Errorf(provisioning.Invalid, "bad JSON: %w (byte %d)", err, e.Offset)
-	}
-	// encoding/json has no type for this error: its text is the only way to tell it.
-	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return provisioning.Errorf(provisioning.Invalid, "bad JSON: unknown field %.60s: accepted are %s", name, strings.Join(fields(reflect.TypeOf(into)), ", "))
 	}
 	switch {
 	case errors.Is(err, io.EOF):

@@ -77,7 +77,7 @@ func ill() Facts {
 	f := healthy()
 	f.Running, f.TFTP, f.HTTP, f.HTTPS = false, nil, nil, nil
 	f.Ports[0].Err = syscall.EADDRINUSE
-	f.Ports[0].Holders = []string{"dnsmasq (process 123)"}
+	f.Ports[0].Holders = []Holder{{"dnsmasq", "123"}}
 	f.LANs[0].Offers = []Offer{{Server: router, Assigns: true, Class: "PXEClient", File: "pxelinux.0", Network: netip.PrefixFrom(us, 24).Masked()}}
 	c := persona.Choice{Server: router, File: "pxelinux.0"}
 	f.LANs[0].Machines = []Machine{{
@@ -175,7 +175,7 @@ func TestChecks(t *testing.T) {
 			"port taken",
 			func(f *Facts) {
 				f.Running, f.TFTP, f.HTTP, f.HTTPS = false, nil, nil, nil
-				f.Ports[1].Err, f.Ports[1].Holders = syscall.EADDRINUSE, []string{"nginx (process 7)"}
+				f.Ports[1].Err, f.Ports[1].Holders = syscall.EADDRINUSE, []Holder{{"nginx", "7"}}
 			},
 			[]string{"problem daemon farmboot is not running", "problem ports TCP port 80 is taken by nginx (process 7)"},
 		},

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -73,9 +74,21 @@ type Port struct {
 	Network string // udp or tcp
 	Number  uint16
 	Err     error        // of opening it, while no farmboot runs
-	Holders []string     // programs that have it open: "dnsmasq (process 123)"
+	Holders []Holder     // who has it open
 	Bound   []netip.Addr // the addresses at which it is open
 }
+
+// String returns its protocol and number, as "UDP 67".
+func (p Port) String() string { return fmt.Sprintf("%s %d", strings.ToUpper(p.Network), p.Number) }
+
+// Holder is a program that has a port open.
+type Holder struct {
+	Name    string
+	Process string // its id
+}
+
+// String returns its name and process, as "dnsmasq (process 123)".
+func (h Holder) String() string { return fmt.Sprintf("%s (process %s)", h.Name, h.Process) }
 
 // LAN is what was heard on an interface.
 type LAN struct {

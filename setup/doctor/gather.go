@@ -96,7 +96,7 @@ func running(ctx context.Context, c setup.Config, http []Reach) bool {
 }
 
 // ours tells whether a holder of a port is a farmboot.
-func ours(holder string) bool { return strings.HasPrefix(holder, "farmboot ") }
+func ours(h Holder) bool { return h.Name == "farmboot" }
 
 func readFirewall(ctx context.Context) (firewall.Rules, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)

@@ -36,18 +36,18 @@ func TestPortTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tcp.Close()
-	me := "(process " + strconv.Itoa(os.Getpid()) + ")"
+	me := strconv.Itoa(os.Getpid())
 	for network, addr := range map[string]net.Addr{"udp": udp.LocalAddr(), "tcp": tcp.Addr()} {
 		number := netip.MustParseAddrPort(addr.String()).Port()
 		if err := tryPort(t.Context(), network, number, ""); !errors.Is(err, syscall.EADDRINUSE) {
 			t.Errorf("%s: tryPort gives %v", network, err)
 		}
-		if names := holders("/proc", network, number); len(names) != 1 || !strings.HasSuffix(names[0], me) {
-			t.Errorf("%s: held by %q, want this process %s", network, names, me)
+		if names := holders("/proc", network, number); len(names) != 1 || names[0].Process != me {
+			t.Errorf("%s: held by %v, want this process, %s", network, names, me)
 		}
 	}
 	if names := holders("/proc", "tcp", 1); names != nil {
-		t.Errorf("TCP port 1 is held by %q", names)
+		t.Errorf("TCP port 1 is held by %v", names)
 	}
 }
 

@@ -55,32 +55,24 @@ func checkPorts(f Facts) []Finding {
 			all = append(all, stop(name+" is closed: farmboot does not listen on it", p.unheard(f.Config), restart))
 		case f.Running && !slices.ContainsFunc(p.Bound, func(a netip.Addr) bool { return a.IsUnspecified() || slices.Contains(f.Own, a) }):
 			all = append(all, stop(
-				fmt.Sprintf("farmboot listens for %s at %s, which is no address of this host any more", name, addrList(p.Bound)),
+				fmt.Sprintf("farmboot listens for %s at %s, which is no address of this host any more", name, list(p.Bound)),
 				p.unheard(f.Config), restart))
 		case p.Err == nil:
 		case errors.Is(p.Err, fs.ErrPermission):
 			all = append(all, warn(name+" could not be tried: "+p.Err.Error(), "", "run the doctor as root"))
 		case len(others) > 0:
-			all = append(all, stop(fmt.Sprintf("%s is taken by %s", name, strings.Join(others, ", ")), "farmboot cannot start without it", "stop that program, or set another "+p.Key+" (firmware knows only the usual ports 67, 69 and 4011)"))
+			all = append(all, stop(fmt.Sprintf("%s is taken by %s", name, list(others)), "farmboot cannot start without it", "stop that program, or set another "+p.Key+" (firmware knows only the usual ports 67, 69 and 4011)"))
 		default:
 			all = append(all, stop(name+" cannot be opened: "+p.Err.Error(), "farmboot cannot start without it", "stop the program that has it (ss -lnp, as root, names it), or set another "+p.Key))
 		}
 	}
 	if all == nil && len(f.Ports) > 0 {
-		all = []Finding{ok("the ports %s %s", portList(f.Ports), map[bool]string{true: "are ours", false: "can be opened"}[f.Running])}
+		all = []Finding{ok("the ports %s %s", list(f.Ports), map[bool]string{true: "are ours", false: "can be opened"}[f.Running])}
 	}
 	return all
 }
 
 const restart = "look into farmboot's log, and start it anew: systemctl restart farmboot"
-
-func portList(ports []Port) string {
-	list := make([]string, len(ports))
-	for i, p := range ports {
-		list[i] = fmt.Sprintf("%s %d", strings.ToUpper(p.Network), p.Number)
-	}
-	return strings.Join(list, ", ")
-}
 
 // checkFirewall follows the packets of nodes through this host's rules.
 func checkFirewall(f Facts) []Finding {
@@ -306,19 +298,20 @@ func checkBaseHost(f Facts) []Finding {
 			return []Finding{ok("base-host %s is this host", b)}
 		}
 	}
-	what := fmt.Sprintf("the name of base-host, %s, stands for %s, which is not an address of this host", name, addrList(f.BaseHost))
+	what := fmt.Sprintf("the name of base-host, %s, stands for %s, which is not an address of this host", name, list(f.BaseHost))
 	if f.BaseHostBad != nil {
 		return []Finding{stop(what, fmt.Sprintf("boot scripts send nodes there, and nothing answers: %v", f.BaseHostBad), "correct the DNS entry, or base-host; or leave base-host empty: then nodes use our address")}
 	}
 	return []Finding{warn(what, "unless a proxy there passes requests on to us, nodes do not find us", "correct the DNS entry, or base-host")}
 }
 
-func addrList(addrs []netip.Addr) string {
-	list := make([]string, len(addrs))
-	for i, a := range addrs {
-		list[i] = a.String()
+// list writes things one behind the other.
+func list[T fmt.Stringer](things []T) string {
+	texts := make([]string, len(things))
+	for i, t := range things {
+		texts[i] = t.String()
 	}
-	return strings.Join(list, ", ")
+	return strings.Join(texts, ", ")
 }
 
 func checkCertificate(f Facts) []Finding {

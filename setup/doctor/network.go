@@ -44,7 +44,7 @@ func checkDHCP(f Facts) []Finding {
 		case 1:
 			all = append(all, ok("the DHCP server %s offers addresses on %s", servers[0], at))
 		default:
-			all = append(all, warn(fmt.Sprintf("%d DHCP servers offer addresses on %s: %s", len(servers), at, addrList(servers)), "each gives out addresses without knowing of the others'", "leave one of them on, unless they are set up to share the work"))
+			all = append(all, warn(fmt.Sprintf("%d DHCP servers offer addresses on %s: %s", len(servers), at, list(servers)), "each gives out addresses without knowing of the others'", "leave one of them on, unless they are set up to share the work"))
 		}
 		if len(servers) > 0 && first > slowDHCP {
 			all = append(all, warn(
@@ -87,7 +87,7 @@ func checkNetwork(f Facts, l LAN) []Finding {
 		if !o.Network.IsValid() || slices.ContainsFunc(named, o.Network.Contains) {
 			continue
 		}
-		what := fmt.Sprintf("nodes on %s get addresses in %s, and are told to boot from %s", l.Interface.Name, o.Network, addrList(named))
+		what := fmt.Sprintf("nodes on %s get addresses in %s, and are told to boot from %s", l.Interface.Name, o.Network, list(named))
 		for _, p := range l.Interface.Prefixes {
 			if o.Network.Contains(p.Addr()) {
 				return []Finding{stop(what, "they do not reach that address", fmt.Sprintf("set [network] address = %q", p.Addr()))}
@@ -219,12 +219,12 @@ func judge(f Facts, l LAN, m Machine) []Finding {
 	switch {
 	case len(others) > 0 && fromUs:
 		return []Finding{level(
-			fmt.Sprintf("%s boots on %s from whoever is faster: from us or from %s", machine, at, addrList(others)),
+			fmt.Sprintf("%s boots on %s from whoever is faster: from us or from %s", machine, at, list(others)),
 			"it takes either offer",
 			"stop that server, or take the network boot settings out of it")}
 	case len(others) > 0:
 		return []Finding{level(
-			fmt.Sprintf("%s boots from %s on %s, not from us", machine, addrList(others), at),
+			fmt.Sprintf("%s boots from %s on %s, not from us", machine, list(others), at),
 			"it prefers that server's offer",
 			"stop that server, or take the network boot settings out of it")}
 	case m.Err == nil && m.Boot != nil && slices.Contains(f.Own, m.Boot.Server):

@@ -133,13 +133,13 @@ func socketsOf(proc, network string, number uint16) []socket {
 	return all
 }
 
-// holders names the programs that have a port open, as far as we may look.
-func holders(proc, network string, number uint16) []string {
+// holders lists the programs that have a port open, as far as we may look.
+func holders(proc, network string, number uint16) []Holder {
 	inodes := make(map[string]bool)
 	for _, s := range socketsOf(proc, network, number) {
 		inodes[s.inode] = true
 	}
-	var names []string
+	var all []Holder
 	fds, _ := filepath.Glob(filepath.Join(proc, "[0-9]*", "fd", "*"))
 	for _, fd := range fds {
 		target, err := os.Readlink(fd)
@@ -152,11 +152,11 @@ func holders(proc, network string, number uint16) []string {
 		}
 		pid := filepath.Base(filepath.Dir(filepath.Dir(fd)))
 		comm, _ := os.ReadFile(filepath.Join(proc, pid, "comm"))
-		if name := fmt.Sprintf("%s (process %s)", strings.TrimSpace(string(comm)), pid); !slices.Contains(names, name) {
-			names = append(names, name)
+		if h := (Holder{strings.TrimSpace(string(comm)), pid}); !slices.Contains(all, h) {
+			all = append(all, h)
 		}
 	}
-	return names
+	return all
 }
 
 // socket is a line of /proc/net/udp or tcp.
