@@ -13,5 +13,6 @@
 //
 // To be read in this order: [CleanName], [Negotiate], transfer.go (one file to one
 // client) and limits.go (who gets a place), which decide and do nothing else; [Server]
-// (requests, the end); loop_linux.go, in which one thread sends all transfers.
+// (requests, the end); loop_linux.go, in which one goroutine sends all transfers, and
+// wait_linux.go, how it waits.
 package tftp

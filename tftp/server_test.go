@@ -264,6 +264,42 @@ func TestTransfer_LostPacketsAreSentAgain(t *testing.T) {
 	wantRequests(t, r, "completed 1")
 }
 
+// TestTransfer_ManyAndFew: packets that are lost are sent again and transfers go on when many
+// are under way, which are waited for in another way, and when few are left, and again.
+func TestTransfer_ManyAndFew(t *testing.T) {
+	r := start(t)
+	const oack = "\x00\x06timeout\x001\x00"
+	await := func(c *client, begin string) { // whatever is sent again before
+		for !strings.HasPrefix(string(c.receive()), begin) {
+		}
+	}
+	for round := range 2 {
+		many := make([]*client, 12)
+		for i := range many {
+			many[i] = newClient(t, r.address)
+			many[i].ask("more", "timeout", "1")
+			many[i].want(oack)
+		}
+		for _, c := range many {
+			c.want(oack) // again, for it was not acknowledged
+		}
+		for _, c := range many {
+			c.ack(0)
+			await(c, "\x00\x03\x00\x01")
+			c.ack(1)
+			await(c, "\x00\x03\x00\x02")
+			c.ack(2)
+		}
+		for i := range many {
+			select {
+			case <-r.recorded:
+			case <-time.After(limit):
+				t.Fatalf("round %d: %d of %d transfers have ended", round, i, len(many))
+			}
+		}
+	}
+}
+
 func TestTransfer_LastAckIsLost(t *testing.T) {
 	r := start(t)
 	c := newClient(t, r.address)
