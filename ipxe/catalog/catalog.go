@@ -15,7 +15,7 @@ import (
 	"farmboot/provisioning/filenames"
 )
 
-// Catalog composes files. It keeps none, for composing one is faster than finding
+// Catalog composes files. It keeps no image, for composing one is faster than finding
 // it on a disk. All exported fields are required; its methods are safe for concurrent
 // use.
 type Catalog struct {
@@ -32,7 +32,8 @@ type Catalog struct {
 	// Autoexec hands out EFI programs as they are, with autoexec.ipxe beside them.
 	Autoexec bool
 
-	sums sums
+	sums     sums
+	programs programs
 }
 
 // File is something to fetch.
@@ -68,17 +69,19 @@ func (c *Catalog) Program(name string, local netip.Addr) (File, error) {
 		}
 		return File{}, provisioning.Errorf(provisioning.NotFound, "no network boot program %.60q", path.Base(name))
 	}
-	return c.compose(f, recipe, func() ([]byte, error) { return c.Site(local, "").Provision() })
+	site, template := c.Site(local, ""), c.Template()
+	return c.programs.of(template, program{name, recipe.Layout, site.Base}, func() (File, error) {
+		return f.compose(template, recipe, site.Provision)
+	})
 }
 
 // compose makes f, which has its name and type, by a recipe with that script.
-func (c *Catalog) compose(f File, recipe image.Recipe, script func() ([]byte, error)) (_ File, err error) {
+func (f File) compose(template *binary.Template, recipe image.Recipe, script func() ([]byte, error)) (_ File, err error) {
 	if recipe.HasScript() {
 		if f.Script, err = script(); err != nil {
 			return File{}, err
 		}
 	}
-	template := c.Template()
 	if f.Content, err = recipe.Compose(template, f.Script); err != nil {
 		return File{}, err
 	}

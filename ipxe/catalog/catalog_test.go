@@ -195,6 +195,34 @@ func TestProgram(t *testing.T) {
 
 // TestAutoexec: with signed builds an EFI program stays as it is, byte for byte,
 // and finds its script beside it; BIOS knows no such thing.
+// TestProgramIsRemembered, as long as the template and our URL are the same.
+func TestProgramIsRemembered(t *testing.T) {
+	c := open(t, needs.Template(t))
+	host, template := "192.0.2.1", c.Template()
+	c.Template = func() *binary.Template { return template }
+	c.Site = func(netip.Addr, string) ipxe.Site { return ipxe.Site{Base: "http://" + host} }
+	program := func() catalog.File {
+		t.Helper()
+		f, err := c.Program(filenames.Undionly, netip.Addr{})
+		if err != nil || !bytes.Contains(f.Script, []byte("http://"+host+"/")) {
+			t.Fatalf("%v, script:\n%s", err, f.Script)
+		}
+		return f
+	}
+	first := program()
+	if program().Content != first.Content {
+		t.Error("it is composed twice")
+	}
+	host = "192.0.2.2"
+	if program().Content == first.Content {
+		t.Error("it is not composed for another URL")
+	}
+	host, template = "192.0.2.1", binary.Load(needs.Template(t))
+	if f := program(); f.Content == first.Content || f.ETag != first.ETag {
+		t.Error("it is not composed from another template, or differs")
+	}
+}
+
 func TestAutoexec(t *testing.T) {
 	dir := needs.Template(t)
 	c := open(t, dir)

@@ -64,7 +64,7 @@ func (c *Catalog) Image(o Order) (File, error) {
 	}
 	recipe.Chain = c.chain()
 	f := File{Name: o.Kind.FileName(o.Options, o.Target.RunMode, o.Target.Farmer), ContentType: o.Kind.ContentType()}
-	return c.compose(f, recipe, func() ([]byte, error) { return c.script(o) })
+	return f.compose(c.Template(), recipe, func() ([]byte, error) { return c.script(o) })
 }
 
 // script renders the script inside an image.

@@ -53,7 +53,7 @@ func (c *Catalog) signed(name string, chain *image.Chain, local netip.Addr) (f F
 	case filenames.EnrolDisk:
 		f.ContentType = "application/vnd.efi-img" // by which firmware knows it for a disk (UEFI 2.10, 24.7.3.1)
 		recipe := image.Recipe{Layout: image.Disk, Files: []string{filenames.EFI}, Chain: chain}
-		f, err = c.compose(f, recipe, func() ([]byte, error) { return c.Site(local, "").Provision() })
+		f, err = f.compose(c.Template(), recipe, c.Site(local, "").Provision)
 		return f, true, err
 	case filenames.SecondStage:
 		if chain.Pair {
@@ -64,7 +64,7 @@ func (c *Catalog) signed(name string, chain *image.Chain, local netip.Addr) (f F
 			program = filenames.SNPOnly
 		}
 		recipe := image.Recipe{Layout: image.Inside, Files: []string{program}, Chain: chain}
-		f, err = c.compose(f, recipe, func() ([]byte, error) { return c.Site(local, "").Provision() })
+		f, err = f.compose(c.Template(), recipe, c.Site(local, "").Provision)
 		return f, true, err
 	}
 	return File{}, false, nil
