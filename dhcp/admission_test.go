@@ -208,8 +208,12 @@ func TestConn_Crowded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := NewConn(udp, ProxyDHCP, nil)
+	c, err := NewConn(udp, ProxyDHCP, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer c.Close()
+	in := c.receiver()
 	from, err := net.Dial("udp4", udp.LocalAddr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -227,11 +231,11 @@ func TestConn_Crowded(t *testing.T) {
 		t.Error("it is not crowded with 150 packets")
 	}
 	for c.crowded() {
-		if _, _, _, err := c.read(make([]byte, 1500), make([]byte, controlLen)); err != nil {
+		if _, _, _, err := in.receive(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, _, _, err := c.read(make([]byte, 1500), make([]byte, controlLen)); err != nil {
+	if _, _, _, err := in.receive(); err != nil {
 		t.Errorf("it is not crowded, because it is empty: %v", err)
 	}
 }

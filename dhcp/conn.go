@@ -4,23 +4,27 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
 
 // Conn is an open socket for one service on one interface. The interface of every
 // packet is thereby known without asking.
 type Conn struct {
 	udp     *net.UDPConn
+	raw     syscall.RawConn // udp
 	service Service
 	link    *Link
 	frames  *frames // for broadcasts; nil: they leave as ordinary packets
 }
 
 // NewConn wraps a socket that was opened elsewhere, for packets of a service that
-// come in on that link.
-func NewConn(udp *net.UDPConn, service Service, link *Link) *Conn {
-	return &Conn{udp: udp, service: service, link: link}
+// come in on that link. The error is that it is closed.
+func NewConn(udp *net.UDPConn, service Service, link *Link) (*Conn, error) {
+	raw, err := udp.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{udp: udp, raw: raw, service: service, link: link}, nil
 }
 
 // LocalAddr returns the address that the socket is bound to.
@@ -33,22 +37,6 @@ func (c *Conn) Close() error {
 		err = errors.Join(err, c.frames.close())
 	}
 	return err
-}
-
-// controlLen is the space for the ancillary data of a packet: one IP_PKTINFO.
-var controlLen = unix.CmsgSpace(unix.SizeofInet4Pktinfo)
-
-// read reads one packet into buf, and where it was sent to, if the socket tells
-// (IP_PKTINFO); control is space for that, of controlLen bytes.
-func (c *Conn) read(buf, control []byte) (n int, peer netip.AddrPort, to netip.Addr, err error) {
-	n, nc, _, peer, err := c.udp.ReadMsgUDPAddrPort(buf, control)
-	if nc >= controlLen-4 { // the header, the index, our address, the address in the packet
-		h, data, _, e := unix.ParseOneSocketControlMessage(control[:nc])
-		if e == nil && h.Level == unix.IPPROTO_IP && h.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo {
-			to = netip.AddrFrom4([4]byte(data[8:12]))
-		}
-	}
-	return n, netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port()), to, err
 }
 
 // write sends one packet, out of this interface and from that address of ours: with

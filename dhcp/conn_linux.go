@@ -33,7 +33,10 @@ func Listen(ctx context.Context, service Service, link *Link, port int) (*Conn, 
 	if err != nil {
 		return nil, listenError(err, link.name, port)
 	}
-	c := NewConn(conn.(*net.UDPConn), service, link)
+	c, err := NewConn(conn.(*net.UDPConn), service, link)
+	if err != nil {
+		return nil, err
+	}
 	if c.frames, err = openFrames(link.name, link.index); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -79,14 +82,10 @@ const crowd = 128 << 10
 
 // crowded tells whether that much waits. Where the kernel does not say, it does.
 func (c *Conn) crowded() bool {
-	raw, err := c.udp.SyscallConn()
-	if err != nil {
-		return true
-	}
 	var info [9]uint32 // SO_MEMINFO: the first is what is held for receiving (Linux 4.12)
 	size := uint32(unsafe.Sizeof(info))
 	var errno unix.Errno
-	err = raw.Control(func(fd uintptr) {
+	err := c.raw.Control(func(fd uintptr) {
 		_, _, errno = unix.RawSyscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
 			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
 	})

@@ -106,7 +106,7 @@ func (s *Server) Serve(ctx context.Context, conns ...*Conn) error {
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
 		defer stop()
 		for range workersPerConn {
-			w := &worker{Server: s, conn: conn, in: make([]byte, 1500), control: make([]byte, controlLen), out: make([]byte, 0, 1500), frame: make([]byte, 0, 1600)}
+			w := &worker{Server: s, conn: conn, in: conn.receiver(), out: make([]byte, 0, 1500), frame: make([]byte, 0, 1600)}
 			group.Go(func() error { return w.run(ctx) })
 		}
 	}
@@ -120,19 +120,19 @@ func (s *Server) Serve(ctx context.Context, conns ...*Conn) error {
 // worker handles the packets of one socket, one at a time, in its own memory.
 type worker struct {
 	*Server
-	conn    *Conn
-	in, out []byte
-	frame   []byte
-	control []byte
-	req     dhcpv4.DHCPv4
+	conn  *Conn
+	in    *receiver
+	out   []byte
+	frame []byte
+	req   dhcpv4.DHCPv4
 }
 
 func (w *worker) run(ctx context.Context) error {
 	for {
-		n, peer, to, err := w.conn.read(w.in, w.control)
+		packet, peer, to, err := w.in.receive()
 		switch {
 		case err == nil:
-			w.handle(ctx, w.in[:n], peer, to)
+			w.handle(ctx, packet, peer, to)
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
