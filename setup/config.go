@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -186,7 +188,9 @@ func load(file string) (Config, error) {
 	}
 	c, mistakes := Parse(doc, filepath.Dir(abs))
 	if len(mistakes) > 0 {
-		mistakes.name(file)
+		for i := range mistakes {
+			mistakes[i].File = file
+		}
 		return Config{}, mistakes
 	}
 	c.File = abs
@@ -196,15 +200,18 @@ func load(file string) (Config, error) {
 // Parse reads and checks the text of a configuration file that lies in folder
 // dir, an absolute path. The Config is good only if there are no mistakes.
 func Parse(doc []byte, dir string) (Config, Mistakes) {
-	found, err := settings(doc)
-	if err != nil {
-		return Config{}, Mistakes{*err}
-	}
+	found, unreadable := settings(doc)
 	c := unresolved()
 	mistakes := c.set(found)
 	c.resolve(dir)
-	mistakes = append(mistakes, c.contradictions(found)...)
-	mistakes.sort()
+	if unreadable == nil {
+		mistakes = append(mistakes, c.contradictions(found)...)
+	} else { // what is behind it is not known
+		mistakes = append(mistakes, *unreadable)
+	}
+	slices.SortStableFunc(mistakes, func(a, b Mistake) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
 	return c, mistakes
 }
 

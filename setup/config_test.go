@@ -49,7 +49,7 @@ func TestReferenceFileHasTheDefaults(t *testing.T) {
 	}
 	lines := strings.Split(string(doc), "\n")
 	for _, s := range found {
-		if !s.table && !strings.HasPrefix(s.key, runModes+".") && !strings.HasPrefix(lines[s.line-2], "# ") {
+		if !s.table && !strings.HasPrefix(s.key, runModes+".") && !strings.HasPrefix(lines[s.at.Line-2], "# ") {
 			t.Errorf("appliance.toml: no comment above %s", s.key)
 		}
 	}

@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,113 +13,125 @@ import (
 	"farmboot/provisioning/typo"
 )
 
-// key is one key of appliance.toml: where its value is in a Config, and how it gets
-// there. set checks the value and returns what is accepted if it is not that.
+// key is one key of appliance.toml: where its value is in a Config, and how it gets there.
 type key struct {
 	name  string // dotted
 	value any    // pointer
 	set   func(value any) error
 }
 
+// at returns the key whose value read makes and dst holds.
+func at[T any](name string, dst *T, read reader[T]) key {
+	return key{name, dst, func(v any) error {
+		x, err := read(v)
+		if err == nil {
+			*dst = x
+		}
+		return err
+	}}
+}
+
 // keys lists every key that there is, in the order of appliance.toml. A new key
 // is a row here, a field with its default in config.go, and a line there.
 func (c *Config) keys() []key {
 	return []key{
-		{"base-host", &c.BaseHost, baseURL(&c.BaseHost)},
-		{"state", &c.State, path(&c.State)},
-		{"debug", &c.Debug, boolean(&c.Debug)},
-		{"log-format", &c.LogFormat, oneOf(&c.LogFormat, "text", "json")},
-		{"network.interface", &c.Network.Interfaces, interfaces(&c.Network.Interfaces)},
-		{"network.address", &c.Network.Address, network(&c.Network.Address)},
-		{"dhcp.enabled", &c.DHCP.Enabled, boolean(&c.DHCP.Enabled)},
-		{"dhcp.port", &c.DHCP.Port, port(&c.DHCP.Port)},
-		{"dhcp.boot-server-port", &c.DHCP.BootServerPort, port(&c.DHCP.BootServerPort)},
-		{"tftp.enabled", &c.TFTP.Enabled, boolean(&c.TFTP.Enabled)},
-		{"tftp.port", &c.TFTP.Port, port(&c.TFTP.Port)},
-		{"tftp.max-block-size", &c.TFTP.MaxBlockSize, blockSize(&c.TFTP.MaxBlockSize)},
-		{"http.port", &c.HTTP.Port, port(&c.HTTP.Port)},
-		{"http.tls-port", &c.HTTP.TLSPort, port(&c.HTTP.TLSPort)},
-		{"http.tls-cert", &c.HTTP.TLSCert, optional(&c.HTTP.TLSCert, path)},
-		{"http.tls-key", &c.HTTP.TLSKey, optional(&c.HTTP.TLSKey, path)},
-		{"kernel.path", &c.Kernel.Path, path(&c.Kernel.Path)},
-		{"kernel.net-path", &c.Kernel.NetPath, path(&c.Kernel.NetPath)},
-		{"kernel.upstream", &c.Kernel.Upstream, optional(&c.Kernel.Upstream, checked(func(s string) error { _, err := upstream.CheckBase(s); return err }))},
-		{"kernel.refresh", &c.Kernel.Refresh, duration(&c.Kernel.Refresh, time.Second)},
-		{"kernel.keep", &c.Kernel.Keep, number(&c.Kernel.Keep, 0, 1000, "a whole number of kernels from 0 to 1000")},
-		{"kernel.trust", &c.Kernel.Trust, optional(&c.Kernel.Trust, checked(func(s string) error { _, err := upstream.CheckTrust(s); return err }))},
-		{"secure-boot.enabled", &c.SecureBoot.Enabled, boolean(&c.SecureBoot.Enabled)},
-		{"ipxe.template", &c.IPXE.Template, path(&c.IPXE.Template)},
-		{"ipxe.autoexec", &c.IPXE.Autoexec, boolean(&c.IPXE.Autoexec)},
-		{"provisioning.database", &c.Provisioning.Database, database(&c.Provisioning.Database)},
-		{"provisioning.unknown", &c.Provisioning.Unknown, oneOf(&c.Provisioning.Unknown, provisioning.Boot, provisioning.Hold, provisioning.Exit, provisioning.Ignore)},
-		{"provisioning.runmode", &c.Provisioning.RunMode, text(&c.Provisioning.RunMode)},
-		{"provisioning.farmer", &c.Provisioning.Farmer, farmer(&c.Provisioning.Farmer)},
-		{"provisioning.args", &c.Provisioning.Args, arguments(&c.Provisioning.Args, ipxe.CheckArgs)},
-		{"boot.kernel-args", &c.Boot.KernelArgs, arguments(&c.Boot.KernelArgs, ipxe.CheckKernelArgs)},
-		{"boot.ntp", &c.Boot.NTP, optional(&c.Boot.NTP, host)},
-		{"openid.issuer", &c.OpenID.Issuer, optional(&c.OpenID.Issuer, issuer)},
-		{"openid.client-id", &c.OpenID.ClientID, text(&c.OpenID.ClientID)},
-		{"openid.client-secret-file", &c.OpenID.ClientSecretFile, optional(&c.OpenID.ClientSecretFile, path)},
-		{"openid.claim", &c.OpenID.Claim, checked(func(s string) error {
-			if s == "" {
-				return refuse(`the name of a claim, as "groups"`, s)
-			}
-			return nil
-		})(&c.OpenID.Claim)},
-		{"openid.admins", &c.OpenID.Admins, words(&c.OpenID.Admins)},
-		{"openid.readers", &c.OpenID.Readers, words(&c.OpenID.Readers)},
-		{"openid.farmer-prefix", &c.OpenID.FarmerPrefix, text(&c.OpenID.FarmerPrefix)},
-		{"alerts.urls", &c.Alerts, alertURLs(&c.Alerts)},
+		at("base-host", &c.BaseHost, optional(baseURL)),
+		at("state", &c.State, path),
+		at("debug", &c.Debug, boolean),
+		at("log-format", &c.LogFormat, oneOf("text", "json")),
+		at("network.interface", &c.Network.Interfaces, optional(interfaces)),
+		at("network.address", &c.Network.Address, optional(network)),
+		at("dhcp.enabled", &c.DHCP.Enabled, boolean),
+		at("dhcp.port", &c.DHCP.Port, port),
+		at("dhcp.boot-server-port", &c.DHCP.BootServerPort, port),
+		at("tftp.enabled", &c.TFTP.Enabled, boolean),
+		at("tftp.port", &c.TFTP.Port, port),
+		// RFC 2348 allows 8 to 65464; every client knows 512 (RFC 1350).
+		at("tftp.max-block-size", &c.TFTP.MaxBlockSize, number[int](512, 65464, "a whole number of bytes from 512 to 65464, at most the LAN's MTU less 32 (1428 suits every LAN)")),
+		at("http.port", &c.HTTP.Port, port),
+		at("http.tls-port", &c.HTTP.TLSPort, port),
+		at("http.tls-cert", &c.HTTP.TLSCert, optional(path)),
+		at("http.tls-key", &c.HTTP.TLSKey, optional(path)),
+		at("kernel.path", &c.Kernel.Path, path),
+		at("kernel.net-path", &c.Kernel.NetPath, path),
+		at("kernel.upstream", &c.Kernel.Upstream, optional(parsing(func(s string) (string, error) { _, err := upstream.CheckBase(s); return s, err }))),
+		at("kernel.refresh", &c.Kernel.Refresh, duration(time.Second)),
+		at("kernel.keep", &c.Kernel.Keep, number[int](0, 1000, "a whole number of kernels from 0 to 1000")),
+		at("kernel.trust", &c.Kernel.Trust, parsing(func(s string) (string, error) { _, err := upstream.CheckTrust(s); return s, err })),
+		at("secure-boot.enabled", &c.SecureBoot.Enabled, boolean),
+		at("ipxe.template", &c.IPXE.Template, path),
+		at("ipxe.autoexec", &c.IPXE.Autoexec, boolean),
+		at("provisioning.database", &c.Provisioning.Database, database),
+		at("provisioning.unknown", &c.Provisioning.Unknown, oneOf(provisioning.Boot, provisioning.Hold, provisioning.Exit, provisioning.Ignore)),
+		at("provisioning.runmode", (*string)(&c.Provisioning.RunMode), text),
+		at("provisioning.farmer", &c.Provisioning.Farmer, number[provisioning.FarmerID](0, 1<<32-1, "a farmer id, a whole number from 1 to 4294967295, or 0 for none")),
+		at("provisioning.args", &c.Provisioning.Args, arguments(ipxe.CheckArgs)),
+		at("boot.kernel-args", &c.Boot.KernelArgs, arguments(ipxe.CheckKernelArgs)),
+		at("boot.ntp", &c.Boot.NTP, optional(matching(isHost, "a host name or an IP address"))),
+		at("openid.issuer", &c.OpenID.Issuer, optional(matching(isIssuer, "the https:// URL of an OpenID provider, as it names itself, without query or fragment"))),
+		at("openid.client-id", &c.OpenID.ClientID, text),
+		at("openid.client-secret-file", &c.OpenID.ClientSecretFile, optional(path)),
+		at("openid.claim", &c.OpenID.Claim, nonempty(`the name of a claim, as "groups"`)),
+		at("openid.admins", &c.OpenID.Admins, groups),
+		at("openid.readers", &c.OpenID.Readers, groups),
+		at("openid.farmer-prefix", &c.OpenID.FarmerPrefix, text),
+		at("alerts.urls", &c.Alerts, alertURLs),
 	}
 }
 
 // runModes is the one table whose keys the file chooses.
 const runModes = "runmodes"
 
-// find returns the key with that name.
-func (c *Config) find(name string, keys []key) (key, bool) {
-	if keyword, ok := strings.CutPrefix(name, runModes+"."); ok {
-		return key{name: name, set: runMode(c.RunModes, keyword)}, true
+// setRunMode gives a run mode its name for people.
+func (c *Config) setRunMode(mode string, v any) error {
+	name, err := nonempty("a name for people")(v)
+	if !keyword.MatchString(mode) {
+		err = errors.New("bad run mode: accepted is a keyword of 1 to 32 lower-case letters, digits and hyphens")
 	}
-	i := slices.IndexFunc(keys, func(k key) bool { return k.name == name })
-	if i < 0 {
-		return key{}, false
+	if err == nil {
+		c.RunModes[provisioning.RunMode(mode)] = name
 	}
-	return keys[i], true
+	return err
 }
 
 // set puts the settings into c and returns what is wrong with each by itself.
 func (c *Config) set(found []setting) (mistakes Mistakes) {
 	keys := c.keys()
-	names := make([]string, len(keys))
-	for i, k := range keys {
-		names[i] = k.name
+	var names, tables []string
+	for _, k := range keys {
+		names = append(names, k.name)
+		if t := parent(k.name); t != "" && !slices.Contains(tables, t) {
+			tables = append(tables, t)
+		}
 	}
-	tables := tablesOf(names)
+	tables = append(tables, runModes)
+	wrong := map[string]bool{} // headings
 	for _, s := range found {
-		if s.table {
-			switch {
-			case slices.Contains(names, s.key):
-				mistakes = append(mistakes, s.mistake(fmt.Sprintf("%s is a key, not a table: write %s = …", s.key, s.key)))
-			case !slices.Contains(tables, s.key):
-				mistakes = append(mistakes, s.mistake(unknown("table", s.key, tables)))
-			}
-			continue
+		i := slices.Index(names, s.key)
+		mode, isMode := strings.CutPrefix(s.key, runModes+".")
+		var err error
+		switch known := slices.Contains(tables, s.key); {
+		case s.table && i >= 0:
+			mistakes = append(mistakes, s.mistake("%s is a key, not a table: write %[1]s = …", s.key))
+			wrong[s.key] = true
+		case s.table && !known:
+			mistakes = append(mistakes, s.mistake("unknown table %s", s.key+meant(s.key, tables, "; there are "+strings.Join(tables, ", "))))
+			wrong[s.key] = true
+		case s.table, wrong[parent(s.key)]: // its heading is the mistake
+		case isMode:
+			err = c.setRunMode(mode, s.value)
+		case known:
+			mistakes = append(mistakes, s.mistake("%s is a table: write its keys below a line [%[1]s]", s.key))
+		case i < 0:
+			mistakes = append(mistakes, s.mistake("unknown key %s", s.key+meant(s.key, names, "")))
+		default:
+			err = keys[i].set(s.value)
 		}
-		if parent, _, ok := cutLast(s.key); ok && !slices.Contains(tables, parent) && headed(found, parent) {
-			continue // its heading is the mistake
+		if a, ok := err.(accepted); ok {
+			err = fmt.Errorf("%w; found %s", a, show(s.value))
 		}
-		k, ok := c.find(s.key, keys)
-		if !ok {
-			message := unknown("key", s.key, names)
-			if slices.Contains(tables, s.key) {
-				message = fmt.Sprintf("%s is a table: write its keys below a line [%s]", s.key, s.key)
-			}
-			mistakes = append(mistakes, s.mistake(message))
-			continue
-		}
-		if err := k.set(s.value); err != nil {
-			mistakes = append(mistakes, s.mistake(fmt.Sprintf("%s: %v", s.key, err)))
+		if err != nil {
+			mistakes = append(mistakes, s.mistake("%s: %v", s.key, err))
 		}
 	}
 	return mistakes
@@ -127,41 +140,39 @@ func (c *Config) set(found []setting) (mistakes Mistakes) {
 // contradictions returns the mistakes that two keys make together.
 func (c *Config) contradictions(found []setting) (mistakes Mistakes) {
 	// The place is that of the first of the keys that the file has.
-	contradict := func(format string, args []any, keys ...string) {
+	contradict := func(message string, keys ...string) {
 		var at setting
 		for _, k := range slices.Backward(keys) {
 			if i := slices.IndexFunc(found, func(s setting) bool { return s.key == k }); i >= 0 {
 				at = found[i]
 			}
 		}
-		mistakes = append(mistakes, at.mistake(keys[0]+": "+fmt.Sprintf(format, args...)))
+		mistakes = append(mistakes, at.mistake("%s: %s", keys[0], message))
 	}
-	switch {
-	case c.HTTP.TLSCert != "" && c.HTTP.TLSKey == "":
-		contradict("a certificate needs its private key: set http.tls-key too", nil, "http.tls-cert")
-	case c.HTTP.TLSCert == "" && c.HTTP.TLSKey != "":
-		contradict("a private key needs its certificate: set http.tls-cert too", nil, "http.tls-key")
+	o, p, socket := c.OpenID, c.Provisioning, c.Socket()
+	if c.HTTP.TLSCert != "" && c.HTTP.TLSKey == "" {
+		contradict("a certificate needs its private key: set http.tls-key too", "http.tls-cert")
 	}
-	if o := c.OpenID; o.Issuer != "" {
-		if o.ClientID == "" {
-			contradict("a provider knows us by a client id: set openid.client-id too", nil, "openid.issuer")
-		}
-		if len(o.Admins)+len(o.Readers) == 0 && o.FarmerPrefix == "" {
-			contradict("nobody could sign in: set openid.admins, openid.readers or openid.farmer-prefix too", nil, "openid.issuer")
-		}
+	if c.HTTP.TLSCert == "" && c.HTTP.TLSKey != "" {
+		contradict("a private key needs its certificate: set http.tls-cert too", "http.tls-key")
 	}
-	p := c.Provisioning
+	if o.Issuer != "" && o.ClientID == "" {
+		contradict("a provider knows us by a client id: set openid.client-id too", "openid.issuer")
+	}
+	if o.Issuer != "" && len(o.Admins)+len(o.Readers) == 0 && o.FarmerPrefix == "" {
+		contradict("nobody could sign in: set openid.admins, openid.readers or openid.farmer-prefix too", "openid.issuer")
+	}
 	key, other := "provisioning.args", "boot.kernel-args"
 	if p.Args == "" {
 		key, other = other, key
 	}
 	if err := c.RunModes.Check(p.RunMode); err != nil {
-		contradict("%v", []any{err}, "provisioning.runmode")
+		contradict(err.Error(), "provisioning.runmode")
 	} else if _, err := c.Composer().Cmdline(ipxe.Target{RunMode: p.RunMode, Farmer: p.Farmer, Args: p.Args}); err != nil {
-		contradict("%v (boot.kernel-args, run mode, farmer and provisioning.args together)", []any{err}, key, other)
+		contradict(err.Error()+" (boot.kernel-args, run mode, farmer and provisioning.args together)", key, other)
 	}
-	if socket := c.Socket(); len(socket) > maxSocket {
-		contradict("the path of the admin socket in it, %s, has %d bytes: at most %d are accepted", []any{socket, len(socket), maxSocket}, "state")
+	if len(socket) > maxSocket {
+		contradict(fmt.Sprintf("the path of the admin socket in it, %s, has %d bytes: at most %d are accepted", socket, len(socket), maxSocket), "state")
 	}
 	listeners := []struct {
 		key, protocol string
@@ -177,70 +188,36 @@ func (c *Config) contradictions(found []setting) (mistakes Mistakes) {
 	for i, a := range listeners {
 		for _, b := range listeners[:i] {
 			if a.open && b.open && a.port == b.port && a.protocol == b.protocol {
-				contradict("%s port %d is also that of %s: each needs its own", []any{a.protocol, a.port, b.key}, a.key, b.key)
+				contradict(fmt.Sprintf("%s port %d is also that of %s: each needs its own", a.protocol, a.port, b.key), a.key, b.key)
 			}
 		}
 	}
 	return mistakes
 }
 
-// unknown says that there is no such key or table, and which one may be meant.
-func unknown(what, name string, known []string) string {
-	message := fmt.Sprintf("unknown %s %s", what, name)
-	if near := nearest(name, known); near != "" {
-		message += fmt.Sprintf("; did you mean %s?", near)
-	} else if what == "table" {
-		message += "; there are " + strings.Join(known, ", ")
-	}
-	return message
-}
-
-// tablesOf returns the tables that those keys are in, and [runmodes].
-func tablesOf(names []string) []string {
-	var tables []string
-	for _, name := range names {
-		if table, _, ok := cutLast(name); ok && !slices.Contains(tables, table) {
-			tables = append(tables, table)
-		}
-	}
-	return append(tables, runModes)
-}
-
-// headed tells whether the file has that table's heading.
-func headed(found []setting, table string) bool {
-	return slices.ContainsFunc(found, func(s setting) bool { return s.table && s.key == table })
-}
-
-// cutLast splits a dotted key before its last part.
-func cutLast(name string) (before, last string, ok bool) {
-	i := strings.LastIndexByte(name, '.')
-	if i < 0 {
-		return "", name, false
-	}
-	return name[:i], name[i+1:], true
-}
-
-// nearest returns the known name that was probably meant, or "": one that differs
-// by few letters, or the only one with the same last part in another table.
-func nearest(name string, known []string) string {
+// meant asks for the known name that was probably meant: one that differs by few letters,
+// or the only one with the same last part in another table. It returns none if there is
+// no such name.
+func meant(name string, known []string, none string) string {
+	last := func(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }
 	best, least := "", max(2, len(name)/4)+1
+	var same []string
 	for _, k := range known {
 		if d := typo.Distance(name, k); d < least {
 			best, least = k, d
 		}
-	}
-	if best != "" {
-		return best
-	}
-	_, last, _ := cutLast(name)
-	var same []string
-	for _, k := range known {
-		if _, l, _ := cutLast(k); typo.Distance(last, l) <= len(last)/6 {
+		if typo.Distance(last(name), last(k)) <= len(last(name))/6 {
 			same = append(same, k)
 		}
 	}
-	if len(same) == 1 {
-		return same[0]
+	if best == "" && len(same) == 1 {
+		best = same[0]
 	}
-	return ""
+	if best == "" {
+		return none
+	}
+	return fmt.Sprintf("; did you mean %s?", best)
 }
+
+// parent returns the table that a key is in, "" for none.
+func parent(name string) string { return name[:max(strings.LastIndexByte(name, '.'), 0)] }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -13,119 +14,119 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
+// Mistake is one thing that is wrong with a configuration file.
+type Mistake struct {
+	File    string
+	Line    int // from 1; 0: no place in particular
+	Column  int // from 1, in bytes
+	Message string
+}
+
+// Error returns file:line:column: message, the form that editors jump to.
+func (m Mistake) Error() string {
+	if m.Line == 0 {
+		return fmt.Sprintf("%s: %s", m.File, m.Message)
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", m.File, m.Line, m.Column, m.Message)
+}
+
+// Mistakes are all that is wrong with a configuration file, in its order.
+type Mistakes []Mistake
+
+// Error returns the mistakes, one a line.
+func (m Mistakes) Error() string {
+	lines := make([]string, len(m))
+	for i, one := range m {
+		lines[i] = one.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
 // setting is a key or the heading of a table as it stands in the file.
 type setting struct {
-	key          string // dotted: network.interface
-	value        any    // what the library decodes it to; nil for a heading
-	table        bool   // a heading
-	line, column int
+	key   string // dotted: network.interface
+	value any    // what the library decodes it to; nil for a heading
+	table bool   // a heading
+	at    unstable.Position
 }
 
-func (s setting) mistake(message string) Mistake {
-	return Mistake{Line: s.line, Column: s.column, Message: message}
+func (s setting) mistake(format string, args ...any) Mistake {
+	return Mistake{Line: s.at.Line, Column: s.at.Column, Message: fmt.Sprintf(format, args...)}
 }
 
-// settings reads a TOML document into its settings, in order. The library's
-// strict mode stops at the first wrong type and its values carry no positions; so
-// the library decodes the document, which finds every error of notation, and its
-// parser then tells where each key stands.
-func settings(doc []byte) ([]setting, *Mistake) {
+// settings reads a TOML document into its settings, in order, as far as its first error
+// of notation. The library's strict mode stops at the first wrong type and its values
+// carry no positions; so the library decodes the document, which finds the errors of
+// notation, and its parser then tells where each key stands.
+func settings(doc []byte) (found []setting, mistake *Mistake) {
 	doc = bytes.TrimPrefix(doc, []byte("\ufeff")) // a byte order mark, which some editors write
 	var values map[string]any
-	if err := toml.Unmarshal(doc, &values); err != nil {
-		return nil, notation(doc, err)
+	for err := toml.Unmarshal(doc, &values); err != nil; err = toml.Unmarshal(doc, &values) {
+		wrong, line := notation(doc, err)
+		if mistake == nil {
+			mistake = wrong
+		}
+		doc, values = doc[:line], nil // what is begun before that line has no end now
 	}
-	r := reader{values: values}
-	r.parser.Reset(doc)
-	for r.parser.NextExpression() {
-		switch e := r.parser.Expression(); e.Kind {
-		case unstable.Table, unstable.ArrayTable:
-			path, at := r.path(e)
-			if e.Kind == unstable.ArrayTable {
-				path = []string{"[[" + dotted(path) + "]]"} // no table of ours is a list
+	var p unstable.Parser
+	p.Reset(doc)
+	var table []string // the heading that we are under
+	var add func(table []string, e *unstable.Node)
+	add = func(under []string, e *unstable.Node) {
+		path, isKey := slices.Clone(under), e.Kind == unstable.KeyValue
+		s := setting{table: !isKey || e.Value().Kind == unstable.InlineTable}
+		for it := e.Key(); it.Next(); path = append(path, string(it.Node().Data)) {
+			if s.at.Line == 0 {
+				s.at = p.Shape(it.Node().Raw).Start
 			}
-			r.table = path
-			r.found = append(r.found, setting{key: dotted(path), table: true, line: at.Line, column: at.Column})
-		case unstable.KeyValue:
-			r.assignment(r.table, e)
+		}
+		if e.Kind == unstable.ArrayTable {
+			path = []string{"[[" + dotted(path) + "]]"} // no table of ours is a list
+		}
+		s.key = dotted(path)
+		if !s.table {
+			s.value = lookup(values, path)
+		}
+		found = append(found, s)
+		switch {
+		case !isKey:
+			table = path
+		case s.table:
+			for it := e.Value().Children(); it.Next(); {
+				add(path, it.Node())
+			}
 		}
 	}
-	return r.found, nil
+	for p.NextExpression() {
+		switch e := p.Expression(); e.Kind {
+		case unstable.Table, unstable.ArrayTable:
+			add(nil, e)
+		case unstable.KeyValue:
+			add(table, e)
+		}
+	}
+	return found, mistake
 }
 
-// notation turns the library's error into a Mistake.
-func notation(doc []byte, err error) *Mistake {
-	m := &Mistake{Message: strings.TrimPrefix(err.Error(), "toml: ")}
+// notation turns the library's error into a Mistake, and returns where its line begins.
+func notation(doc []byte, err error) (*Mistake, int) {
+	m, line := &Mistake{Message: strings.TrimPrefix(err.Error(), "toml: ")}, 0
 	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
 		m.Line, m.Column = e.Position()
-		m.Message = wholeCharacter(m.Message, after(doc, m.Line, m.Column))
+		for range m.Line - 1 {
+			line += bytes.IndexByte(doc[line:], '\n') + 1
+		}
+		// Of the character that is meant the library has only the first byte.
+		rest := doc[min(line+m.Column-1, len(doc)):]
+		i := max(bytes.IndexFunc(rest, func(r rune) bool { return r >= utf8.RuneSelf }), 0)
+		if r, n := utf8.DecodeRune(rest[i:]); n > 1 {
+			m.Message = strings.Replace(m.Message, fmt.Sprintf("%#U", rest[i]), fmt.Sprintf("%#U", r), 1)
+		}
 	}
 	if !utf8.Valid(doc) {
 		m.Message += " (the file is not UTF-8 text)"
 	}
-	return m
-}
-
-var aByte = regexp.MustCompile(`U\+00([89A-F][0-9A-F])( '.')?`)
-
-// wholeCharacter puts the character that is meant into a message of the library,
-// which has only its first byte; rest is the document from the error on.
-func wholeCharacter(message string, rest []byte) string {
-	found := aByte.FindStringSubmatch(message)
-	if found == nil {
-		return message
-	}
-	b, _ := strconv.ParseUint(found[1], 16, 8) // two hexadecimal digits
-	r, _ := utf8.DecodeRune(rest[max(bytes.IndexByte(rest, byte(b)), 0):])
-	if r == utf8.RuneError {
-		return message
-	}
-	return strings.Replace(message, found[0], fmt.Sprintf("%#U", r), 1)
-}
-
-// after returns the document from a place on; lines and columns, in bytes, count
-// from 1.
-func after(doc []byte, line, column int) []byte {
-	for range line - 1 {
-		_, doc, _ = bytes.Cut(doc, []byte("\n"))
-	}
-	return doc[min(max(column-1, 0), len(doc)):]
-}
-
-// reader walks the syntax tree of a document.
-type reader struct {
-	parser unstable.Parser
-	values map[string]any
-	table  []string // the heading that we are under
-	found  []setting
-}
-
-// assignment adds the key of a key = value under table; for an inline table,
-// the keys inside it.
-func (r *reader) assignment(table []string, e *unstable.Node) {
-	name, at := r.path(e)
-	path := append(append([]string(nil), table...), name...)
-	if e.Value().Kind != unstable.InlineTable {
-		r.found = append(r.found, setting{key: dotted(path), value: lookup(r.values, path), line: at.Line, column: at.Column})
-		return
-	}
-	r.found = append(r.found, setting{key: dotted(path), table: true, line: at.Line, column: at.Column})
-	for it := e.Value().Children(); it.Next(); {
-		r.assignment(path, it.Node())
-	}
-}
-
-// path returns the key of a heading or assignment and where it starts.
-func (r *reader) path(e *unstable.Node) ([]string, unstable.Position) {
-	var path []string
-	var at unstable.Position
-	for it := e.Key(); it.Next(); {
-		if path == nil {
-			at = r.parser.Shape(it.Node().Raw).Start
-		}
-		path = append(path, string(it.Node().Data))
-	}
-	return path, at
+	return m, line
 }
 
 // lookup finds a value in nested tables; nil inside an array of tables, which no
@@ -141,12 +142,11 @@ var bare = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // dotted writes a key as TOML does: parts that are no bare words are quoted.
 func dotted(path []string) string {
-	parts := make([]string, len(path))
-	for i, p := range path {
+	parts := slices.Clone(path)
+	for i, p := range parts {
 		if !bare.MatchString(p) {
-			p = strconv.Quote(p)
+			parts[i] = strconv.Quote(p)
 		}
-		parts[i] = p
 	}
 	return strings.Join(parts, ".")
 }
