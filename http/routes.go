@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -18,19 +19,23 @@ import (
 // Routes is a part of a plane: it adds its routes to a router.
 type Routes interface{ Routes(r *mux.Router) }
 
-// Plane returns the handler of a plane that has those parts.
+// Plane returns the handler of a plane that has those parts. Its routes are compiled when
+// the first request comes, some milliseconds and half a megabyte that no start waits for.
 //
 // Its router leaves the path as the client wrote it: kernel arguments may hold
 // "//", "..", "%2F" and "%0A", which cleaning would rewrite before anything could
 // refuse them.
 func Plane(parts ...Routes) http.Handler {
-	r := mux.NewRouter().SkipClean(true).UseEncodedPath()
-	r.NotFoundHandler = http.HandlerFunc(notFound)
-	r.MethodNotAllowedHandler = http.HandlerFunc(methodNotAllowed)
-	for _, p := range parts {
-		p.Routes(r)
-	}
-	return tidySlashes(r)
+	router := sync.OnceValue(func() http.Handler {
+		r := mux.NewRouter().SkipClean(true).UseEncodedPath()
+		r.NotFoundHandler = http.HandlerFunc(notFound)
+		r.MethodNotAllowedHandler = http.HandlerFunc(methodNotAllowed)
+		for _, p := range parts {
+			p.Routes(r)
+		}
+		return tidySlashes(r)
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { router().ServeHTTP(w, r) })
 }
 
 // tidySlashes makes "//iso//prod/" mean "/iso/prod", without a redirect, which some

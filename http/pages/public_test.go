@@ -6,6 +6,7 @@ import (
 	"errors"
 	"html"
 	"net/netip"
+	"path"
 	"regexp"
 	"strings"
 	"testing"
@@ -175,11 +176,15 @@ func TestStaticFiles(t *testing.T) {
 	if len(links) < 5 {
 		t.Fatalf("links %v", links)
 	}
+	types := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 	for _, l := range links {
 		r, _ := b.get(t, l[1])
 		etag := r.Header.Get("Etag")
 		if r.StatusCode != 200 || etag == "" || !strings.Contains(r.Header.Get("Cache-Control"), "immutable") {
 			t.Errorf("%s: %d %v", l[1], r.StatusCode, r.Header)
+		}
+		if got, want := r.Header.Get("Content-Type"), types[path.Ext(l[1])]; got != want {
+			t.Errorf("%s has content type %q, want %q", l[1], got, want)
 		}
 		again, body := b.get(t, l[1], "If-None-Match", etag)
 		if again.StatusCode != 304 || body != "" {

@@ -566,8 +566,9 @@ func TestWeaknesses(t *testing.T) {
 }
 
 func TestParseNames(t *testing.T) {
-	got := parseNames([]string{"b", "a", "b", "", "a b", "-x", "x-", "a.b.", "::ffff:192.0.2.1", "192.0.2.1", "fd00::1%eth0"})
-	want := names{dns: []string{"a", "b"}, ips: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("fd00::1")}}
+	longest := strings.Repeat("a", 253)
+	got := parseNames([]string{"b", "a", "b", "", "a b", "-x", "x-", "a.b.", longest, longest + "a", "::ffff:192.0.2.1", "192.0.2.1", "fd00::1%eth0"})
+	want := names{dns: []string{"a", longest, "b"}, ips: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("fd00::1")}}
 	if d := cmp.Diff(want, got, cmp.AllowUnexported(names{}), cmpopts.EquateComparable(netip.Addr{})); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}

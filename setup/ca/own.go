@@ -124,7 +124,11 @@ func serverTemplate(n names, now time.Time) *x509.Certificate {
 	return t
 }
 
-var dnsName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?$`)
+// A DNS name has at most maxName characters (RFC 1035, section 2.3.4). The expression does
+// not count them: it would be a hundred times as large, and every command would compile it.
+const maxName = 253
+
+var dnsName = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?$`)
 
 // parseNames returns the host names and addresses that a certificate can hold, each
 // once, in order.
@@ -133,7 +137,7 @@ func parseNames(list []string) names {
 	for _, s := range list {
 		if ip, err := netip.ParseAddr(s); err == nil {
 			n.ips = append(n.ips, ip.Unmap().WithZone(""))
-		} else if dnsName.MatchString(s) {
+		} else if len(s) <= maxName && dnsName.MatchString(s) {
 			n.dns = append(n.dns, s)
 		}
 	}
