@@ -209,6 +209,9 @@ func (a *appliance) newAPI(throttle *authn.Throttle, vendor func(provisioning.MA
 	if a.secure != nil {
 		served.Enrolment = a.secure
 	}
+	if a.upstream != nil {
+		served.Held = a.upstream.Held
+	}
 	return served
 }
 

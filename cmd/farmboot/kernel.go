@@ -15,6 +15,7 @@ import (
 
 	"farmboot/ipxe/kernel"
 	"farmboot/ipxe/kernel/signed"
+	"farmboot/ipxe/rollout"
 	"farmboot/ipxe/upstream"
 	"farmboot/provisioning"
 )
@@ -151,14 +152,12 @@ func (c kernelListCmd) Run(ctx context.Context, e *env) error {
 		return printJSON(e.stdout, infos)
 	}
 	tried := make(map[string][]string) // run modes, by the kernel that some of their nodes try
-	for _, m := range db.cfg.RunModes.Keywords() {
-		canary, err := db.rollout.Canary(ctx, provisioning.RunMode(m))
-		if err != nil {
-			return err
-		}
-		if canary != nil {
-			tried[canary.Kernel] = append(tried[canary.Kernel], m+" (canary)")
-		}
+	canaries, err := db.canaries(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range canaries {
+		tried[c.Kernel] = append(tried[c.Kernel], string(c.RunMode)+" (canary)")
 	}
 	t := newTable(e.stdout, "KERNEL\tBYTES\tSTORED\tRUN MODES\tLINK TO\tSHA-256")
 	for _, k := range infos {
@@ -204,8 +203,8 @@ func (c kernelUseCmd) Run(ctx context.Context, e *env) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(e.stdout, "run mode %s tries %s on %s at their next boot\n", mode, c.Kernel, some(canary))
-		return err
+		fmt.Fprintf(e.stdout, "run mode %s tries %s on %s at their next boot\n", mode, c.Kernel, some(canary))
+		return warnOfStrangers(ctx, e, db, canary)
 	}
 	ended, err := db.rollout.Canary(ctx, mode)
 	if err != nil {
@@ -223,6 +222,24 @@ func (c kernelUseCmd) Run(ctx context.Context, e *env) error {
 		}
 	}
 	return warnOfKernel(e, db, c.Kernel)
+}
+
+// warnOfStrangers warns of nodes of a canary that are not registered.
+func warnOfStrangers(ctx context.Context, e *env, db *database, c *rollout.Canary) error {
+	p := db.cfg.Provisioning
+	for _, mac := range c.Nodes {
+		_, err := db.store.Node(ctx, mac)
+		switch known := provisioning.ErrorCode(err) == provisioning.NotFound; {
+		case err == nil:
+		case !known:
+			return err
+		case p.Unknown == provisioning.Boot && p.RunMode == c.RunMode:
+			fmt.Fprintf(e.stderr, "farmboot: warning: %s is not registered: is it the right one?\n", mac)
+		default:
+			fmt.Fprintf(e.stderr, "farmboot: warning: %s is not registered and does not boot run mode %s, so it tries nothing: farmboot node add %[1]s --runmode %[2]s\n", mac, c.RunMode)
+		}
+	}
+	return nil
 }
 
 type kernelRmCmd struct {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"farmboot/ipxe/rollout"
 	"farmboot/provisioning"
 )
 
@@ -393,17 +394,26 @@ func (c nodeListCmd) Run(ctx context.Context, e *env) error {
 	if c.JSON {
 		return printJSON(e.stdout, nodes)
 	}
+	canaries, err := db.canaries(ctx)
+	if err != nil {
+		return err
+	}
 	t := newTable(e.stdout, "MAC\tFARMER\tRUNMODE\tKERNEL\tARGS\tNAME")
 	for _, n := range nodes {
-		t.row("%s\t%s\t%s\t%s\t%s\t%s", n.MAC, dash(n.Farmer.String()), n.RunMode, dash(whatItBoots(n)), dash(n.Args), dash(n.Name))
+		t.row("%s\t%s\t%s\t%s\t%s\t%s", n.MAC, dash(n.Farmer.String()), n.RunMode, dash(whatItBoots(n, canaries)), dash(n.Args), dash(n.Name))
 	}
 	return t.flush()
 }
 
-// whatItBoots is a node's kernel, "" for its run mode's, or that it boots none; and its
-// next boot, if that alone is another one.
-func whatItBoots(n provisioning.Node) string {
+// whatItBoots is a node's kernel, "" for its run mode's, the one that it tries, or that it
+// boots none; and its next boot, if that alone is another one.
+func whatItBoots(n provisioning.Node, canaries []*rollout.Canary) string {
 	usual := n.Kernel
+	for _, c := range canaries {
+		if n.Kernel == "" && n.RunMode == c.RunMode && c.Selects(n.MAC) {
+			usual = c.Kernel + " (candidate)"
+		}
+	}
 	if n.Exit {
 		usual = "(exit)"
 	}

@@ -21,6 +21,20 @@ func some(c *rollout.Canary) string {
 	return fmt.Sprintf("%d nodes", c.Known)
 }
 
+// canaries lists the kernels that run modes try on some nodes.
+func (d *database) canaries(ctx context.Context) (all []*rollout.Canary, err error) {
+	for _, m := range d.cfg.RunModes.Keywords() {
+		c, err := d.rollout.Canary(ctx, provisioning.RunMode(m))
+		if err != nil {
+			return nil, err
+		}
+		if c != nil {
+			all = append(all, c)
+		}
+	}
+	return all, nil
+}
+
 // admit is what a node gets that asks for its script, with the kernel that is tried on it.
 func (a *appliance) admit(ctx context.Context, mac provisioning.MAC) (provisioning.Assignment, error) {
 	as, err := a.assigner.Admit(ctx, mac)
@@ -149,7 +163,7 @@ type kernelHistoryCmd struct {
 func (kernelHistoryCmd) Help() string {
 	return `What each run mode booted, newest first: since when, by whom, how many boots it had
 and how many of them failed (the node netbooted again before its system was up). A
-kernel that is being tried comes first.
+kernel that is being tried, or was and is not any more, is called a candidate.
 
 Examples:
 
@@ -169,42 +183,32 @@ func (c kernelHistoryCmd) Run(ctx context.Context, e *env) error {
 		}
 		modes = []string{c.RunMode}
 	}
-	type history struct {
-		RunMode     string               `json:"runmode"`
-		Canary      *rollout.Canary      `json:"canary,omitempty"`
-		Generations []rollout.Generation `json:"generations"`
-	}
-	all := []history{}
+	all := []rollout.Record{}
 	for _, m := range modes {
-		h := history{RunMode: m}
-		mode := provisioning.RunMode(m)
-		if h.Generations, err = db.rollout.History(ctx, mode); err != nil {
+		record, err := db.rollout.Record(ctx, provisioning.RunMode(m))
+		if err != nil {
 			return err
 		}
-		if h.Canary, err = db.rollout.Canary(ctx, mode); err != nil {
-			return err
-		}
-		if h.Canary != nil {
-			if err := db.rollout.Fared(ctx, h.Canary); err != nil {
-				return err
-			}
-		}
-		all = append(all, h)
+		all = append(all, record)
 	}
 	if c.JSON {
 		return printJSON(e.stdout, all)
 	}
 	t := newTable(e.stdout, "RUN MODE\tKERNEL\tSINCE\tBY\tBOOTS\tFAILURES\tSHA-256")
-	for _, h := range all {
-		if k := h.Canary; k != nil {
-			t.row("%s\t%s (candidate, %s)\t%s\t%s\t%d\t%d\t%s", h.RunMode, k.Kernel, some(k), localTime(k.Since), k.By, k.Booted, k.Failed, k.SHA256)
+	for _, r := range all {
+		tried := func(k *rollout.Canary, how string) {
+			t.row("%s\t%s (%s)\t%s\t%s\t%d\t%d\t%s", r.RunMode, k.Kernel, how, localTime(k.Since), k.By, k.Booted, k.Failed, k.SHA256)
 		}
-		for _, g := range h.Generations {
-			since := "-"
-			if !g.Since.IsZero() {
-				since = localTime(g.Since)
+		if r.Canary != nil {
+			tried(r.Canary, "candidate, "+some(r.Canary))
+		}
+		dropped := r.Dropped
+		for _, g := range r.Generations {
+			for ; len(dropped) > 0 && dropped[0].Since.After(g.Since); dropped = dropped[1:] {
+				d := dropped[0]
+				tried(&d.Canary, fmt.Sprintf("candidate until %s, %s", localTime(d.Until), some(&d.Canary)))
 			}
-			t.row("%s\t%s\t%s\t%s\t%d\t%d\t%s", h.RunMode, dash(g.Kernel), since, g.By, g.Boots, g.Failed, g.SHA256)
+			t.row("%s\t%s\t%s\t%s\t%d\t%d\t%s", r.RunMode, dash(g.Kernel), localTime(g.Since), g.By, g.Boots, g.Failed, g.SHA256)
 		}
 	}
 	return t.flush()

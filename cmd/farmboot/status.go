@@ -93,6 +93,12 @@ func (s daemonStatus) print(e *env) error {
 		if !m.Kernel {
 			fmt.Fprintf(w, "run mode %s\thas no kernel\n", m.RunMode)
 		}
+		if m.Candidate != "" {
+			fmt.Fprintf(w, "run mode %s\ttries %s on some nodes (farmboot kernel history %[1]s)\n", m.RunMode, m.Candidate)
+		}
+		if m.Held != "" {
+			fmt.Fprintf(w, "run mode %s\tdoes not boot upstream's %s, because somebody gave it another kernel (farmboot kernel use %[1]s %[2]s)\n", m.RunMode, m.Held)
+		}
 	}
 	return w.Flush()
 }

@@ -30,7 +30,10 @@ type API struct {
 	// KernelEditor changes them.
 	KernelEditor *kernel.Editor
 	// Rollout knows what run modes booted, and tries kernels on a few nodes first.
-	Rollout  *rollout.Rollout
+	Rollout *rollout.Rollout
+	// Held names upstream's kernel that a run mode does not boot because somebody gave it
+	// another one; nil: there is no upstream.
+	Held     func(provisioning.RunMode) string
 	Composer func() ipxe.Composer
 	// Authenticate tells who asks.
 	Authenticate authn.Authenticator

@@ -9,7 +9,6 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/ipxe/kernel"
-	"farmboot/ipxe/rollout"
 	"farmboot/provisioning"
 )
 
@@ -194,24 +193,11 @@ func (a *API) runModeHistory(w http.ResponseWriter, r *http.Request, _ provision
 	if err != nil {
 		return err
 	}
-	var body struct {
-		RunMode     provisioning.RunMode `json:"runmode"`
-		Canary      *rollout.Canary      `json:"canary,omitempty"`
-		Generations []rollout.Generation `json:"generations"`
-	}
-	body.RunMode = mode
-	if body.Generations, err = a.Rollout.History(r.Context(), mode); err != nil {
+	record, err := a.Rollout.Record(r.Context(), mode)
+	if err != nil {
 		return err
 	}
-	if body.Canary, err = a.Rollout.Canary(r.Context(), mode); err != nil {
-		return err
-	}
-	if body.Canary != nil {
-		if err := a.Rollout.Fared(r.Context(), body.Canary); err != nil {
-			return err
-		}
-	}
-	return writeJSON(w, http.StatusOK, body)
+	return writeJSON(w, http.StatusOK, record)
 }
 
 // promoteKernel answers POST /api/v1/kernels/net/{runmode}/promote.

@@ -59,9 +59,11 @@ type Status struct {
 
 // RunMode is a run mode, and whether it has a default kernel.
 type RunMode struct {
-	RunMode string `json:"runmode"`
-	Name    string `json:"name"`
-	Kernel  bool   `json:"kernel"`
+	RunMode   string `json:"runmode"`
+	Name      string `json:"name"`
+	Kernel    bool   `json:"kernel"`
+	Candidate string `json:"candidate,omitempty"` // kernel that some of its nodes try
+	Held      string `json:"held,omitempty"`      // upstream's kernel, where somebody gave it another one
 }
 
 // status answers GET /api/v1/status.
@@ -70,7 +72,15 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by provisioning.Act
 	modes := a.Composer().RunModes
 	kernelless := a.Kernels.Kernelless(modes)
 	for _, m := range modes.Keywords() {
-		s.RunModes = append(s.RunModes, RunMode{m, modes[provisioning.RunMode(m)], !slices.Contains(kernelless, m)})
+		mode := provisioning.RunMode(m)
+		about := RunMode{RunMode: m, Name: modes[mode], Kernel: !slices.Contains(kernelless, m)}
+		if c := a.Rollout.Current(r.Context(), mode); c != nil {
+			about.Candidate = c.Kernel
+		}
+		if a.Held != nil {
+			about.Held = a.Held(mode)
+		}
+		s.RunModes = append(s.RunModes, about)
 	}
 	if by.Role == provisioning.RoleAdmin {
 		if a.Sync != nil {

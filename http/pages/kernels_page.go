@@ -67,10 +67,8 @@ func (a *Admin) showKernels(w http.ResponseWriter, r *http.Request, by provision
 		if mode.Canary, err = a.Rollout.Canary(r.Context(), provisioning.RunMode(m)); err != nil {
 			return err
 		}
-		if mode.Canary != nil {
-			if err := a.Rollout.Fared(r.Context(), mode.Canary); err != nil {
-				return err
-			}
+		if err := a.Rollout.Fared(r.Context(), mode.Canary); err != nil {
+			return err
 		}
 		if _, before, err := a.Rollout.Before(r.Context(), provisioning.RunMode(m)); err == nil {
 			mode.Before = before.Kernel

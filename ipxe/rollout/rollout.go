@@ -192,6 +192,43 @@ func (r *Rollout) History(ctx context.Context, m provisioning.RunMode) ([]Genera
 	return list, r.count(ctx, m, list)
 }
 
+// Record is what a run mode boots, booted and tried.
+type Record struct {
+	RunMode     provisioning.RunMode `json:"runmode"`
+	Canary      *Canary              `json:"canary,omitempty"` // what it tries, and how that fared so far
+	Generations []Generation         `json:"generations"`      // newest first; the first is what it boots now
+	Dropped     []Dropped            `json:"dropped,omitempty"`
+}
+
+// Dropped is a canary that ended without being promoted.
+type Dropped struct {
+	Canary
+	Until   time.Time `json:"until"`
+	EndedBy string    `json:"ended_by"`
+}
+
+// Record returns a run mode's.
+func (r *Rollout) Record(ctx context.Context, m provisioning.RunMode) (rec Record, err error) {
+	rec.RunMode = m
+	if rec.Generations, err = r.History(ctx, m); err != nil {
+		return rec, err
+	}
+	if rec.Canary, err = r.Canary(ctx, m); err != nil {
+		return rec, err
+	}
+	if err := r.Fared(ctx, rec.Canary); err != nil {
+		return rec, err
+	}
+	changes, err := r.store.Changes(ctx, provisioning.ChangeQuery{Subject: subject(m), Limit: historyLimit})
+	for _, c := range changes {
+		d := Dropped{Until: c.At, EndedBy: c.Actor}
+		if c.Action != actionPromote && len(c.Before) > 0 && json.Unmarshal(c.Before, &d.Canary) == nil {
+			rec.Dropped = append(rec.Dropped, d)
+		}
+	}
+	return rec, err
+}
+
 // Rollback gives a run mode the kernel that it booted before this one, and returns both.
 // Going back twice goes back two steps, not to and fro. A kernel that is not here any more
 // is passed over.
@@ -330,9 +367,9 @@ func (r *Rollout) last(ctx context.Context, m provisioning.RunMode) (*Canary, pr
 // assignLimit is how long a node waits to be told whether there is a candidate for it.
 const assignLimit = 500 * time.Millisecond
 
-// current is Canary for a node that waits: where the store does not answer in time, what
-// it answered last.
-func (r *Rollout) current(ctx context.Context, m provisioning.RunMode) *Canary {
+// Current is Canary for a node or somebody who waits: where the store does not answer in
+// time, what it answered last.
+func (r *Rollout) Current(ctx context.Context, m provisioning.RunMode) *Canary {
 	version := r.store.DecisionsVersion() // before the question
 	r.mu.Lock()
 	last := r.known[m]
@@ -370,7 +407,7 @@ func (r *Rollout) Assign(ctx context.Context, a provisioning.Assignment) provisi
 	if a.Policy != provisioning.Boot || a.Node.Kernel != "" {
 		return a
 	}
-	c := r.current(ctx, a.Node.RunMode)
+	c := r.Current(ctx, a.Node.RunMode)
 	if c == nil || !c.Selects(a.Node.MAC) || r.kernels.Available(ctx, c.Kernel) != nil {
 		return a // what all others boot
 	}
@@ -411,15 +448,17 @@ func (r *Rollout) Start(ctx context.Context, by provisioning.Actor, m provisioni
 	if err != nil {
 		return nil, err
 	}
-	return c, r.editor.Note(ctx, by, actionCanary, subject(m), orNothing(old), c)
+	if old != nil {
+		return c, r.end(ctx, by, actionCanary, old, c)
+	}
+	return c, r.editor.Note(ctx, by, actionCanary, subject(m), nil, c)
 }
 
-// orNothing is nil for the history where there is no canary.
-func orNothing(c *Canary) any {
-	if c == nil {
-		return nil
-	}
-	return c
+// end notes the end of a canary, with how its nodes fared, and what comes instead, nil for
+// nothing.
+func (r *Rollout) end(ctx context.Context, by provisioning.Actor, action string, c *Canary, next any) error {
+	_ = r.Fared(ctx, c) // it ends all the same
+	return r.editor.Note(ctx, by, action, subject(c.RunMode), c, next)
 }
 
 // choose reads which nodes are meant.
@@ -447,7 +486,8 @@ func (r *Rollout) choose(ctx context.Context, c *Canary, which string) error {
 		}
 		return nil
 	}
-	if n, err := strconv.Atoi(which); err == nil {
+	_, notOne := provisioning.ParseMAC(which) // 525400000001 is no number of nodes
+	if n, err := strconv.Atoi(which); err == nil && notOne != nil {
 		known, err := r.ranked(ctx, c)
 		switch {
 		case err != nil:
@@ -524,7 +564,7 @@ func (r *Rollout) Use(ctx context.Context, by provisioning.Actor, m provisioning
 	if c.Kernel == name {
 		action = actionPromote
 	}
-	return r.editor.Note(ctx, by, action, subject(m), c, nil)
+	return r.end(ctx, by, action, c, nil)
 }
 
 // Promote gives the candidate to all nodes of its run mode.
@@ -537,7 +577,7 @@ func (r *Rollout) Promote(ctx context.Context, by provisioning.Actor, m provisio
 	if err := r.give(ctx, by, c); err != nil {
 		return nil, err
 	}
-	return c, r.editor.Note(ctx, by, actionPromote, subject(m), c, nil)
+	return c, r.end(ctx, by, actionPromote, c, nil)
 }
 
 // give makes the candidate what the run mode boots here.
@@ -566,7 +606,7 @@ func (r *Rollout) TakeBack(ctx context.Context, by provisioning.Actor, m provisi
 	if err != nil {
 		return nil, err
 	}
-	return c, r.editor.Note(ctx, by, ActionTaken, subject(m), c, nil)
+	return c, r.end(ctx, by, ActionTaken, c, nil)
 }
 
 func (r *Rollout) existing(ctx context.Context, m provisioning.RunMode) (*Canary, error) {

@@ -198,8 +198,11 @@ func (c *Canary) verdict() Verdict {
 	return GoOn
 }
 
-// Fared tells how a canary's nodes fared so far.
+// Fared writes into a canary, where there is one, how its nodes fared so far.
 func (r *Rollout) Fared(ctx context.Context, c *Canary) error {
+	if c == nil {
+		return nil
+	}
 	j := newJudge(c)
 	_, err := r.follow(ctx, c.Since, 0, j.see)
 	if err != nil {

@@ -44,6 +44,18 @@ func (u *Upstream) readTaken() map[string]taken {
 	return all
 }
 
+// Held names the kernel that was taken last for a run mode, where it does not boot that
+// because somebody gave it another one; "" where it does, or has none.
+func (u *Upstream) Held(m provisioning.RunMode) string {
+	rel := kernel.DefaultOf(m)
+	last := u.readTaken()[rel]
+	sum, err := u.Store.SHA256(rel)
+	if err != nil || sum == last.SHA256 || last.Upstream != u.base.String() {
+		return ""
+	}
+	return last.Name
+}
+
 // noteTaken remembers what was taken, and removes former kernels beyond those to be kept.
 func (u *Upstream) noteTaken(rel string, now taken) error {
 	u.state.Lock()

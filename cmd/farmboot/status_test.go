@@ -1,0 +1,72 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"farmboot/ipxe/kernel/kerneltest"
+)
+
+// TestStatusOfKernels: status says which run mode tries a kernel, and which does not boot
+// upstream's newest.
+func TestStatusOfKernels(t *testing.T) {
+	var release atomic.Value
+	release.Store(kerneltest.EFI("the first release"))
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/kernel/net/prod.efi" {
+			http.NotFound(w, r)
+			return
+		}
+		io.WriteString(w, release.Load().(string))
+	}))
+	defer up.Close()
+	d := startDaemonAs(t, "farmboot", func(d *daemon) {
+		d.configure(fmt.Sprintf("kernel.upstream = %q\nkernel.refresh = \"24h\"", up.URL))
+	})
+	do := func(args ...string) string {
+		t.Helper()
+		status, stdout, stderr := d.command(args...)
+		if status != 0 {
+			t.Fatalf("%q: exit %d, %s", args, status, stderr)
+		}
+		return stdout
+	}
+	says := func(candidate, held string) {
+		t.Helper()
+		text := do("status")
+		if got := strings.Contains(text, "tries "+candidate+" on some nodes"); got != (candidate != "") {
+			t.Errorf("candidate %q:\n%s", candidate, text)
+		}
+		if got := strings.Contains(text, "does not boot upstream's "+held+", because"); got != (held != "") {
+			t.Errorf("held %q:\n%s", held, text)
+		}
+		var s daemonStatus
+		if err := json.Unmarshal([]byte(do("status", "--json")), &s); err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range s.RunModes {
+			if m.RunMode == "prod" && (m.Candidate != candidate || m.Held != held) {
+				t.Errorf("status is %+v, want candidate %q, held %q", m, candidate, held)
+			}
+		}
+	}
+	do("node", "add", "52:54:00:00:00:01")
+	do("kernel", "sync")
+	says("", "")
+	release.Store(kerneltest.EFI("the second release"))
+	second := regexp.MustCompile(`prod-[0-9a-f]+\.efi`).FindString(do("kernel", "sync"))
+	says("", "")
+	do("kernel", "rollback", "prod")
+	says("", second)
+	do("kernel", "use", "prod", second, "--canary", "1")
+	says(second, second)
+	do("kernel", "promote", "prod")
+	says("", "")
+}
