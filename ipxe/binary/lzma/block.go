@@ -97,7 +97,7 @@ func (b *Block) Pack(data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	back, _, err := Decode(stream, len(data))
+	back, err := Unpack(stream, len(data))
 	if err != nil {
 		return nil, fmt.Errorf("unpack what was packed: %w", err)
 	}

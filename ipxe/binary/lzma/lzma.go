@@ -25,40 +25,53 @@ type Token struct {
 // Decode returns what a stream unpacks to, at most limit bytes, and the tokens
 // that it consists of. The stream must end with its end marker.
 func Decode(stream []byte, limit int) (data []byte, tokens []Token, err error) {
+	tokens = make([]Token, 0, min(len(stream), limit)) // typical: three for four bytes
+	data, err = decode(stream, limit, func(t Token) { tokens = append(tokens, t) })
+	return data, tokens, err
+}
+
+// Unpack is [Decode] for those who do not need the tokens, which take more memory than
+// all else.
+func Unpack(stream []byte, limit int) ([]byte, error) {
+	return decode(stream, limit, func(Token) {})
+}
+
+// decode calls found for each token.
+func decode(stream []byte, limit int, found func(Token)) (data []byte, err error) {
 	if len(stream) < 5 || stream[0] != 0 {
-		return nil, nil, errors.New("LZMA stream does not start with a zero byte")
+		return nil, errors.New("LZMA stream does not start with a zero byte")
 	}
 	d := newDecoder(stream)
 	m := newModel()
 	data = make([]byte, 0, min(4*len(stream), limit)) // typical: 2.5 times
 	for !d.exhausted && len(data) <= limit {
 		if m.state >= firstMatched && int64(m.rep[0]) >= int64(len(data)) {
-			return nil, nil, fmt.Errorf("LZMA stream goes back %d bytes after %d bytes", int64(m.rep[0])+1, len(data))
+			return nil, fmt.Errorf("LZMA stream goes back %d bytes after %d bytes", int64(m.rep[0])+1, len(data))
 		}
 		if d.bit(&m.isMatch[m.state], 0) == 0 {
 			data = append(data, m.literal(d, data, 0))
-			tokens = append(tokens, Token{})
+			found(Token{})
 			continue
 		}
 		t := m.match(d, Token{})
 		if t.Distance == endOfStream {
 			if d.exhausted || d.code != 0 || d.next != len(stream) {
-				return nil, nil, fmt.Errorf("LZMA stream of %d bytes has its end marker at %d", len(stream), d.next)
+				return nil, fmt.Errorf("LZMA stream of %d bytes has its end marker at %d", len(stream), d.next)
 			}
-			return data, tokens, nil
+			return data, nil
 		}
 		if int64(t.Distance) >= int64(len(data)) {
-			return nil, nil, fmt.Errorf("LZMA stream goes back %d bytes after %d bytes", int64(t.Distance)+1, len(data))
+			return nil, fmt.Errorf("LZMA stream goes back %d bytes after %d bytes", int64(t.Distance)+1, len(data))
 		}
 		for range t.Length {
 			data = append(data, data[len(data)-1-int(t.Distance)])
 		}
-		tokens = append(tokens, t)
+		found(t)
 	}
 	if d.exhausted {
-		return nil, nil, fmt.Errorf("LZMA stream of %d bytes has no end marker", len(stream))
+		return nil, fmt.Errorf("LZMA stream of %d bytes has no end marker", len(stream))
 	}
-	return nil, nil, fmt.Errorf("LZMA stream unpacks to more than %d bytes", limit)
+	return nil, fmt.Errorf("LZMA stream unpacks to more than %d bytes", limit)
 }
 
 // Encode returns a stream that unpacks to data, made of the given tokens where
