@@ -68,17 +68,3 @@ func (h SecretsHash) Matches(secret string) bool {
 	sum := sha256.Sum256([]byte(secret))
 	return subtle.ConstantTimeCompare(h[:], sum[:]) == 1
 }
-
-// Owns tells whether a may see and edit what belongs to that farmer; 0: to none.
-func (a Actor) Owns(f FarmerID) bool {
-	return a.Role == RoleAdmin || a.Role == RoleFarmer && a.Farmer != 0 && a.Farmer == f
-}
-
-// Since is from when on a may be told what n did, and what became of it: an admin from
-// the beginning, which is the zero time, its farmer since it is his.
-func (a Actor) Since(n Node) time.Time {
-	if a.Role == RoleAdmin {
-		return time.Time{}
-	}
-	return n.Owned
-}

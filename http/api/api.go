@@ -16,6 +16,7 @@ import (
 	"farmboot/ipxe/rollout"
 	"farmboot/provisioning"
 	"farmboot/provisioning/registry"
+	"farmboot/provisioning/rights"
 )
 
 // API is the API of one plane. All fields are required but those that say
@@ -209,7 +210,7 @@ func (a *API) admit(r *http.Request, rt route) (by provisioning.Actor, err error
 		return by, err
 	}
 	if rt.method != http.MethodGet || rt.legacy { // a legacy GET changes something
-		return by, registry.MayChange(by)
+		return by, rights.Change(by)
 	}
 	return by, nil
 }

@@ -18,6 +18,7 @@ import (
 	"farmboot/provisioning"
 	"farmboot/provisioning/live"
 	"farmboot/provisioning/registry"
+	"farmboot/provisioning/rights"
 )
 
 // Admin is the part for people who have signed in. It belongs on the TLS listener
@@ -66,7 +67,7 @@ func (a *Admin) Routes(r *mux.Router) {
 	get := func(path, name string, h adminHandler) { open(http.MethodGet, path, name, a.signedIn(h)) }
 	post := func(path, name string, h adminHandler) {
 		open(http.MethodPost, path, name, a.signedIn(func(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-			if err := registry.MayChange(by); err != nil {
+			if err := rights.Change(by); err != nil {
 				return err
 			}
 			return h(w, r, by)

@@ -13,6 +13,7 @@ import (
 	"farmboot/provisioning"
 	"farmboot/provisioning/human"
 	"farmboot/provisioning/live"
+	"farmboot/provisioning/rights"
 	"farmboot/provisioning/story"
 )
 
@@ -277,7 +278,7 @@ func (a *Admin) boardOf(ctx context.Context, by provisioning.Actor, f form, now 
 		}
 		active = slices.DeleteFunc(active, func(d live.Active) bool {
 			n, ok := own[d.MAC]
-			return !ok || d.At.Before(by.Since(n))
+			return !ok || d.At.Before(rights.Since(by, n))
 		})
 	}
 	remembered := macsOf(active)
@@ -299,7 +300,7 @@ func (a *Admin) boardOf(ctx context.Context, by provisioning.Actor, f form, now 
 		lately[d.MAC] = now.Sub(d.At) < attentionFirst
 	}
 	s.active = slices.DeleteFunc(s.active, func(mac provisioning.MAC) bool {
-		is := groupOf(a.Board.State(mac, by.Since(own[mac]), now))
+		is := groupOf(a.Board.State(mac, rights.Since(by, own[mac]), now))
 		s.Count.add(is, 1)
 		if is == "attention" && group == "" && lately[mac] {
 			first = append(first, mac)
@@ -371,7 +372,7 @@ func (a *Admin) rows(ctx context.Context, by provisioning.Actor, s selection, fr
 			continue // given to another farmer just now
 		}
 		n.MAC = mac
-		row := rowOf(n, registered, a.Board.Events(mac, by.Since(n)), now).seenBy(by)
+		row := rowOf(n, registered, a.Board.Events(mac, rights.Since(by, n)), now).seenBy(by)
 		row.Machine = machines[mac]
 		rows = append(rows, row)
 	}

@@ -6,6 +6,7 @@ import (
 	"iter"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/rights"
 )
 
 // Editor makes people's changes of kernels, from the API, the pages and the command
@@ -168,12 +169,7 @@ func (e *Editor) Remove(ctx context.Context, by provisioning.Actor, name string)
 	return e.note(ctx, by, "kernel rm", name, old, nil)
 }
 
-func adminOnly(by provisioning.Actor) error {
-	if by.Role == provisioning.RoleAdmin {
-		return nil
-	}
-	return provisioning.Errorf(provisioning.Forbidden, "only an admin may change kernels")
-}
+func adminOnly(by provisioning.Actor) error { return rights.Admin(by, "change kernels") }
 
 // identity says, for the history, which file a kernel is; nil if there is none.
 func (e *Editor) identity(name string) any {

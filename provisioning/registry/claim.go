@@ -5,12 +5,13 @@ import (
 	"time"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/rights"
 )
 
 // Discovered lists MAC addresses that netbooted here and are not registered, last
 // seen first; limit 0: all.
 func (r *Registry) Discovered(ctx context.Context, by provisioning.Actor, limit int) ([]provisioning.Discovered, error) {
-	if err := onlyAdmin(by, "list unregistered nodes"); err != nil {
+	if err := rights.Admin(by, "list unregistered nodes"); err != nil {
 		return nil, err
 	}
 	return r.store.Unregistered(ctx, limit)
@@ -92,7 +93,7 @@ func (r *Registry) CSVExtra(ctx context.Context, by provisioning.Actor, machines
 
 // ClaimAll registers nodes that were seen booting here, all or none, as ClaimMAC does.
 func (r *Registry) ClaimAll(ctx context.Context, by provisioning.Actor, macs []provisioning.MAC, patch provisioning.NodePatch) error {
-	if err := onlyAdmin(by, "claim many nodes at once"); err != nil {
+	if err := rights.Admin(by, "claim many nodes at once"); err != nil {
 		return err
 	}
 	ctx = together(ctx)
@@ -143,7 +144,7 @@ func (r *Registry) ClaimByCode(ctx context.Context, by provisioning.Actor, code 
 // ClaimMAC registers a node that was seen booting here, by its MAC address, which
 // anybody on its LAN can see: so only an admin may.
 func (r *Registry) ClaimMAC(ctx context.Context, by provisioning.Actor, mac provisioning.MAC, patch provisioning.NodePatch) (provisioning.Node, error) {
-	if err := onlyAdmin(by, "claim a node by its MAC address; use the code on its screen"); err != nil {
+	if err := rights.Admin(by, "claim a node by its MAC address; use the code on its screen"); err != nil {
 		return provisioning.Node{}, err
 	}
 	if _, err := r.store.Seen(ctx, mac); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/rights"
 )
 
 // Farmers lists the farmers by id; for a farmer, himself.
@@ -12,7 +13,7 @@ func (r *Registry) Farmers(ctx context.Context, by provisioning.Actor) ([]provis
 		f, err := r.store.Farmer(ctx, by.Farmer)
 		return []provisioning.Farmer{f}, err
 	}
-	if err := onlyAdmin(by, "list farmers"); err != nil {
+	if err := rights.Admin(by, "list farmers"); err != nil {
 		return nil, err
 	}
 	return r.store.Farmers(ctx)
@@ -21,7 +22,7 @@ func (r *Registry) Farmers(ctx context.Context, by provisioning.Actor) ([]provis
 // CountNodesByFarmer tells how many nodes each farmer has who has any; 0 stands for
 // nobody.
 func (r *Registry) CountNodesByFarmer(ctx context.Context, by provisioning.Actor) (map[provisioning.FarmerID]int, error) {
-	if err := onlyAdmin(by, "count the nodes of all farmers"); err != nil {
+	if err := rights.Admin(by, "count the nodes of all farmers"); err != nil {
 		return nil, err
 	}
 	return r.store.CountNodesByFarmer(ctx)
@@ -30,7 +31,7 @@ func (r *Registry) CountNodesByFarmer(ctx context.Context, by provisioning.Actor
 // AddFarmer registers a farmer. One that is registered already is a [provisioning.Conflict],
 // unless he was only mentioned by a node, without a name: then he gets his name.
 func (r *Registry) AddFarmer(ctx context.Context, by provisioning.Actor, f provisioning.Farmer) error {
-	if err := onlyAdmin(by, "register farmers"); err != nil {
+	if err := rights.Admin(by, "register farmers"); err != nil {
 		return err
 	}
 	if f.ID == 0 {
@@ -72,7 +73,7 @@ func (r *Registry) putFarmer(ctx context.Context, tx provisioning.Tx, by provisi
 // RemoveFarmer removes a farmer and his tokens. While nodes are his it is a
 // [provisioning.Conflict].
 func (r *Registry) RemoveFarmer(ctx context.Context, by provisioning.Actor, id provisioning.FarmerID) error {
-	if err := onlyAdmin(by, "remove farmers"); err != nil {
+	if err := rights.Admin(by, "remove farmers"); err != nil {
 		return err
 	}
 	return r.store.Update(ctx, func(tx provisioning.Tx) error {

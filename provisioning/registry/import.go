@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/rights"
 )
 
 // Outcome is what becomes of a [provisioning.Row].
@@ -152,7 +153,7 @@ func (r *Registry) importRow(ctx context.Context, tx provisioning.Tx, by provisi
 		return provisioning.Node{}, Refused, err
 	case !opt.Update:
 		return provisioning.Node{}, Refused, provisioning.Errorf(provisioning.Conflict, "node %s is registered already", row.MAC)
-	case row.Patch.Apply(old) == old && by.Owns(old.Farmer):
+	case row.Patch.Apply(old) == old && rights.Owns(by, old.Farmer):
 		return old, Unchanged, nil
 	}
 	n, err := r.set(ctx, tx, by, row.MAC, row.Patch)

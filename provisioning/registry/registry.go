@@ -14,6 +14,7 @@ import (
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/limiter"
+	"farmboot/provisioning/rights"
 	"farmboot/provisioning/story"
 )
 
@@ -35,7 +36,7 @@ type Rules struct {
 }
 
 // Registry is where people's changes come in, from the command line and the API
-// alike. It knows who may do what, what may be stored, and writes the history.
+// alike. It knows what may be stored, asks package rights who may, and writes the history.
 // Everything it refuses is an [provisioning.Error]; a [provisioning.RoleFarmer] actor sees and edits the
 // nodes of his farmer only.
 type Registry struct {
@@ -75,15 +76,15 @@ func (r *Registry) nodeFor(ctx context.Context, from provisioning.Reader, by pro
 	if err != nil {
 		return provisioning.Node{}, err
 	}
-	if !by.Owns(n.Farmer) {
-		return provisioning.Node{}, provisioning.Errorf(provisioning.Forbidden, "node %s is not yours", mac)
+	if err := rights.Node(by, n); err != nil {
+		return provisioning.Node{}, err
 	}
 	return n, nil
 }
 
 // Nodes lists nodes; a farmer's own, whatever else q selects.
 func (r *Registry) Nodes(ctx context.Context, by provisioning.Actor, q provisioning.NodeQuery) ([]provisioning.Node, error) {
-	q, err := ownNodes(by, q)
+	q, err := rights.Nodes(by, q)
 	if err != nil {
 		return nil, err
 	}
@@ -92,26 +93,11 @@ func (r *Registry) Nodes(ctx context.Context, by provisioning.Actor, q provision
 
 // CountNodes tells how many Nodes would list without q's Skip and Limit.
 func (r *Registry) CountNodes(ctx context.Context, by provisioning.Actor, q provisioning.NodeQuery) (int, error) {
-	q, err := ownNodes(by, q)
+	q, err := rights.Nodes(by, q)
 	if err != nil {
 		return 0, err
 	}
 	return r.store.CountNodes(ctx, q)
-}
-
-// ownNodes narrows q down to the nodes that a may see.
-func ownNodes(a provisioning.Actor, q provisioning.NodeQuery) (provisioning.NodeQuery, error) {
-	if a.Role == provisioning.RoleAdmin {
-		return q, nil
-	}
-	if q.Farmer != 0 && !a.Owns(q.Farmer) {
-		return q, provisioning.Errorf(provisioning.Forbidden, "the nodes of farmer %s are not yours", q.Farmer)
-	}
-	if a.Farmer == 0 {
-		return q, onlyAdmin(a, "list all nodes")
-	}
-	q.Farmer = a.Farmer
-	return q, nil
 }
 
 // pageSize is how many nodes AllNodes reads at a time.
@@ -170,8 +156,7 @@ func (r *Registry) AddNode(ctx context.Context, by provisioning.Actor, n provisi
 	return n, err
 }
 
-// mayAdd refuses a machine that was seen booting here to a farmer who does not know the
-// code on its screen: it may be anybody's, and its MAC address is no secret.
+// mayAdd refuses a machine that was seen booting here to a farmer: see [rights.Unclaimed].
 func (r *Registry) mayAdd(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, mac provisioning.MAC) error {
 	if by.Role == provisioning.RoleAdmin {
 		return nil
@@ -184,7 +169,7 @@ func (r *Registry) mayAdd(ctx context.Context, tx provisioning.Tx, by provisioni
 	}
 	switch _, err := tx.Seen(ctx, mac); {
 	case err == nil:
-		return provisioning.Errorf(provisioning.Forbidden, "machine %s has booted here and is nobody's yet: claim it with the code on its screen, or ask an admin", mac)
+		return rights.Unclaimed(by, mac)
 	case provisioning.ErrorCode(err) != provisioning.NotFound:
 		return err
 	}
@@ -264,8 +249,8 @@ func (r *Registry) check(by provisioning.Actor, old *provisioning.Node, n provis
 	if n.MAC.IsZero() {
 		return provisioning.Errorf(provisioning.Invalid, "a node needs its MAC address")
 	}
-	if !by.Owns(n.Farmer) {
-		return provisioning.Errorf(provisioning.Forbidden, "node %s: you may register nodes for farmer %s only", n.MAC, by.Farmer)
+	if err := rights.Register(by, n); err != nil {
+		return err
 	}
 	if err := checkName(n.Name); err != nil {
 		return err
@@ -402,7 +387,7 @@ func (r *Registry) Events(ctx context.Context, by provisioning.Actor, q provisio
 	if err != nil {
 		return nil, err
 	}
-	if since := by.Since(n); since.After(q.Since) {
+	if since := rights.Since(by, n); since.After(q.Since) {
 		q.Since = since
 	}
 	return r.store.Events(ctx, q)
@@ -411,7 +396,7 @@ func (r *Registry) Events(ctx context.Context, by provisioning.Actor, q provisio
 // Concerns tells whether by may be told of e: a farmer is of what his nodes do.
 func (r *Registry) Concerns(ctx context.Context, by provisioning.Actor, e provisioning.Event) bool {
 	n, err := r.followed(ctx, by, e.MAC)
-	return err == nil && !e.At.Before(by.Since(n))
+	return err == nil && !e.At.Before(rights.Since(by, n))
 }
 
 // followed refuses to tell of mac (zero: of all) to those whose it is not. To a farmer
@@ -421,7 +406,7 @@ func (r *Registry) followed(ctx context.Context, by provisioning.Actor, mac prov
 		return provisioning.Node{}, nil
 	}
 	if mac.IsZero() {
-		return provisioning.Node{}, provisioning.Errorf(provisioning.Forbidden, "only an admin may follow all nodes: name one of yours by its MAC address")
+		return provisioning.Node{}, rights.Follow(by)
 	}
 	return r.nodeFor(ctx, r.store, by, mac)
 }
@@ -442,7 +427,7 @@ func (r *Registry) NodeHistory(ctx context.Context, by provisioning.Actor, mac p
 
 // History returns changes, newest first.
 func (r *Registry) History(ctx context.Context, by provisioning.Actor, q provisioning.ChangeQuery) ([]provisioning.Change, error) {
-	if err := onlyAdmin(by, "read the history"); err != nil {
+	if err := rights.Admin(by, "read the history"); err != nil {
 		return nil, err
 	}
 	return r.store.Changes(ctx, q)
@@ -451,7 +436,7 @@ func (r *Registry) History(ctx context.Context, by provisioning.Actor, q provisi
 // changed writes a line of the history; before and after may be nil. Every change of
 // this package has one, so here is where whoever may only read is refused.
 func (r *Registry) changed(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, action, subject string, before, after any) error {
-	if err := MayChange(by); err != nil {
+	if err := rights.Change(by); err != nil {
 		return err
 	}
 	c := provisioning.Change{At: r.now(), Actor: by.Name, From: by.From, Action: action, Subject: subject, Batch: batchOf(ctx)}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/rights"
 )
 
 // errToken is the one refusal of a token that is not valid, whatever the reason.
@@ -14,7 +15,7 @@ func errToken() error {
 
 // Tokens lists the tokens, oldest first.
 func (r *Registry) Tokens(ctx context.Context, by provisioning.Actor) ([]provisioning.Token, error) {
-	if err := onlyAdmin(by, "list tokens"); err != nil {
+	if err := rights.Admin(by, "list tokens"); err != nil {
 		return nil, err
 	}
 	return r.store.Tokens(ctx)
@@ -24,7 +25,7 @@ func (r *Registry) Tokens(ctx context.Context, by provisioning.Actor) ([]provisi
 // read-only. It returns it with the secret, which is never shown again. A token for a farmer
 // registers him, if he is not.
 func (r *Registry) AddToken(ctx context.Context, by provisioning.Actor, like provisioning.Token) (provisioning.Token, string, error) {
-	if err := onlyAdmin(by, "make tokens"); err != nil {
+	if err := rights.Admin(by, "make tokens"); err != nil {
 		return provisioning.Token{}, "", err
 	}
 	if err := r.checkToken(like); err != nil {
@@ -76,7 +77,7 @@ func (r *Registry) checkToken(t provisioning.Token) error {
 
 // RemoveToken revokes a token, at once.
 func (r *Registry) RemoveToken(ctx context.Context, by provisioning.Actor, id string) error {
-	if err := onlyAdmin(by, "revoke tokens"); err != nil {
+	if err := rights.Admin(by, "revoke tokens"); err != nil {
 		return err
 	}
 	return r.store.Update(ctx, func(tx provisioning.Tx) error {

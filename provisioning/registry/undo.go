@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/rights"
 )
 
 // batchKey is the context key of what changes that are made together have in common.
@@ -30,7 +31,7 @@ func batchOf(ctx context.Context) string {
 // node is still as the change left it ([provisioning.Conflict] else). It returns how
 // many were taken back. Changes of other things cannot be: [provisioning.Invalid].
 func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (int, error) {
-	if err := onlyAdmin(by, "take changes back"); err != nil {
+	if err := rights.Admin(by, "take changes back"); err != nil {
 		return 0, err
 	}
 	ctx = together(ctx)

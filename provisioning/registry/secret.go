@@ -9,14 +9,6 @@ import (
 	"farmboot/provisioning"
 )
 
-// onlyAdmin refuses everybody else. What is it that is asked for: "list tokens".
-func onlyAdmin(by provisioning.Actor, what string) error {
-	if by.Role == provisioning.RoleAdmin {
-		return nil
-	}
-	return provisioning.Errorf(provisioning.Forbidden, "only an admin may %s", what)
-}
-
 // secretPrefix starts every secret, so that people and secret scanners know one
 // when they see it.
 const secretPrefix = "farmboot_"
