@@ -61,6 +61,32 @@ type API struct {
 // handler answers a request of by, or returns why not and has written nothing then.
 type handler func(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error
 
+// ofNode reads the MAC address in a route's path.
+func ofNode(handle func(http.ResponseWriter, *http.Request, provisioning.Actor, provisioning.MAC) error) handler {
+	return func(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+		mac, err := answer.MAC(r)
+		if err != nil {
+			return err
+		}
+		return handle(w, r, by, mac)
+	}
+}
+
+// ofRunMode reads the run mode in a route's path.
+func (a *API) ofRunMode(handle func(http.ResponseWriter, *http.Request, provisioning.Actor, provisioning.RunMode) error) handler {
+	return func(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+		s, err := answer.Var(r, "runmode")
+		mode := provisioning.RunMode(s)
+		if err == nil {
+			err = a.Composer().RunModes.Check(mode)
+		}
+		if err != nil {
+			return err
+		}
+		return handle(w, r, by, mode)
+	}
+}
+
 // rule says who may use a route at all. What of the data a farmer sees and edits
 // there is the Registry's to decide.
 type rule int
@@ -106,13 +132,13 @@ func (a *API) table() []route {
 		{method: get, path: "/api/v1/nodes", who: farmers, query: []string{"farmer", "runmode", "text", "mac", "limit", "after", "machine"}, handle: a.listNodes},
 		{method: post, path: "/api/v1/nodes", who: farmers, handle: a.addNode},
 		{method: post, path: "/api/v1/nodes/import", who: farmers, query: []string{"dry-run", "update", "skip-refused"}, handle: a.importNodes},
-		{method: get, path: "/api/v1/nodes/{mac}", who: farmers, handle: a.getNode},
-		{method: put, path: "/api/v1/nodes/{mac}", who: farmers, handle: a.setNode},
-		{method: del, path: "/api/v1/nodes/{mac}", who: farmers, handle: a.removeNode},
+		{method: get, path: "/api/v1/nodes/{mac}", who: farmers, handle: ofNode(a.getNode)},
+		{method: put, path: "/api/v1/nodes/{mac}", who: farmers, handle: ofNode(a.setNode)},
+		{method: del, path: "/api/v1/nodes/{mac}", who: farmers, handle: ofNode(a.removeNode)},
 		{method: post, path: "/api/v1/nodes/{mac}/claim", who: farmers, handle: a.claimNode},
-		{method: get, path: "/api/v1/nodes/{mac}/story", who: farmers, handle: a.nodeStory},
-		{method: get, path: "/api/v1/nodes/{mac}/machine", who: farmers, handle: a.nodeMachine},
-		{method: get, path: "/api/v1/nodes/{mac}/history", who: farmers, query: []string{"limit"}, handle: a.nodeHistory},
+		{method: get, path: "/api/v1/nodes/{mac}/story", who: farmers, handle: ofNode(a.nodeStory)},
+		{method: get, path: "/api/v1/nodes/{mac}/machine", who: farmers, handle: ofNode(a.nodeMachine)},
+		{method: get, path: "/api/v1/nodes/{mac}/history", who: farmers, query: []string{"limit"}, handle: ofNode(a.nodeHistory)},
 		{method: get, path: "/api/v1/nodes/{mac}/enrolment", who: farmers, handle: a.getEnrolment},
 		{method: put, path: "/api/v1/nodes/{mac}/enrolment", who: farmers, handle: a.enrol},
 		{method: del, path: "/api/v1/nodes/{mac}/enrolment", who: farmers, handle: a.cancelEnrolment},
@@ -128,10 +154,10 @@ func (a *API) table() []route {
 		{method: get, path: "/api/v1/events/stream", who: farmers, query: []string{"mac", "since"}, handle: a.streamEvents},
 
 		{method: get, path: "/api/v1/kernels", who: farmers, handle: a.listKernels},
-		{method: post, path: "/api/v1/kernels/net/{runmode}/promote", who: admins, handle: a.promoteKernel},
-		{method: post, path: "/api/v1/kernels/net/{runmode}/rollback", who: admins, handle: a.rollBack},
-		{method: get, path: "/api/v1/kernels/net/{runmode}", who: farmers, handle: a.runModeHistory},
-		{method: put, path: "/api/v1/kernels/net/{runmode}", who: admins, query: []string{"force"}, handle: a.pointRunMode},
+		{method: post, path: "/api/v1/kernels/net/{runmode}/promote", who: admins, handle: a.ofRunMode(a.promoteKernel)},
+		{method: post, path: "/api/v1/kernels/net/{runmode}/rollback", who: admins, handle: a.ofRunMode(a.rollBack)},
+		{method: get, path: "/api/v1/kernels/net/{runmode}", who: farmers, handle: a.ofRunMode(a.runModeHistory)},
+		{method: put, path: "/api/v1/kernels/net/{runmode}", who: admins, query: []string{"force"}, handle: a.ofRunMode(a.pointRunMode)},
 		{method: get, path: "/api/v1/kernels/{name}", who: farmers, handle: a.getKernel},
 		{method: put, path: "/api/v1/kernels/{name}", who: admins, query: []string{"sha256", "force"}, handle: a.putKernel},
 		{method: del, path: "/api/v1/kernels/{name}", who: admins, handle: a.removeKernel},

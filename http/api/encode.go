@@ -32,10 +32,21 @@ func created(w http.ResponseWriter, path string, v any) error {
 	return writeJSON(w, http.StatusCreated, v)
 }
 
-// noContent answers that it is done, and that there is nothing more to say.
-func noContent(w http.ResponseWriter) error {
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+// reply answers with v, unless err says why not.
+func reply(w http.ResponseWriter, v any, err error) error {
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, v)
+}
+
+// noContent answers that it is done, and that there is nothing more to say, unless err
+// says why not.
+func noContent(w http.ResponseWriter, err error) error {
+	if err == nil {
+		w.WriteHeader(http.StatusNoContent)
+	}
+	return err
 }
 
 // list is items as a JSON array, which is never null.

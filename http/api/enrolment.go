@@ -64,5 +64,5 @@ func (a *API) cancelEnrolment(w http.ResponseWriter, r *http.Request, by provisi
 			return err
 		}
 	}
-	return noContent(w)
+	return noContent(w, nil)
 }

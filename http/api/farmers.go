@@ -10,10 +10,7 @@ import (
 // listFarmers answers GET /api/v1/farmers.
 func (a *API) listFarmers(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
 	farmers, err := a.Registry.Farmers(r.Context(), by)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, list(farmers))
+	return reply(w, list(farmers), err)
 }
 
 // addFarmer answers POST /api/v1/farmers.
@@ -38,8 +35,5 @@ func (a *API) removeFarmer(w http.ResponseWriter, r *http.Request, by provisioni
 	if err != nil {
 		return err
 	}
-	if err := a.Registry.RemoveFarmer(r.Context(), by, id); err != nil {
-		return err
-	}
-	return noContent(w)
+	return noContent(w, a.Registry.RemoveFarmer(r.Context(), by, id))
 }

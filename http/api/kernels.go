@@ -15,10 +15,7 @@ import (
 // listKernels answers GET /api/v1/kernels.
 func (a *API) listKernels(w http.ResponseWriter, _ *http.Request, _ provisioning.Actor) error {
 	infos, err := a.Kernels.Infos()
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, infos)
+	return reply(w, infos, err)
 }
 
 // getKernel answers GET /api/v1/kernels/{name}.
@@ -134,23 +131,12 @@ func (a *API) removeKernel(w http.ResponseWriter, r *http.Request, by provisioni
 	if err != nil {
 		return err
 	}
-	if err := a.KernelEditor.Remove(r.Context(), by, name); err != nil {
-		return err
-	}
-	return noContent(w)
+	return noContent(w, a.KernelEditor.Remove(r.Context(), by, name))
 }
 
 // pointRunMode answers PUT /api/v1/kernels/net/{runmode}: the run mode boots that
 // kernel from now on.
-func (a *API) pointRunMode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	s, err := answer.Var(r, "runmode")
-	if err != nil {
-		return err
-	}
-	mode := provisioning.RunMode(s)
-	if err := a.Composer().RunModes.Check(mode); err != nil {
-		return err
-	}
+func (a *API) pointRunMode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mode provisioning.RunMode) error {
 	var body struct {
 		Kernel string `json:"kernel"`
 		Canary string `json:"canary"`
@@ -177,49 +163,25 @@ func (a *API) pointRunMode(w http.ResponseWriter, r *http.Request, by provisioni
 	return a.answerKernel(w, http.StatusOK, body.Kernel)
 }
 
-// modeOf returns the run mode in the route's path.
-func (a *API) modeOf(r *http.Request) (provisioning.RunMode, error) {
-	s, err := answer.Var(r, "runmode")
-	if err != nil {
-		return "", err
-	}
-	return provisioning.RunMode(s), a.Composer().RunModes.Check(provisioning.RunMode(s))
-}
-
 // runModeHistory answers GET /api/v1/kernels/net/{runmode}: what the run mode booted, and
 // the kernel that it tries.
-func (a *API) runModeHistory(w http.ResponseWriter, r *http.Request, _ provisioning.Actor) error {
-	mode, err := a.modeOf(r)
-	if err != nil {
-		return err
-	}
+func (a *API) runModeHistory(w http.ResponseWriter, r *http.Request, _ provisioning.Actor, mode provisioning.RunMode) error {
 	record, err := a.Rollout.Record(r.Context(), mode)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, record)
+	return reply(w, record, err)
 }
 
 // promoteKernel answers POST /api/v1/kernels/net/{runmode}/promote.
-func (a *API) promoteKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mode, err := a.modeOf(r)
-	if err != nil {
-		return err
-	}
+func (a *API) promoteKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mode provisioning.RunMode) error {
 	if _, err := a.Rollout.Promote(r.Context(), by, mode); err != nil {
 		return err
 	}
-	return a.runModeHistory(w, r, by)
+	return a.runModeHistory(w, r, by, mode)
 }
 
 // rollBack answers POST /api/v1/kernels/net/{runmode}/rollback.
-func (a *API) rollBack(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mode, err := a.modeOf(r)
-	if err != nil {
-		return err
-	}
+func (a *API) rollBack(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mode provisioning.RunMode) error {
 	if _, err := a.Rollout.Back(r.Context(), by, mode); err != nil {
 		return err
 	}
-	return a.runModeHistory(w, r, by)
+	return a.runModeHistory(w, r, by, mode)
 }

@@ -124,11 +124,7 @@ func (a *API) addNode(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 }
 
 // getNode answers GET /api/v1/nodes/{mac}.
-func (a *API) getNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := answer.MAC(r)
-	if err != nil {
-		return err
-	}
+func (a *API) getNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC) error {
 	n, err := a.Registry.Node(r.Context(), by, mac)
 	if err != nil {
 		return err
@@ -153,11 +149,7 @@ type foundNode struct {
 
 // setNode answers PUT /api/v1/nodes/{mac}: fields that the body does not have stay
 // as they are. It registers no node, so that a mistyped address is a mistake.
-func (a *API) setNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := answer.MAC(r)
-	if err != nil {
-		return err
-	}
+func (a *API) setNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC) error {
 	var body nodeBody
 	if err := decodeBody(w, r, &body); err != nil {
 		return err
@@ -166,22 +158,12 @@ func (a *API) setNode(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 		return provisioning.Errorf(provisioning.Invalid, "the body is of node %s, the address of %s: a node's MAC address cannot be changed", body.MAC, mac)
 	}
 	n, err := a.Registry.SetNode(r.Context(), by, mac, body.NodePatch)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, n)
+	return reply(w, n, err)
 }
 
 // removeNode answers DELETE /api/v1/nodes/{mac}.
-func (a *API) removeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := answer.MAC(r)
-	if err != nil {
-		return err
-	}
-	if err := a.Registry.RemoveNode(r.Context(), by, mac); err != nil {
-		return err
-	}
-	return noContent(w)
+func (a *API) removeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC) error {
+	return noContent(w, a.Registry.RemoveNode(r.Context(), by, mac))
 }
 
 // claimNode answers POST /api/v1/nodes/{mac}/claim, where {mac} may also be the
@@ -213,33 +195,19 @@ func (a *API) claimNode(w http.ResponseWriter, r *http.Request, by provisioning.
 }
 
 // nodeStory answers GET /api/v1/nodes/{mac}/story: how its last boot went.
-func (a *API) nodeStory(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := answer.MAC(r)
-	if err != nil {
-		return err
-	}
+func (a *API) nodeStory(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC) error {
 	story, err := a.Registry.Story(r.Context(), by, mac)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, story)
+	return reply(w, story, err)
 }
 
 // nodeHistory answers GET /api/v1/nodes/{mac}/history: who changed it, newest first.
-func (a *API) nodeHistory(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := answer.MAC(r)
-	if err != nil {
-		return err
-	}
+func (a *API) nodeHistory(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC) error {
 	most, err := limit(r.URL.Query(), page)
 	if err != nil {
 		return err
 	}
 	changes, err := a.Registry.NodeHistory(r.Context(), by, mac, most)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, list(changes))
+	return reply(w, list(changes), err)
 }
 
 // history answers GET /api/v1/history: who changed what, newest first.
@@ -249,10 +217,7 @@ func (a *API) history(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 		return err
 	}
 	changes, err := a.Registry.History(r.Context(), by, provisioning.ChangeQuery{Subject: r.URL.Query().Get("subject"), Limit: most})
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, list(changes))
+	return reply(w, list(changes), err)
 }
 
 // undo answers POST /api/v1/history/{id}/undo: takes a change back.
@@ -273,11 +238,7 @@ func (a *API) undo(w http.ResponseWriter, r *http.Request, by provisioning.Actor
 }
 
 // nodeMachine answers GET /api/v1/nodes/{mac}/machine: what is known of the machine.
-func (a *API) nodeMachine(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := answer.MAC(r)
-	if err != nil {
-		return err
-	}
+func (a *API) nodeMachine(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC) error {
 	d, err := a.Registry.Seen(r.Context(), by, mac)
 	if err != nil {
 		return err

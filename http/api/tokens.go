@@ -17,10 +17,7 @@ type newToken struct {
 // listTokens answers GET /api/v1/tokens.
 func (a *API) listTokens(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
 	tokens, err := a.Registry.Tokens(r.Context(), by)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, list(tokens))
+	return reply(w, list(tokens), err)
 }
 
 // addToken answers POST /api/v1/tokens.
@@ -50,8 +47,5 @@ func (a *API) removeToken(w http.ResponseWriter, r *http.Request, by provisionin
 	if err != nil {
 		return err
 	}
-	if err := a.Registry.RemoveToken(r.Context(), by, id); err != nil {
-		return err
-	}
-	return noContent(w)
+	return noContent(w, a.Registry.RemoveToken(r.Context(), by, id))
 }

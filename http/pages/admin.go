@@ -178,6 +178,19 @@ func done(w http.ResponseWriter, r *http.Request, page, what string) error {
 	return nil
 }
 
+// answerForm leads to a page that says what a form did; or, where err refuses that, has the
+// form's page shown again with the reason.
+func answerForm(w http.ResponseWriter, r *http.Request, err error, page, what string, again func(status int, problem string) error) error {
+	if err == nil {
+		return done(w, r, page, what)
+	}
+	message, ok := notice(err)
+	if !ok {
+		return err
+	}
+	return again(answer.StatusOf(provisioning.ErrorCode(err)), message)
+}
+
 // adminFrame is the frame of an admin page. here names the entry of the second
 // navigation that it belongs to.
 func adminFrame(r *http.Request, by provisioning.Actor, here string) frame {

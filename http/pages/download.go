@@ -27,7 +27,7 @@ func (p *Pages) download(w http.ResponseWriter, r *http.Request) error {
 	site := p.Site(answer.LocalOf(r))
 	f := newForm(r.URL.Query())
 	farmer := f.farmer("farmer")
-	mode := f.runMode("runmode", site.RunModes, first(site.RunModes.Keywords()))
+	mode := f.runMode(site.RunModes, first(site.RunModes.Keywords()))
 	kind := f.oneOf("format", formats[0].Value, slices.Concat(formats, files))
 	page := downloadPage{
 		frame: frame{Section: "download"}, form: f,

@@ -35,7 +35,7 @@ func (p *Pages) expert(w http.ResponseWriter, r *http.Request) error {
 	o := catalog.Order{
 		Kind: image.Kind(f.oneOf("format", kinds[0].Value, kinds)),
 		Target: ipxe.Target{
-			RunMode: f.runMode("runmode", site.RunModes, first(site.RunModes.Keywords())),
+			RunMode: f.runMode(site.RunModes, first(site.RunModes.Keywords())),
 			Farmer:  f.farmer("farmer"),
 			Args:    f.Text("args"),
 			Kernel:  f.oneOf("kernel", "", kernels),

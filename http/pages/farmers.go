@@ -6,7 +6,6 @@ import (
 
 	"github.com/gorilla/mux"
 
-	"farmboot/http/answer"
 	"farmboot/provisioning"
 )
 
@@ -79,12 +78,7 @@ func (a *Admin) removeFarmer(w http.ResponseWriter, r *http.Request, by provisio
 		return err
 	}
 	err = a.Registry.RemoveFarmer(r.Context(), by, id)
-	if err == nil {
-		return done(w, r, "/admin/farmers", "farmer-removed")
-	}
-	message, ok := notice(err)
-	if !ok {
-		return err
-	}
-	return a.showFarmers(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), farmersPage{form: newForm(url.Values{}), Problem: message})
+	return answerForm(w, r, err, "/admin/farmers", "farmer-removed", func(status int, problem string) error {
+		return a.showFarmers(w, r, by, status, farmersPage{form: newForm(url.Values{}), Problem: problem})
+	})
 }

@@ -59,11 +59,11 @@ func (f form) farmer(field string) provisioning.FarmerID {
 	return id
 }
 
-// runMode reads a run mode.
-func (f form) runMode(field string, known provisioning.RunModes, other string) provisioning.RunMode {
-	m := provisioning.RunMode(f.Or(field, other))
+// runMode reads the run mode.
+func (f form) runMode(known provisioning.RunModes, other string) provisioning.RunMode {
+	m := provisioning.RunMode(f.Or("runmode", other))
 	if err := known.Check(m); err != nil {
-		f.Errors[field] = answer.PublicMessage(err)
+		f.Errors["runmode"] = answer.PublicMessage(err)
 	}
 	return m
 }

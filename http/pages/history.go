@@ -13,7 +13,6 @@ import (
 
 	"github.com/gorilla/mux"
 
-	"farmboot/http/answer"
 	"farmboot/provisioning"
 	"farmboot/provisioning/registry"
 )
@@ -64,14 +63,10 @@ func (a *Admin) undo(w http.ResponseWriter, r *http.Request, by provisioning.Act
 	if err != nil {
 		return provisioning.Errorf(provisioning.NotFound, "there is no such change")
 	}
-	if _, err = a.Registry.Undo(r.Context(), by, id); err == nil {
-		return done(w, r, "/admin/history", "undone")
-	}
-	message, ok := notice(err)
-	if !ok {
-		return err
-	}
-	return a.showHistory(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), message)
+	_, err = a.Registry.Undo(r.Context(), by, id)
+	return answerForm(w, r, err, "/admin/history", "undone", func(status int, problem string) error {
+		return a.showHistory(w, r, by, status, problem)
+	})
 }
 
 func (a *Admin) showHistory(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, problem string) error {

@@ -144,7 +144,7 @@ func (a *Admin) store(part *multipart.Part, r *http.Request, by provisioning.Act
 		return "", nil
 	}
 	if mode := f.Text("runmode"); mode != "" {
-		f.runMode("runmode", a.Site(answer.LocalOf(r)).RunModes, "")
+		f.runMode(a.Site(answer.LocalOf(r)).RunModes, "")
 		if len(f.Errors) > 0 {
 			return "", nil
 		}
@@ -193,13 +193,7 @@ func (a *Admin) kernelAction(w http.ResponseWriter, r *http.Request, by provisio
 	if err != nil {
 		return err
 	}
-	err = do(f)
-	if err == nil {
-		return done(w, r, "/admin/kernels", what)
-	}
-	message, ok := notice(err)
-	if !ok {
-		return err
-	}
-	return a.showKernels(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), kernelsPage{form: newForm(url.Values{}), Problem: message})
+	return answerForm(w, r, do(f), "/admin/kernels", what, func(status int, problem string) error {
+		return a.showKernels(w, r, by, status, kernelsPage{form: newForm(url.Values{}), Problem: problem})
+	})
 }

@@ -188,14 +188,9 @@ func (a *Admin) changeNode(w http.ResponseWriter, r *http.Request, by provisioni
 		what = "node-added"
 		_, err = a.Registry.AddNode(r.Context(), by, n.patch().Apply(provisioning.Node{MAC: mac}))
 	}
-	if err == nil {
-		return done(w, r, "/admin/nodes/"+mac.String(), what)
-	}
-	message, ok := notice(err)
-	if !ok {
-		return err
-	}
-	return a.showNode(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), f, message)
+	return answerForm(w, r, err, "/admin/nodes/"+mac.String(), what, func(status int, problem string) error {
+		return a.showNode(w, r, by, status, f, problem)
+	})
 }
 
 // bootOnce chooses what a node's next boot alone gets.
@@ -205,14 +200,10 @@ func (a *Admin) bootOnce(w http.ResponseWriter, r *http.Request, by provisioning
 		return err
 	}
 	once := f.Text("once")
-	if _, err = a.Registry.SetNode(r.Context(), by, mac, provisioning.NodePatch{Once: &once}); err == nil {
-		return done(w, r, "/admin/nodes/"+mac.String(), "node-once")
-	}
-	message, ok := notice(err)
-	if !ok {
-		return err
-	}
-	return a.showNode(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), form{}, message)
+	_, err = a.Registry.SetNode(r.Context(), by, mac, provisioning.NodePatch{Once: &once})
+	return answerForm(w, r, err, "/admin/nodes/"+mac.String(), "node-once", func(status int, problem string) error {
+		return a.showNode(w, r, by, status, form{}, problem)
+	})
 }
 
 // enrol has a node enrolled for Secure Boot at its next boot, or takes that back.
@@ -246,14 +237,13 @@ func (a *Admin) wakeNode(w http.ResponseWriter, r *http.Request, by provisioning
 	if err != nil {
 		return err
 	}
-	if err = a.wake(r, by, []provisioning.MAC{mac}); err == nil {
-		return done(w, r, "/admin/nodes/"+mac.String(), "node-woken")
-	}
-	message, ok := notice(err)
-	if !ok || provisioning.ErrorCode(err) == provisioning.NotFound {
+	err = a.wake(r, by, []provisioning.MAC{mac})
+	if provisioning.ErrorCode(err) == provisioning.NotFound {
 		return err
 	}
-	return a.showNode(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), form{}, message)
+	return answerForm(w, r, err, "/admin/nodes/"+mac.String(), "node-woken", func(status int, problem string) error {
+		return a.showNode(w, r, by, status, form{}, problem)
+	})
 }
 
 func (a *Admin) removeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {

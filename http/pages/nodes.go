@@ -138,7 +138,7 @@ func (a *Admin) readNode(r *http.Request, f form) (nodeFields, error) {
 	modes := a.Site(answer.LocalOf(r)).RunModes
 	n := nodeFields{
 		Farmer:  f.farmer("farmer"),
-		RunMode: f.runMode("runmode", modes, first(modes.Keywords())),
+		RunMode: f.runMode(modes, first(modes.Keywords())),
 		Args:    f.Text("args"), Name: f.Text("name"),
 		Kernel: f.Text("kernel"),
 		NBP:    provisioning.NBP(f.oneOf("nbp", "", nbps)),

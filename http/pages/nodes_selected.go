@@ -96,7 +96,7 @@ func (a *Admin) readPatch(r *http.Request, f form) provisioning.NodePatch {
 		p.Farmer = &id
 	}
 	if f.Text("runmode") != "" {
-		mode := f.runMode("runmode", a.Site(answer.LocalOf(r)).RunModes, "")
+		mode := f.runMode(a.Site(answer.LocalOf(r)).RunModes, "")
 		p.RunMode = &mode
 	}
 	switch args := f.Text("args"); {

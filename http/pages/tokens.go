@@ -84,12 +84,7 @@ func (a *Admin) expiry(f form) time.Time {
 
 func (a *Admin) removeToken(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
 	err := a.Registry.RemoveToken(r.Context(), by, mux.Vars(r)["id"])
-	if err == nil {
-		return done(w, r, "/admin/tokens", "token-removed")
-	}
-	message, ok := notice(err)
-	if !ok {
-		return err
-	}
-	return a.showTokens(w, r, by, answer.StatusOf(provisioning.ErrorCode(err)), tokensPage{form: newForm(url.Values{}), Problem: message})
+	return answerForm(w, r, err, "/admin/tokens", "token-removed", func(status int, problem string) error {
+		return a.showTokens(w, r, by, status, tokensPage{form: newForm(url.Values{}), Problem: problem})
+	})
 }
