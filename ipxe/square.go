@@ -66,7 +66,7 @@ func square(literal, code string, text []string) []squareRow {
 	return rows
 }
 
-// claimAddress is [Site.ClaimLink] in capitals, and as short as it has to be; "" where it
+// claimAddress is claimLink in capitals, and as short as it has to be; "" where it
 // cannot be.
 func claimAddress(literal, code string) string {
 	u, err := url.Parse(literal)
@@ -88,9 +88,9 @@ func claimAddress(literal, code string) string {
 	return ""
 }
 
-// ClaimLink is where whoever types a node's claim code into a browser is led to where he
+// claimLink is where whoever types a node's claim code into a browser is led to where he
 // claims it.
-func (s Site) ClaimLink(code string) string { return s.Literal + "/" + code }
+func (s Site) claimLink(code string) string { return s.Literal + "/" + code }
 
 // beside is what a node that waits to be claimed says beside the QR code.
 func (s Site) beside(m provisioning.MAC, code string) []string {
@@ -98,7 +98,7 @@ func (s Site) beside(m provisioning.MAC, code string) []string {
 		1: "FARMBOOT: this node is", 2: "not registered,", 3: "and waits to be claimed.",
 		5: "node ........ " + m.String(),
 		7: "claim code .. " + code,
-		9: "The admin scans this, or opens", 10: s.ClaimLink(code),
+		9: "The admin scans this, or opens", 10: s.claimLink(code),
 		12: "or types on the appliance:", 13: "farmboot node claim " + code, 14: "  --farmer F",
 		16: "It then boots on by itself.", 17: "Nothing needs to be done here.",
 	}

@@ -53,7 +53,7 @@ func (c Config) Interfaces() ([]Interface, error) {
 // fit to be served now, and for each of the others what it lacks. former is the
 // interface that was served before; without a default route it is still the LAN's.
 func (c Config) Survey(former string) (fit []Interface, missing []error, err error) {
-	host, err := HostInterfaces()
+	host, err := hostInterfaces()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -103,8 +103,8 @@ func (n Network) rank(p netip.Prefix) int {
 	return 1
 }
 
-// HostInterfaces returns all network interfaces of this host.
-func HostInterfaces() ([]Interface, error) {
+// hostInterfaces returns all network interfaces of this host.
+func hostInterfaces() ([]Interface, error) {
 	list, err := net.Interfaces()
 	if err != nil {
 		return nil, fmt.Errorf("list network interfaces: %w", err)

@@ -202,8 +202,8 @@ func accept(res *http.Response, u string) error {
 // hopsKey is the context's key of how many appliances have asked on.
 type hopsKey struct{}
 
-// HopsHeader tells an upstream that is an appliance how many have asked on already.
-const HopsHeader = "X-Farmboot-Hops"
+// hopsHeader tells an upstream that is an appliance how many have asked on already.
+const hopsHeader = "X-Farmboot-Hops"
 
 // maxHops is how many appliances may ask each other for a kernel, one for the next: two
 // that name each other as upstream must come to an end.
@@ -211,7 +211,7 @@ const maxHops = 4
 
 // WithHops returns a context for requests that are made for a request r.
 func WithHops(ctx context.Context, r *http.Request) context.Context {
-	n, _ := strconv.Atoi(r.Header.Get(HopsHeader))
+	n, _ := strconv.Atoi(r.Header.Get(hopsHeader))
 	return context.WithValue(ctx, hopsKey{}, n)
 }
 
@@ -231,7 +231,7 @@ func (c *Client) do(ctx context.Context, method, u string, header http.Header) (
 		r.Header = header
 	}
 	r.Header.Set("User-Agent", "farmboot")
-	r.Header.Set(HopsHeader, strconv.Itoa(hops+1))
+	r.Header.Set(hopsHeader, strconv.Itoa(hops+1))
 	res, err := c.http.Do(r)
 	if err != nil {
 		cancel(nil)

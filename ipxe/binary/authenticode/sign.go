@@ -105,9 +105,9 @@ func signs(p *pkcs7.PKCS7, cert *x509.Certificate) bool {
 	return false
 }
 
-// Attach returns the file f, which p was parsed from, with a certificate table. All but
+// attach returns the file f, which p was parsed from, with a certificate table. All but
 // the start of its headers is shared.
-func (p *Program) Attach(f *segment.File, table []byte) (*segment.File, error) {
+func (p *Program) attach(f *segment.File, table []byte) (*segment.File, error) {
 	head, err := p.head(table)
 	if err != nil {
 		return nil, err
@@ -156,7 +156,7 @@ func (s *Signer) Sign(tag string, f *segment.File) (*segment.File, error) {
 		s.tables[tag] = table
 		s.mu.Unlock()
 	}
-	return p.Attach(f, table)
+	return p.attach(f, table)
 }
 
 // Certificates returns the certificates in the program's signatures: those of the signers,
