@@ -54,11 +54,7 @@ func (farmerListCmd) Help() string {
   farmboot farmer list --json`
 }
 
-func (c farmerListCmd) Run(ctx context.Context, e *env) error {
-	db, err := e.open(ctx)
-	if err != nil {
-		return err
-	}
+func (c farmerListCmd) Run(ctx context.Context, e *env, db *database) error {
 	farmers, err := db.registry.Farmers(ctx, operator())
 	if err != nil {
 		return err

@@ -139,11 +139,7 @@ func (kernelListCmd) Help() string {
   farmboot kernel list --json`
 }
 
-func (c kernelListCmd) Run(ctx context.Context, e *env) error {
-	db, err := e.open(ctx)
-	if err != nil {
-		return err
-	}
+func (c kernelListCmd) Run(ctx context.Context, e *env, db *database) error {
 	infos, err := db.kernels.Infos()
 	if err != nil {
 		return err
@@ -256,11 +252,7 @@ Example:
   farmboot kernel rm zero-os-v3.13.efi`
 }
 
-func (c kernelRmCmd) Run(ctx context.Context, e *env) error {
-	db, err := e.open(ctx)
-	if err != nil {
-		return err
-	}
+func (c kernelRmCmd) Run(ctx context.Context, e *env, db *database) error {
 	back, err := db.rollout.GoesBackTo(ctx, c.Kernel)
 	if err != nil {
 		return err

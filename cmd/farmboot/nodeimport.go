@@ -133,11 +133,7 @@ func (nodeExportCmd) Help() string {
   farmboot node export --inventory machines.csv`
 }
 
-func (c nodeExportCmd) Run(ctx context.Context, e *env) error {
-	db, err := e.open(ctx)
-	if err != nil {
-		return err
-	}
+func (c nodeExportCmd) Run(ctx context.Context, e *env, db *database) error {
 	nodes := db.registry.AllNodes(ctx, operator(), provisioning.NodeQuery{})
 	extra, err := db.registry.CSVExtra(ctx, operator(), c.Inventory)
 	if err != nil {

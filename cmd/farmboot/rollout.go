@@ -171,11 +171,7 @@ Examples:
   farmboot kernel history prod --json`
 }
 
-func (c kernelHistoryCmd) Run(ctx context.Context, e *env) error {
-	db, err := e.open(ctx)
-	if err != nil {
-		return err
-	}
+func (c kernelHistoryCmd) Run(ctx context.Context, e *env, db *database) error {
 	modes := db.cfg.RunModes.Keywords()
 	if c.RunMode != "" {
 		if err := db.cfg.RunModes.Check(provisioning.RunMode(c.RunMode)); err != nil {

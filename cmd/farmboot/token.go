@@ -107,11 +107,7 @@ func (tokenListCmd) Help() string {
   farmboot token list --json`
 }
 
-func (c tokenListCmd) Run(ctx context.Context, e *env) error {
-	db, err := e.open(ctx)
-	if err != nil {
-		return err
-	}
+func (c tokenListCmd) Run(ctx context.Context, e *env, db *database) error {
 	tokens, err := db.registry.Tokens(ctx, operator())
 	if err != nil {
 		return err
@@ -146,14 +142,10 @@ Example:
   farmboot token rm NN5XXH3U6R`
 }
 
-func (c tokenRmCmd) Run(ctx context.Context, e *env) error {
-	db, err := e.open(ctx)
-	if err != nil {
-		return err
-	}
+func (c tokenRmCmd) Run(ctx context.Context, e *env, db *database) error {
 	if err := db.registry.RemoveToken(ctx, operator(), c.ID); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(e.stdout, "revoked token %s\n", c.ID)
+	_, err := fmt.Fprintf(e.stdout, "revoked token %s\n", c.ID)
 	return err
 }

@@ -81,11 +81,7 @@ Examples:
   farmboot kernel sync`
 }
 
-func (c kernelSyncCmd) Run(ctx context.Context, e *env) error {
-	db, err := e.open(ctx)
-	if err != nil {
-		return err
-	}
+func (c kernelSyncCmd) Run(ctx context.Context, e *env, db *database) error {
 	if db.upstream == nil {
 		return provisioning.Errorf(provisioning.Conflict, "there is no upstream to take kernels from: name one in [kernel] upstream")
 	}
