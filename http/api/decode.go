@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,14 +56,11 @@ func notAForm(r *http.Request, accepted string) error {
 
 // decode reads one JSON value, and nothing behind it.
 func decode(from io.Reader, into any) error {
-	dec := json.NewDecoder(from)
-	var value json.RawMessage
-	err := dec.Decode(&value)
-	if err == nil {
-		err = errors.Join(known(value, fields(reflect.TypeOf(into))), json.Unmarshal(value, into))
-	}
-	if err != nil {
-		return explain(err)
+	var text bytes.Buffer
+	dec := json.NewDecoder(io.TeeReader(from, &text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(into); err != nil {
+		return explain(err, known(&text, fields(reflect.TypeOf(into))))
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		if err := tooLarge(err); err != nil {
@@ -80,10 +78,11 @@ func tooLarge(err error) error {
 	return nil
 }
 
-// known refuses an object with other fields than those.
-func known(value []byte, fields []string) error {
+// known refuses an object with other fields than those: encoding/json's error for that has
+// no type.
+func known(text io.Reader, fields []string) error {
 	var object map[string]json.RawMessage
-	if json.Unmarshal(value, &object) != nil {
+	if json.NewDecoder(text).Decode(&object) != nil {
 		return nil // no object: what takes none says so
 	}
 	for _, name := range slices.Sorted(maps.Keys(object)) {
@@ -94,9 +93,10 @@ func known(value []byte, fields []string) error {
 	return nil
 }
 
-// explain says in words for people why a body could not be decoded.
-func explain(err error) error {
-	if refusal, ok := errors.AsType[*provisioning.Error](err); ok { // of a MAC address, or an unknown field
+// explain says in words for people why a body could not be decoded; unknown is what known
+// says of it.
+func explain(err, unknown error) error {
+	if refusal, ok := errors.AsType[*provisioning.Error](err); ok { // of a MAC address
 		return refusal
 	}
 	if err := tooLarge(err); err != nil {
@@ -113,6 +113,8 @@ func explain(err error) error {
 		return provisioning.Errorf(provisioning.Invalid, "bad JSON: %w (byte %d)", err, e.Offset)
 	}
 	switch {
+	case unknown != nil:
+		return unknown
 	case errors.Is(err, io.EOF):
 		return provisioning.Errorf(provisioning.Invalid, "bad JSON: nothing is there")
 	case errors.Is(err, io.ErrUnexpectedEOF):

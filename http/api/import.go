@@ -81,7 +81,7 @@ func readRows(from io.Reader) ([]provisioning.Row, error) {
 func readJSON(from io.Reader) ([]provisioning.Row, error) {
 	dec := json.NewDecoder(from)
 	if t, err := dec.Token(); err != nil {
-		return nil, explain(err)
+		return nil, explain(err, nil)
 	} else if t != json.Delim('[') {
 		return nil, provisioning.Errorf(provisioning.Invalid, "bad JSON: an array of nodes is expected")
 	}
@@ -89,7 +89,7 @@ func readJSON(from io.Reader) ([]provisioning.Row, error) {
 	for dec.More() {
 		var raw json.RawMessage
 		if err := dec.Decode(&raw); err != nil {
-			return nil, explain(cut(err))
+			return nil, explain(cut(err), nil)
 		}
 		if len(rows) == provisioning.MaxRows {
 			return nil, provisioning.Errorf(provisioning.Invalid, "more than %d nodes: import them in parts", provisioning.MaxRows)
@@ -97,7 +97,7 @@ func readJSON(from io.Reader) ([]provisioning.Row, error) {
 		rows = append(rows, rowOf(len(rows)+1, raw))
 	}
 	if _, err := dec.Token(); err != nil { // the closing bracket
-		return nil, explain(cut(err))
+		return nil, explain(cut(err), nil)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, provisioning.Errorf(provisioning.Invalid, "bad JSON: something follows the array")
