@@ -30,6 +30,7 @@ type endpoints struct {
 
 	open  map[endpointKey]*endpoint // of whoever runs apply
 	ended chan struct{}             // an endpoint has ended by itself
+	begun chan struct{}             // closed when follow has said "ready", or cannot yet
 
 	mu     sync.Mutex
 	failed map[endpointKey]error // why they are not open
@@ -66,7 +67,7 @@ const retry = 2 * time.Second
 
 // newEndpoints makes the servers; nothing is open yet.
 func newEndpoints(ctx context.Context, a *appliance) (*endpoints, error) {
-	e := &endpoints{appliance: a, open: make(map[endpointKey]*endpoint), ended: make(chan struct{}, 1)}
+	e := &endpoints{appliance: a, open: make(map[endpointKey]*endpoint), ended: make(chan struct{}, 1), begun: make(chan struct{})}
 	var err error
 	if a.cfg.DHCP.Enabled {
 		if e.dhcp, err = a.newDHCP(ctx); err != nil {
@@ -85,6 +86,7 @@ func newEndpoints(ctx context.Context, a *appliance) (*endpoints, error) {
 // then. ready is called once, when all is open that the configuration wants.
 func (e *endpoints) follow(ctx context.Context, ready func()) error {
 	defer e.close()
+	begun := sync.OnceFunc(func() { close(e.begun) })
 	listening := fault.Series{Log: e.log, Level: slog.LevelError, Fault: "cannot listen, trying again", End: "all that can be listened on is open again"}
 	for {
 		view := e.network.View()
@@ -94,6 +96,7 @@ func (e *endpoints) follow(ctx context.Context, ready func()) error {
 			ready()
 			ready = nil
 		}
+		begun()
 		var again <-chan time.Time
 		if err != nil {
 			again = time.After(retry)

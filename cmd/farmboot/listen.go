@@ -45,7 +45,7 @@ func (a *appliance) listen(ctx context.Context) ([]service, error) {
 	if len(a.cfg.Alerts) > 0 && a.cfg.DHCP.Enabled {
 		s.add("other boot servers", nil, a.runRivals)
 	}
-	s.add("template check", nil, func(context.Context) error { a.checkTemplate(); return nil })
+	s.add("template check", nil, a.firstTemplateCheck)
 	s.add("health", nil, a.health.run)
 	s.add("watchdog", nil, watchdog)
 	s.add("proven strategies", nil, a.storeProven)

@@ -173,6 +173,17 @@ func (a *appliance) warnings() {
 	}
 }
 
+// firstTemplateCheck checks the template once we serve: "ready" does not wait for the
+// processor's time that it takes.
+func (a *appliance) firstTemplateCheck(ctx context.Context) error {
+	select {
+	case <-a.endpoints.begun:
+		a.checkTemplate()
+	case <-ctx.Done():
+	}
+	return nil
+}
+
 // checkTemplate puts every boot file through what requests may need of it, in the
 // background: a broken one is reported, the rest works.
 func (a *appliance) checkTemplate() {
