@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"farmboot/dhcp"
-	"farmboot/dhcp/persona"
+	"farmboot/dhcp/fakeclient"
 	"farmboot/provisioning"
 	"farmboot/setup/lab"
 )
@@ -26,9 +26,9 @@ func TestServer_DifficultMachinesBootInTheEnd(t *testing.T) {
 		}
 	})
 	a.machine.Close()
-	var sockets persona.Sockets
+	var sockets fakeclient.Sockets
 	err := a.other.Do(func() (err error) {
-		sockets, err = persona.Listen(t.Context(), lab.Interface)
+		sockets, err = fakeclient.Listen(t.Context(), lab.Interface)
 		return err
 	})
 	if err != nil {
@@ -38,9 +38,9 @@ func TestServer_DifficultMachinesBootInTheEnd(t *testing.T) {
 	xid := uint32(0)
 	// boot plays one boot: the machine fetches what it is told, and if that runs, it asks
 	// for its script.
-	boot := func(p persona.Persona, mac provisioning.MAC) persona.Result {
+	boot := func(p fakeclient.Persona, mac provisioning.MAC) fakeclient.Result {
 		xid += 0x100
-		r, err := persona.Run(t.Context(), p, persona.Identity{
+		r, err := fakeclient.Run(t.Context(), p, fakeclient.Identity{
 			MAC: mac, GUID: [16]byte(testGUID[1:]), XID: xid, Address: a.other.Addr(), Broadcast: true, MaxWait: time.Second / 2,
 		}, sockets)
 		if err != nil {
@@ -71,8 +71,8 @@ func TestServer_DifficultMachinesBootInTheEnd(t *testing.T) {
 		{"BIOS", provisioning.Strategy{}, 1},
 		{"iPXE in ROM", provisioning.Strategy{}, 1},
 	} {
-		var p persona.Persona
-		for _, q := range append(persona.All(), persona.Difficult()...) {
+		var p fakeclient.Persona
+		for _, q := range append(fakeclient.All(), fakeclient.Difficult()...) {
 			if q.Name == c.name {
 				p = q
 			}

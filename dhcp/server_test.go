@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"farmboot/dhcp"
-	"farmboot/dhcp/persona"
+	"farmboot/dhcp/fakeclient"
 	"farmboot/provisioning"
 	"farmboot/provisioning/cause"
 	"farmboot/setup/lab"
@@ -426,9 +426,9 @@ func TestServer_SocketClosedByOthersEndsServe(t *testing.T) {
 func TestServer_EveryPersona(t *testing.T) {
 	a := startAppliance(t, nil)
 	a.machine.Close()
-	var sockets persona.Sockets
+	var sockets fakeclient.Sockets
 	err := a.other.Do(func() (err error) {
-		sockets, err = persona.Listen(t.Context(), lab.Interface)
+		sockets, err = fakeclient.Listen(t.Context(), lab.Interface)
 		return err
 	})
 	if err != nil {
@@ -443,19 +443,19 @@ func TestServer_EveryPersona(t *testing.T) {
 		"Farmboot's iPXE, UEFI": script, "Farmboot's iPXE, BIOS": script,
 		"UEFI HTTP Boot x64": http + "ipxe.efi", "UEFI HTTP Boot arm64": http + "ipxe-arm64.efi",
 	}
-	for _, p := range persona.All() {
+	for _, p := range fakeclient.All() {
 		// The sockets are on a host that has an address, so no lease is taken.
-		id := persona.Identity{MAC: testMAC, GUID: [16]byte(testGUID[1:]), XID: 0x01020304, Address: a.other.Addr(), Broadcast: true, MaxWait: time.Second / 2}
+		id := fakeclient.Identity{MAC: testMAC, GUID: [16]byte(testGUID[1:]), XID: 0x01020304, Address: a.other.Addr(), Broadcast: true, MaxWait: time.Second / 2}
 		if p.Name == "Raspberry Pi" {
 			id.MAC = [6]byte{0xb8, 0x27, 0xeb, 1, 2, 3}
 		}
-		r, err := persona.Run(t.Context(), p, id, sockets)
+		r, err := fakeclient.Run(t.Context(), p, id, sockets)
 		switch {
 		case err != nil:
 			t.Errorf("%s: %v", p.Name, err)
-		case r.Err != nil && !(p.Name == "Raspberry Pi" && errors.Is(r.Err, persona.ErrNoBootOffer)):
+		case r.Err != nil && !(p.Name == "Raspberry Pi" && errors.Is(r.Err, fakeclient.ErrNoBootOffer)):
 			t.Errorf("%s: %v, ignored %v", p.Name, r.Err, r.Ignored)
-		case want[p.Name] == "" && r.Boot != nil, want[p.Name] != "" && *r.Boot != persona.Boot{File: want[p.Name], Server: a.host.Addr()}:
+		case want[p.Name] == "" && r.Boot != nil, want[p.Name] != "" && *r.Boot != fakeclient.Boot{File: want[p.Name], Server: a.host.Addr()}:
 			t.Errorf("%s boots %+v", p.Name, r.Boot)
 		}
 	}

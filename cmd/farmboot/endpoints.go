@@ -14,7 +14,7 @@ import (
 
 	"farmboot/dhcp"
 	"farmboot/http/api"
-	"farmboot/provisioning/fault"
+	"farmboot/provisioning/logonce"
 	"farmboot/setup"
 	"farmboot/setup/lan"
 	apptftp "farmboot/tftp"
@@ -87,7 +87,7 @@ func newEndpoints(ctx context.Context, a *appliance) (*endpoints, error) {
 func (e *endpoints) follow(ctx context.Context, ready func()) error {
 	defer e.close()
 	begun := sync.OnceFunc(func() { close(e.begun) })
-	listening := fault.Series{Log: e.log, Level: slog.LevelError, Fault: "cannot listen, trying again", End: "all that can be listened on is open again"}
+	listening := logonce.Series{Log: e.log, Level: slog.LevelError, Fault: "cannot listen, trying again", End: "all that can be listened on is open again"}
 	for {
 		view := e.network.View()
 		err := e.apply(ctx, view)

@@ -17,7 +17,7 @@ import (
 	"farmboot/http/api"
 	"farmboot/ipxe/catalog"
 	"farmboot/provisioning"
-	"farmboot/provisioning/fault"
+	"farmboot/provisioning/logonce"
 	"farmboot/provisioning/owner"
 	"farmboot/provisioning/pause"
 	apptftp "farmboot/tftp"
@@ -181,7 +181,7 @@ func (a *appliance) serveSocket(ctx context.Context, ln net.Listener) error {
 
 // reopenSocket makes the admin socket anew, as soon as it can be.
 func (a *appliance) reopenSocket(ctx context.Context, path string) (net.Listener, error) {
-	opening := fault.Series{Log: a.log, Level: slog.LevelError, Fault: "the admin socket is gone and cannot be made anew"}
+	opening := logonce.Series{Log: a.log, Level: slog.LevelError, Fault: "the admin socket is gone and cannot be made anew"}
 	for {
 		err := owner.MkdirAll(a.cfg.State, 0o750)
 		if err == nil {

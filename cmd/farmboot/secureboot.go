@@ -18,7 +18,7 @@ import (
 	"farmboot/ipxe/kernel/signed"
 	"farmboot/ipxe/segment"
 	"farmboot/provisioning"
-	"farmboot/provisioning/fault"
+	"farmboot/provisioning/logonce"
 	"farmboot/setup"
 	"farmboot/setup/ca"
 	"farmboot/setup/secureboot"
@@ -180,7 +180,7 @@ func (s *secureBoot) Enrolled(m provisioning.MAC) {
 func (a *appliance) signKernels(ctx context.Context) error {
 	again := time.NewTicker(signEvery)
 	defer again.Stop()
-	signing := fault.Series{Log: a.log, Level: slog.LevelWarn, Fault: "some kernels are not signed", End: "all kernels are signed"}
+	signing := logonce.Series{Log: a.log, Level: slog.LevelWarn, Fault: "some kernels are not signed", End: "all kernels are signed"}
 	for {
 		signing.Report(a.secure.kernels.Sweep())
 		select {

@@ -17,7 +17,7 @@ import (
 	"farmboot/ipxe/rollout"
 	"farmboot/ipxe/upstream"
 	"farmboot/provisioning"
-	"farmboot/provisioning/fault"
+	"farmboot/provisioning/logonce"
 	"farmboot/provisioning/pause"
 	"farmboot/provisioning/story"
 	"farmboot/setup/alert"
@@ -120,7 +120,7 @@ const (
 
 // runRivals looks for other boot servers until ctx ends, and returns nil.
 func (a *appliance) runRivals(ctx context.Context) error {
-	looking := fault.Series{Log: a.log, Level: slog.LevelWarn, Fault: "whether there are other boot servers cannot be told", End: "it can be told again whether there are other boot servers"}
+	looking := logonce.Series{Log: a.log, Level: slog.LevelWarn, Fault: "whether there are other boot servers cannot be told", End: "it can be told again whether there are other boot servers"}
 	for {
 		found, err := doctor.Rivals(ctx, *a.live.Load())
 		if ctx.Err() != nil {

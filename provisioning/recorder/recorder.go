@@ -13,7 +13,7 @@ import (
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/cause"
-	"farmboot/provisioning/fault"
+	"farmboot/provisioning/logonce"
 )
 
 // Retention is how much the [Recorder] keeps, the last of each. No clock is asked: one
@@ -50,7 +50,7 @@ type Recorder struct {
 
 	stored  prometheus.Counter
 	dropped *prometheus.CounterVec // by reason
-	storing fault.Series           // owned by Run
+	storing logonce.Series         // owned by Run
 	last    int64                  // ID of the last event handed to subscribers; owned by Run
 	grown   int                    // events stored since old ones were last looked for; owned by Run
 }
@@ -92,7 +92,7 @@ func New(store provisioning.Store, retention Retention, log *slog.Logger, metric
 	retention.Changes = cmp.Or(retention.Changes, 1_000_000)
 	r := &Recorder{
 		store: store, log: log, now: now, retention: retention,
-		storing:  fault.Series{Log: log, Level: slog.LevelError, Fault: "boot events cannot be stored; nodes boot on", End: "boot events are stored again"},
+		storing:  logonce.Series{Log: log, Level: slog.LevelError, Fault: "boot events cannot be stored; nodes boot on", End: "boot events are stored again"},
 		queue:    make(chan *recorded, recorderQueue),
 		peers:    newPeers(),
 		refusals: newRefusals(),

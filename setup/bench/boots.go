@@ -13,14 +13,14 @@ import (
 	"sync/atomic"
 	"time"
 
-	"farmboot/dhcp/persona"
+	"farmboot/dhcp/fakeclient"
 	"farmboot/setup/lab"
 )
 
 // bootKind is a kind of machine that boots to its script.
 type bootKind struct {
 	what     string
-	persona  persona.Persona
+	persona  fakeclient.Persona
 	asks4011 bool // before it fetches its program
 	order    tftpOrder
 	waits    []time.Duration // for a reply, before it asks again
@@ -38,9 +38,9 @@ func benchBoots(ctx context.Context, s *site, rep *report) error {
 	}
 	settle(ctx)
 	for _, k := range []bootKind{
-		{"BIOS", persona.BIOS(), false, tftpOrder{file: "undionly.kpxe", block: 1456}, eachSecond, 1},
-		{"UEFI, lock step", persona.UEFI(), true, tftpOrder{file: "ipxe.efi", block: 1468}, eachSecond, 1},
-		{"UEFI, windowsize 4", persona.UEFI(), true, tftpOrder{file: "ipxe.efi", block: 1468, window: 4}, eachSecond, 1.5},
+		{"BIOS", fakeclient.BIOS(), false, tftpOrder{file: "undionly.kpxe", block: 1456}, eachSecond, 1},
+		{"UEFI, lock step", fakeclient.UEFI(), true, tftpOrder{file: "ipxe.efi", block: 1468}, eachSecond, 1},
+		{"UEFI, windowsize 4", fakeclient.UEFI(), true, tftpOrder{file: "ipxe.efi", block: 1468, window: 4}, eachSecond, 1.5},
 	} {
 		m, err := compare(5,
 			func() (sample, error) { return s.farmBoots(k, ours.host, script, ours.pid) },

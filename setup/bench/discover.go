@@ -8,15 +8,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"farmboot/dhcp/persona"
+	"farmboot/dhcp/fakeclient"
 )
 
 // discover is the DHCPDISCOVER that the UEFI firmware of machine n sends.
-func discover(n uint32) []byte { return firmwarePacket(persona.UEFI(), n) }
+func discover(n uint32) []byte { return firmwarePacket(fakeclient.UEFI(), n) }
 
 // firmwarePacket is the DHCPDISCOVER that a kind of firmware sends on machine n.
-func firmwarePacket(p persona.Persona, n uint32) []byte {
-	id := persona.Identity{MAC: [6]byte{0x52, 0x54}, XID: firstXID + n}
+func firmwarePacket(p fakeclient.Persona, n uint32) []byte {
+	id := fakeclient.Identity{MAC: [6]byte{0x52, 0x54}, XID: firstXID + n}
 	binary.BigEndian.PutUint32(id.MAC[2:], n)
 	binary.BigEndian.PutUint32(id.GUID[:], n+1) // none is all zeros
 	_, step := p.Start(id)

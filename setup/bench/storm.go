@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"farmboot/dhcp/persona"
+	"farmboot/dhcp/fakeclient"
 )
 
 const (
@@ -21,7 +21,7 @@ const (
 
 // stormNode boots as edk2 does, which gives up in the end.
 var stormNode = bootKind{
-	what: "UEFI", persona: persona.UEFI(), asks4011: true,
+	what: "UEFI", persona: fakeclient.UEFI(), asks4011: true,
 	order: tftpOrder{file: "ipxe.efi", block: 1468, window: 4, again: 4 * time.Second, tries: 6, drop: true},
 	waits: []time.Duration{4 * time.Second, 8 * time.Second, 16 * time.Second, 32 * time.Second},
 }

@@ -15,7 +15,7 @@ import (
 	"syscall"
 	"time"
 
-	"farmboot/provisioning/fault"
+	"farmboot/provisioning/logonce"
 )
 
 // interval is how often a [Server] looks whether its certificate is still right, and
@@ -146,7 +146,7 @@ func (s *Server) Check() {
 func (s *Server) Run(ctx context.Context) error {
 	tick := time.NewTicker(filesInterval)
 	defer tick.Stop()
-	renewing := fault.Series{Log: s.log, Level: slog.LevelError, Fault: "server certificate not renewed", End: "the server certificate is right again"}
+	renewing := logonce.Series{Log: s.log, Level: slog.LevelError, Fault: "server certificate not renewed", End: "the server certificate is right again"}
 	seen, last := "", time.Time{}
 	for asked := true; ; {
 		if now, files := s.now(), stamps(s.source.files()); asked || files != seen || now.Sub(last).Abs() >= interval {

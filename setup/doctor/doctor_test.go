@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
-	"farmboot/dhcp/persona"
+	"farmboot/dhcp/fakeclient"
 	"farmboot/ipxe/binary/authenticode"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
@@ -39,11 +39,11 @@ var (
 func healthy() Facts {
 	lan := setup.Interface{Name: "eth0", Index: 2, MTU: 1500, Up: true, Prefixes: []netip.Prefix{netip.PrefixFrom(us, 24)}}
 	boot := func(name, file string) Machine {
-		c := persona.Choice{Server: us, File: file}
+		c := fakeclient.Choice{Server: us, File: file}
 		return Machine{
-			Result:  persona.Result{Persona: name, Boot: &persona.Boot{File: file, Server: us}},
-			Choices: []persona.Choice{c, c},
-			Alone:   []Alone{{router, persona.Choice{Err: persona.ErrNoBootOffer}}, {us, c}},
+			Result:  fakeclient.Result{Persona: name, Boot: &fakeclient.Boot{File: file, Server: us}},
+			Choices: []fakeclient.Choice{c, c},
+			Alone:   []Alone{{router, fakeclient.Choice{Err: fakeclient.ErrNoBootOffer}}, {us, c}},
 		}
 	}
 	return Facts{
@@ -79,10 +79,10 @@ func ill() Facts {
 	f.Ports[0].Err = syscall.EADDRINUSE
 	f.Ports[0].Holders = []Holder{{"dnsmasq", "123"}}
 	f.LANs[0].Offers = []Offer{{Server: router, Assigns: true, Class: "PXEClient", File: "pxelinux.0", Network: netip.PrefixFrom(us, 24).Masked()}}
-	c := persona.Choice{Server: router, File: "pxelinux.0"}
+	c := fakeclient.Choice{Server: router, File: "pxelinux.0"}
 	f.LANs[0].Machines = []Machine{{
-		Result:  persona.Result{Persona: "BIOS", Boot: &persona.Boot{File: c.File, Server: router}},
-		Choices: []persona.Choice{c}, Alone: []Alone{{router, c}},
+		Result:  fakeclient.Result{Persona: "BIOS", Boot: &fakeclient.Boot{File: c.File, Server: router}},
+		Choices: []fakeclient.Choice{c}, Alone: []Alone{{router, c}},
 	}}
 	f.TemplateErr = fs.ErrNotExist
 	f.Kernels = map[string]error{"prod": errNoKernel, "qa": errNoKernel}
@@ -140,13 +140,13 @@ func TestChecks(t *testing.T) {
 	lan := func(change func(l *LAN)) func(*Facts) { return func(f *Facts) { change(&f.LANs[0]) } }
 	failed := func(err error) func(*Facts) {
 		return lan(func(l *LAN) {
-			l.Machines = []Machine{{Result: persona.Result{Persona: "UEFI x64", Err: err}, Choices: []persona.Choice{{Err: err}}}}
+			l.Machines = []Machine{{Result: fakeclient.Result{Persona: "UEFI x64", Err: err}, Choices: []fakeclient.Choice{{Err: err}}}}
 		})
 	}
 	took := func(d time.Duration, change func(*Facts)) func(*Facts) {
 		return func(f *Facts) { change(f); f.LANs[0].Machines[0].Took = d }
 	}
-	rival := func(o Offer, alone persona.Choice, choices ...persona.Choice) func(*Facts) {
+	rival := func(o Offer, alone fakeclient.Choice, choices ...fakeclient.Choice) func(*Facts) {
 		return lan(func(l *LAN) {
 			o.Server = other
 			l.Offers = append(l.Offers, o)
@@ -159,7 +159,7 @@ func TestChecks(t *testing.T) {
 	rules := func(text string) func(*Facts) {
 		return func(f *Facts) { f.Firewall = firewall.ParseIPTables("iptables-save", "*filter\n"+text+"\nCOMMIT\n") }
 	}
-	fromUs, fromOther := persona.Choice{Server: us, File: "ipxe.efi"}, persona.Choice{Server: other, File: "x.efi"}
+	fromUs, fromOther := fakeclient.Choice{Server: us, File: "ipxe.efi"}, fakeclient.Choice{Server: other, File: "x.efi"}
 	tests := []struct {
 		name   string
 		change func(f *Facts)
@@ -196,8 +196,8 @@ func TestChecks(t *testing.T) {
 				lan(func(l *LAN) { l.Offers[0].Class, l.Offers[0].File = "PXEClient", "x.0" })(f)
 				for n := range f.LANs[0].Machines {
 					m := &f.LANs[0].Machines[n]
-					m.Alone[0].Choice = persona.Choice{Server: router, File: "x.0"}
-					m.Choices = []persona.Choice{m.Alone[0].Choice}
+					m.Alone[0].Choice = fakeclient.Choice{Server: router, File: "x.0"}
+					m.Choices = []fakeclient.Choice{m.Alone[0].Choice}
 				}
 			},
 			[]string{
@@ -209,7 +209,7 @@ func TestChecks(t *testing.T) {
 			"router names a file",
 			func(f *Facts) {
 				lan(func(l *LAN) { l.Offers[0].File = "x.0" })(f)
-				f.LANs[0].Machines[0].Alone[0].Choice = persona.Choice{Server: router, File: "x.0"}
+				f.LANs[0].Machines[0].Alone[0].Choice = fakeclient.Choice{Server: router, File: "x.0"}
 			},
 			[]string{`warning pxe DHCP server 192.0.2.1 on eth0 names a boot file BIOS loads "x.0" UEFI x64 boots nothing`},
 		},
@@ -223,13 +223,13 @@ func TestChecks(t *testing.T) {
 		},
 		{
 			"another PXE server with a menu",
-			rival(Offer{Class: "PXEClient"}, persona.Choice{Err: persona.ErrMenu}, fromUs, persona.Choice{Err: persona.ErrMenu}),
+			rival(Offer{Class: "PXEClient"}, fakeclient.Choice{Err: fakeclient.ErrMenu}, fromUs, fakeclient.Choice{Err: fakeclient.ErrMenu}),
 			[]string{"warning pxe 192.0.2.66 BIOS shows its menu"},
 		},
 		{
 			"another appliance",
 			func(f *Facts) {
-				rival(Offer{Class: "PXEClient", File: "ipxe.efi"}, persona.Choice{Server: other, File: "ipxe.efi"}, fromUs, persona.Choice{Server: other, File: "ipxe.efi"})(f)
+				rival(Offer{Class: "PXEClient", File: "ipxe.efi"}, fakeclient.Choice{Server: other, File: "ipxe.efi"}, fromUs, fakeclient.Choice{Server: other, File: "ipxe.efi"})(f)
 				f.LANs[0].Machines = f.LANs[0].Machines[1:] // whose file is ipxe.efi
 			},
 			[]string{"warning pxe another PXE server, 192.0.2.66", "warning firmware from whoever is faster"},
@@ -239,7 +239,7 @@ func TestChecks(t *testing.T) {
 			"iPXE is told to ignore us",
 			func(f *Facts) {
 				lan(func(l *LAN) { l.Offers[0].NoProxy = true })(f)
-				f.LANs[0].Machines = []Machine{{Result: persona.Result{Persona: "iPXE in ROM", Err: persona.ErrNoBootOffer}, Choices: []persona.Choice{{Err: persona.ErrNoBootOffer}}}}
+				f.LANs[0].Machines = []Machine{{Result: fakeclient.Result{Persona: "iPXE in ROM", Err: fakeclient.ErrNoBootOffer}, Choices: []fakeclient.Choice{{Err: fakeclient.ErrNoBootOffer}}}}
 			},
 			[]string{"problem dhcp 192.0.2.1 option 175 sub-option 176 dhcp-option=175,b0:01:01", "problem firmware mend first what is said of dhcp"},
 		},
@@ -280,23 +280,23 @@ func TestChecks(t *testing.T) {
 			},
 			[]string{"problem dhcp set [network] interface"},
 		},
-		{"no boot server", failed(persona.ErrNoBootServer), []string{"problem firmware UDP port 4011"}},
-		{"no boot offer", failed(persona.ErrNoBootOffer), []string{"problem firmware nobody told the machine start it anew an interface that is gone"}},
+		{"no boot server", failed(fakeclient.ErrNoBootServer), []string{"problem firmware UDP port 4011"}},
+		{"no boot offer", failed(fakeclient.ErrNoBootOffer), []string{"problem firmware nobody told the machine start it anew an interface that is gone"}},
 		{"boots from its disk", failed(nil), []string{"problem firmware does not boot on eth0: nobody told the machine what to boot"}},
 		{
 			"reply thrown away",
 			lan(func(l *LAN) {
 				l.Machines = []Machine{{
-					Result:  persona.Result{Persona: "UEFI x64", Err: persona.ErrNoBootOffer, Ignored: []persona.Ignored{{From: netip.AddrPortFrom(us, 67), Why: persona.ErrNoFile}}},
-					Choices: []persona.Choice{{Err: persona.ErrNoBootOffer}},
+					Result:  fakeclient.Result{Persona: "UEFI x64", Err: fakeclient.ErrNoBootOffer, Ignored: []fakeclient.Ignored{{From: netip.AddrPortFrom(us, 67), Why: fakeclient.ErrNoFile}}},
+					Choices: []fakeclient.Choice{{Err: fakeclient.ErrNoBootOffer}},
 				}}
 			}),
 			[]string{"problem firmware it threw away a reply of 192.0.2.10: no boot file"},
 		},
-		{"a machine without an address", took(34*time.Second, failed(persona.ErrNoLease)), []string{"warning firmware offered no address on eth0 within 34 seconds, and others were is slow or busy is not known"}},
-		{"no decision", took(27*time.Second, failed(persona.ErrGaveUp)), []string{"warning firmware had not decided on eth0 after 27 seconds is not known"}},
-		{"unregistered nodes are ignored", func(f *Facts) { failed(persona.ErrNoBootOffer)(f); f.Config.Provisioning.Unknown = "ignore" }, nil},
-		{"DHCP is off", func(f *Facts) { failed(persona.ErrNoBootOffer)(f); f.Config.DHCP.Enabled = false }, nil},
+		{"a machine without an address", took(34*time.Second, failed(fakeclient.ErrNoLease)), []string{"warning firmware offered no address on eth0 within 34 seconds, and others were is slow or busy is not known"}},
+		{"no decision", took(27*time.Second, failed(fakeclient.ErrGaveUp)), []string{"warning firmware had not decided on eth0 after 27 seconds is not known"}},
+		{"unregistered nodes are ignored", func(f *Facts) { failed(fakeclient.ErrNoBootOffer)(f); f.Config.Provisioning.Unknown = "ignore" }, nil},
+		{"DHCP is off", func(f *Facts) { failed(fakeclient.ErrNoBootOffer)(f); f.Config.DHCP.Enabled = false }, nil},
 		{"firewall lets all in", rules(":INPUT ACCEPT"), nil},
 		{
 			"firewall drops by default",
@@ -476,7 +476,7 @@ func TestParseSockets(t *testing.T) {
 }
 
 func FuzzParseOffer(f *testing.F) {
-	id := persona.Identity{MAC: [6]byte{2, 'd', 'o', 'c', 't', 1}, XID: 0x01020304}
+	id := fakeclient.Identity{MAC: [6]byte{2, 'd', 'o', 'c', 't', 1}, XID: 0x01020304}
 	offer, err := dhcpv4.New(
 		dhcpv4.WithHwAddr(id.MAC[:]), dhcpv4.WithTransactionID(dhcpv4.TransactionID{1, 2, 3, 4}), dhcpv4.WithMessageType(dhcpv4.MessageTypeOffer),
 		dhcpv4.WithOption(dhcpv4.OptServerIdentifier(router.AsSlice())),
@@ -490,7 +490,7 @@ func FuzzParseOffer(f *testing.F) {
 	if want := (Offer{Server: router, Assigns: true, Class: "PXEClient", File: "x.0"}); !ok || got != want {
 		f.Fatalf("parseOffer reads %+v, %v; want %+v", got, ok, want)
 	}
-	for _, stranger := range []persona.Identity{{MAC: [6]byte{2}, XID: id.XID}, {MAC: id.MAC, XID: 1}} {
+	for _, stranger := range []fakeclient.Identity{{MAC: [6]byte{2}, XID: id.XID}, {MAC: id.MAC, XID: 1}} {
 		if _, ok := parseOffer(offer.ToBytes(), stranger); ok {
 			f.Fatalf("an offer for another transaction or machine is taken: %+v", stranger)
 		}
@@ -507,7 +507,7 @@ func FuzzParseOffer(f *testing.F) {
 // appliance that boots the same is none.
 func TestRivals(t *testing.T) {
 	proxy := netip.MustParseAddr("192.0.2.66")
-	with := func(o Offer, c ...persona.Choice) Facts {
+	with := func(o Offer, c ...fakeclient.Choice) Facts {
 		f := healthy()
 		o.Server = proxy
 		f.LANs[0].Offers = append(f.LANs[0].Offers, o)
@@ -517,7 +517,7 @@ func TestRivals(t *testing.T) {
 		}
 		return f
 	}
-	at := func(file string) persona.Choice { return persona.Choice{Server: proxy, File: file} }
+	at := func(file string) fakeclient.Choice { return fakeclient.Choice{Server: proxy, File: file} }
 	for name, tt := range map[string]struct {
 		facts Facts
 		want  string

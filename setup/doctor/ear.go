@@ -12,7 +12,7 @@ import (
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 
-	"farmboot/dhcp/persona"
+	"farmboot/dhcp/fakeclient"
 	"farmboot/setup"
 )
 
@@ -22,14 +22,14 @@ import (
 type ear struct {
 	net.PacketConn // sends
 	frames         *packet.Conn
-	id             persona.Identity
+	id             fakeclient.Identity
 	note           func(Offer)
 
-	offers []persona.Packet // of the one goroutine that reads
+	offers []fakeclient.Packet // of the one goroutine that reads
 }
 
 // newEar returns the ear of a machine on an interface, which tells note of each offer.
-func newEar(conn net.PacketConn, i setup.Interface, id persona.Identity, note func(Offer)) (*ear, error) {
+func newEar(conn net.PacketConn, i setup.Interface, id fakeclient.Identity, note func(Offer)) (*ear, error) {
 	filter, err := bpf.Assemble(dhcpReplies)
 	if err != nil {
 		return nil, err
@@ -76,7 +76,7 @@ func (e *ear) ReadFrom(b []byte) (int, net.Addr, error) {
 		}
 		if o, ok := parseOffer(data, e.id); ok {
 			e.note(o)
-			e.offers = append(e.offers, persona.Packet{From: from, Data: append([]byte(nil), data...)})
+			e.offers = append(e.offers, fakeclient.Packet{From: from, Data: append([]byte(nil), data...)})
 		}
 		return copy(b, data), net.UDPAddrFromAddrPort(from), nil
 	}

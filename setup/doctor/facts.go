@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"farmboot/dhcp/persona"
+	"farmboot/dhcp/fakeclient"
 	"farmboot/provisioning"
 	"farmboot/setup"
 	"farmboot/setup/doctor/firewall"
@@ -100,16 +100,16 @@ type LAN struct {
 
 // Machine is what became of a machine that was played on a LAN.
 type Machine struct {
-	persona.Result
-	Choices []persona.Choice // what it would do, by the order in which the offers arrive
-	Alone   []Alone          // what each server alone would make it do
-	Took    time.Duration    // how long it was played
+	fakeclient.Result
+	Choices []fakeclient.Choice // what it would do, by the order in which the offers arrive
+	Alone   []Alone             // what each server alone would make it do
+	Took    time.Duration       // how long it was played
 }
 
 // Alone is what one server, with the LAN's DHCP server, makes a machine do.
 type Alone struct {
 	Server netip.Addr
-	persona.Choice
+	fakeclient.Choice
 }
 
 // Offer is a DHCP offer.

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"farmboot/dhcp"
-	"farmboot/dhcp/persona"
+	"farmboot/dhcp/fakeclient"
 	"farmboot/setup"
 )
 
@@ -32,10 +32,10 @@ const (
 const turnLimit = 28 * time.Second
 
 // played are the machines that are played on a LAN: what most farms have.
-func played(c setup.Config) []persona.Persona {
-	all := []persona.Persona{persona.BIOS(), persona.UEFI(), persona.HTTPBoot(), persona.IPXEROM()}
+func played(c setup.Config) []fakeclient.Persona {
+	all := []fakeclient.Persona{fakeclient.BIOS(), fakeclient.UEFI(), fakeclient.HTTPBoot(), fakeclient.IPXEROM()}
 	if c.SecureBoot.Enabled {
-		all = append(all, persona.SecureBoot())
+		all = append(all, fakeclient.SecureBoot())
 	}
 	return all
 }
@@ -54,14 +54,14 @@ func listen(ctx context.Context, c setup.Config, lans []setup.Interface) []LAN {
 // listenOn plays machines on a LAN. Each begins when the one before has been offered an
 // address: servers that look whether an address is in use answer one machine after the
 // other (dnsmasq: 3 seconds each), and machines that ask at once wait for one another.
-func listenOn(ctx context.Context, i setup.Interface, played []persona.Persona) LAN {
+func listenOn(ctx context.Context, i setup.Interface, played []fakeclient.Persona) LAN {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := listener{lan: LAN{Interface: i, Machines: make([]Machine, len(played))}}
 	var playing sync.WaitGroup
 	turn := turnLimit
 	for n, p := range played {
-		id := persona.Identity{MAC: dhcp.ProbeMAC(byte(n + 1)), XID: rand.Uint32(), Address: i.Addr(), Broadcast: true}
+		id := fakeclient.Identity{MAC: dhcp.ProbeMAC(byte(n + 1)), XID: rand.Uint32(), Address: i.Addr(), Broadcast: true}
 		offered, ended := make(chan struct{}), make(chan struct{})
 		asking, enough := context.WithTimeout(ctx, askingLimit)
 		defer enough()
@@ -80,7 +80,7 @@ func listenOn(ctx context.Context, i setup.Interface, played []persona.Persona) 
 		playing.Go(func() {
 			defer close(ended)
 			defer sockets.Close()
-			result, err := persona.Run(asking, p, id, sockets)
+			result, err := fakeclient.Run(asking, p, id, sockets)
 			l.fail(err)
 			l.lan.Machines[n] = weigh(p, id, result, ear.offers)
 			l.lan.Machines[n].Took = time.Since(begun)
@@ -120,7 +120,7 @@ func isOpen(c <-chan struct{}) bool {
 
 // playedFor is how long a machine is played on once it has been offered an address, some
 // time after it began. What comes in just before firmware counts may be counted late.
-func playedFor(p persona.Persona, offered time.Duration) time.Duration {
+func playedFor(p fakeclient.Persona, offered time.Duration) time.Duration {
 	return max(leasedLimit, p.DecidesBy(offered+time.Second)+bootServerLimit-offered)
 }
 
@@ -159,8 +159,8 @@ func (l *listener) fail(err error) {
 }
 
 // listenAs opens the sockets of a machine.
-func listenAs(ctx context.Context, i setup.Interface, id persona.Identity, note func(Offer)) (persona.Sockets, *ear, error) {
-	sockets, err := persona.Listen(ctx, i.Name)
+func listenAs(ctx context.Context, i setup.Interface, id fakeclient.Identity, note func(Offer)) (fakeclient.Sockets, *ear, error) {
+	sockets, err := fakeclient.Listen(ctx, i.Name)
 	if err != nil {
 		return sockets, nil, err
 	}
@@ -193,17 +193,17 @@ func routed(ctx context.Context, to netip.Addr) bool {
 
 // weigh finds out what a machine would do with the same offers in other orders: which
 // of two servers is faster is chance, and what chance decides is to be known.
-func weigh(p persona.Persona, id persona.Identity, result persona.Result, heard []persona.Packet) Machine {
+func weigh(p fakeclient.Persona, id fakeclient.Identity, result fakeclient.Result, heard []fakeclient.Packet) Machine {
 	m := Machine{Result: result}
-	byServer := make(map[netip.Addr][]persona.Packet)
-	var leases []persona.Packet
+	byServer := make(map[netip.Addr][]fakeclient.Packet)
+	var leases []fakeclient.Packet
 	assigns := make(map[netip.Addr]bool)
 	for _, packet := range heard {
 		o, ok := parseOffer(packet.Data, id)
 		if !ok {
 			continue
 		}
-		if !slices.ContainsFunc(byServer[o.Server], func(q persona.Packet) bool { return slices.Equal(q.Data, packet.Data) }) {
+		if !slices.ContainsFunc(byServer[o.Server], func(q fakeclient.Packet) bool { return slices.Equal(q.Data, packet.Data) }) {
 			byServer[o.Server] = append(byServer[o.Server], packet)
 			if o.Assigns {
 				leases = append(leases, packet)
@@ -219,7 +219,7 @@ func weigh(p persona.Persona, id persona.Identity, result persona.Result, heard 
 	for n := range servers {
 		order := append(slices.Clone(servers[n:]), servers[:n]...)
 		for range 2 {
-			var offers []persona.Packet
+			var offers []fakeclient.Packet
 			for _, s := range order {
 				offers = append(offers, byServer[s]...)
 			}
@@ -228,7 +228,7 @@ func weigh(p persona.Persona, id persona.Identity, result persona.Result, heard 
 		}
 	}
 	for _, s := range servers {
-		var offers []persona.Packet
+		var offers []fakeclient.Packet
 		if !assigns[s] {
 			offers = append(offers, leases...)
 		}
@@ -238,7 +238,7 @@ func weigh(p persona.Persona, id persona.Identity, result persona.Result, heard 
 }
 
 // parseOffer reads an OFFER for a machine, in its transaction.
-func parseOffer(b []byte, id persona.Identity) (Offer, bool) {
+func parseOffer(b []byte, id fakeclient.Identity) (Offer, bool) {
 	p, err := dhcpv4.FromBytes(b)
 	if err != nil || p.OpCode != dhcpv4.OpcodeBootReply || p.MessageType() != dhcpv4.MessageTypeOffer ||
 		!slices.Equal(p.ClientHWAddr, id.MAC[:]) || binary.BigEndian.Uint32(p.TransactionID[:]) != id.XID {

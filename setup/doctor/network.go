@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"farmboot/dhcp/persona"
+	"farmboot/dhcp/fakeclient"
 	"farmboot/provisioning"
 	"farmboot/setup"
 )
@@ -168,7 +168,7 @@ func effectOf(l LAN, server netip.Addr) string {
 
 func effect(a Alone) string {
 	switch {
-	case errors.Is(a.Err, persona.ErrMenu):
+	case errors.Is(a.Err, fakeclient.ErrMenu):
 		return "shows its menu"
 	case a.File != "" && a.Err != nil:
 		return fmt.Sprintf("loads %q, and cannot run it", a.File)
@@ -231,7 +231,7 @@ func judge(f Facts, l LAN, m Machine) []Finding {
 		return []Finding{ok("%s boots from us on %s: %s", machine, at, m.Boot.File)}
 	case f.Config.Provisioning.Unknown == provisioning.Ignore:
 		return nil // ours is not registered, so the daemon is right not to answer
-	case errors.Is(m.Err, persona.ErrNoLease), errors.Is(m.Err, persona.ErrGaveUp):
+	case errors.Is(m.Err, fakeclient.ErrNoLease), errors.Is(m.Err, fakeclient.ErrGaveUp):
 		return []Finding{undecided(l, m, machine)}
 	}
 	return []Finding{notBooted(f, l, m, machine)}
@@ -240,10 +240,10 @@ func judge(f Facts, l LAN, m Machine) []Finding {
 // appliance tells whether a server makes all machines load what we make them load: it is
 // another appliance.
 func appliance(f Facts, l LAN, server netip.Addr) bool {
-	loads := func(m Machine, is func(netip.Addr) bool) (persona.Choice, bool) {
+	loads := func(m Machine, is func(netip.Addr) bool) (fakeclient.Choice, bool) {
 		n := slices.IndexFunc(m.Alone, func(a Alone) bool { return is(a.Server) })
 		if n < 0 {
-			return persona.Choice{}, false
+			return fakeclient.Choice{}, false
 		}
 		return m.Alone[n].Choice, true
 	}
@@ -264,7 +264,7 @@ func appliance(f Facts, l LAN, server netip.Addr) bool {
 // server answers others.
 func undecided(l LAN, m Machine, machine string) Finding {
 	seconds := int(m.Took.Seconds())
-	if errors.Is(m.Err, persona.ErrNoLease) {
+	if errors.Is(m.Err, fakeclient.ErrNoLease) {
 		return warn(
 			fmt.Sprintf("%s was offered no address on %s within %d seconds, and others were", machine, l.Interface.Name, seconds),
 			"the LAN's DHCP server is slow or busy, has no address left, or does not answer such machines; whether they boot is not known",
@@ -280,18 +280,18 @@ func undecided(l LAN, m Machine, machine string) Finding {
 func notBooted(f Facts, l LAN, m Machine, machine string) Finding {
 	err := m.Err
 	if err == nil {
-		err = persona.ErrNoBootOffer // it would start from its disk
+		err = fakeclient.ErrNoBootOffer // it would start from its disk
 	}
 	what := fmt.Sprintf("%s does not boot on %s: %v", machine, l.Interface.Name, err)
 	mend := restart + "; its sockets may belong to an interface that is gone"
 	switch {
-	case slices.ContainsFunc(l.assigning(), func(o Offer) bool { return o.boots() || o.NoProxy && m.Persona == persona.IPXEROM().Name }):
+	case slices.ContainsFunc(l.assigning(), func(o Offer) bool { return o.boots() || o.NoProxy && m.Persona == fakeclient.IPXEROM().Name }):
 		mend = "mend first what is said of dhcp and pxe"
 	case blocked(f, l.Interface):
 		mend = "mend first what is said of the firewall"
-	case errors.Is(err, persona.ErrUnsigned):
+	case errors.Is(err, fakeclient.ErrUnsigned):
 		mend = "mend what is said of secure-boot, and start farmboot anew"
-	case errors.Is(err, persona.ErrNoBootServer):
+	case errors.Is(err, fakeclient.ErrNoBootServer):
 		mend = fmt.Sprintf("see that UDP port %d is ours, and open; %s", f.Config.DHCP.BootServerPort, restart)
 	}
 	return stop(what, ignored(m.Result), mend)
@@ -303,7 +303,7 @@ func blocked(f Facts, i setup.Interface) bool {
 }
 
 // ignored tells of replies that firmware threw away; "" if there were none.
-func ignored(r persona.Result) string {
+func ignored(r fakeclient.Result) string {
 	var list []string
 	for _, i := range r.Ignored {
 		list = append(list, fmt.Sprintf("it threw away a reply of %s: %v", i.From.Addr(), i.Why))

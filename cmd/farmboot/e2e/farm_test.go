@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"farmboot/dhcp/persona"
+	"farmboot/dhcp/fakeclient"
 	"farmboot/setup/lab"
 )
 
@@ -23,17 +23,17 @@ import (
 // get an address and their boot file.
 func TestFarmPowersOn(t *testing.T) {
 	const size = 256
-	kinds := []persona.Persona{persona.UEFI(), persona.BIOS(), persona.IPXEROM(), persona.HTTPBoot()}
+	kinds := []fakeclient.Persona{fakeclient.UEFI(), fakeclient.BIOS(), fakeclient.IPXEROM(), fakeclient.HTTPBoot()}
 	l := newLAN(t, lab.Options{})
 	a := newAppliance(t, l, settings{})
 	f := newFarm(t, l, a)
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 
-	results := make([]persona.Result, size)
+	results := make([]fakeclient.Result, size)
 	var wg sync.WaitGroup
 	for i := range results {
-		id := persona.Identity{MAC: [6]byte{0x52, 0x54, 0, 0xfa, byte(i >> 8), byte(i)}, XID: uint32(1000 + i), Broadcast: true}
+		id := fakeclient.Identity{MAC: [6]byte{0x52, 0x54, 0, 0xfa, byte(i >> 8), byte(i)}, XID: uint32(1000 + i), Broadcast: true}
 		copy(id.GUID[:], id.MAC[:])
 		received := f.plug(id.MAC)
 		wg.Go(func() { results[i] = f.boot(ctx, kinds[i%len(kinds)], id, received) })
@@ -71,7 +71,7 @@ type farm struct {
 	appliance          netip.Addr
 
 	mu              sync.Mutex
-	machines        map[[6]byte]chan persona.Packet
+	machines        map[[6]byte]chan fakeclient.Packet
 	asked, answered int // DISCOVERs, and the appliance's OFFERs
 }
 
@@ -82,7 +82,7 @@ func newFarm(t *testing.T, l *lab.LAN, a *appliance) *farm {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &farm{appliance: a.host.Addr(), machines: map[[6]byte]chan persona.Packet{}}
+	f := &farm{appliance: a.host.Addr(), machines: map[[6]byte]chan fakeclient.Packet{}}
 	err = host.Do(func() (err error) {
 		if f.client, err = listenWide(t.Context(), 68); err != nil {
 			return err
@@ -124,10 +124,10 @@ func listenWide(ctx context.Context, port int) (*net.UDPConn, error) {
 }
 
 // plug returns what will be received for a MAC address.
-func (f *farm) plug(mac [6]byte) <-chan persona.Packet {
+func (f *farm) plug(mac [6]byte) <-chan fakeclient.Packet {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	received := make(chan persona.Packet, 64)
+	received := make(chan fakeclient.Packet, 64)
 	f.machines[mac] = received
 	return received
 }
@@ -152,14 +152,14 @@ func (f *farm) hand(conn *net.UDPConn) {
 		}
 		f.mu.Unlock()
 		select {
-		case machine <- persona.Packet{From: from, To: to, Data: buf[:n]}:
+		case machine <- fakeclient.Packet{From: from, To: to, Data: buf[:n]}:
 		default: // nobody's, or a machine that is deaf
 		}
 	}
 }
 
 // boot plays one machine to its end.
-func (f *farm) boot(ctx context.Context, p persona.Persona, id persona.Identity, received <-chan persona.Packet) persona.Result {
+func (f *farm) boot(ctx context.Context, p fakeclient.Persona, id fakeclient.Identity, received <-chan fakeclient.Packet) fakeclient.Result {
 	m, step := p.Start(id)
 	timer := time.NewTimer(limit)
 	defer timer.Stop()

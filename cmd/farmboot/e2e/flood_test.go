@@ -22,7 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
 
-	"farmboot/dhcp/persona"
+	"farmboot/dhcp/fakeclient"
 	"farmboot/setup/lab"
 )
 
@@ -173,7 +173,7 @@ func (s *siege) socket(at netip.AddrPort, take func(conn *net.UDPConn, packet []
 // transaction of their own. change makes others of them, and says where they go.
 func (s *siege) dhcp(perSecond int, from uint16, change func(b []byte, n uint32) netip.AddrPort) {
 	s.t.Helper()
-	_, step := persona.UEFI().Start(persona.Identity{MAC: [6]byte{2, 0xff}})
+	_, step := fakeclient.UEFI().Start(fakeclient.Identity{MAC: [6]byte{2, 0xff}})
 	packet := step.Send[0].Data
 	conn := s.socket(netip.AddrPortFrom(netip.IPv4Unspecified(), from), nil)
 	s.often(perSecond, func(n uint32) {

@@ -25,7 +25,7 @@ const (
 // appliance on an ordinary LAN.
 //
 // BIOS machines here have iPXE as their NIC's boot ROM, the only one that
-// Debian has; what other ROMs do is played by dhcp/persona.
+// Debian has; what other ROMs do is played by dhcp/fakeclient.
 func TestNetworkBoot(t *testing.T) {
 	l := newLAN(t, lab.Options{})
 	a := newAppliance(t, l, settings{})

@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"farmboot/dhcp/persona"
+	"farmboot/dhcp/fakeclient"
 	"farmboot/setup/lab"
 )
 
@@ -30,7 +30,7 @@ const soon = 10 * time.Second
 // rack is a host of the LAN that plays machines, and tells what they come to.
 type rack struct {
 	host    *lab.Host
-	sockets persona.Sockets
+	sockets fakeclient.Sockets
 	macs    byte
 }
 
@@ -42,7 +42,7 @@ func newRack(t *testing.T, l *lab.LAN) *rack {
 	}
 	r := &rack{host: host}
 	err = host.Do(func() (err error) {
-		r.sockets, err = persona.Listen(t.Context(), lab.Interface)
+		r.sockets, err = fakeclient.Listen(t.Context(), lab.Interface)
 		return err
 	})
 	if err != nil {
@@ -53,19 +53,19 @@ func newRack(t *testing.T, l *lab.LAN) *rack {
 }
 
 // boot plays UEFI firmware that tries once. It returns what it boots, and from where.
-func (r *rack) boot(t *testing.T) (persona.Boot, error) {
+func (r *rack) boot(t *testing.T) (fakeclient.Boot, error) {
 	t.Helper()
 	r.macs++
-	id := persona.Identity{
+	id := fakeclient.Identity{
 		MAC: [6]byte{0x52, 0x54, 0, 0xe7, 0, r.macs}, GUID: [16]byte{15: r.macs}, XID: uint32(r.macs),
 		Address: r.host.Addr(), Broadcast: true, MaxWait: time.Second / 2,
 	}
-	result, err := persona.Run(t.Context(), persona.UEFI(), id, r.sockets)
+	result, err := fakeclient.Run(t.Context(), fakeclient.UEFI(), id, r.sockets)
 	if err != nil {
-		return persona.Boot{}, err
+		return fakeclient.Boot{}, err
 	}
 	if result.Err != nil {
-		return persona.Boot{}, fmt.Errorf("%w; ignored: %v", result.Err, result.Ignored)
+		return fakeclient.Boot{}, fmt.Errorf("%w; ignored: %v", result.Err, result.Ignored)
 	}
 	return *result.Boot, nil
 }
@@ -78,11 +78,11 @@ func (r *rack) boots(t *testing.T, addr string, within time.Duration) {
 	change(t, r.host, "neigh flush dev "+lab.Interface)
 	var err error
 	for end := time.Now().Add(within); time.Now().Before(end); {
-		var boot persona.Boot
+		var boot fakeclient.Boot
 		if boot, err = r.boot(t); err != nil {
 			continue
 		}
-		if want := (persona.Boot{File: "ipxe.efi", Server: netip.MustParseAddr(addr)}); boot != want {
+		if want := (fakeclient.Boot{File: "ipxe.efi", Server: netip.MustParseAddr(addr)}); boot != want {
 			err = fmt.Errorf("it boots %v, want %v", boot, want)
 			continue
 		}

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"farmboot/dhcp/persona"
+	"farmboot/dhcp/fakeclient"
 	"farmboot/setup/lab"
 )
 
@@ -58,9 +58,9 @@ func TestWaitsForItsTurn(t *testing.T) {
 		}
 	})
 	for i := range 2 {
-		id := persona.Identity{MAC: [6]byte{0x52, 0x54, 0, 0, 0, byte(1 + i)}, XID: uint32(7000 + i), Broadcast: true}
+		id := fakeclient.Identity{MAC: [6]byte{0x52, 0x54, 0, 0, 0, byte(1 + i)}, XID: uint32(7000 + i), Broadcast: true}
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
-		if r := f.boot(ctx, persona.Laptop(), id, f.plug(id.MAC)); r.Err != nil {
+		if r := f.boot(ctx, fakeclient.Laptop(), id, f.plug(id.MAC)); r.Err != nil {
 			t.Error(r.Err)
 		}
 		cancel()

@@ -1,5 +1,5 @@
-// Package fault logs a fault that lasts once, and its end.
-package fault
+// Package logonce logs a fault that lasts once, and its end.
+package logonce
 
 import (
 	"context"

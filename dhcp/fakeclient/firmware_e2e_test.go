@@ -1,6 +1,6 @@
 //go:build e2e
 
-package persona_test
+package fakeclient_test
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"farmboot/dhcp/persona"
+	"farmboot/dhcp/fakeclient"
 	"farmboot/setup/lab"
 )
 
@@ -43,16 +43,16 @@ func TestPersonasSendWhatRealFirmwareSends(t *testing.T) {
 	}
 	defer ears.Close()
 	for name, c := range map[string]struct {
-		persona persona.Persona
+		persona fakeclient.Persona
 		machine lab.Machine
 	}{
-		"iPXE in ROM": {persona.IPXEROM(), lab.Machine{Name: "bios", Firmware: lab.BIOS, NICs: []lab.NIC{{MAC: "52:54:00:00:00:b1", Model: "e1000"}}}},
-		"OVMF":        {persona.UEFI(), lab.Machine{Name: "uefi", Firmware: lab.UEFI, NICs: []lab.NIC{{MAC: "52:54:00:00:00:b2", NoROM: true}}}},
-		"OVMF, HTTP Boot": {persona.HTTPBoot(), lab.Machine{
+		"iPXE in ROM": {fakeclient.IPXEROM(), lab.Machine{Name: "bios", Firmware: lab.BIOS, NICs: []lab.NIC{{MAC: "52:54:00:00:00:b1", Model: "e1000"}}}},
+		"OVMF":        {fakeclient.UEFI(), lab.Machine{Name: "uefi", Firmware: lab.UEFI, NICs: []lab.NIC{{MAC: "52:54:00:00:00:b2", NoROM: true}}}},
+		"OVMF, HTTP Boot": {fakeclient.HTTPBoot(), lab.Machine{
 			Name: "http", Firmware: lab.UEFI, NICs: []lab.NIC{{MAC: "52:54:00:00:00:b3", NoROM: true}},
 			HTTPBoot: true,
 		}},
-		"AAVMF": {persona.ARM64(), lab.Machine{Name: "arm64", Firmware: lab.UEFIARM64, NICs: []lab.NIC{{MAC: "52:54:00:00:00:b4", NoROM: true}}}},
+		"AAVMF": {fakeclient.ARM64(), lab.Machine{Name: "arm64", Firmware: lab.UEFIARM64, NICs: []lab.NIC{{MAC: "52:54:00:00:00:b4", NoROM: true}}}},
 	} {
 		vm, err := lan.PowerOn(c.machine)
 		if err != nil {

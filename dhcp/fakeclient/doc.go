@@ -1,4 +1,4 @@
-// Package persona plays the firmware of many machines against a network, for
+// Package fakeclient plays the firmware of many machines against a network, for
 // tests and for the doctor.
 //
 // A [Persona] is a kind of firmware: it sends exactly what that firmware sends,
@@ -11,4 +11,4 @@
 // packets and the passing of time, and give packets. [Run] connects that to
 // sockets. Nothing of package dhcp is used here: what tests a program must not
 // share its mistakes.
-package persona
+package fakeclient

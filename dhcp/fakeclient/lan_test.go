@@ -1,4 +1,4 @@
-package persona_test
+package fakeclient_test
 
 import (
 	"net"
@@ -8,7 +8,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"farmboot/dhcp"
-	"farmboot/dhcp/persona"
+	"farmboot/dhcp/fakeclient"
 	"farmboot/provisioning"
 )
 
@@ -19,13 +19,13 @@ var (
 	farmboot = netip.MustParseAddr("192.0.2.1")
 	rival    = netip.MustParseAddr("192.0.2.66")
 	address  = netip.MustParseAddr("192.0.2.100")
-	id       = persona.Identity{
+	id       = fakeclient.Identity{
 		MAC: [6]byte{0x52, 0x54, 0, 0, 0, 0xb1}, GUID: [16]byte([]byte("0123456789abcdef")), XID: 0x01020304,
 	}
 )
 
 // server answers a packet, or not.
-type server func(persona.Packet) []persona.Packet
+type server func(fakeclient.Packet) []fakeclient.Packet
 
 // mutation spoils a reply, to see whether the firmware notices. It may return nil
 // to lose it.
@@ -51,7 +51,7 @@ func remove(code uint8) mutation {
 // dhcpServer is an ordinary DHCP server that knows nothing of network boot,
 // unless told so by mods.
 func dhcpServer(mods ...dhcpv4.Modifier) server {
-	return func(p persona.Packet) []persona.Packet {
+	return func(p fakeclient.Packet) []fakeclient.Packet {
 		req, err := dhcpv4.FromBytes(p.Data)
 		if err != nil || p.To.Port() != 67 {
 			return nil
@@ -77,14 +77,14 @@ func dhcpServer(mods ...dhcpv4.Modifier) server {
 		if err != nil {
 			panic(err)
 		}
-		return []persona.Packet{{From: netip.AddrPortFrom(router, 67), To: netip.MustParseAddrPort("255.255.255.255:68"), Data: m.ToBytes()}}
+		return []fakeclient.Packet{{From: netip.AddrPortFrom(router, 67), To: netip.MustParseAddrPort("255.255.255.255:68"), Data: m.ToBytes()}}
 	}
 }
 
 // appliance is Farmboot's own responder, at an address, with replies spoilt.
 func appliance(at netip.Addr, spoil ...mutation) server {
 	responder := dhcp.Responder{TFTP: true}
-	return func(p persona.Packet) []persona.Packet {
+	return func(p fakeclient.Packet) []fakeclient.Packet {
 		in := dhcp.Ingress{Service: dhcp.ProxyDHCP, Server: at, BaseURL: "http://" + at.String()}
 		if p.To.Port() == 4011 {
 			if p.To.Addr() != at {
@@ -109,7 +109,7 @@ func appliance(at netip.Addr, spoil ...mutation) server {
 				return nil
 			}
 		}
-		return []persona.Packet{{
+		return []fakeclient.Packet{{
 			From: netip.AddrPortFrom(at, p.To.Port()),
 			To:   dhcp.Destination(&req, p.From, in),
 			Data: dhcp.Append(nil, reply),
@@ -118,20 +118,20 @@ func appliance(at netip.Addr, spoil ...mutation) server {
 }
 
 // boot plays a machine on a LAN to its end.
-func boot(t *testing.T, p persona.Persona, id persona.Identity, servers ...server) persona.Result {
+func boot(t *testing.T, p fakeclient.Persona, id fakeclient.Identity, servers ...server) fakeclient.Result {
 	t.Helper()
 	m, step := p.Start(id)
 	for range 1000 {
 		if step.Done != nil {
 			return *step.Done
 		}
-		var arriving []persona.Packet
+		var arriving []fakeclient.Packet
 		for _, packet := range step.Send {
 			for _, s := range servers {
 				arriving = append(arriving, s(packet)...)
 			}
 		}
-		step = persona.Step{}
+		step = fakeclient.Step{}
 		for _, packet := range arriving {
 			next := m.Receive(packet)
 			step.Send = append(step.Send, next.Send...)
@@ -144,5 +144,5 @@ func boot(t *testing.T, p persona.Persona, id persona.Identity, servers ...serve
 		}
 	}
 	t.Fatalf("%s comes to no result", p.Name)
-	return persona.Result{}
+	return fakeclient.Result{}
 }

@@ -1,4 +1,4 @@
-package persona
+package fakeclient
 
 // All returns every persona, those that people are likely to meet first.
 func All() []Persona {

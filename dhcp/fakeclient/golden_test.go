@@ -1,4 +1,4 @@
-package persona_test
+package fakeclient_test
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
-	"farmboot/dhcp/persona"
+	"farmboot/dhcp/fakeclient"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -22,9 +22,9 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // TestGoldenPackets holds every packet that every persona sends in a boot: they
 // are to be compared with captures of the real thing.
 func TestGoldenPackets(t *testing.T) {
-	for _, p := range persona.All() {
+	for _, p := range fakeclient.All() {
 		var got strings.Builder
-		record := func(packet persona.Packet) []persona.Packet {
+		record := func(packet fakeclient.Packet) []fakeclient.Packet {
 			fmt.Fprintf(&got, "%s → %s\n%s\n", packet.From, packet.To, readable(packet.Data))
 			return nil
 		}

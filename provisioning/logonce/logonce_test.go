@@ -1,4 +1,4 @@
-package fault_test
+package logonce_test
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"farmboot/provisioning"
-	"farmboot/provisioning/fault"
+	"farmboot/provisioning/logonce"
 )
 
 func TestSeries(t *testing.T) {
@@ -23,10 +23,10 @@ func TestSeries(t *testing.T) {
 	port := func(n int, errno syscall.Errno) error {
 		return fmt.Errorf("listen on port %d: %w", n, errno)
 	}
-	s := fault.Series{Log: slog.New(text), Level: slog.LevelWarn, Fault: "cannot", End: "can again"}
-	quiet := fault.Series{Log: s.Log, Level: slog.LevelError, Fault: "stuck"}
+	s := logonce.Series{Log: slog.New(text), Level: slog.LevelWarn, Fault: "cannot", End: "can again"}
+	quiet := logonce.Series{Log: s.Log, Level: slog.LevelError, Fault: "stuck"}
 	for _, try := range []struct {
-		series *fault.Series
+		series *logonce.Series
 		err    error
 		want   string
 	}{
