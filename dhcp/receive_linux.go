@@ -27,7 +27,14 @@ type receiver struct {
 
 // receiver returns a receiver for the socket.
 func (c *Conn) receiver() *receiver {
-	return &receiver{raw: c.raw, packet: make([]byte, 1500), control: make([]byte, unix.CmsgSpace(unix.SizeofInet4Pktinfo))}
+	r := &receiver{raw: c.raw, packet: make([]byte, 1500), control: make([]byte, unix.CmsgSpace(unix.SizeofInet4Pktinfo))}
+	r.part.Base = &r.packet[0]
+	r.part.SetLen(len(r.packet))
+	r.msg.Iov = &r.part
+	r.msg.SetIovlen(1)
+	r.msg.Name = (*byte)(unsafe.Pointer(&r.from))
+	r.msg.Control = &r.control[0]
+	return r
 }
 
 // receive returns the next packet, which is valid until the next call, where it came from,
@@ -53,13 +60,9 @@ func (r *receiver) receive() (packet []byte, peer netip.AddrPort, to netip.Addr,
 
 // look tells whether there was a packet, or an error.
 func (r *receiver) look(fd uintptr) bool {
-	r.part.Base, r.msg.Iov = &r.packet[0], &r.part
-	r.part.SetLen(len(r.packet))
-	r.msg.SetIovlen(1)
-	r.msg.Name, r.msg.Namelen = (*byte)(unsafe.Pointer(&r.from)), unix.SizeofSockaddrInet4
-	r.msg.Control = &r.control[0]
-	r.msg.SetControllen(len(r.control))
 	for {
+		r.msg.Namelen = unix.SizeofSockaddrInet4 // the kernel writes how much it has filled
+		r.msg.SetControllen(len(r.control))
 		n, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&r.msg)), 0)
 		if r.n, r.errno = int(n), errno; errno != unix.EINTR {
 			return errno != unix.EAGAIN

@@ -9,7 +9,7 @@ import (
 
 // Store keeps everything, durably. Package sqlite is one, package postgres
 // another; package storetest says what both must do. A Store keeps what it is
-// given: rules about what may be written, and by whom, are in package registry.
+// given: rules about what may be written are in package registry, and by whom in package rights.
 //
 // Reads see every change at once, another process' too: nothing is cached here (what
 // others cache goes by [Store.DecisionsVersion]). Where

@@ -88,7 +88,7 @@ func (a *API) ofRunMode(handle func(http.ResponseWriter, *http.Request, provisio
 }
 
 // rule says who may use a route at all. What of the data a farmer sees and edits
-// there is the Registry's to decide.
+// there package rights decides.
 type rule int
 
 const (

@@ -4,5 +4,5 @@
 //
 // Credentials are a token, a session that began with one, with a sign-in link or with an
 // OpenID provider, or a connection to the Unix socket. What each may do is decided by
-// package registry.
+// package rights.
 package authn

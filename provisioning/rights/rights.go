@@ -1,6 +1,6 @@
-// Package rights decides who may see and change what. It decides and does nothing else:
-// package registry asks it before it reads or writes anything for a person or a program.
-// What is refused is an error with code Forbidden.
+// Package rights decides who may see and change what. It decides and does nothing else: the
+// registry asks it, and so do the editor of kernels, the API and the pages. What is refused
+// is an error with code Forbidden.
 package rights
 
 import (
