@@ -35,7 +35,7 @@ type kernelCmd struct {
 type kernelAddCmd struct {
 	File   fileName `arg:"" help:"The kernel, an EFI application or a bzImage; - for standard input, or the URL of one." placeholder:"FILE|URL"`
 	Name   string   `help:"Name to store it under; by default that of the file." placeholder:"K"`
-	SHA256 string   `name:"sha256" help:"Store it only if this is its SHA-256, in hexadecimal digits." placeholder:"SUM"`
+	SHA256 string   `name:"sha256" help:"Store it only if this is its SHA-256, in hexadecimal digits." placeholder:"SUM" type:"given"`
 	Force  bool     `help:"Store it even if it is no kernel, or cut short, by its own header."`
 }
 
@@ -170,7 +170,7 @@ func (c kernelListCmd) Run(ctx context.Context, e *env, db *database) error {
 type kernelUseCmd struct {
 	RunMode string `arg:"" name:"runmode" help:"Run mode: prod, test, …"`
 	Kernel  string `arg:"" help:"Name of a kernel."`
-	Canary  string `help:"Try it first on so many nodes, on a share of them, or on these." placeholder:"N|N%|MAC,…"`
+	Canary  string `help:"Try it first on so many nodes, on a share of them, or on these." placeholder:"N|N%|MAC,…" type:"given"`
 	Force   bool   `help:"Even if the kernel is cut short by its own header."`
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -20,6 +21,7 @@ func plainValues() kong.Option {
 			kong.KindMapper(reflect.Int, wholeNumber(strconv.IntSize)).Apply(k),
 			kong.KindMapper(reflect.Int64, wholeNumber(64)).Apply(k),
 			kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(duration)).Apply(k),
+			kong.NamedMapper("given", kong.MapperFunc(given)).Apply(k),
 			kong.PostBuild(func(k *kong.Kong) error { return kong.Visit(k.Model.Node, wantValue) }).Apply(k))
 	})
 }
@@ -45,6 +47,20 @@ func (v flagValue) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 		return errors.New("a value is missing")
 	}
 	return v.Mapper.Decode(ctx, target)
+}
+
+// given reads a text that must not be empty: of a flag that guards something, as a shell's
+// variable that is not set would make it.
+func given(ctx *kong.DecodeContext, target reflect.Value) error {
+	var text string
+	if err := ctx.Scan.PopValueInto("text", &text); err != nil {
+		return err
+	}
+	if strings.TrimSpace(text) == "" {
+		return errors.New("its value is empty: give one, or leave the flag out")
+	}
+	target.SetString(text)
+	return nil
 }
 
 // wholeNumber reads a decimal number of so many bits.
