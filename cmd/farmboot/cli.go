@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,7 +103,7 @@ func run(ctx context.Context, args []string, e *env) int {
 	case exited >= 0:
 		return exited
 	case err != nil:
-		fmt.Fprintf(e.stderr, "farmboot: %s (see %s)\n", oneLine(err), helpFor(err))
+		fmt.Fprintf(e.stderr, "farmboot: %s (see %s)\n", oneLine(cmp.Or(belowZero(err), err)), helpFor(err))
 		return exitUsage
 	}
 	e.configFile = c.Config

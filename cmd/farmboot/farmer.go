@@ -70,7 +70,7 @@ func (c farmerListCmd) Run(ctx context.Context, e *env, db *database) error {
 }
 
 type farmerRmCmd struct {
-	Farmer string `arg:"" help:"Farmer id."`
+	Farmer string `arg:"" help:"Farmer id, 1 to 4294967295."`
 }
 
 func (farmerRmCmd) Help() string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
@@ -25,6 +26,30 @@ func TestHelpHasExamples(t *testing.T) {
 		for _, f := range leaf.Flags {
 			if f.Help == "" {
 				t.Errorf("%s: --%s has no help", path, f.Name)
+			}
+		}
+	}
+}
+
+// TestEmptyValues holds every flag to refuse an empty value, which is that of a shell's
+// variable that was not set; or its help to say what that means.
+func TestEmptyValues(t *testing.T) {
+	parser, err := kong.New(&cli{}, kong.Name("farmboot"), vars())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, leaf := range parser.Model.Leaves(false) {
+		for _, flags := range leaf.AllFlags(false) {
+			for _, f := range flags {
+				if f.IsBool() || strings.Contains(f.Help, "empty: ") {
+					continue
+				}
+				command := append(strings.Fields(strings.TrimPrefix(leaf.Path(), "farmboot ")), "--"+f.Name, "")
+				var out, complaint bytes.Buffer
+				code := run(t.Context(), command, &env{stdin: strings.NewReader(""), stdout: &out, stderr: &complaint})
+				if want := "farmboot: --" + f.Name + ": its value is empty: "; code != exitUsage || !strings.HasPrefix(complaint.String(), want) {
+					t.Errorf("%q: exit status %d, %q; want %d, %q", command, code, complaint.String(), exitUsage, want)
+				}
 			}
 		}
 	}

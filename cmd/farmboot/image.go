@@ -22,8 +22,8 @@ import (
 type imageCmd struct {
 	Kind    string `arg:"" help:"${kinds}."`
 	RunMode string `arg:"" optional:"" name:"runmode" help:"Run mode: the grid network, prod for instance."`
-	Farmer  string `arg:"" optional:"" help:"Farmer id."`
-	Args    string `arg:"" optional:"" help:"Extra kernel arguments, as one word of the shell."`
+	Farmer  string `arg:"" optional:"" help:"Farmer id, 1 to 4294967295."`
+	Args    string `arg:"" optional:"" help:"Extra kernel arguments, as one word of the shell; empty: none." empty:""`
 
 	Output fileName `short:"o" placeholder:"FILE" help:"File to write, which must be named; - for standard output."`
 	Force  bool     `short:"f" help:"Replace FILE if it exists."`
@@ -130,6 +130,9 @@ func (c imageCmd) order() (catalog.Order, error) {
 	}
 	if c.RunMode == "" {
 		return o, usageError{fmt.Sprintf("image %s needs a run mode, as in: farmboot image %[1]s prod 1234 -o FILE", kind)}
+	}
+	if err := storedName(c.Kernel); err != nil {
+		return o, err
 	}
 	o.Target = ipxe.Target{RunMode: provisioning.RunMode(c.RunMode), Args: c.Args, Kernel: c.Kernel}
 	if c.Farmer != "" {

@@ -6,10 +6,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -35,7 +38,7 @@ type kernelCmd struct {
 type kernelAddCmd struct {
 	File   fileName `arg:"" help:"The kernel, an EFI application or a bzImage; - for standard input, or the URL of one." placeholder:"FILE|URL"`
 	Name   string   `help:"Name to store it under; by default that of the file." placeholder:"K"`
-	SHA256 string   `name:"sha256" help:"Store it only if this is its SHA-256, in hexadecimal digits." placeholder:"SUM" type:"given"`
+	SHA256 string   `name:"sha256" help:"Store it only if this is its SHA-256, in hexadecimal digits." placeholder:"SUM"`
 	Force  bool     `help:"Store it even if it is no kernel, or cut short, by its own header."`
 }
 
@@ -62,7 +65,7 @@ func (c kernelAddCmd) Run(ctx context.Context, e *env) error {
 		if name == "" {
 			return usageError{"standard input has no name: give the kernel one with --name"}
 		}
-	case isURL(string(c.File)):
+	case isWebURL(string(c.File)):
 		f, err := upstream.NewClient(upstream.DefaultLimits).Get(ctx, string(c.File), upstream.Validator{})
 		if err != nil {
 			return err
@@ -74,15 +77,15 @@ func (c kernelAddCmd) Run(ctx context.Context, e *env) error {
 		if u, err := url.Parse(f.URL); name == "" && err == nil {
 			name = path.Base(u.Path)
 		}
+	case isURL(string(c.File)):
+		scheme, _, _ := strings.Cut(string(c.File), "://")
+		return usageError{fmt.Sprintf("kernel add: nothing is fetched by %s://; accepted are http:// and https://, the name of a file, and - for standard input", scheme)}
 	default:
 		f, err := openInput(string(c.File))
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		if fi, err := f.Stat(); err == nil && fi.IsDir() {
-			return provisioning.Errorf(provisioning.Invalid, "%s is a folder: name the kernel file in it", c.File)
-		}
 		from, name = f, cmp.Or(c.Name, filepath.Base(string(c.File)))
 	}
 	db, err := e.open(ctx)
@@ -103,15 +106,43 @@ func (c kernelAddCmd) Run(ctx context.Context, e *env) error {
 	return warnOfKernel(e, db, name)
 }
 
-// openInput opens a file that a command reads, without waiting for somebody to write into
-// a named pipe: what is written into one that has a writer comes as ever.
-func openInput(name string) (*os.File, error) {
+// openInput opens a file that a command reads. A named pipe is not waited for: what is
+// written into one that has a writer comes as ever. Devices may have no end, and are
+// refused; a file that says it has no bytes is not read, for some in /proc wait for more.
+func openInput(name string) (io.ReadCloser, error) {
+	if isURL(name) {
+		return nil, provisioning.Errorf(provisioning.Invalid, "%s is a URL: accepted are the name of a file, and - for standard input", name)
+	}
+	fi, err := os.Stat(name)
+	switch {
+	case err != nil: // opening it says the same
+	case fi.IsDir():
+		return nil, provisioning.Errorf(provisioning.Invalid, "%s is a folder: name the file in it", name)
+	case fi.Mode().IsRegular() && fi.Size() == 0:
+		return io.NopCloser(strings.NewReader("")), nil
+	case !fi.Mode().IsRegular() && fi.Mode().Type() != fs.ModeNamedPipe:
+		return nil, provisioning.Errorf(provisioning.Invalid, "%s is not an ordinary file: accepted are the name of one, and - for standard input", name)
+	}
 	return os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
-// isURL tells a URL from the name of a file.
-func isURL(s string) bool {
-	return strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://")
+// isURL tells a URL from the name of a file (RFC 3986 section 3.1).
+func isURL(s string) bool { return withScheme.MatchString(s) }
+
+var withScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
+
+// isWebURL tells whether s is the URL of something that can be fetched.
+func isWebURL(s string) bool {
+	scheme, _, ok := strings.Cut(s, "://")
+	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
+}
+
+// storedName refuses a file's path, or a URL, where the name of a stored kernel belongs.
+func storedName(name string) error {
+	if !strings.Contains(name, "/") || strings.HasPrefix(name, "net/") { // which stands for a default kernel
+		return nil
+	}
+	return provisioning.Errorf(provisioning.NotFound, "%s is not the name of a kernel, but where a file is: store that first (farmboot kernel add), and then name it as farmboot kernel list does", provisioning.Clip(name, 100))
 }
 
 // warnOfKernel tells, on stderr, why nodes cannot boot a kernel, by its own header, or
@@ -169,8 +200,8 @@ func (c kernelListCmd) Run(ctx context.Context, e *env, db *database) error {
 
 type kernelUseCmd struct {
 	RunMode string `arg:"" name:"runmode" help:"Run mode: prod, test, …"`
-	Kernel  string `arg:"" help:"Name of a kernel."`
-	Canary  string `help:"Try it first on so many nodes, on a share of them, or on these." placeholder:"N|N%|MAC,…" type:"given"`
+	Kernel  string `arg:"" help:"Name of a kernel." type:"given"`
+	Canary  string `help:"Try it first on so many nodes, on a share of them, or on these." placeholder:"N|N%|MAC,…"`
 	Force   bool   `help:"Even if the kernel is cut short by its own header."`
 }
 
@@ -190,6 +221,9 @@ Examples:
 }
 
 func (c kernelUseCmd) Run(ctx context.Context, e *env) error {
+	if err := storedName(c.Kernel); err != nil {
+		return err
+	}
 	db, mode, err := e.openFor(ctx, c.RunMode)
 	if err != nil {
 		return err
@@ -199,7 +233,11 @@ func (c kernelUseCmd) Run(ctx context.Context, e *env) error {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(e.stdout, "run mode %s tries %s on %s at their next boot\n", mode, c.Kernel, some(canary))
+		whose := "their"
+		if canary.Share == 0 && canary.Known == 1 {
+			whose = "its"
+		}
+		fmt.Fprintf(e.stdout, "run mode %s tries %s on %s at %s next boot\n", mode, c.Kernel, some(canary), whose)
 		return warnOfStrangers(ctx, e, db, canary)
 	}
 	ended, err := db.rollout.Canary(ctx, mode)
@@ -239,7 +277,7 @@ func warnOfStrangers(ctx context.Context, e *env, db *database, c *rollout.Canar
 }
 
 type kernelRmCmd struct {
-	Kernel string `arg:"" help:"Name of a kernel."`
+	Kernel string `arg:"" help:"Name of a kernel." type:"given"`
 }
 
 func (kernelRmCmd) Help() string {

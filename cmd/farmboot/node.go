@@ -30,15 +30,20 @@ type nodeCmd struct {
 type nodeFlags struct {
 	Farmer  *string `help:"Farmer id, 1 to 4294967295; none: no farmer." placeholder:"F"`
 	Runmode *string `help:"Run mode, one of [runmodes] in the configuration." placeholder:"R"`
-	Args    *string `help:"Extra kernel arguments, in one word." placeholder:"X"`
-	Kernel  *string `help:"Kernel file in the kernel folder; empty: the run mode's default." placeholder:"K"`
-	Name    *string `help:"A name, for people." placeholder:"N"`
+	Args    *string `help:"Extra kernel arguments, in one word; empty: none." placeholder:"X" empty:""`
+	Kernel  *string `help:"Kernel file in the kernel folder; empty: the run mode's default." placeholder:"K" empty:""`
+	Name    *string `help:"A name, for people; empty: none." placeholder:"N" empty:""`
 	NBP     *string `name:"nbp" help:"Network boot program: snponly, which uses the firmware's own network driver, for UEFI machines that hang with iPXE's; ipxe, which knows most cards; with [secure-boot] also signed-snponly (snponly behind shim), signed (ipxe without shim, where the firmware itself holds our certificate) and plain (without shim, whichever boots the machine); default: whichever boots the machine." placeholder:"P"`
 }
 
 // patch returns the change that the flags ask for.
 func (f nodeFlags) patch() (provisioning.NodePatch, error) {
 	p := provisioning.NodePatch{Args: f.Args, Kernel: f.Kernel, Name: f.Name}
+	if f.Kernel != nil {
+		if err := storedName(*f.Kernel); err != nil {
+			return p, err
+		}
+	}
 	if f.Runmode != nil {
 		mode := provisioning.RunMode(*f.Runmode)
 		p.RunMode = &mode
@@ -258,7 +263,7 @@ func parseMatch(s string) (q provisioning.NodeQuery, err error) {
 
 type nodeOnceCmd struct {
 	MAC  string `arg:"" help:"MAC address, in any usual notation."`
-	Boot string `arg:"" name:"kernel" help:"A kernel; exit: its next boot device; none: the usual, after all."`
+	Boot string `arg:"" name:"kernel" help:"A kernel; exit: its next boot device; none: the usual, after all." type:"given"`
 }
 
 func (nodeOnceCmd) Help() string {
@@ -275,6 +280,9 @@ Examples:
 func (c nodeOnceCmd) Run(ctx context.Context, e *env) error {
 	mac, err := provisioning.ParseMAC(c.MAC)
 	if err != nil {
+		return err
+	}
+	if err := storedName(c.Boot); err != nil {
 		return err
 	}
 	if c.Boot == "none" {

@@ -39,7 +39,7 @@ func (d *database) warn(e *env, nodes ...provisioning.Node) error {
 }
 
 type nodeCheckCmd struct {
-	Args    string `arg:"" optional:"" help:"Extra kernel arguments, in one word; or the MAC address of a registered node."`
+	Args    string `arg:"" optional:"" help:"Extra kernel arguments, in one word; or the MAC address of a registered node; empty: none." empty:""`
 	Runmode string `help:"Run mode; by default that of [provisioning]." placeholder:"R"`
 	Farmer  string `help:"Farmer id." placeholder:"F"`
 	JSON    bool   `help:"As JSON, as the API shows it."`

@@ -26,12 +26,48 @@ func plainValues() kong.Option {
 	})
 }
 
-// wantValue makes a flag look for its value with [flagValue].
+// wantValue makes a flag look for its value with [flagValue], and an argument that may be
+// left out with [notEmpty]: either is empty where a shell's variable is not set, and must
+// not mean then what leaving it out does. Those whose help says what empty means have the
+// tag "empty".
 func wantValue(node kong.Visitable, next kong.Next) error {
-	if f, ok := node.(*kong.Flag); ok && !f.IsBool() {
-		f.Mapper = flagValue{f.Mapper}
+	switch v := node.(type) {
+	case *kong.Flag:
+		if !v.IsBool() {
+			v.Mapper = flagValue{refuseEmpty(v.Value, "give one, or leave the flag out")}
+		}
+	case *kong.Value:
+		if v.Flag == nil && !v.Required && !v.IsCumulative() {
+			v.Mapper = refuseEmpty(v, "give one, or leave the argument out")
+		}
 	}
 	return next(nil)
+}
+
+// refuseEmpty returns what reads a value that must not be empty, unless its tag says that
+// it may be.
+func refuseEmpty(v *kong.Value, instead string) kong.Mapper {
+	if v.Tag.Has("empty") {
+		return v.Mapper
+	}
+	if v.Required {
+		instead = "give one"
+	}
+	return notEmpty{v.Mapper, instead}
+}
+
+// notEmpty reads a value that must not be blank.
+type notEmpty struct {
+	kong.Mapper
+	instead string // what to do
+}
+
+// Decode refuses a blank value, and reads any other.
+func (v notEmpty) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
+	if token := ctx.Scan.Peek(); token.IsValue() && strings.TrimSpace(token.String()) == "" {
+		return errors.New("its value is empty: " + v.instead)
+	}
+	return v.Mapper.Decode(ctx, target)
 }
 
 // flagValue reads the value of a flag.
@@ -49,18 +85,43 @@ func (v flagValue) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 	return v.Mapper.Decode(ctx, target)
 }
 
-// given reads a text that must not be empty: of a flag that guards something, as a shell's
-// variable that is not set would make it.
+// given reads an argument that must be given, and not be empty.
 func given(ctx *kong.DecodeContext, target reflect.Value) error {
 	var text string
 	if err := ctx.Scan.PopValueInto("text", &text); err != nil {
 		return err
 	}
 	if strings.TrimSpace(text) == "" {
-		return errors.New("its value is empty: give one, or leave the flag out")
+		return errors.New("its value is empty: give one")
 	}
 	target.SetString(text)
 	return nil
+}
+
+// belowZero says of a number below 0, which the parser takes for a flag that is not known,
+// what the argument accepts that it stands for; nil if the error is of something else.
+func belowZero(err error) error {
+	var perr *kong.ParseError
+	if !errors.As(err, &perr) || perr.Context == nil || len(perr.Context.Path) == 0 || perr.Context.Selected() == nil {
+		return nil
+	}
+	path := perr.Context.Path
+	rest, wanted := path[len(path)-1].Remainder(), perr.Context.Selected().Positional
+	if len(rest) == 0 || !strings.HasPrefix(rest[0], "-") {
+		return nil
+	}
+	if _, err := strconv.ParseFloat(rest[0], 64); err != nil {
+		return nil
+	}
+	for _, p := range path { // what has its value already
+		if p.Positional != nil && !p.Positional.IsCumulative() {
+			wanted = wanted[1:]
+		}
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	return fmt.Errorf("<%s>: bad value %q: accepted is: %s", wanted[0].Name, provisioning.Clip(rest[0], 40), strings.TrimSuffix(wanted[0].Help, "."))
 }
 
 // wholeNumber reads a decimal number of so many bits.

@@ -38,7 +38,7 @@ func TestNodesTryAKernel(t *testing.T) {
 	}
 	do("", "kernel", "add", file)
 	boots("1", "net/prod.efi")
-	do("tries v2.efi on 1 node at their next boot", "kernel", "use", "prod", "v2.efi", "--canary", "52:54:00:00:00:01")
+	do("tries v2.efi on 1 node at its next boot", "kernel", "use", "prod", "v2.efi", "--canary", "52:54:00:00:00:01")
 	boots("1", "v2.efi")
 	boots("2", "net/prod.efi")
 	if _, text := d.get("/provision/52:54:00:00:00:01"); !strings.Contains(text, "echo -- kernel candidate v2.efi\n") {

@@ -20,7 +20,7 @@ type tokenAddCmd struct {
 	Role     string `required:"" help:"admin: may do everything; farmer: sees and edits the nodes of one farmer." enum:"admin,farmer" placeholder:"admin|farmer"`
 	Farmer   string `help:"Whose nodes, with --role farmer." placeholder:"F"`
 	Name     string `help:"What it is for; the history shows it." placeholder:"N"`
-	Expires  string `help:"How long it is good for (90d, 12h, 2w), or until which day (2027-01-31); by default for ever." placeholder:"90d" type:"given"`
+	Expires  string `help:"How long it is good for (90d, 12h, 2w), or until which day (2027-01-31); by default for ever." placeholder:"90d"`
 	ReadOnly bool   `help:"It may look at everything that its role may, and change nothing."`
 	JSON     bool   `help:"As JSON, as the API shows it."`
 }
@@ -131,7 +131,7 @@ func (c tokenListCmd) Run(ctx context.Context, e *env, db *database) error {
 }
 
 type tokenRmCmd struct {
-	ID string `arg:"" help:"The token's id, see token list."`
+	ID string `arg:"" help:"The token's id, see token list." type:"given"`
 }
 
 func (tokenRmCmd) Help() string {

@@ -387,7 +387,7 @@ func TestWrongInput(t *testing.T) {
 		{"farmer: with nodes", "/admin/farmers/5/remove", nil, "", "still has nodes"},
 		{"kernel: point at nothing", "/admin/kernels/point", url.Values{"runmode": {"prod"}, "kernel": {""}}, "", "bad kernel name"},
 		{"kernel: point nowhere", "/admin/kernels/point", url.Values{"runmode": {"../x"}, "kernel": {"zos.efi"}}, "", "unknown run mode"},
-		{"kernel: remove nothing", "/admin/kernels/remove", url.Values{"kernel": {"none.efi"}}, "", "missing kernel"},
+		{"kernel: remove nothing", "/admin/kernels/remove", url.Values{"kernel": {"none.efi"}}, "", "there is no kernel"},
 		{"kernel: no upload", "/admin/kernels", url.Values{}, "file", "not an upload"},
 		{"token: no role", "/admin/tokens", url.Values{"role": {"king"}}, "", "choose one from the list"},
 		{"token: no farmer", "/admin/tokens", url.Values{"role": {"farmer"}}, "farmer", "needs the farmer"},

@@ -177,13 +177,10 @@ func CheckNewName(name string) error {
 // Remove deletes a kernel. It is refused with code [provisioning.Conflict] while a
 // run mode's default or another name is a link to it.
 func (s *Store) Remove(name string) error {
-	if err := CheckName(name); err != nil {
+	if err := s.removable(name); err != nil {
 		return err
 	}
 	path := filepath.Join(s.dir, name)
-	if fi, err := os.Lstat(path); err != nil || fi.IsDir() {
-		return missing(name, err)
-	}
 	kernels, err := s.list(s.dir, "")
 	if err != nil {
 		return err
@@ -205,6 +202,21 @@ func (s *Store) Remove(name string) error {
 	}
 	_ = os.Remove(path + signatureSuffix) // there may be none, and it is of no use alone
 	return syncDir(s.dir)
+}
+
+// removable refuses the name of no kernel that is here.
+func (s *Store) removable(name string) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	fi, err := os.Lstat(filepath.Join(s.dir, name))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && fi.IsDir() {
+		return provisioning.Errorf(provisioning.NotFound, "there is no kernel %s here: see farmboot kernel list, or the board's page Kernels", name)
+	}
+	if err != nil {
+		return missing(name, err)
+	}
+	return nil
 }
 
 // userOf says who uses a kernel by that link.

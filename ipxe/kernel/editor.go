@@ -151,6 +151,9 @@ func (e *Editor) Remove(ctx context.Context, by provisioning.Actor, name string)
 	if err := adminOnly(by); err != nil {
 		return err
 	}
+	if err := e.store.removable(name); err != nil {
+		return err
+	}
 	if err := e.Needs(ctx, name, 0); err != nil {
 		return err
 	}
