@@ -67,8 +67,11 @@ func bzImageLength(file io.ReaderAt) (int64, bool) {
 	if le.Uint16(b[version:]) < 0x204 {
 		paragraphs &= 0xffff // it had two bytes then
 	}
+	if paragraphs == 0 { // nothing to start
+		return 0, false
+	}
 	// The last paragraph may be begun only: that of iPXE's own files is.
-	return (sectors+1)*512 + max(0, paragraphs*16-15), true
+	return (sectors+1)*512 + paragraphs*16 - 15, true
 }
 
 // efiLength reads the headers of an EFI application (PE/COFF specification, sections 2

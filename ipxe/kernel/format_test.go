@@ -52,6 +52,8 @@ func TestReadHeader(t *testing.T) {
 	old := testBzImage(0x2000)
 	le.PutUint16(old[0x206:], 0x203)
 	le.PutUint32(old[0x1f4:], 0xffff0000|uint32(0x2000-1024)/16)
+	nothing := testBzImage(0x2000)
+	le.PutUint32(nothing[0x1f4:], 0) // syssize
 	fourSectors := testBzImage(0x2000)
 	fourSectors[0x1f1] = 0
 	for name, tt := range map[string]struct {
@@ -70,6 +72,7 @@ func TestReadHeader(t *testing.T) {
 		"bzImage with an EFI stub":   {both, Header{EFI, 0x2000 - 15}},
 		"an old bzImage":             {old, Header{BzImage, 0x2000 - 15}},
 		"bzImage of no setup sector": {fourSectors, Header{BzImage, 0x2000 - 15 + 3*512}},
+		"bzImage of nothing":         {nothing, Header{Unknown, 0}},
 		"nothing":                    {nil, Header{Unknown, 0}},
 		"text":                       {bytes.Repeat([]byte("kernel "), 200), Header{Unknown, 0}},
 	} {

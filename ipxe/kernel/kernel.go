@@ -280,6 +280,9 @@ func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
 	defer root.Close()
 	// O_NONBLOCK: a named pipe would wait for its writer; for a file it means nothing.
 	f, err := root.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ENXIO) { // a socket, or a device without its driver: no kernel
+		return nil, nil, missing(rel, nil)
+	}
 	if err != nil {
 		return nil, nil, missing(rel, err)
 	}

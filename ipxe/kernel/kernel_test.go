@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,6 +102,13 @@ func TestPipe(t *testing.T) {
 	_, _, err := s.Open("pipe.efi")
 	wantCode(t, err, provisioning.NotFound)
 	_, err = s.SHA256("pipe.efi")
+	wantCode(t, err, provisioning.NotFound)
+	socket, err := net.Listen("unix", filepath.Join(dir, "socket.efi"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	_, _, err = s.Open("socket.efi")
 	wantCode(t, err, provisioning.NotFound)
 }
 
