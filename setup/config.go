@@ -200,14 +200,12 @@ func load(file string) (Config, error) {
 // Parse reads and checks the text of a configuration file that lies in folder
 // dir, an absolute path. The Config is good only if there are no mistakes.
 func Parse(doc []byte, dir string) (Config, Mistakes) {
-	found, unreadable := settings(doc)
+	found, mistakes, lost := settings(doc)
 	c := unresolved()
-	mistakes := c.set(found)
+	mistakes = append(mistakes, c.set(found)...)
 	c.resolve(dir)
-	if unreadable == nil {
+	if !lost {
 		mistakes = append(mistakes, c.contradictions(found)...)
-	} else { // what is behind it is not known
-		mistakes = append(mistakes, *unreadable)
 	}
 	slices.SortStableFunc(mistakes, func(a, b Mistake) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))

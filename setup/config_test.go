@@ -31,10 +31,7 @@ func TestReferenceFileHasTheDefaults(t *testing.T) {
 	if d := cmp.Diff(Default(), got, cmpopts.EquateComparable(netip.Prefix{})); d != "" {
 		t.Errorf("appliance.toml differs from Default() (-default +file):\n%s", d)
 	}
-	found, mistake := settings(doc)
-	if mistake != nil {
-		t.Fatal(mistake)
-	}
+	found, _, _ := settings(doc)
 	var inFile, known []string
 	for _, s := range found {
 		if !s.table && !strings.HasPrefix(s.key, runModes+".") {
@@ -202,9 +199,9 @@ func TestParseOneMistake(t *testing.T) {
 		{"state = '" + longest + "x'", ":1:1: state: the path of the admin socket in it, " + longest + "x/farmboot.sock, has 108 bytes: at most 107 are accepted"},
 		{"\ufeffdebug = true", ""},
 		{"\ufeffdebug = 1", ":1:1: debug: accepted is true or false; found 1"},
-		{"debug = ü", ":1:9: unexpected character U+00FC 'ü' at start of value"},
-		{"debug = true\ndhcp.port = 1 ” ä", ":2:15: expected newline but got U+201D '”'"},
-		{`state = "\ä"`, ":1:10: invalid escape character U+00E4 'ä'"},
+		{"debug = ü", ":1:1: debug: accepted is true or false; found ü"},
+		{"debug = true\ndhcp.port = 1 ” ä", ":2:1: dhcp.port: accepted is a port, a whole number from 1 to 65535; found 1 ” ä"},
+		{`state = "\ä"`, `:1:1: state: \ in "…" begins an escape: write \\ for it, or the text in '…'`},
 		{"\xe4 = 1", ":1:1: invalid character at start of key: U+00E4 'ä' (the file is not UTF-8 text)"},
 		{"http.port = 80.0", ":1:1: http.port: accepted is a port, a whole number from 1 to 65535; found 80.0"},
 		{"http.port = 1e21", ":1:1: http.port: accepted is a port, a whole number from 1 to 65535; found 1e+21"},

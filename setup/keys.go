@@ -119,13 +119,16 @@ func (c *Config) set(found []setting) (mistakes Mistakes) {
 			wrong[s.key] = true
 		case s.table, wrong[parent(s.key)]: // its heading is the mistake
 		case isMode:
-			err = c.setRunMode(mode, s.value)
+			err = s.into(func(v any) error { return c.setRunMode(mode, v) })
 		case known:
 			mistakes = append(mistakes, s.mistake("%s is a table: write its keys below a line [%[1]s]", s.key))
 		case i < 0:
 			mistakes = append(mistakes, s.mistake("unknown key %s", s.key+meant(s.key, names, "")))
+			if u, ok := s.value.(unread); ok && u.why != "" {
+				err = errors.New(u.why)
+			}
 		default:
-			err = keys[i].set(s.value)
+			err = s.into(keys[i].set)
 		}
 		if a, ok := err.(accepted); ok {
 			err = fmt.Errorf("%w; found %s", a, show(s.value))
@@ -137,10 +140,37 @@ func (c *Config) set(found []setting) (mistakes Mistakes) {
 	return mistakes
 }
 
-// contradictions returns the mistakes that two keys make together.
+// into gives the value to set. One with an error of notation is given as text, so that it
+// says what it accepts; it is refused even if it accepts that.
+func (s setting) into(set func(value any) error) error {
+	u, ok := s.value.(unread)
+	switch {
+	case !ok:
+		return set(s.value)
+	case u.why != "":
+		return errors.New(u.why)
+	}
+	if err := set(u.text); err != nil {
+		return err
+	}
+	quote := `"`
+	if strings.ContainsAny(u.text, `"\`) {
+		quote = "'"
+	}
+	return fmt.Errorf("text stands in quotes: write %s = %s%s%[2]s", s.key[strings.LastIndexByte(s.key, '.')+1:], quote, u.text)
+}
+
+// contradictions returns the mistakes that two keys make together, as far as both could be
+// read.
 func (c *Config) contradictions(found []setting) (mistakes Mistakes) {
 	// The place is that of the first of the keys that the file has.
 	contradict := func(message string, keys ...string) {
+		if slices.ContainsFunc(found, func(s setting) bool {
+			_, bad := s.value.(unread)
+			return bad && (slices.Contains(keys, s.key) || slices.Contains(keys, parent(s.key)))
+		}) {
+			return
+		}
 		var at setting
 		for _, k := range slices.Backward(keys) {
 			if i := slices.IndexFunc(found, func(s setting) bool { return s.key == k }); i >= 0 {
@@ -151,25 +181,25 @@ func (c *Config) contradictions(found []setting) (mistakes Mistakes) {
 	}
 	o, p, socket := c.OpenID, c.Provisioning, c.Socket()
 	if c.HTTP.TLSCert != "" && c.HTTP.TLSKey == "" {
-		contradict("a certificate needs its private key: set http.tls-key too", "http.tls-cert")
+		contradict("a certificate needs its private key: set http.tls-key too", "http.tls-cert", "http.tls-key")
 	}
 	if c.HTTP.TLSCert == "" && c.HTTP.TLSKey != "" {
-		contradict("a private key needs its certificate: set http.tls-cert too", "http.tls-key")
+		contradict("a private key needs its certificate: set http.tls-cert too", "http.tls-key", "http.tls-cert")
 	}
 	if o.Issuer != "" && o.ClientID == "" {
-		contradict("a provider knows us by a client id: set openid.client-id too", "openid.issuer")
+		contradict("a provider knows us by a client id: set openid.client-id too", "openid.issuer", "openid.client-id")
 	}
 	if o.Issuer != "" && len(o.Admins)+len(o.Readers) == 0 && o.FarmerPrefix == "" {
-		contradict("nobody could sign in: set openid.admins, openid.readers or openid.farmer-prefix too", "openid.issuer")
+		contradict("nobody could sign in: set openid.admins, openid.readers or openid.farmer-prefix too", "openid.issuer", "openid.admins", "openid.readers", "openid.farmer-prefix")
 	}
 	key, other := "provisioning.args", "boot.kernel-args"
 	if p.Args == "" {
 		key, other = other, key
 	}
 	if err := c.RunModes.Check(p.RunMode); err != nil {
-		contradict(err.Error(), "provisioning.runmode")
+		contradict(err.Error(), "provisioning.runmode", runModes)
 	} else if _, err := c.Composer().Cmdline(ipxe.Target{RunMode: p.RunMode, Farmer: p.Farmer, Args: p.Args}); err != nil {
-		contradict(err.Error()+" (boot.kernel-args, run mode, farmer and provisioning.args together)", key, other)
+		contradict(err.Error()+" (boot.kernel-args, run mode, farmer and provisioning.args together)", key, other, "provisioning.farmer")
 	}
 	if len(socket) > maxSocket {
 		contradict(fmt.Sprintf("the path of the admin socket in it, %s, has %d bytes: at most %d are accepted", socket, len(socket), maxSocket), "state")
@@ -188,7 +218,7 @@ func (c *Config) contradictions(found []setting) (mistakes Mistakes) {
 	for i, a := range listeners {
 		for _, b := range listeners[:i] {
 			if a.open && b.open && a.port == b.port && a.protocol == b.protocol {
-				contradict(fmt.Sprintf("%s port %d is also that of %s: each needs its own", a.protocol, a.port, b.key), a.key, b.key)
+				contradict(fmt.Sprintf("%s port %d is also that of %s: each needs its own", a.protocol, a.port, b.key), a.key, b.key, parent(a.key)+".enabled", parent(b.key)+".enabled")
 			}
 		}
 	}

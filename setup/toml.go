@@ -54,22 +54,22 @@ func (s setting) mistake(format string, args ...any) Mistake {
 	return Mistake{Line: s.at.Line, Column: s.at.Column, Message: fmt.Sprintf(format, args...)}
 }
 
-// settings reads a TOML document into its settings, in order, as far as its first error
-// of notation. The library's strict mode stops at the first wrong type and its values
-// carry no positions; so the library decodes the document, which finds the errors of
-// notation, and its parser then tells where each key stands.
-func settings(doc []byte) (found []setting, mistake *Mistake) {
-	doc = bytes.TrimPrefix(doc, []byte("\ufeff")) // a byte order mark, which some editors write
-	var values map[string]any
-	for err := toml.Unmarshal(doc, &values); err != nil; err = toml.Unmarshal(doc, &values) {
-		wrong, line := notation(doc, err)
-		if mistake == nil {
-			mistake = wrong
-		}
-		doc, values = doc[:line], nil // what is begun before that line has no end now
-	}
+// unread is the value of a key whose line has an error of notation.
+type unread struct {
+	text string // as it stands there
+	why  string // what is wrong with the notation; "": text without quotes, or no number
+}
+
+// settings reads a TOML document into its settings, in order. The library's strict mode
+// stops at the first wrong type and its values carry no positions; so the library decodes
+// the document, and its parser then tells where each key stands. A line with an error of
+// notation is left out, and what is behind it read all the same; lost tells that it is not
+// known of which key such a line was.
+func settings(doc []byte) (found []setting, mistakes Mistakes, lost bool) {
+	d := newDocument(doc)
+	values := d.decode()
 	var p unstable.Parser
-	p.Reset(doc)
+	p.Reset(d.text())
 	var table []string // the heading that we are under
 	var add func(table []string, e *unstable.Node)
 	add = func(under []string, e *unstable.Node) {
@@ -84,7 +84,9 @@ func settings(doc []byte) (found []setting, mistake *Mistake) {
 			path = []string{"[[" + dotted(path) + "]]"} // no table of ours is a list
 		}
 		s.key = dotted(path)
-		if !s.table {
+		if value, ok := d.unread[s.at.Line-1]; ok && isKey {
+			s.value = value
+		} else if !s.table {
 			s.value = lookup(values, path)
 		}
 		found = append(found, s)
@@ -105,28 +107,174 @@ func settings(doc []byte) (found []setting, mistake *Mistake) {
 			add(table, e)
 		}
 	}
-	return found, mistake
+	return found, d.mistakes, d.lost
 }
 
-// notation turns the library's error into a Mistake, and returns where its line begins.
-func notation(doc []byte, err error) (*Mistake, int) {
-	m, line := &Mistake{Message: strings.TrimPrefix(err.Error(), "toml: ")}, 0
+// document is a TOML document whose faulty lines are made good, one after the other.
+type document struct {
+	lines    [][]byte       // with their ends
+	utf8     bool           // it is text at all
+	unread   map[int]unread // by the index of the line, which has a value that is read now
+	out      map[int]bool   // lines that are left out
+	mistakes Mistakes       // those that are of no key's value
+	lost     bool
+}
+
+func newDocument(doc []byte) *document {
+	doc = bytes.TrimPrefix(doc, []byte("\ufeff")) // a byte order mark, which some editors write
+	return &document{
+		lines: slices.Collect(bytes.Lines(bytes.Clone(doc))), utf8: utf8.Valid(doc),
+		unread: map[int]unread{}, out: map[int]bool{},
+	}
+}
+
+func (d *document) text() []byte { return bytes.Join(d.lines, nil) }
+
+// mostFaulty is how many lines are made good: of what is no TOML at all, every line is faulty.
+const mostFaulty = 100
+
+// decode makes the document good and decodes it.
+func (d *document) decode() map[string]any {
+	for range mostFaulty {
+		var values map[string]any
+		err := toml.Unmarshal(d.text(), &values)
+		if err == nil {
+			return values
+		}
+		d.mend(err)
+	}
+	d.lines, d.lost = nil, true
+	return nil
+}
+
+// A line that begins with a key, in TOML's notation, and one that begins with the heading
+// of a table.
+var (
+	keyPart     = `(?:[A-Za-z0-9_-]+|"[^"\\]*"|'[^']*')`
+	keyName     = keyPart + `(?:[ \t]*\.[ \t]*` + keyPart + `)*`
+	keyLine     = regexp.MustCompile(`^[ \t]*` + keyName + `[ \t]*=`)
+	headingLine = regexp.MustCompile(`^[ \t]*\[[ \t]*(` + keyName + `)`)
+)
+
+// mend makes one line good: the one with that error, or where that is in the middle of a
+// value, the one with its key.
+func (d *document) mend(err error) {
+	m, wrong := d.notation(err)
+	i := d.begin(m.Line - 1)
+	line := d.lines[i]
+	_, again := d.unread[i]
+	heading := headingLine.FindSubmatch(line)
+	twice := strings.Contains(wrong, "already") // said in plain words by the library
+	switch {
+	case keyLine.Match(line) && !again && !twice:
+		key := keyLine.Find(line)
+		value := string(bytes.TrimSpace(line[len(key):]))
+		d.unread[i] = d.read(value, wrong, m)
+		d.lines[i] = append(key, " ''\n"...)
+		return
+	case heading != nil && !twice && !bytes.HasSuffix(bytes.TrimSpace(line), []byte("]")):
+		m.Message = fmt.Sprintf("the heading of a table ends with ]: write [%s]", heading[1])
+		d.mistakes = append(d.mistakes, *m)
+		d.lines[i] = fmt.Appendf(nil, "[%s]\n", heading[1])
+		return
+	case d.continues(i): // the rest of a value that was left out
+	case !twice && bytes.HasPrefix(bytes.TrimSpace(line), []byte("//")):
+		m.Message = "a comment begins with #"
+		d.mistakes = append(d.mistakes, *m)
+	default:
+		m.Message = wrong
+		if word, _, _ := strings.Cut(strings.TrimSpace(string(line)), " "); !twice && heading == nil && d.utf8 {
+			word, _, _ = strings.Cut(word, ":") // not what is behind: it may be secret
+			m.Message = fmt.Sprintf("accepted is KEY = VALUE, or [TABLE]; found a line that begins with %s", show(word))
+		}
+		if !d.utf8 {
+			m.Message += " (the file is not UTF-8 text)"
+		}
+		d.mistakes = append(d.mistakes, *m)
+		d.lost = true
+	}
+	d.leaveOut(i)
+	for j := i + 1; heading != nil && j < len(d.lines) && !headingLine.Match(d.lines[j]); j++ { // the keys of that table
+		d.leaveOut(j)
+	}
+}
+
+func (d *document) leaveOut(i int) { d.lines[i], d.out[i] = []byte("\n"), true }
+
+// continues tells whether line i stands directly below one that is left out, or that has
+// the beginning of a value of several lines which is not read.
+func (d *document) continues(i int) bool {
+	return d.out[i-1] || severalLines.MatchString(d.unread[i-1].text)
+}
+
+var severalLines = regexp.MustCompile(`^([\[{]|"""|''')`)
+
+// longestValue is how many lines a value has at most for its beginning to be looked for.
+const longestValue = 100
+
+// begin returns the line where the value begins in which line i is; i itself if that is in
+// the middle of none.
+func (d *document) begin(i int) int {
+	whole := func(i int) bool {
+		return toml.Unmarshal(bytes.Join(d.lines[:i], nil), &map[string]any{}) == nil
+	}
+	if whole(i) {
+		return i
+	}
+	for at := i - 1; at >= max(0, i-longestValue); at-- {
+		if keyLine.Match(d.lines[at]) && whole(at) {
+			return at
+		}
+	}
+	return i
+}
+
+// notation returns the place of the library's error, and its words.
+func (d *document) notation(err error) (*Mistake, string) {
+	m, words := &Mistake{Line: 1, Column: 1}, strings.TrimPrefix(err.Error(), "toml: ")
 	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
 		m.Line, m.Column = e.Position()
-		for range m.Line - 1 {
-			line += bytes.IndexByte(doc[line:], '\n') + 1
-		}
-		// Of the character that is meant the library has only the first byte.
-		rest := doc[min(line+m.Column-1, len(doc)):]
-		i := max(bytes.IndexFunc(rest, func(r rune) bool { return r >= utf8.RuneSelf }), 0)
-		if r, n := utf8.DecodeRune(rest[i:]); n > 1 {
-			m.Message = strings.Replace(m.Message, fmt.Sprintf("%#U", rest[i]), fmt.Sprintf("%#U", r), 1)
-		}
 	}
-	if !utf8.Valid(doc) {
-		m.Message += " (the file is not UTF-8 text)"
+	m.Line = min(max(m.Line, 1), len(d.lines))
+	// Of the character that is meant the library has only the first byte.
+	line := d.lines[m.Line-1]
+	rest := line[min(m.Column-1, len(line)):]
+	i := max(bytes.IndexFunc(rest, func(r rune) bool { return r >= utf8.RuneSelf }), 0)
+	if r, n := utf8.DecodeRune(rest[i:]); n > 1 {
+		words = strings.Replace(words, fmt.Sprintf("%#U", rest[i]), fmt.Sprintf("%#U", r), 1)
 	}
-	return m, line
+	return m, words
+}
+
+// read finds out what is wrong with a value, which the library says in these words.
+func (d *document) read(value, wrong string, m *Mistake) unread {
+	u := unread{text: value}
+	first, _ := utf8.DecodeRuneInString(value)
+	has := func(parts ...string) bool {
+		return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(wrong, p) })
+	}
+	switch {
+	case !d.utf8:
+		u.why = wrong + " (the file is not UTF-8 text)"
+	case value == "" || first == '#':
+		u.why = "no value stands behind the ="
+	case strings.ContainsRune("“”„‟‘’‚«»`´", first):
+		u.why = fmt.Sprintf(`accepted are the quotes " and ', not %c`, first)
+	case !strings.ContainsRune(`"'[{`, first): // text without quotes, or a number with something behind it
+		u.text, _, _ = strings.Cut(value, " #")
+		u.text = strings.TrimSpace(u.text)
+	case has("escape", `after \`):
+		u.why = `\ in "…" begins an escape: write \\ for it, or the text in '…'`
+	case has("new line", "terminated"):
+		u.why = fmt.Sprintf("a closing quote is missing in line %d", m.Line)
+	case has("expected newline"):
+		u.why = fmt.Sprintf("nothing but a comment, which begins with #, may stand behind the value (column %d)", m.Column)
+	case first == '[':
+		u.why = fmt.Sprintf("a list is written as [\"one\", \"two\"], with quotes, commas and both brackets: see line %d, column %d", m.Line, m.Column)
+	default:
+		u.why = wrong
+	}
+	return u
 }
 
 // lookup finds a value in nested tables; nil inside an array of tables, which no

@@ -188,12 +188,20 @@ func alertURLs(v any) (urls []string, err error) {
 	if !ok {
 		return nil, errors.New(`accepted is a list of URLs, as ["ntfy://ntfy.example.org/farm"]`)
 	}
+	var wrong []string
 	for n, e := range list {
-		s, _ := e.(string)
-		if err := alert.Check(s); err != nil {
-			return nil, fmt.Errorf("URL %d: %w", n+1, err)
+		s, isText := e.(string)
+		err := alert.Check(s)
+		if !isText {
+			err = errors.New("accepted is text in quotes")
+		}
+		if err != nil {
+			wrong = append(wrong, fmt.Sprintf("URL %d: %v", n+1, err))
 		}
 		urls = append(urls, s)
+	}
+	if wrong != nil {
+		return nil, errors.New(strings.Join(wrong, "; "))
 	}
 	return urls, nil
 }
@@ -243,6 +251,8 @@ func show(v any) string {
 	switch v := v.(type) {
 	case string:
 		s = strconv.Quote(v)
+	case unread:
+		s = v.text
 	case []any:
 		parts := make([]string, len(v))
 		for i, e := range v {

@@ -207,6 +207,27 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%q: %v", url, err)
 		}
 	}
+	for url, want := range map[string]string{
+		"carrierpigeon://x":                "nothing is sent by carrierpigeon://: accepted are those of shoutrrr",
+		"ntfy://u:hunter2@h/%zz":           "ntfy: this cannot be read as a URL: ",
+		"telegram://hunter2@telegram":      "telegram: something is missing behind telegram://, or too much: accepted is telegram://TOKEN@telegram?chats=CHAT",
+		"smtp://u:hunter2@example.org:25/": "accepted is smtp://USER:PASSWORD@HOST:PORT/?from=ADDRESS&to=ADDRESS",
+		"zulip://hunter2":                  "accepted is what shoutrrr's manual says of zulip",
+	} {
+		if err := Check(url); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v, want %s", url, err, want)
+		}
+	}
+	// What is said to be accepted is.
+	for _, url := range []string{
+		"ntfy://u:p@ntfy.example.org/farm", "ntfy://ntfy.example.org/farm", "telegram://110201543:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw1@telegram?chats=@farm",
+		"smtp://u:p@example.org:587/?from=a@example.org&to=b@example.org", "discord://token@123456789012345678",
+		"slack://hook:T00000000-B00000000-abcdefghijklmnopqrstuvwx@webhook", "gotify://example.org/Aaa.bbb.ccc.ddd", "pushover://shoutrrr:token@user/",
+	} {
+		if err := Check(url); err != nil {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
 	if err := teller(t).To([]string{"webhook+https://example.org/", "nonsense"}); err == nil {
 		t.Error("a list with a wrong URL is taken")
 	}

@@ -2,6 +2,7 @@ package alert
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/nicholas-fedor/shoutrrr"
+	"github.com/nicholas-fedor/shoutrrr/pkg/router"
 	"github.com/nicholas-fedor/shoutrrr/pkg/types"
 )
 
@@ -34,19 +36,24 @@ func Check(text string) error {
 func newSender(text string) (sender, error) {
 	scheme, _, ok := strings.Cut(text, ":")
 	if !ok {
-		return nil, errors.New("not a URL: accepted are those of shoutrrr (ntfy://…, telegram://…, smtp://…), webhook+http:// and webhook+https://")
+		return nil, errors.New("not a URL: " + acceptedURLs)
 	}
 	if transport, ok := strings.CutPrefix(scheme, "webhook+"); ok {
 		return newWebhook(transport, strings.TrimPrefix(text, "webhook+"))
 	}
-	router, err := shoutrrr.CreateSender(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %s", scheme, hide(err, text))
+	sender, err := shoutrrr.CreateSender(text)
+	switch {
+	case errors.Is(err, router.ErrUnknownService):
+		return nil, fmt.Errorf("nothing is sent by %s://: %s", scheme, acceptedURLs)
+	case errors.Is(err, router.ErrParseURLFailed):
+		return nil, fmt.Errorf("%s: this cannot be read as a URL: characters such as / @ : # and %% in a name or password are written as %%2F and so on", scheme)
+	case err != nil: // the library says no more
+		return nil, fmt.Errorf("%s: something is missing behind %[1]s://, or too much: accepted is %s", scheme, cmp.Or(forms[scheme], "what shoutrrr's manual says of "+scheme))
 	}
 	return func(ctx context.Context, m Message) error {
 		params := types.Params{"title": m.Title()}
 		sent := make(chan error, 1)
-		go func() { sent <- errors.Join(router.Send(m.Text(), &params)...) }()
+		go func() { sent <- errors.Join(sender.Send(m.Text(), &params)...) }()
 		select {
 		case err := <-sent:
 			if err != nil {
@@ -57,6 +64,19 @@ func newSender(text string) (sender, error) {
 			return ctx.Err()
 		}
 	}, nil
+}
+
+const acceptedURLs = "accepted are those of shoutrrr (ntfy://…, telegram://…, smtp://…), webhook+http:// and webhook+https://"
+
+// forms are what the URLs of services look like, those that are asked for most.
+var forms = map[string]string{
+	"ntfy":     "ntfy://[USER:PASSWORD@]HOST/TOPIC",
+	"telegram": "telegram://TOKEN@telegram?chats=CHAT, with a token as 110201543:AAH…",
+	"smtp":     "smtp://USER:PASSWORD@HOST:PORT/?from=ADDRESS&to=ADDRESS",
+	"discord":  "discord://TOKEN@WEBHOOK-ID",
+	"slack":    "slack://hook:TOKEN@webhook, with a token of three parts",
+	"gotify":   "gotify://HOST/TOKEN",
+	"pushover": "pushover://shoutrrr:TOKEN@USER/",
 }
 
 // hide takes out of an error's text what a URL keeps secret: all of it but its scheme
