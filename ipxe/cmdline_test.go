@@ -25,7 +25,7 @@ func TestCmdline(t *testing.T) {
 		{"quotes kept", Target{RunMode: "prod", Args: `k="a b" l='c#d'`}, `nomodeset version=v3 panic=7200 runmode=prod k="a b" l='c#d'`, "", ""},
 		{"operators inside words", Target{RunMode: "prod", Args: "a&&b c||d e;f"}, "nomodeset version=v3 panic=7200 runmode=prod a&&b c||d e;f", "", ""},
 		{"url", Target{RunMode: "prod", Args: "substrate=wss://x/y//z?q"}, "nomodeset version=v3 panic=7200 runmode=prod substrate=wss://x/y//z?q", "", ""},
-		{"unknown run mode", Target{RunMode: "production"}, "", provisioning.NotFound, "prod, test, qa, dev"},
+		{"unknown run mode", Target{RunMode: "production"}, "", provisioning.NotFound, "prod, test, dev, qa"},
 		{"newline", Target{RunMode: "prod", Args: "a\nreboot"}, "", provisioning.Invalid, "U+000A"},
 		{"carriage return", Target{RunMode: "prod", Args: "a\rb"}, "", provisioning.Invalid, "U+000D"},
 		{"tab", Target{RunMode: "prod", Args: "a\tb"}, "", provisioning.Invalid, "U+0009"},

@@ -54,9 +54,9 @@ func (r RunModes) Check(m RunMode) error {
 }
 
 // Keywords returns the run modes in the order in which people expect them:
-// prod, test, qa, dev, then the rest by name.
+// prod, test, dev, qa, then the rest by name.
 func (r RunModes) Keywords() []string {
-	usual := []string{"prod", "test", "qa", "dev"}
+	usual := []string{"prod", "test", "dev", "qa"}
 	keys := make([]string, 0, len(r))
 	for m := range r {
 		keys = append(keys, string(m))

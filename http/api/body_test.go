@@ -32,7 +32,7 @@ func TestBodies(t *testing.T) {
 		{"comma behind", `{"mac":"5254000000b1"},`, 400, "something follows"},
 		{"too long", `{"name":"` + strings.Repeat("x", 64<<10) + `"}`, 413, "longer than 65536 bytes"},
 		{"too long behind", `{"mac":"5254000000b1"}` + strings.Repeat(" ", 64<<10), 413, "longer than 65536 bytes"},
-		{"unknown run mode", `{"mac":"5254000000b1","runmode":"proud"}`, 400, `unknown run mode "proud": accepted are prod, test, qa, dev`},
+		{"unknown run mode", `{"mac":"5254000000b1","runmode":"proud"}`, 400, `unknown run mode "proud": accepted are prod, test, dev, qa`},
 		{"arguments with a line in them", `{"mac":"5254000000b1","args":"a\nshell"}`, 400, "control character U+000A"},
 		{"missing kernel", `{"mac":"5254000000b1","kernel":"absent.efi"}`, 400, "missing kernel absent.efi"},
 		{"kernel elsewhere", `{"mac":"5254000000b1","kernel":"../secret"}`, 400, "bad kernel name"},
