@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -21,19 +22,49 @@ func printJSON(w io.Writer, v any) error {
 	return out.Encode(v)
 }
 
-// table writes lines of columns, each as wide as its widest cell.
-type table struct{ w *tabwriter.Writer }
+// table writes lines of columns, each as wide as its widest cell, without blanks at their
+// ends.
+type table struct {
+	out   io.Writer
+	text  bytes.Buffer
+	w     *tabwriter.Writer // to text
+	rows  int
+	notes map[int]string // below which row
+}
 
-func newTable(w io.Writer, header string) table {
-	t := table{tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)}
-	fmt.Fprintln(t.w, header) // errors stay until Flush
+func newTable(w io.Writer, header string) *table {
+	t := &table{out: w, notes: map[int]string{}}
+	t.w = tabwriter.NewWriter(&t.text, 0, 0, 2, ' ', 0)
+	t.row("%s", header)
 	return t
 }
 
 // row writes one line; its format separates cells by tabs.
-func (t table) row(format string, cells ...any) { fmt.Fprintf(t.w, format+"\n", cells...) }
+func (t *table) row(format string, cells ...any) {
+	fmt.Fprintf(t.w, format+"\n", cells...) // errors stay until Flush
+	t.rows++
+}
 
-func (t table) flush() error { return t.w.Flush() }
+// note writes a line below the last row, of which no column knows.
+func (t *table) note(format string, of ...any) {
+	t.notes[t.rows-1] = fmt.Sprintf("  "+format, of...)
+}
+
+func (t *table) flush() error {
+	if err := t.w.Flush(); err != nil {
+		return err
+	}
+	out := bufio.NewWriter(t.out) // errors stay until Flush
+	row := 0
+	for line := range strings.Lines(t.text.String()) {
+		fmt.Fprintln(out, strings.TrimRight(line, " \n"))
+		if note := t.notes[row]; note != "" {
+			fmt.Fprintln(out, note)
+		}
+		row++
+	}
+	return out.Flush()
+}
 
 // localTime is a time for people, where they are, with its zone; "-" for none.
 func localTime(t time.Time) string {

@@ -163,7 +163,8 @@ type kernelHistoryCmd struct {
 func (kernelHistoryCmd) Help() string {
 	return `What each run mode booted, newest first: since when, by whom, how many boots it had
 and how many of them failed (the node netbooted again before its system was up). A
-kernel that is being tried, or was and is not any more, is called a candidate.
+kernel that is being tried, or was and is not any more, is called a candidate. Of its
+SHA-256 the first twelve digits are shown, and all by --json.
 
 Examples:
 
@@ -192,19 +193,21 @@ func (c kernelHistoryCmd) Run(ctx context.Context, e *env, db *database) error {
 	}
 	t := newTable(e.stdout, "RUN MODE\tKERNEL\tSINCE\tBY\tBOOTS\tFAILURES\tSHA-256")
 	for _, r := range all {
-		tried := func(k *rollout.Canary, how string) {
-			t.row("%s\t%s (%s)\t%s\t%s\t%d\t%d\t%s", r.RunMode, k.Kernel, how, localTime(k.Since), k.By, k.Booted, k.Failed, k.SHA256)
+		tried := func(k *rollout.Canary) {
+			t.row("%s\t%s (candidate)\t%s\t%s\t%d\t%d\t%.12s", r.RunMode, k.Kernel, localTime(k.Since), k.By, k.Booted, k.Failed, k.SHA256)
 		}
 		if r.Canary != nil {
-			tried(r.Canary, "candidate, "+some(r.Canary))
+			tried(r.Canary)
+			t.note("is tried on %s", some(r.Canary))
 		}
 		dropped := r.Dropped
 		for _, g := range r.Generations {
 			for ; len(dropped) > 0 && dropped[0].Since.After(g.Since); dropped = dropped[1:] {
 				d := dropped[0]
-				tried(&d.Canary, fmt.Sprintf("candidate until %s, %s", localTime(d.Until), some(&d.Canary)))
+				tried(&d.Canary)
+				t.note("was tried on %s until %s: ended by %s", some(&d.Canary), localTime(d.Until), d.EndedBy)
 			}
-			t.row("%s\t%s\t%s\t%s\t%d\t%d\t%s", r.RunMode, dash(g.Kernel), localTime(g.Since), g.By, g.Boots, g.Failed, g.SHA256)
+			t.row("%s\t%s\t%s\t%s\t%d\t%d\t%.12s", r.RunMode, dash(g.Kernel), localTime(g.Since), g.By, g.Boots, g.Failed, g.SHA256)
 		}
 	}
 	return t.flush()

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"farmboot/http/api"
@@ -69,38 +68,37 @@ func (c statusCmd) Run(ctx context.Context, e *env) error {
 }
 
 func (s daemonStatus) print(e *env) error {
-	w := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintf(w, "farmboot %s runs\n", s.Version)
+	t := newTable(e.stdout, fmt.Sprintf("farmboot %s runs", s.Version))
 	if s.Health != nil {
-		fmt.Fprintf(w, "configuration\t%s\n", printable(s.Config.File))
+		t.row("configuration\t%s", printable(s.Config.File))
 		for _, l := range s.Listeners {
-			fmt.Fprintf(w, "%s\t%s\t%s\n", l.Service, printable(l.Address), l.Interface)
+			t.row("%s\t%s\t%s", l.Service, printable(l.Address), l.Interface)
 		}
 		if q := s.Queue; q != nil {
-			fmt.Fprintf(w, "queue\t%d wait for their kernels, the oldest for %s; %d are under way, at most %d at once, %s/s\n",
+			t.row("queue\t%d wait for their kernels, the oldest for %s; %d are under way, at most %d at once, %s/s",
 				q.Waiting, human.Duration(time.Duration(q.Seconds)*time.Second), q.Downloads, q.Limit, human.Bytes(q.Rate))
 		}
 		for _, p := range s.Problems {
-			fmt.Fprintf(w, "PROBLEM %s\t%s\n", p.What, printable(p.Why))
+			t.row("PROBLEM %s\t%s", p.What, printable(p.Why))
 		}
 		if s.ConfigDiffers {
-			fmt.Fprintf(w, "WARNING configuration\t%s\n", printable(difference(s.Status)))
+			t.row("WARNING configuration\t%s", printable(difference(s.Status)))
 		} else if len(s.Problems) == 0 {
-			fmt.Fprintln(w, "all works")
+			t.row("all works")
 		}
 	}
 	for _, m := range s.RunModes {
 		if !m.Kernel {
-			fmt.Fprintf(w, "run mode %s\thas no kernel\n", m.RunMode)
+			t.row("run mode %s\thas no kernel", m.RunMode)
 		}
 		if m.Candidate != "" {
-			fmt.Fprintf(w, "run mode %s\ttries %s on some nodes (farmboot kernel history %[1]s)\n", m.RunMode, m.Candidate)
+			t.row("run mode %s\ttries %s on some nodes (farmboot kernel history %[1]s)", m.RunMode, m.Candidate)
 		}
 		if m.Held != "" {
-			fmt.Fprintf(w, "run mode %s\tdoes not boot upstream's %s, because somebody gave it another kernel (farmboot kernel use %[1]s %[2]s)\n", m.RunMode, m.Held)
+			t.row("run mode %s\tdoes not boot upstream's %s, because somebody gave it another kernel (farmboot kernel use %[1]s %[2]s)", m.RunMode, m.Held)
 		}
 	}
-	return w.Flush()
+	return t.flush()
 }
 
 // daemonLimit is how long a command waits for the daemon.
