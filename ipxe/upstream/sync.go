@@ -204,7 +204,8 @@ func (u *Upstream) syncOne(ctx context.Context, rel string, last taken, o SyncOp
 	}
 	result, err := d.Result(ctx)
 	if !errors.Is(err, ErrUnchanged) {
-		if err == nil && isDefault && !result.Pointed {
+		// Once of each: a server that tells no versions has the same one taken again.
+		if err == nil && isDefault && !result.Pointed && result.SHA256 != last.SHA256 {
 			u.Log.Warn("the run mode does not boot upstream's new kernel, because somebody gave it another one", "runmode", mode, "kernel", result.Name,
 				"mend", fmt.Sprintf("farmboot kernel use %s %s", mode, result.Name))
 		}

@@ -1,6 +1,7 @@
 package upstream_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -501,6 +502,36 @@ type noting struct {
 func (n *noting) Note(_ context.Context, _ provisioning.Actor, action, subject string, _, _ any) error {
 	n.list = append(n.list, action+" "+subject)
 	return nil
+}
+
+// TestHeldIsToldOnce: of a kernel that a run mode does not boot, because somebody gave it
+// another one, the log tells once, though it is taken again and again.
+func TestHeldIsToldOnce(t *testing.T) {
+	release := big("v1")
+	var log bytes.Buffer
+	b := newBench(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/kernel/net/prod.efi" {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/octet-stream") // and no version
+		io.WriteString(w, release)
+	}), func(o *upstream.Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+	err := errors.Join(b.sync(t), b.store.Put("own.efi", strings.NewReader(big("own")), kernel.Want{}), b.store.Point("prod", "own.efi", false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for told, v := range []string{"v1", "v2", "v3"} { // v1 it did boot
+		release = big(v)
+		for range 3 {
+			if err := b.sync(t); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := strings.Count(log.String(), "somebody gave it another one"); got != told {
+			t.Errorf("%s: told %d times, want %d:\n%s", v, got, told, log.String())
+		}
+	}
 }
 
 // TestChosenMeanwhile: a run mode that somebody gives another kernel while upstream's comes
