@@ -227,7 +227,7 @@ type secureBootStatus struct {
 	Missing   string            `json:"missing,omitempty"` // why it does not work
 	Shim      string            `json:"shim,omitempty"`    // the file that nodes get first
 	SetupMode setupModeStatus   `json:"setup_mode"`
-	Keys      []secureBootKey   `json:"keys"` // the key, and the former one, if that signs too
+	Keys      []secureBootKey   `json:"keys"` // the key, and the former one, if that signs too; none before it is made
 	Signs     []signedFile      `json:"signs"`
 	Unsigned  []string          `json:"unsigned,omitempty"` // why kernels that are EFI programs cannot be signed
 	Trusted   []secureboot.Note `json:"trusted"`            // nodes that have run what we signed, Secure Boot on
@@ -259,16 +259,10 @@ type signedFile struct {
 	Original string `json:"original,omitempty"` // SHA-256 of a kernel before
 }
 
-// gatherSecureBoot finds out where we stand.
-func gatherSecureBoot(cfg setup.Config, now func() time.Time) (secureBootStatus, error) {
-	st := secureBootStatus{Enabled: cfg.SecureBoot.Enabled, Keys: []secureBootKey{}, Signs: []signedFile{}}
-	keys, err := openSigning(cfg, now).Keys()
-	if err != nil {
-		return st, err
-	}
-	for i, k := range keys {
-		st.Keys = append(st.Keys, secureBootKey{k.Cert.Subject.CommonName, k.Fingerprint(), k.Since(), i > 0})
-	}
+// gatherSecureBoot finds out where we stand. It makes no key.
+func gatherSecureBoot(cfg setup.Config, now func() time.Time) (st secureBootStatus, err error) {
+	st = secureBootStatus{Enabled: cfg.SecureBoot.Enabled, Keys: []secureBootKey{}, Signs: []signedFile{}}
+	st.SetupMode.Keeps = []string{}
 	ledger := openLedger(cfg, now)
 	if st.Trusted, err = ledger.Trusting(); err != nil {
 		return st, err
@@ -277,6 +271,22 @@ func gatherSecureBoot(cfg setup.Config, now func() time.Time) (secureBootStatus,
 		return st, err
 	}
 	template := binary.Load(cfg.IPXE.Template)
+	signing := openSigning(cfg, now)
+	if !signing.Made() {
+		shims, err := template.Shims()
+		st.Shim = shims.Name
+		if err != nil {
+			st.Missing = provisioning.Detail(err)
+		}
+		return st, nil
+	}
+	keys, err := signing.Keys()
+	if err != nil {
+		return st, err
+	}
+	for i, k := range keys {
+		st.Keys = append(st.Keys, secureBootKey{k.Cert.Subject.CommonName, k.Fingerprint(), k.Since(), i > 0})
+	}
 	kernels := kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath)
 	s, err := openSecureBoot(cfg, func() *binary.Template { return template }, kernels, slog.New(slog.DiscardHandler), now)
 	if err != nil {
@@ -356,7 +366,7 @@ func (c secureBootShowCmd) Run(ctx context.Context, e *env) error {
 		fmt.Fprintf(&b, "Secure Boot: on; x64 UEFI nodes get %s, then our iPXE\n", st.Shim)
 	}
 	switch {
-	case st.Shim == "":
+	case st.Shim == "" || len(st.Keys) == 0:
 	case st.SetupMode.Missing != "":
 		fmt.Fprintf(&b, "firmware in Setup Mode: not given our key: %s\n", st.SetupMode.Missing)
 	default:
@@ -369,11 +379,13 @@ func (c secureBootShowCmd) Run(ctx context.Context, e *env) error {
 		}
 		fmt.Fprintf(&b, "\n%s: %s\n  SHA-256  %s\n  since    %s\n", role, k.Name, ca.Colons(k.SHA256), localTime(k.Since))
 	}
-	b.WriteString("\nsigned by it: our iPXE, with whatever script")
-	if len(st.Signs) == 0 {
-		b.WriteString("; no kernels\n")
-	} else {
-		b.WriteString(", and these kernels\n")
+	switch {
+	case len(st.Keys) == 0:
+		b.WriteString("\nkey: none yet; the daemon makes it when it starts with Secure Boot on, and farmboot secureboot export does\n")
+	case len(st.Signs) == 0:
+		b.WriteString("\nsigned by it: our iPXE, with whatever script; no kernels\n")
+	default:
+		b.WriteString("\nsigned by it: our iPXE, with whatever script, and these kernels\n")
 	}
 	for _, f := range st.Signs {
 		fmt.Fprintf(&b, "  %s\n    signed    %s\n    original  %s\n", f.Name, f.SHA256, f.Original)

@@ -52,6 +52,9 @@ type Signing struct {
 // OpenSigning returns the keys of that folder, which need not exist yet.
 func OpenSigning(dir string, now func() time.Time) *Signing { return &Signing{dir: dir, now: now} }
 
+// Made tells whether there is a key.
+func (s *Signing) Made() bool { return s.state() != "" }
+
 // Keys returns the key, which is made if there is none, and behind it the former one,
 // if there is one that still signs too.
 func (s *Signing) Keys() ([]SigningKey, error) {
