@@ -42,6 +42,13 @@ func ReadHeader(file io.ReaderAt) Header {
 	return h
 }
 
+// StartsOnBIOS tells whether BIOS machines can start a file: a bzImage, which most kernels of
+// Linux for x64 are besides being EFI applications.
+func StartsOnBIOS(file io.ReaderAt) bool {
+	_, ok := bzImageLength(file)
+	return ok
+}
+
 // bytesAt reads n bytes; false if they are not there.
 func bytesAt(file io.ReaderAt, off int64, n int) ([]byte, bool) {
 	b := make([]byte, n)

@@ -359,6 +359,14 @@ func TestChecks(t *testing.T) {
 			f.InUse.Kernels = map[string]int{"own.efi": 2, "good.efi": 1}
 			f.Named = map[string]error{"own.efi": errNoKernel}
 		}, []string{"problem kernels run mode qa has no kernel yet registered nodes boot that run mode: 3", "problem kernels no kernel own.efi 2"}},
+		{"no kernel for BIOS", func(f *Facts) {
+			f.Kernels = map[string]error{"qa": errNoKernel}
+			f.UEFIOnly = []string{"prod", "test", "dev"}
+		}, []string{
+			"warning kernels no kernel yet for run mode qa",
+			"warning kernels no kernel starts on BIOS machines: that of run mode prod, test, dev is an EFI application alone store a bzImage",
+		}},
+		{"a kernel for BIOS", func(f *Facts) { f.UEFIOnly = []string{"test"} }, nil},
 		{"broken kernel", func(f *Facts) { f.Kernels = map[string]error{"dev": errors.New("is cut short")} }, []string{"warning kernels run mode dev: is cut short"}},
 		{"broken kernel in use", func(f *Facts) {
 			f.Kernels = map[string]error{"prod": errors.New("kernel net/prod.efi is cut short")}

@@ -40,6 +40,7 @@ type Facts struct {
 	KernelErr error            // the folder
 	Kernels   map[string]error // what is wrong with each run mode's default kernel
 	Named     map[string]error // what is wrong with kernels that nodes name
+	UEFIOnly  []string         // run modes whose default kernel is here, whole, and does not start on BIOS
 	InUse     InUse
 	InUseErr  error // the database
 

@@ -62,6 +62,7 @@ func Gather(ctx context.Context, c setup.Config, now time.Time, store *kernel.St
 	}
 	f.InUse, f.InUseErr = inUse(ctx)
 	f.Kernels, f.Named, f.KernelErr = kernels(ctx, c, store, f.InUse.Kernels)
+	f.UEFIOnly = uefiOnly(c, store, f.Kernels)
 	f.StateFree, f.StateErr = state(c.State)
 	f.Unreadable, f.Unwritable = closed(c.State, filepath.Base(c.Provisioning.Database))
 	if c.BaseHost != nil {
@@ -245,6 +246,22 @@ func kernels(ctx context.Context, c setup.Config, store *kernel.Store, used map[
 	}
 	all.Wait()
 	return modes, named, nil
+}
+
+// uefiOnly lists the run modes whose default kernel is here and whole, and does not start on
+// BIOS machines.
+func uefiOnly(c setup.Config, store *kernel.Store, wrong map[string]error) (modes []string) {
+	for _, mode := range c.RunModes.Keywords() {
+		f, _, err := store.Open(kernel.DefaultOf(provisioning.RunMode(mode)))
+		if err != nil {
+			continue
+		}
+		if wrong[mode] == nil && !kernel.StartsOnBIOS(f) {
+			modes = append(modes, mode)
+		}
+		_ = f.Close() // of a file that was read alone
+	}
+	return modes
 }
 
 var errNoKernel = errors.New("has no kernel yet")

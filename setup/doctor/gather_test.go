@@ -239,6 +239,15 @@ func TestKernels(t *testing.T) {
 	if want := "dev qa test"; err != nil || strings.Join(slices.Sorted(maps.Keys(got)), " ") != want {
 		t.Errorf("without a kernel are %v, error %v; want %q", got, err, want)
 	}
+	if modes := uefiOnly(c, store, got); !slices.Equal(modes, []string{"prod"}) {
+		t.Errorf("BIOS machines do not start the kernels of %q, want prod", modes)
+	}
+	if err := os.WriteFile(filepath.Join(c.Kernel.NetPath, "prod.efi"), []byte(kerneltest.BzImage("prod")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if modes := uefiOnly(c, store, got); modes != nil {
+		t.Errorf("BIOS machines do not start the kernels of %q, which are bzImages", modes)
+	}
 	if len(named) != 2 || named["none.efi"] != errNoKernel || !strings.Contains(fmt.Sprint(named["half.efi"]), "is cut short") {
 		t.Errorf("kernels that nodes name: %v", named)
 	}

@@ -239,6 +239,10 @@ func checkKernels(f Facts) []Finding {
 	if all == nil {
 		all = []Finding{ok("every run mode has a kernel in %s", k.NetPath)}
 	}
+	if n := len(f.UEFIOnly); n > 0 && n+len(f.Kernels) == len(f.Config.RunModes) { // no run mode boots BIOS machines
+		all = append(all, warn("no kernel starts on BIOS machines: that of run mode "+strings.Join(f.UEFIOnly, ", ")+" is an EFI application alone", "BIOS machines fetch it, and stop there; UEFI machines boot it",
+			"where there are BIOS machines: store a bzImage, which most kernels of Linux for x64 are besides (farmboot kernel add FILE)"))
+	}
 	return all
 }
 
