@@ -83,11 +83,11 @@ type Tx interface {
 	PutSeen(ctx context.Context, seen ...Discovered) error // Conflict if another MAC has the claim code
 	PutProven(ctx context.Context, p Proven) error         // of which a hundred thousand are kept
 	AddChange(ctx context.Context, c Change) error
-	AddEvents(ctx context.Context, events []Event) error
 
-	// AttributeEvents gives mac to events since that time that have peer's address
-	// and no MAC address.
-	AttributeEvents(ctx context.Context, mac MAC, peer string, since time.Time) error
+	// NumberEvents returns the first of n IDs for events, which are greater than those of
+	// all before them.
+	NumberEvents(ctx context.Context, n int) (first int64, err error)
+	WriteBoots(ctx context.Context, changes BootChanges) error
 
 	// Prune deletes what is too much, the oldest first, at most a few thousand rows, and
 	// tells whether there is more to delete.
@@ -132,7 +132,8 @@ type ChangeQuery struct {
 
 // Prune says what need not be kept: by number, for a clock may be wrong for a while.
 type Prune struct {
-	EventsKept  int // all but the last so many events, about; 0: keep all
+	EventsKept  int // all boots but those with the last so many events, about; 0: keep all
+	BootsKept   int // all but the last so many boots of each node; 0: keep all
 	SeenKept    int // all but the last so many unregistered MAC addresses; 0: keep all
 	ChangesKept int // all but the last so many changes, about; 0: keep all
 }

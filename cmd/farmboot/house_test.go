@@ -131,10 +131,11 @@ var imports = []struct {
 	{"provisioning/human", nil},
 	{"provisioning/pause", nil},
 	{"provisioning/logonce", []string{"provisioning"}},
+	{"provisioning/boots", []string{"provisioning", "provisioning/lru", "provisioning/story"}},
 	{"provisioning/live", []string{"provisioning", "provisioning/pause", "provisioning/story"}},
-	{"provisioning/recorder", []string{"provisioning", "provisioning/cause", "provisioning/logonce", "provisioning/limiter", "provisioning/lru"}},
+	{"provisioning/recorder", []string{"provisioning", "provisioning/boots", "provisioning/cause", "provisioning/logonce", "provisioning/limiter", "provisioning/lru"}},
 	{"provisioning/rights", []string{"provisioning"}},
-	{"provisioning/registry", []string{"provisioning", "provisioning/limiter", "provisioning/rights", "provisioning/story"}},
+	{"provisioning/registry", []string{"provisioning", "provisioning/boots", "provisioning/limiter", "provisioning/rights", "provisioning/story"}},
 	{"provisioning/story", []string{"provisioning", "provisioning/filenames", "provisioning/cause", "provisioning/human"}},
 	{"provisioning/cause", []string{"provisioning"}},
 	{"provisioning/lru", nil},
@@ -144,9 +145,9 @@ var imports = []struct {
 	{"provisioning/sqlite", []string{"provisioning", "provisioning/atomicfile", "provisioning/owner", "provisioning/sqlstore"}},
 	{"provisioning/postgres", []string{"provisioning", "provisioning/owner", "provisioning/pause", "provisioning/sqlstore"}},
 	{"provisioning/postgres/postgrestest", []string{"setup/needs"}},
-	{"provisioning/sqlstore", []string{"provisioning"}},
+	{"provisioning/sqlstore", []string{"provisioning", "provisioning/boots"}},
 	{"provisioning/farm", []string{"provisioning", "provisioning/lru", "provisioning/story"}},
-	{"provisioning/storetest", []string{"provisioning", "provisioning/sqlite"}},
+	{"provisioning/storetest", []string{"provisioning", "provisioning/boots", "provisioning/sqlite"}},
 }
 
 func allowed(may []string, pkg string) bool {

@@ -11,6 +11,7 @@ import (
 	"farmboot/ipxe/kernel/kerneltest"
 	"farmboot/ipxe/rollout"
 	"farmboot/provisioning"
+	"farmboot/provisioning/boots"
 	"farmboot/provisioning/sqlite"
 	"farmboot/setup/alert"
 )
@@ -72,7 +73,7 @@ func TestCanaryIsTold(t *testing.T) {
 		bad = append(bad, provisioning.MAC{0x52, 0x54, 0, 0, 0, n})
 	}
 	if err := store.Update(t.Context(), func(tx provisioning.Tx) error {
-		return tx.AddEvents(t.Context(), []provisioning.Event{
+		return boots.AddEvents(t.Context(), tx, []provisioning.Event{
 			{At: now.Add(-3 * time.Minute), MAC: bad[0], Stage: provisioning.StageScript},
 			{At: now.Add(-2 * time.Minute), MAC: bad[0], Stage: provisioning.StageKernel, File: "v2.efi", Bytes: 5, Size: 5},
 			{At: now.Add(-time.Minute), MAC: bad[0], Stage: provisioning.StageDiscover},

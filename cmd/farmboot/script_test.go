@@ -21,6 +21,7 @@ import (
 
 	"farmboot/ipxe/kernel/kerneltest"
 	"farmboot/provisioning"
+	"farmboot/provisioning/boots"
 	"farmboot/provisioning/sqlite"
 	"farmboot/setup/needs"
 )
@@ -123,7 +124,7 @@ func boot(ts *testscript.TestScript, neg bool, args []string) {
 		if err != nil {
 			return err
 		}
-		return tx.AddEvents(ctx, []provisioning.Event{
+		return boots.AddEvents(ctx, tx, []provisioning.Event{
 			{At: began, MAC: mac, Stage: provisioning.StageDiscover, Detail: "UEFI x64, PXEClient"},
 			{At: began.Add(time.Millisecond), MAC: mac, Stage: provisioning.StageOffer},
 			{At: began.Add(2 * time.Second), MAC: mac, Stage: provisioning.StageBootServer, Detail: "ipxe.efi"},

@@ -12,6 +12,7 @@ import (
 
 	"farmboot/ipxe/kernel/kerneltest"
 	"farmboot/provisioning"
+	"farmboot/provisioning/boots"
 	"farmboot/provisioning/postgres"
 	"farmboot/provisioning/postgres/postgrestest"
 )
@@ -109,7 +110,7 @@ func TestTwoAppliancesShare(t *testing.T) {
 		}
 		return len(kernels) == len(tries)
 	})
-	if err := store.Update(t.Context(), func(tx provisioning.Tx) error { return tx.AddEvents(t.Context(), events) }); err != nil {
+	if err := store.Update(t.Context(), func(tx provisioning.Tx) error { return boots.AddEvents(t.Context(), tx, events) }); err != nil {
 		t.Fatal(err)
 	}
 	b.says("a candidate is promoted", 1)

@@ -15,6 +15,7 @@ import (
 	"farmboot/ipxe/kernel/kerneltest"
 	"farmboot/ipxe/rollout"
 	"farmboot/provisioning"
+	"farmboot/provisioning/boots"
 	"farmboot/provisioning/registry"
 	"farmboot/provisioning/sqlite"
 )
@@ -96,7 +97,7 @@ func (b *bench) events(n int, stages ...string) {
 		}
 		events = append(events, e)
 	}
-	if err := b.store.Update(b.t.Context(), func(tx provisioning.Tx) error { return tx.AddEvents(b.t.Context(), events) }); err != nil {
+	if err := b.store.Update(b.t.Context(), func(tx provisioning.Tx) error { return boots.AddEvents(b.t.Context(), tx, events) }); err != nil {
 		b.t.Fatal(err)
 	}
 }

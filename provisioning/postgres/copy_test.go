@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/boots"
 	"farmboot/provisioning/postgres"
 	"farmboot/provisioning/sqlite"
 	"farmboot/provisioning/sqlstore"
@@ -30,7 +31,7 @@ func TestCopy(t *testing.T) {
 	}
 	defer middle.Close()
 	copied, err := sqlstore.Copy(ctx, first, middle)
-	if err != nil || copied["nodes"] != 2 || copied["events"] != 2 || copied["changes"] != 2 || copied["sessions"] != 1 || copied["tokens"] != 1 || copied["seen"] != 1 || copied["farmers"] != 1 {
+	if err != nil || copied["nodes"] != 2 || copied["boots"] != 2 || copied["changes"] != 2 || copied["sessions"] != 1 || copied["tokens"] != 1 || copied["seen"] != 1 || copied["farmers"] != 1 {
 		t.Fatalf("copied %v, %v", copied, err)
 	}
 	for table, rows := range copied {
@@ -43,7 +44,7 @@ func TestCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer last.Close()
-	if again, err := sqlstore.Copy(ctx, middle, last); err != nil || again["events"] != 2 {
+	if again, err := sqlstore.Copy(ctx, middle, last); err != nil || again["boots"] != 2 {
 		t.Fatalf("copied back %v, %v", again, err)
 	}
 	events, err := last.Events(ctx, provisioning.EventQuery{})
@@ -53,7 +54,7 @@ func TestCopy(t *testing.T) {
 	// What is written next gets the next number.
 	for name, s := range map[string]provisioning.Store{"PostgreSQL": middle, "SQLite": last} {
 		err := s.Update(ctx, func(tx provisioning.Tx) error {
-			return tx.AddEvents(ctx, []provisioning.Event{{At: time.Now(), Stage: provisioning.StageOffer}})
+			return boots.AddEvents(ctx, tx, []provisioning.Event{{At: time.Now(), Stage: provisioning.StageOffer}})
 		})
 		if id, lastErr := s.LastEventID(ctx); err != nil || lastErr != nil || id != 3 {
 			t.Errorf("%s: event %d, %v, %v", name, id, err, lastErr)
@@ -89,7 +90,7 @@ func fill(t *testing.T, s provisioning.Store) {
 			tx.PutNode(ctx, provisioning.Node{MAC: provisioning.MAC{2, 1}, Farmer: 4294967295, RunMode: "prod", Args: "a='b'", Name: "n", Exit: true, Once: "exit", Created: at}),
 			tx.PutNode(ctx, provisioning.Node{MAC: provisioning.MAC{2, 2}, RunMode: "dev"}),
 			tx.PutProven(ctx, provisioning.Proven{MAC: provisioning.MAC{2, 1}, Client: "pxe", Strategy: provisioning.Strategy{NBP: provisioning.SNPOnly}, Since: at}),
-			tx.AddEvents(ctx, []provisioning.Event{
+			boots.AddEvents(ctx, tx, []provisioning.Event{
 				{At: at, Stage: provisioning.StageDiscover, IPXE: true, Cause: provisioning.Cause{ID: provisioning.CauseIgnored}},
 				{At: at, MAC: provisioning.MAC{2, 1}, Stage: provisioning.StageKernel, Detail: "ä ' \" \\", Bytes: 1 << 40, Size: 1 << 41, Duration: time.Second},
 			}),

@@ -45,7 +45,7 @@ func migrate(ctx context.Context, db *sql.DB, list []sqlstore.Migration) error {
 		return provisioning.Errorf(provisioning.Unavailable, "the PostgreSQL database has schema %d, made by a newer farmboot; this one knows up to %d: install the newer one", version, len(list))
 	}
 	for _, m := range list[version:] {
-		if _, err := tx.ExecContext(ctx, m.SQL); err != nil {
+		if err := m.Apply(ctx, tx); err != nil {
 			return fmt.Errorf("migrate database to %s: %w", m.Name, explain(err))
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE schema_version SET version = $1`, m.Version); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/boots"
 	"farmboot/provisioning/cause"
 	"farmboot/provisioning/logonce"
 )
@@ -20,6 +21,7 @@ import (
 // that is wrong for a while would delete everything, or nothing.
 type Retention struct {
 	Events  int // boot events, about; 0: a million, a year of a busy farm
+	Boots   int // boots of each node; 0: a hundred
 	Unknown int // unregistered MAC addresses, with their claim codes; 0: 100,000
 	Changes int // lines of the history, about; 0: a million
 }
@@ -38,11 +40,12 @@ type Recorder struct {
 	now       func() time.Time
 	retention Retention
 
-	queue       chan *recorded // pointers: the room of a full queue is not held all the time
+	queue       chan *boots.News // pointers: the room of a full queue is not held all the time
 	peers       *peers
 	refusals    *refusals
 	lines       *lines
-	sights      *sights // owned by Run
+	sights      *sights     // owned by Run
+	open        *boots.Open // owned by Run
 	subscribers subscribers
 	heard       func(provisioning.Event) // is told of each event that is recorded here
 	asked       chan chan<- struct{}     // closed when all that was recorded is stored
@@ -53,13 +56,6 @@ type Recorder struct {
 	storing logonce.Series         // owned by Run
 	last    int64                  // ID of the last event handed to subscribers; owned by Run
 	grown   int                    // events stored since old ones were last looked for; owned by Run
-}
-
-// recorded is an event to store, or news of whose address is whose.
-type recorded struct {
-	event   provisioning.Event
-	peer    netip.Addr // attribute events of this address to event.MAC …
-	orphans time.Time  // … since then; zero: it is an event
 }
 
 const (
@@ -77,6 +73,9 @@ const (
 	// behind, and so many events he is handed at once.
 	watchedDelay = 50 * time.Millisecond
 	watchedBatch = 512
+	// openBoots is how many boots under way are remembered, of some 700 bytes each: of
+	// the nodes of a farm that boot at once.
+	openBoots = 4096
 	// pruneEvery is how often old events are looked for, at least.
 	pruneEvery = 10 * time.Minute
 	// writeTimeout bounds a write. It is not cut short by the end of Run, which
@@ -88,16 +87,18 @@ const (
 // counters with metrics.
 func New(store provisioning.Store, retention Retention, log *slog.Logger, metrics prometheus.Registerer, now func() time.Time) *Recorder {
 	retention.Events = cmp.Or(retention.Events, 1_000_000)
+	retention.Boots = cmp.Or(retention.Boots, 100)
 	retention.Unknown = cmp.Or(retention.Unknown, 100_000)
 	retention.Changes = cmp.Or(retention.Changes, 1_000_000)
 	r := &Recorder{
 		store: store, log: log, now: now, retention: retention,
 		storing:  logonce.Series{Log: log, Level: slog.LevelError, Fault: "boot events cannot be stored; nodes boot on", End: "boot events are stored again"},
-		queue:    make(chan *recorded, recorderQueue),
+		queue:    make(chan *boots.News, recorderQueue),
 		peers:    newPeers(),
 		refusals: newRefusals(),
 		lines:    newLines(),
 		sights:   newSights(),
+		open:     boots.NewOpen(openBoots),
 		heard:    func(provisioning.Event) {},
 		asked:    make(chan chan<- struct{}),
 		ended:    make(chan struct{}),
@@ -157,7 +158,7 @@ func (r *Recorder) Record(e provisioning.Event) {
 	if e.MAC.IsZero() {
 		r.peers.orphan(e.Peer, e.At)
 	}
-	r.put(recorded{event: e})
+	r.put(boots.News{Event: e})
 	r.Learn(e.Peer, e.MAC)
 }
 
@@ -219,14 +220,14 @@ func oneLine(s string) string {
 // and earlier ones of the last minutes, are mac's. It never blocks.
 func (r *Recorder) Learn(addr netip.Addr, mac provisioning.MAC) {
 	if since := r.peers.learn(addr, mac, r.now()); !since.IsZero() {
-		r.put(recorded{event: provisioning.Event{MAC: mac}, peer: addr.Unmap(), orphans: since})
+		r.put(boots.News{Event: provisioning.Event{MAC: mac}, Peer: addr.Unmap(), Since: since})
 	}
 }
 
 // MAC returns whose address addr is, as far as events of the last half hour tell.
 func (r *Recorder) MAC(addr netip.Addr) (provisioning.MAC, bool) { return r.peers.mac(addr, r.now()) }
 
-func (r *Recorder) put(item recorded) {
+func (r *Recorder) put(item boots.News) {
 	select {
 	case r.queue <- &item:
 	default:
@@ -322,8 +323,8 @@ func (r *Recorder) recall(ctx context.Context) {
 
 // collect waits a moment for more to store with first, but not when somebody asks for
 // what there is: he is to be told when it is stored.
-func (r *Recorder) collect(ctx context.Context, first *recorded) (batch []*recorded, asked chan<- struct{}) {
-	batch = []*recorded{first}
+func (r *Recorder) collect(ctx context.Context, first *boots.News) (batch []*boots.News, asked chan<- struct{}) {
+	batch = []*boots.News{first}
 	delay, most := batchDelay, recorderBatch
 	if r.subscribers.count() > 0 {
 		delay, most = watchedDelay, watchedBatch
@@ -406,7 +407,7 @@ func (f fresh) Unregistered(ctx context.Context, limit int) ([]provisioning.Disc
 // since; while it runs, [Recorder.Sync] is for others.
 func (r *Recorder) Flush(ctx context.Context) {
 	for {
-		var batch []*recorded
+		var batch []*boots.News
 		for len(batch) < recorderBatch && len(r.queue) > 0 {
 			batch = append(batch, <-r.queue)
 		}
@@ -419,63 +420,87 @@ func (r *Recorder) Flush(ctx context.Context) {
 
 // write stores a batch, and hands it to the subscribers. When it cannot be stored,
 // they get it all the same, without IDs.
-func (r *Recorder) write(ctx context.Context, batch []*recorded) {
+func (r *Recorder) write(ctx context.Context, batch []*boots.News) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	events, learned := parts(batch)
+	news, events := parts(batch)
 	seen := r.sights.news(events)
-	err := r.store.UpdateUnsynced(ctx, func(tx provisioning.Tx) error { return store(ctx, tx, events, learned, seen) })
+	var changes boots.Changes
+	err := r.store.UpdateUnsynced(ctx, func(tx provisioning.Tx) error {
+		if err := number(ctx, tx, news, events); err != nil {
+			return err
+		}
+		changes = r.open.Add(news)
+		if err := tx.WriteBoots(ctx, changes.BootChanges); err != nil {
+			return err
+		}
+		_, err := provisioning.See(ctx, tx, seen...)
+		return err
+	})
 	r.storing.Report(err)
 	if err != nil {
+		r.open.Forget(changes)
 		r.sights.forget(seen)
 		r.dropped.WithLabelValues("store").Add(float64(len(events)))
 		for _, e := range events {
+			e.ID = 0
 			r.subscribers.publish(e)
 		}
 		return
 	}
+	r.open.Keep(changes)
 	r.stored.Add(float64(len(events)))
 	r.grown += len(events)
-	r.publishStored(ctx)
+	r.publish(ctx, events)
 }
 
-// attribution is news whose address is whose.
-type attribution struct {
-	recorded
-	behind int // so many events of its batch
-}
-
-// parts are the events of a batch, and the news among them.
-func parts(batch []*recorded) (events []provisioning.Event, learned []attribution) {
-	events = make([]provisioning.Event, 0, len(batch))
-	for _, item := range batch {
-		if item.orphans.IsZero() {
-			events = append(events, item.event)
-		} else {
-			learned = append(learned, attribution{*item, len(events)})
+// parts are the news of a batch, and the events among them.
+func parts(batch []*boots.News) (news []boots.News, events []provisioning.Event) {
+	news, events = make([]boots.News, len(batch)), make([]provisioning.Event, 0, len(batch))
+	for i, n := range batch {
+		news[i] = *n
+		if !n.Peer.IsValid() {
+			events = append(events, n.Event)
 		}
 	}
-	return events, learned
+	return news, events
 }
 
-// store writes a batch: events in the order in which they came, news whose address is
-// whose after those that show only the address, and the machines that were seen.
-func store(ctx context.Context, tx provisioning.Tx, events []provisioning.Event, learned []attribution, seen []provisioning.Event) error {
-	from := 0
-	for _, a := range learned {
-		if err := tx.AddEvents(ctx, events[from:a.behind]); err != nil {
-			return err
-		}
-		from = a.behind
-		if err := tx.AttributeEvents(ctx, a.event.MAC, a.peer.String(), a.orphans); err != nil {
-			return err
-		}
-	}
-	if err := tx.AddEvents(ctx, events[from:]); err != nil {
+// number gives the events of a batch their IDs.
+func number(ctx context.Context, tx provisioning.Tx, news []boots.News, events []provisioning.Event) error {
+	id, err := tx.NumberEvents(ctx, len(events))
+	if err != nil {
 		return err
 	}
-	_, err := provisioning.See(ctx, tx, seen...)
-	return err
+	i := 0
+	for n := range news {
+		if !news[n].Peer.IsValid() {
+			news[n].Event.ID, events[i].ID = id, id
+			id, i = id+1, i+1
+		}
+	}
+	return nil
+}
+
+// publish hands events that have just been stored to the subscribers, with those that
+// another process stored before.
+func (r *Recorder) publish(ctx context.Context, events []provisioning.Event) {
+	if len(events) == 0 {
+		return
+	}
+	if events[0].ID != r.last+1 {
+		r.publishStored(ctx)
+		return
+	}
+	r.last = events[len(events)-1].ID
+	if r.subscribers.count() == 0 {
+		return
+	}
+	for _, e := range events {
+		e.At = time.UnixMilli(e.At.UnixMilli()).UTC() // as it is stored
+		e.Machine = provisioning.Machine{}
+		r.subscribers.publish(e)
+	}
 }
 
 // publishStored hands to the subscribers what has been stored since the last time,
@@ -505,7 +530,7 @@ func (r *Recorder) publishStored(ctx context.Context) {
 // prune forgets some of what is old, and tells whether there is more: in small steps,
 // so that nobody waits for the lock, and between them events are stored.
 func (r *Recorder) prune(ctx context.Context) (more bool) {
-	p := provisioning.Prune{EventsKept: r.retention.Events, SeenKept: r.retention.Unknown, ChangesKept: r.retention.Changes}
+	p := provisioning.Prune{EventsKept: r.retention.Events, BootsKept: r.retention.Boots, SeenKept: r.retention.Unknown, ChangesKept: r.retention.Changes}
 	err := r.store.UpdateUnsynced(ctx, func(tx provisioning.Tx) (err error) {
 		more, err = tx.Prune(ctx, p)
 		return err

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/boots"
 	"farmboot/provisioning/recorder"
 	"farmboot/provisioning/storetest"
 )
@@ -379,7 +380,7 @@ func TestSubscribersGetForeignEvents(t *testing.T) {
 	r.Record(provisioning.Event{MAC: storetest.MAC(1), Stage: provisioning.StageOffer})
 	receive(t, events) // so it is running
 	err := s.Update(t.Context(), func(tx provisioning.Tx) error {
-		return tx.AddEvents(t.Context(), []provisioning.Event{{At: storetest.Noon, MAC: storetest.MAC(2), Stage: provisioning.StageClaim}})
+		return boots.AddEvents(t.Context(), tx, []provisioning.Event{{At: storetest.Noon, MAC: storetest.MAC(2), Stage: provisioning.StageClaim}})
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -534,12 +535,13 @@ func TestForgedAddressesDoNotPileUp(t *testing.T) {
 func TestRecorderForgetsWhatIsOld(t *testing.T) {
 	s, c := storetest.SQLite(t), &clock{storetest.Noon}
 	err := s.Update(t.Context(), func(tx provisioning.Tx) error {
+		add := func(mac provisioning.MAC, at time.Time) error {
+			return boots.AddEvents(t.Context(), tx, []provisioning.Event{{At: at, MAC: mac, Stage: provisioning.StageOffer}})
+		}
 		return errors.Join(
-			tx.AddEvents(t.Context(), []provisioning.Event{
-				{At: storetest.Noon.Add(48 * time.Hour), MAC: storetest.MAC(1), Stage: provisioning.StageOffer}, // by a clock that was wrong
-				{At: storetest.Noon.Add(-time.Hour), MAC: storetest.MAC(1), Stage: provisioning.StageOffer},
-				{At: storetest.Noon.Add(-time.Hour), MAC: storetest.MAC(1), Stage: provisioning.StageOffer},
-			}),
+			add(storetest.MAC(1), storetest.Noon.Add(48*time.Hour)), // by a clock that was wrong
+			add(storetest.MAC(2), storetest.Noon.Add(-time.Hour)),
+			add(storetest.MAC(3), storetest.Noon.Add(-time.Hour)),
 			tx.PutSeen(t.Context(), provisioning.Discovered{MAC: storetest.MAC(2), LastSeen: storetest.Noon.Add(-48 * time.Hour), Code: "A"}),
 			tx.PutSeen(t.Context(), provisioning.Discovered{MAC: storetest.MAC(3), LastSeen: storetest.Noon, Code: "B"}),
 		)

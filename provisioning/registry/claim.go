@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/boots"
 	"farmboot/provisioning/rights"
 )
 
@@ -172,5 +173,5 @@ func (r *Registry) claimIn(ctx context.Context, tx provisioning.Tx, by provision
 	if n.Farmer != 0 {
 		detail += " for farmer " + n.Farmer.String()
 	}
-	return n, tx.AddEvents(ctx, []provisioning.Event{{At: r.now(), MAC: mac, Stage: provisioning.StageClaim, Detail: detail}})
+	return n, boots.AddEvents(ctx, tx, []provisioning.Event{{At: r.now(), MAC: mac, Stage: provisioning.StageClaim, Detail: detail}})
 }

@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/rights"
@@ -125,11 +124,9 @@ func (rehearsal) PruneSessions(context.Context, provisioning.SessionPrune) error
 func (rehearsal) PutSeen(context.Context, ...provisioning.Discovered) error      { return nil }
 func (rehearsal) PutProven(context.Context, provisioning.Proven) error           { return nil }
 func (rehearsal) AddChange(context.Context, provisioning.Change) error           { return nil }
-func (rehearsal) AddEvents(context.Context, []provisioning.Event) error          { return nil }
-func (rehearsal) AttributeEvents(context.Context, provisioning.MAC, string, time.Time) error {
-	return nil
-}
-func (rehearsal) Prune(context.Context, provisioning.Prune) (bool, error) { return false, nil }
+func (rehearsal) NumberEvents(context.Context, int) (int64, error)               { return 0, nil }
+func (rehearsal) WriteBoots(context.Context, provisioning.BootChanges) error     { return nil }
+func (rehearsal) Prune(context.Context, provisioning.Prune) (bool, error)        { return false, nil }
 
 // importRow adds or changes one node, and returns it as stored. Its error may be a
 // refusal of this line only.

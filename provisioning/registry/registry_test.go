@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/boots"
 	"farmboot/provisioning/registry"
 	"farmboot/provisioning/sqlite"
 	"farmboot/provisioning/storetest"
@@ -229,7 +230,7 @@ func TestStoryOfTheLastBoot(t *testing.T) {
 		for i := range 1000 {
 			events = append(events, provisioning.Event{At: began.Add(time.Duration(i-1000) * time.Hour), MAC: storetest.MAC(1), Stage: provisioning.StageDiscover})
 		}
-		return tx.AddEvents(ctx, append(events, provisioning.Event{At: began, MAC: storetest.MAC(1), Stage: provisioning.StageDiscover}))
+		return boots.AddEvents(ctx, tx, append(events, provisioning.Event{At: began, MAC: storetest.MAC(1), Stage: provisioning.StageDiscover}))
 	})
 	wantCode(t, "put", err, "")
 	for after, want := range map[time.Duration]story.State{time.Second: story.Booting, time.Hour: story.Stalled} {
@@ -577,7 +578,7 @@ func TestFarmerLearnsNothingFromBefore(t *testing.T) {
 		t.Helper()
 		c.t = c.t.Add(time.Minute)
 		err := s.Update(ctx, func(tx provisioning.Tx) error {
-			return tx.AddEvents(ctx, []provisioning.Event{{At: c.t, MAC: mac, Stage: provisioning.StageDiscover, Detail: detail}})
+			return boots.AddEvents(ctx, tx, []provisioning.Event{{At: c.t, MAC: mac, Stage: provisioning.StageDiscover, Detail: detail}})
 		})
 		wantCode(t, "event", err, "")
 		c.t = c.t.Add(time.Minute)

@@ -120,7 +120,10 @@ func apply(ctx context.Context, db *sql.DB, m sqlstore.Migration) error {
 	if version >= m.Version {
 		return nil
 	}
-	if _, err := tx.ExecContext(ctx, m.SQL+fmt.Sprintf("\nPRAGMA user_version = %d;", m.Version)); err != nil {
+	if err := m.Apply(ctx, tx); err != nil {
+		return wrap(err)
+	}
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", m.Version)); err != nil {
 		return wrap(err)
 	}
 	if err := tx.Commit(); err != nil {

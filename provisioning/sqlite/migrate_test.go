@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,7 +15,11 @@ import (
 	"testing/fstest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"farmboot/provisioning"
+	"farmboot/provisioning/boots"
 	"farmboot/provisioning/sqlstore"
 	"farmboot/setup/needs"
 )
@@ -31,9 +37,11 @@ var oldData = map[int]string{
 	6: `UPDATE nodes SET once = 'exit'; UPDATE tokens SET name = 'n', expires = 5, read_only = 1;
 		UPDATE seen SET serial = 's'; UPDATE changes SET batch = 'b'`,
 	7: `UPDATE sessions SET role = 'admin', farmer = 5, read_only = 1`,
+	8: `REPLACE INTO event_ids VALUES (1, 9); INSERT INTO boots VALUES (8, 9, x'525400000001', '', 1, 2, x'0a0722056f666665720a06080110021801')`,
 }
 
-// contents counts the rows of every table.
+// contents counts the rows of every table; of boots, which are events in older ones, the
+// events.
 func contents(t *testing.T, file string) map[string]int {
 	t.Helper()
 	db, err := pool(file, "", 1)
@@ -48,6 +56,22 @@ func contents(t *testing.T, file string) map[string]int {
 			counts[table] = n
 		}
 	}
+	rows, err := db.Query(`SELECT steps FROM boots`)
+	if err != nil {
+		return counts // of a former version
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var b provisioning.BootRow
+		if err := rows.Scan(&b.Steps); err != nil {
+			t.Fatal(err)
+		}
+		events, err := boots.Events(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		counts["events"] += len(events)
+	}
 	return counts
 }
 
@@ -56,18 +80,15 @@ func TestMigrateFromEveryOlderSchema(t *testing.T) {
 	for version := 1; version <= newest; version++ {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "p.db")
-			if err := migrate(t.Context(), file, schema()[:version]); err != nil {
-				t.Fatal(err)
-			}
-			exec(t, file, func() (all []string) {
-				for v := 1; v <= version; v++ {
-					if oldData[v] == "" {
-						t.Fatalf("add data for schema %d to oldData", v)
-					}
-					all = append(all, oldData[v])
+			for v := 1; v <= version; v++ {
+				if err := migrate(t.Context(), file, schema()[:v]); err != nil {
+					t.Fatal(err)
 				}
-				return all
-			}()...)
+				if oldData[v] == "" {
+					t.Fatalf("add data for schema %d to oldData", v)
+				}
+				exec(t, file, oldData[v])
+			}
 			before := contents(t, file)
 			s, err := Open(t.Context(), file)
 			if err != nil {
@@ -133,6 +154,76 @@ func TestWordsOfFormerVersionsBecomeValues(t *testing.T) {
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("events %q, want %q", got, want)
+	}
+}
+
+// TestEventsOfFormerVersionsBecomeBoots: none is lost, nor any of what it tells.
+func TestEventsOfFormerVersionsBecomeBoots(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "p.db")
+	if err := migrate(t.Context(), file, schema()[:7]); err != nil {
+		t.Fatal(err)
+	}
+	db, err := pool(file, unsyncedSettings, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	tx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	pick := func(of ...string) string { return of[random.IntN(len(of))] }
+	var want []provisioning.Event
+	const n = 12_000 // more than is packed at once
+	for id := int64(3); id < n; id++ {
+		mac := provisioning.MAC{0x52, 0x54, 0, 0, 0, byte(random.IntN(40))}
+		mac = [...]provisioning.MAC{mac, mac, mac, {}}[random.IntN(4)]
+		at := time.UnixMilli(1_700_000_000_000 + id*1000 - int64(random.IntN(5000))).UTC()
+		if id > n/2 {
+			at = at.Add(-time.Hour) // a clock that was set back
+		}
+		e := provisioning.Event{
+			ID: id, At: at, MAC: mac, Peer: netip.MustParseAddr(pick("10.0.0.7", "10.0.0.8", "fe80::1")),
+			Stage: provisioning.Stage(pick("discover", "offer", "nbp", "script", "kernel", "one of tomorrow")), Detail: pick("", "BIOS", "ä"), IPXE: random.IntN(2) == 0,
+			File: pick("", "ipxe.efi"), Via: pick("", "TFTP"), Version: pick("", "v3"), SHA256: pick("", "5e1f"),
+			Held: random.IntN(3), Bytes: random.Int64N(1 << 40), Size: random.Int64(), Duration: time.Duration(random.Int64N(1e12)),
+		}
+		cause := ""
+		if random.IntN(2) == 0 {
+			e.Cause, cause = provisioning.Cause{ID: provisioning.CauseQueued, Size: 2, Limit: 9}, `{"id":"queued","size":2,"limit":9}`
+		}
+		address := []byte{}
+		if !mac.IsZero() {
+			address = mac[:]
+		}
+		if _, err := tx.Exec(`INSERT INTO events (id, at, mac, peer, stage, detail, ipxe, file, via, version, sha256, cause, held, bytes, size, duration) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			e.ID, e.At.UnixMilli(), address, e.Peer.String(), e.Stage, e.Detail, e.IPXE, e.File, e.Via, e.Version, e.SHA256, cause, e.Held, e.Bytes, e.Size, int64(e.Duration)); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, e)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(t.Context(), file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	got, err := s.Events(t.Context(), provisioning.EventQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Errorf("events (-want +got):\n%.2000s", diff)
+	}
+	if last, err := s.LastEventID(t.Context()); err != nil || last != n-1 {
+		t.Errorf("last ID %d, %v, want %d", last, err, n-1)
+	}
+	var rows int
+	if err := db.QueryRow(`SELECT count(*) FROM boots`).Scan(&rows); err != nil || rows > n/2 {
+		t.Errorf("%d rows of %d events, %v", rows, n, err)
 	}
 }
 

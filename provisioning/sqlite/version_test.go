@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/boots"
 	"farmboot/provisioning/storetest"
 )
 
@@ -41,7 +42,7 @@ func TestNoAssignmentIsStale(t *testing.T) {
 			default:
 			}
 			err := s.UpdateUnsynced(t.Context(), func(tx provisioning.Tx) error {
-				return tx.AddEvents(t.Context(), []provisioning.Event{{At: storetest.Noon, Stage: provisioning.StageScript}})
+				return boots.AddEvents(t.Context(), tx, []provisioning.Event{{At: storetest.Noon, Stage: provisioning.StageScript}})
 			})
 			if err != nil {
 				t.Error(err)
@@ -86,7 +87,7 @@ func TestDecisionsVersion(t *testing.T) {
 		return tx.PutNode(t.Context(), provisioning.Node{MAC: storetest.MAC(1), RunMode: "prod"})
 	}
 	event := func(tx provisioning.Tx) error {
-		return tx.AddEvents(t.Context(), []provisioning.Event{{At: storetest.Noon, Stage: provisioning.StageScript}})
+		return boots.AddEvents(t.Context(), tx, []provisioning.Event{{At: storetest.Noon, Stage: provisioning.StageScript}})
 	}
 	last := version()
 	for _, step := range []struct {
@@ -149,7 +150,7 @@ func TestDecisionsVersionWhileEventsAreStored(t *testing.T) {
 	})
 	for range 2000 {
 		err := s.UpdateUnsynced(t.Context(), func(tx provisioning.Tx) error {
-			return tx.AddEvents(t.Context(), []provisioning.Event{{At: storetest.Noon, Stage: provisioning.StageScript}})
+			return boots.AddEvents(t.Context(), tx, []provisioning.Event{{At: storetest.Noon, Stage: provisioning.StageScript}})
 		})
 		if err != nil {
 			t.Error(err)

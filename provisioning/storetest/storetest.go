@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/boots"
 )
 
 // Open opens an empty store, or, called again with the same name, another handle
@@ -42,6 +44,7 @@ func Run(t *testing.T, open Open) {
 		{"sessions", sessions},
 		{"sessions are pruned", prunedSessions},
 		{"events", events},
+		{"events of many boots", eventsOfManyBoots},
 		{"events of an address get their node", attribution},
 		{"seen", seen},
 		{"proven strategies", proven},
@@ -370,7 +373,7 @@ func addEvents(t *testing.T, s provisioning.Store, n int) []provisioning.Event {
 	for i := range n {
 		list = append(list, provisioning.Event{At: Noon.Add(time.Duration(i) * time.Second), MAC: MAC(1 + i%2), Stage: provisioning.StageOffer})
 	}
-	if err := s.UpdateUnsynced(t.Context(), func(tx provisioning.Tx) error { return tx.AddEvents(t.Context(), list) }); err != nil {
+	if err := s.UpdateUnsynced(t.Context(), func(tx provisioning.Tx) error { return boots.AddEvents(t.Context(), tx, list) }); err != nil {
 		t.Fatal(err)
 	}
 	stored, err := s.Events(t.Context(), provisioning.EventQuery{})
@@ -390,7 +393,7 @@ func events(t *testing.T, open Open) {
 		Bytes: 1 << 40, Size: 1<<40 + 1, Duration: 1234567 * time.Nanosecond,
 	}
 	bare := provisioning.Event{At: Noon, Peer: netip.MustParseAddr("fe80::1"), Stage: provisioning.StageNBP}
-	update(t, s, func(tx provisioning.Tx) error { return tx.AddEvents(ctx, []provisioning.Event{full, bare}) })
+	update(t, s, func(tx provisioning.Tx) error { return boots.AddEvents(ctx, tx, []provisioning.Event{full, bare}) })
 	got, err := s.Events(ctx, provisioning.EventQuery{})
 	wantCode(t, err, "")
 	if len(got) != 2 || got[0].ID <= 0 || got[1].ID <= got[0].ID {
@@ -410,7 +413,7 @@ func events(t *testing.T, open Open) {
 		e.ID = int64(i) + 1
 		many = append(many, e)
 	}
-	update(t, s, func(tx provisioning.Tx) error { return tx.AddEvents(ctx, many) })
+	update(t, s, func(tx provisioning.Tx) error { return boots.AddEvents(ctx, tx, many) })
 	got, err = s.Events(ctx, provisioning.EventQuery{})
 	wantCode(t, err, "")
 	wantEqual(t, "many events", got, many)
@@ -453,11 +456,81 @@ func events(t *testing.T, open Open) {
 	wantEqual(t, "last ID", id, stored[5].ID)
 }
 
+// eventsOfManyBoots asks for events of boots that went on beside each other, in more rows
+// than are read at once.
+func eventsOfManyBoots(t *testing.T, open Open) {
+	s, ctx := open(t, "a"), t.Context()
+	const nodes, batch, batches = 300, 600, 15
+	var all []provisioning.Event
+	under := boots.NewOpen(nodes / 2) // others go on in another row
+	for b := range batches {
+		update(t, s, func(tx provisioning.Tx) error {
+			id, err := tx.NumberEvents(ctx, batch)
+			if err != nil {
+				return err
+			}
+			news := make([]boots.News, batch)
+			for i := range news {
+				n := b*batch + i
+				e := provisioning.Event{ID: id + int64(i), At: Noon.Add(time.Duration(n/7) * time.Second), MAC: MAC(1 + n*n%nodes), Stage: provisioning.StageOffer, Held: n}
+				if n%5 == 0 {
+					e.Stage = provisioning.StageDiscover
+				}
+				news[i].Event, all = e, append(all, e)
+			}
+			changes := under.Add(news)
+			if err := tx.WriteBoots(ctx, changes.BootChanges); err != nil {
+				return err
+			}
+			under.Keep(changes)
+			return nil
+		})
+	}
+	update(t, s, func(tx provisioning.Tx) error {
+		return errors.Join(tx.PutFarmer(ctx, provisioning.Farmer{ID: 7}),
+			tx.PutNode(ctx, provisioning.Node{MAC: MAC(1 + 49%nodes), Farmer: 7, RunMode: "prod", Owned: all[3000].At}),
+			tx.PutNode(ctx, provisioning.Node{MAC: MAC(2), Farmer: 7, RunMode: "prod"}))
+	})
+	of := func(q provisioning.EventQuery) (want []provisioning.Event) {
+		for _, e := range all {
+			his := e.MAC == MAC(2) || e.MAC == MAC(1+49%nodes) && !e.At.Before(all[3000].At)
+			if (q.MAC.IsZero() || q.MAC == e.MAC) && (q.Farmer == 0 || his) && e.ID > q.After && !e.At.Before(q.Since) {
+				want = append(want, e)
+			}
+		}
+		if q.Limit > 0 && len(want) > q.Limit {
+			if q.Last {
+				return want[len(want)-q.Limit:]
+			}
+			return want[:q.Limit]
+		}
+		return want
+	}
+	for _, limit := range []int{0, 1, 700, 5000, 20_000} {
+		for _, last := range []bool{false, true} {
+			for _, q := range []provisioning.EventQuery{
+				{}, {MAC: MAC(2)}, {Farmer: 7}, {After: all[4000].ID}, {After: all[len(all)-3].ID}, {Since: all[5000].At}, {Since: all[5000].At, After: all[6000].ID, Farmer: 7},
+			} {
+				q.Limit, q.Last = limit, last
+				got, err := s.Events(ctx, q)
+				wantCode(t, err, "")
+				want := of(q)
+				if slices.Equal(want, got) {
+					continue // to compare thousands field by field takes long
+				}
+				if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+					t.Fatalf("%+v: events (-want +got):\n%.1000s", q, diff)
+				}
+			}
+		}
+	}
+}
+
 func attribution(t *testing.T, open Open) {
 	s, ctx := open(t, "a"), t.Context()
 	peer := netip.MustParseAddr("10.0.0.7")
 	update(t, s, func(tx provisioning.Tx) error {
-		err := tx.AddEvents(ctx, []provisioning.Event{
+		err := boots.AddEvents(ctx, tx, []provisioning.Event{
 			{At: Noon.Add(-time.Hour), Peer: peer, Stage: provisioning.StageNBP},
 			{At: Noon, Peer: peer, Stage: provisioning.StageNBP},
 			{At: Noon, MAC: MAC(2), Peer: peer, Stage: provisioning.StageNBP},
@@ -466,7 +539,7 @@ func attribution(t *testing.T, open Open) {
 		if err != nil {
 			return err
 		}
-		return tx.AttributeEvents(ctx, MAC(1), peer.String(), Noon.Add(-time.Minute))
+		return tx.WriteBoots(ctx, provisioning.BootChanges{Attribute: []provisioning.Attribution{{MAC: MAC(1), Peer: peer, Since: Noon.Add(-time.Minute)}}})
 	})
 	all, err := s.Events(ctx, provisioning.EventQuery{})
 	wantCode(t, err, "")
@@ -568,9 +641,13 @@ func prune(t *testing.T, open Open) {
 	}
 	t.Run("by count", func(t *testing.T) {
 		s := open(t, "count")
-		addEvents(t, s, 5000)
+		var list []provisioning.Event
+		for i := range 2500 {
+			list = append(list, provisioning.Event{At: Noon, MAC: MAC(1 + i), Stage: provisioning.StageOffer})
+		}
+		update(t, s, func(tx provisioning.Tx) error { return boots.AddEvents(ctx, tx, list) })
 		if steps := pruneAll(s, provisioning.Prune{EventsKept: 10}); steps < 2 {
-			t.Errorf("5000 events went in %d step, want small ones", steps)
+			t.Errorf("2500 boots went in %d step, want small ones", steps)
 		}
 		left, err := s.Events(ctx, provisioning.EventQuery{})
 		wantCode(t, err, "")
@@ -579,6 +656,26 @@ func prune(t *testing.T, open Open) {
 		left, err = s.Events(ctx, provisioning.EventQuery{})
 		wantCode(t, err, "")
 		wantEqual(t, "events left without a limit", len(left), 10)
+	})
+	t.Run("boots of each node", func(t *testing.T) {
+		s := open(t, "boots")
+		began := map[provisioning.MAC]int{MAC(1): 30, MAC(2): 3, {}: 30}
+		for mac, n := range began {
+			for i := range n { // each is stored as a boot of its own
+				update(t, s, func(tx provisioning.Tx) error {
+					return boots.AddEvents(ctx, tx, []provisioning.Event{{At: Noon, MAC: mac, Stage: provisioning.StageOffer, Held: i}})
+				})
+			}
+		}
+		pruneAll(s, provisioning.Prune{BootsKept: 5})
+		left, err := s.Events(ctx, provisioning.EventQuery{})
+		wantCode(t, err, "")
+		got := map[provisioning.MAC][]int{}
+		for _, e := range left {
+			got[e.MAC] = append(got[e.MAC], e.Held)
+		}
+		wantEqual(t, "boots left of the first", got[MAC(1)], []int{25, 26, 27, 28, 29})
+		wantEqual(t, "boots left of the others", []int{len(got[MAC(2)]), len(got[provisioning.MAC{}])}, []int{3, 30})
 	})
 	t.Run("changes", func(t *testing.T) {
 		s := open(t, "changes")

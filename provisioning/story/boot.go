@@ -51,6 +51,21 @@ type boundary struct {
 	last     time.Time
 }
 
+// Follower finds where boots begin, event by event of one MAC address. The zero value has
+// seen none.
+type Follower struct {
+	boundary boundary
+	seen     int
+}
+
+// Begins tells whether a boot begins with the next event. That an earlier one has begun
+// another boot may show later: [Boots] looks at all of them.
+func (f *Follower) Begins(e provisioning.Event) bool {
+	f.boundary.see(f.seen, e)
+	f.seen++
+	return f.boundary.start == f.seen-1
+}
+
 func (b *boundary) begin(i int) { *b = boundary{begun: true, start: i, last: b.last} }
 
 func (b *boundary) see(i int, e provisioning.Event) {

@@ -1,0 +1,211 @@
+package boots
+
+import (
+	"cmp"
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+
+	"farmboot/provisioning"
+	"farmboot/provisioning/lru"
+	"farmboot/provisioning/story"
+)
+
+// Open remembers the boots under way, so that an event is added to that of its node. It
+// is not safe for concurrent use.
+type Open struct{ boots *lru.Map[whose, open] }
+
+// whose is whose boot it is: a MAC address, or the IP address as long as that is not known.
+type whose struct {
+	bytes [16]byte
+	isMAC bool
+}
+
+func of(mac provisioning.MAC, peer netip.Addr) (w whose) {
+	if mac.IsZero() {
+		return whose{bytes: peer.As16()}
+	}
+	w.isMAC = true
+	copy(w.bytes[:], mac[:])
+	return w
+}
+
+// open is a boot under way.
+type open struct {
+	whose    whose
+	row      provisioning.BootRow
+	steps    int
+	follower story.Follower
+	stored   bool
+}
+
+// unknownFor ends what an address does without a MAC address: another node may have it
+// then.
+const unknownFor = 3 * time.Minute
+
+// NewOpen remembers so many boots, those that went on last. How one that is forgotten goes
+// on is in another row.
+func NewOpen(most int) *Open { return &Open{lru.New[whose, open](most)} }
+
+// News is what happened: an event, or, if it has a Peer, that this is the address of
+// Event.MAC, and so the boots of that address which had none since then.
+type News struct {
+	Event provisioning.Event
+	Peer  netip.Addr
+	Since time.Time
+}
+
+// Changes are the rows that change with some news.
+type Changes struct {
+	provisioning.BootChanges
+	at     map[whose]int // in open
+	open   []open        // as they are then; without steps: not open any more
+	closed []open
+}
+
+// Add returns what changes with that news, whose events have growing IDs. It is remembered
+// when [Open.Keep] is called: what could not be stored may be added again.
+func (o *Open) Add(news []News) Changes {
+	c := Changes{at: make(map[whose]int, len(news)/2)}
+	for _, n := range news {
+		if n.Peer.IsValid() {
+			o.learn(&c, n)
+		} else {
+			o.step(&c, n.Event)
+		}
+	}
+	for _, list := range [][]open{c.closed, c.open} {
+		for i := range list {
+			if b := &list[i]; b.steps > 0 {
+				c.Put = append(c.Put, b.row)
+			}
+		}
+	}
+	return c
+}
+
+// get returns the boot under way of somebody, to be changed; without steps: there is none.
+func (o *Open) get(c *Changes, key whose) (b *open, changed bool) {
+	i, ok := c.at[key]
+	if !ok {
+		remembered, _ := o.boots.Get(key)
+		i, remembered.whose = len(c.open), key
+		c.at[key], c.open = i, append(c.open, remembered)
+	}
+	return &c.open[i], ok && c.open[i].steps > 0
+}
+
+// step adds an event to its boot, or begins one with it.
+func (o *Open) step(c *Changes, e provisioning.Event) {
+	key := of(e.MAC, e.Peer)
+	b, changed := o.get(c, key)
+	if begins := b.follow(e); begins || b.steps == MaxSteps || e.ID-b.row.ID >= Span {
+		if changed {
+			c.closed = append(c.closed, *b)
+		}
+		*b = open{whose: key, row: provisioning.BootRow{MAC: e.MAC}, follower: b.follower}
+		if e.MAC.IsZero() {
+			b.row.Peer = e.Peer
+		}
+	}
+	add(&b.row, e)
+	b.steps++
+}
+
+// follow tells whether an event begins another boot.
+func (b *open) follow(e provisioning.Event) (begins bool) {
+	if e.MAC.IsZero() {
+		return b.steps == 0 || e.At.Sub(b.row.Began) > unknownFor
+	}
+	return b.follower.Begins(e) || b.steps == 0
+}
+
+// learn gives what an address did to the node that has it: its boot program went out by
+// TFTP before it had said who it is.
+func (o *Open) learn(c *Changes, n News) {
+	mac := n.Event.MAC
+	c.Attribute = append(c.Attribute, provisioning.Attribution{MAC: mac, Peer: n.Peer, Since: n.Since})
+	for i := range c.closed {
+		if b := &c.closed[i]; b.row.Peer == n.Peer && !b.row.Ended.Before(n.Since) {
+			c.attribute(b, mac)
+		}
+	}
+	at, _ := o.get(c, of(provisioning.MAC{}, n.Peer))
+	unknown := *at
+	*at = open{whose: at.whose}
+	if unknown.steps == 0 {
+		return
+	}
+	c.attribute(&unknown, mac)
+	b, _ := o.get(c, of(mac, n.Peer))
+	both, ok := join(*b, unknown)
+	if !ok {
+		c.closed = append(c.closed, unknown)
+		return
+	}
+	if b.stored && both.row.ID != b.row.ID {
+		c.Delete, both.stored = append(c.Delete, b.row.ID), false
+	}
+	*b = both
+}
+
+// attribute gives a boot to a node: its row is put anew.
+func (c *Changes) attribute(b *open, mac provisioning.MAC) {
+	if b.stored {
+		c.Delete, b.stored = append(c.Delete, b.row.ID), false
+	}
+	b.row.MAC, b.row.Peer = mac, netip.Addr{}
+}
+
+// join makes one boot of a node's and of what its address did before it was known, in the
+// order of the events, if a row has room for them.
+func join(b, unknown open) (both open, ok bool) {
+	events, err := Events(b.row)
+	before, errBefore := Events(unknown.row)
+	if err != nil || errBefore != nil {
+		return open{}, false
+	}
+	events = append(events, before...)
+	slices.SortFunc(events, func(a, b provisioning.Event) int { return cmp.Compare(a.ID, b.ID) })
+	both = open{whose: b.whose, stored: b.stored, row: provisioning.BootRow{MAC: unknown.row.MAC}}
+	for _, e := range events {
+		both.follower.Begins(e)
+		add(&both.row, e)
+		both.steps++
+	}
+	return both, both.steps <= MaxSteps && both.row.Last-both.row.ID < Span
+}
+
+// Keep remembers what has been stored.
+func (o *Open) Keep(c Changes) {
+	for _, b := range c.open {
+		if b.steps == 0 {
+			o.boots.Delete(b.whose)
+			continue
+		}
+		b.stored = true
+		o.boots.Put(b.whose, b)
+	}
+}
+
+// Forget forgets the boots that could not be stored: it may be that they were.
+func (o *Open) Forget(c Changes) {
+	for _, b := range c.open {
+		o.boots.Delete(b.whose)
+	}
+}
+
+// AddEvents stores events, as boots of their own.
+func AddEvents(ctx context.Context, tx provisioning.Tx, events []provisioning.Event) error {
+	first, err := tx.NumberEvents(ctx, len(events))
+	if err != nil {
+		return err
+	}
+	news := make([]News, len(events))
+	for i, e := range events {
+		e.ID = first + int64(i)
+		news[i].Event = e
+	}
+	return tx.WriteBoots(ctx, NewOpen(len(events)).Add(news).BootChanges)
+}
