@@ -2,6 +2,7 @@ package http
 
 import (
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"net"
 )
@@ -14,6 +15,17 @@ const netHTTPRefuses = "HTTP/1.1 %[1]s\r\nContent-Type: text/plain; charset=utf-
 var refusals = map[string]string{
 	"400 Bad Request":                     "bad request: it cannot be read as HTTP; in a URL, write %25 for a percent sign and %20 for a space",
 	"431 Request Header Fields Too Large": fmt.Sprintf("bad request: its URL and header are longer than %d bytes, which is all that is accepted", headerLimit),
+}
+
+// What net/http answers on a port of TLS to a request without, and what is said instead.
+const (
+	netHTTPWantsTLS = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+	wantsTLS        = "bad request: this port takes TLS alone: write https:// before the address, or ask the port for plain HTTP"
+)
+
+// TLSListener is [tls.NewListener], whose clients without TLS are told so in words of ours.
+func TLSListener(ln net.Listener, config *tls.Config) net.Listener {
+	return tls.NewListener(plainListener{ln}, config)
 }
 
 // plainListener makes connections that say why net/http itself refuses a request. TLS has
@@ -34,14 +46,22 @@ type plainConn struct{ *net.TCPConn }
 
 // Write implements [io.Writer].
 func (c plainConn) Write(p []byte) (int, error) {
+	if string(p) == netHTTPWantsTLS {
+		return len(p), c.refuse("400 Bad Request", wantsTLS)
+	}
 	if !bytes.HasPrefix(p, []byte("HTTP/1.1 4")) || !bytes.Contains(p, []byte("Connection: close\r\n\r\n4")) {
 		return c.TCPConn.Write(p)
 	}
 	for status, text := range refusals {
 		if string(p) == fmt.Sprintf(netHTTPRefuses, status) {
-			_, err := fmt.Fprintf(c.TCPConn, "HTTP/1.1 %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s\n", status, len(text)+1, text)
-			return len(p), err
+			return len(p), c.refuse(status, text)
 		}
 	}
 	return c.TCPConn.Write(p)
+}
+
+// refuse answers with one line.
+func (c plainConn) refuse(status, text string) error {
+	_, err := fmt.Fprintf(c.TCPConn, "HTTP/1.1 %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s\n", status, len(text)+1, text)
+	return err
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -94,7 +93,7 @@ func (a *appliance) listenTLS(ctx context.Context, s *sockets) error {
 	s.add("board", nil, a.board.Run)
 	s.add("wake", nil, a.waker.Run)
 	s.add("certificate renewal", nil, a.authority.Run)
-	a.serveHTTP(s, "https", tls.NewListener(ln, a.authority.Config()), a.boot, a.pages, a.admin, a.api)
+	a.serveHTTP(s, "https", apphttp.TLSListener(ln, a.authority.Config()), a.boot, a.pages, a.admin, a.api)
 	return nil
 }
 

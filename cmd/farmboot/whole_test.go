@@ -67,7 +67,7 @@ func serveAdminPlane(t *testing.T) *adminPlane {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- apphttp.Serve(ctx, tls.NewListener(ln, a.authority.Config()), apphttp.Plane(a.boot, a.pages, a.admin, a.api), log)
+		done <- apphttp.Serve(ctx, apphttp.TLSListener(ln, a.authority.Config()), apphttp.Plane(a.boot, a.pages, a.admin, a.api), log)
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -76,6 +76,23 @@ func serveAdminPlane(t *testing.T) *adminPlane {
 		}
 	})
 	return p
+}
+
+// TestPlainHTTPOnTheTLSPort: who forgets https:// is told so.
+func TestPlainHTTPOnTheTLSPort(t *testing.T) {
+	p := serveAdminPlane(t)
+	r, err := http.Get("http://" + p.addr + "/admin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.StatusCode != http.StatusBadRequest || string(text) != "bad request: this port takes TLS alone: write https:// before the address, or ask the port for plain HTTP\n" {
+		t.Errorf("status %d, %q", r.StatusCode, text)
+	}
 }
 
 // upload is a request with a body that is refused.
