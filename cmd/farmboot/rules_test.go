@@ -49,6 +49,38 @@ func TestNoHiddenState(t *testing.T) {
 	}
 }
 
+// TestRightsDecides: what an actor may do is asked of package rights. Nobody else compares
+// his role.
+func TestRightsDecides(t *testing.T) {
+	fset, files := source(t)
+	role := func(e ast.Expr, of string) bool {
+		s, ok := e.(*ast.SelectorExpr)
+		if !ok {
+			return false
+		}
+		x, ok := s.X.(*ast.Ident)
+		return ok && x.Name == of && strings.HasPrefix(s.Sel.Name, "Role")
+	}
+	for _, f := range files {
+		if f.test || f.pkg == "provisioning/rights" {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.BinaryExpr:
+				if role(n.X, "by") && role(n.Y, "provisioning") || role(n.X, "provisioning") && role(n.Y, "by") {
+					t.Errorf("%s: ask package rights what an actor may do", fset.Position(n.Pos()))
+				}
+			case *ast.SwitchStmt:
+				if n.Tag != nil && role(n.Tag, "by") {
+					t.Errorf("%s: ask package rights what an actor may do", fset.Position(n.Pos()))
+				}
+			}
+			return true
+		})
+	}
+}
+
 // TestPackagesAreDocumented: each package says in one sentence what it does.
 func TestPackagesAreDocumented(t *testing.T) {
 	_, files := source(t)

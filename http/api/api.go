@@ -87,32 +87,11 @@ func (a *API) ofRunMode(handle func(http.ResponseWriter, *http.Request, provisio
 	}
 }
 
-// rule says who may use a route at all. What of the data a farmer sees and edits
-// there package rights decides.
-type rule int
-
-const (
-	nobody  rule = iota // a route whose rule was forgotten
-	anybody             // no credentials needed
-	farmers             // farmers, and admins
-	admins
-)
-
-// admits returns nil if by may use a route with rule u.
-func (u rule) admits(by provisioning.Actor) error {
-	switch {
-	case u == farmers && by.Role == provisioning.RoleFarmer, by.Role == provisioning.RoleAdmin && u != nobody:
-		return nil
-	default:
-		return provisioning.Errorf(provisioning.Forbidden, "only an admin may do this, and this token's role is %s", by.Role)
-	}
-}
-
 // route is a row of the table.
 type route struct {
 	method string
 	path   string // as gorilla/mux writes it
-	who    rule
+	who    rights.Audience
 	query  []string // the parameters that it reads; others are refused
 	handle handler
 	// legacy routes take a token from the cookie "token" too, and answer as the
@@ -124,6 +103,7 @@ type route struct {
 // before those that would match it too.
 func (a *API) table() []route {
 	const get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
+	const anybody, farmers, admins = rights.Anybody, rights.Farmers, rights.Admins
 	return []route{
 		{method: get, path: "/api/v1/openapi.yaml", who: anybody, handle: a.openAPI},
 		{method: get, path: "/api/v1/status", who: farmers, handle: a.status},
@@ -223,7 +203,7 @@ func (a *API) guarded(rt route) answer.Handler {
 // admit returns the actor that asks for rt, or why it may not. It is the zero Actor where
 // no credentials are needed.
 func (a *API) admit(r *http.Request, rt route) (by provisioning.Actor, err error) {
-	if rt.who == anybody {
+	if rt.who == rights.Anybody {
 		return by, nil
 	}
 	if err := sameOrigin(r, rt); err != nil {
@@ -232,7 +212,7 @@ func (a *API) admit(r *http.Request, rt route) (by provisioning.Actor, err error
 	if by, err = a.authenticate(r, rt); err != nil {
 		return by, err
 	}
-	if err := rt.who.admits(by); err != nil {
+	if err := rt.who.Admits(by); err != nil {
 		return by, err
 	}
 	if rt.method != http.MethodGet || rt.legacy { // a legacy GET changes something

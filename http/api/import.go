@@ -12,6 +12,7 @@ import (
 	"farmboot/http/answer"
 	"farmboot/provisioning"
 	"farmboot/provisioning/registry"
+	"farmboot/provisioning/rights"
 )
 
 // maxImport is the longest import, in bytes: some 800,000 nodes.
@@ -31,7 +32,7 @@ func (a *API) importNodes(w http.ResponseWriter, r *http.Request, by provisionin
 		return err
 	}
 	most := int64(maxImport)
-	if by.Role != provisioning.RoleAdmin {
+	if !rights.All(by) {
 		most = maxFarmerImport
 	}
 	rows, err := readRows(answer.ExtendRead(w, http.MaxBytesReader(w, r.Body, most)))

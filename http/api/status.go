@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/rights"
 )
 
 // Health is how the appliance is.
@@ -82,7 +83,7 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by provisioning.Act
 		}
 		s.RunModes = append(s.RunModes, about)
 	}
-	if by.Role == provisioning.RoleAdmin {
+	if rights.All(by) {
 		if a.Sync != nil {
 			a.Sync(r.Context())
 		}

@@ -158,14 +158,6 @@ func (a *Admin) signedIn(next adminHandler) answer.Handler {
 // alone, and complain of it elsewhere.
 func isolate(w http.ResponseWriter) { w.Header().Set("Cross-Origin-Opener-Policy", "same-origin") }
 
-// adminsOnly refuses a page to farmers that the registry would not.
-func adminsOnly(by provisioning.Actor) error {
-	if by.Role != provisioning.RoleAdmin {
-		return provisioning.Errorf(provisioning.Forbidden, "this page is for admins")
-	}
-	return nil
-}
-
 // seeOther answers a form with the page to look at next (RFC 9110 section 15.4.4).
 func seeOther(w http.ResponseWriter, r *http.Request, to string) {
 	w.Header().Set("Cache-Control", "no-store")

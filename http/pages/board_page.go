@@ -224,7 +224,7 @@ func rowOf(n provisioning.Node, registered bool, events []provisioning.Event, no
 
 // seenBy is the row as by sees it.
 func (r boardRow) seenBy(by provisioning.Actor) boardRow {
-	r.Mend = by.Role == provisioning.RoleAdmin && r.Story.Cause.ID == provisioning.CauseKernelMissing
+	r.Mend = rights.All(by) && r.Story.Cause.ID == provisioning.CauseKernelMissing
 	return r
 }
 
@@ -272,7 +272,7 @@ func (s selection) size() int { return len(s.active) + s.quiets }
 func (a *Admin) boardOf(ctx context.Context, by provisioning.Actor, f form, now time.Time) (s selection, err error) {
 	active := a.Board.Latest()
 	var own map[provisioning.MAC]provisioning.Node // of a farmer
-	if by.Role != provisioning.RoleAdmin {
+	if !rights.All(by) {
 		if own, err = a.found(ctx, by, provisioning.NodeQuery{Among: macsOf(active)}); err != nil {
 			return s, err
 		}
@@ -368,7 +368,7 @@ func (a *Admin) rows(ctx context.Context, by provisioning.Actor, s selection, fr
 	var rows []boardRow
 	for _, mac := range active {
 		n, registered := nodes[mac]
-		if !registered && by.Role != provisioning.RoleAdmin {
+		if !registered && !rights.All(by) {
 			continue // given to another farmer just now
 		}
 		n.MAC = mac

@@ -11,6 +11,7 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/provisioning"
+	"farmboot/provisioning/rights"
 	"farmboot/provisioning/story"
 )
 
@@ -63,9 +64,8 @@ func (a *Admin) discovered(w http.ResponseWriter, r *http.Request, by provisioni
 
 func (a *Admin) showDiscovered(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, page discoveredPage) (err error) {
 	page.frame = adminFrame(r, by, "discovered")
-	if by.Role == provisioning.RoleFarmer {
-		page.Farmer, page.ByCode = by.Farmer, true
-	} else {
+	page.Farmer, page.ByCode = rights.Bound(by), !rights.All(by)
+	if !page.ByCode {
 		all, err := a.Registry.Discovered(r.Context(), by, 0)
 		if err != nil {
 			return err

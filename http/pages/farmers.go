@@ -7,6 +7,7 @@ import (
 	"github.com/gorilla/mux"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/rights"
 )
 
 // farmersPage is /admin/farmers.
@@ -27,7 +28,7 @@ func (a *Admin) farmers(w http.ResponseWriter, r *http.Request, by provisioning.
 }
 
 func (a *Admin) showFarmers(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, page farmersPage) error {
-	if err := adminsOnly(by); err != nil {
+	if err := rights.Page(by); err != nil {
 		return err
 	}
 	page.frame = adminFrame(r, by, "farmers")

@@ -5,6 +5,7 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/provisioning"
+	"farmboot/provisioning/rights"
 )
 
 // firstSteps are what a new appliance needs; true: it is still to be done.
@@ -15,7 +16,7 @@ type firstSteps struct {
 
 // firstSteps tells an admin what is still to be done.
 func (a *Admin) firstSteps(r *http.Request, by provisioning.Actor) (firstSteps, error) {
-	if by.Role != provisioning.RoleAdmin {
+	if !rights.All(by) {
 		return firstSteps{}, nil
 	}
 	modes := a.Site(answer.LocalOf(r)).RunModes

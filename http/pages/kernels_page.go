@@ -12,6 +12,7 @@ import (
 	"farmboot/ipxe/kernel"
 	"farmboot/ipxe/rollout"
 	"farmboot/provisioning"
+	"farmboot/provisioning/rights"
 )
 
 // kernelsPage is /admin/kernels.
@@ -42,7 +43,7 @@ func (a *Admin) kernels(w http.ResponseWriter, r *http.Request, by provisioning.
 }
 
 func (a *Admin) showKernels(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, page kernelsPage) (err error) {
-	if err := adminsOnly(by); err != nil {
+	if err := rights.Page(by); err != nil {
 		return err
 	}
 	page.frame = adminFrame(r, by, "kernels")
@@ -82,7 +83,7 @@ func (a *Admin) showKernels(w http.ResponseWriter, r *http.Request, by provision
 // uploadKernel stores a kernel as it comes in. The form's name and run mode, if it
 // has them, must come before its file: nothing is kept in memory.
 func (a *Admin) uploadKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	if err := adminsOnly(by); err != nil {
+	if err := rights.Page(by); err != nil {
 		return err
 	}
 	f := newForm(url.Values{})
@@ -186,7 +187,7 @@ func (a *Admin) removeKernel(w http.ResponseWriter, r *http.Request, by provisio
 
 // kernelAction does what a small form on the page asks for.
 func (a *Admin) kernelAction(w http.ResponseWriter, r *http.Request, by provisioning.Actor, what string, do func(form) error) error {
-	if err := adminsOnly(by); err != nil {
+	if err := rights.Page(by); err != nil {
 		return err
 	}
 	f, err := readForm(w, r)

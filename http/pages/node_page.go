@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"farmboot/http/answer"
 	"farmboot/ipxe"
 	"farmboot/provisioning"
+	"farmboot/provisioning/rights"
 	"farmboot/provisioning/story"
 )
 
@@ -60,7 +62,7 @@ func (a *Admin) showNode(w http.ResponseWriter, r *http.Request, by provisioning
 	}
 	n, err := a.Registry.Node(r.Context(), by, mac)
 	registered := err == nil
-	if provisioning.ErrorCode(err) == provisioning.NotFound && by.Role == provisioning.RoleAdmin {
+	if provisioning.ErrorCode(err) == provisioning.NotFound && rights.All(by) {
 		n, err = provisioning.Node{MAC: mac}, nil
 	}
 	if err != nil {
@@ -72,10 +74,7 @@ func (a *Admin) showNode(w http.ResponseWriter, r *http.Request, by provisioning
 	}
 	page := nodePage{
 		frame: adminFrame(r, by, "nodes"), form: f, Problem: problem,
-		Row: rowOf(n, registered, events, a.Now()), Boots: story.Boots(events, a.Now(), nodeBoots),
-	}
-	if by.Role == provisioning.RoleFarmer {
-		page.Farmer = by.Farmer
+		Farmer: rights.Bound(by), Row: rowOf(n, registered, events, a.Now()), Boots: story.Boots(events, a.Now(), nodeBoots),
 	}
 	if f.Values == nil {
 		page.form = newForm(nodeValues(n))
@@ -176,9 +175,7 @@ func (a *Admin) changeNode(w http.ResponseWriter, r *http.Request, by provisioni
 	if err != nil {
 		return err
 	}
-	if by.Role == provisioning.RoleFarmer {
-		n.Farmer = by.Farmer
-	}
+	n.Farmer = cmp.Or(rights.Bound(by), n.Farmer)
 	if len(f.Errors) > 0 {
 		return a.showNode(w, r, by, http.StatusBadRequest, f, "")
 	}

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 	"farmboot/ipxe"
 	"farmboot/provisioning"
 	"farmboot/provisioning/registry"
+	"farmboot/provisioning/rights"
 )
 
 // nodesSize is how many nodes a page of the list has.
@@ -78,9 +80,7 @@ func (a *Admin) showNodes(w http.ResponseWriter, r *http.Request, by provisionin
 	if page.Networks, page.Kernels, err = a.nodeChoices(r); err != nil {
 		return err
 	}
-	if by.Role == provisioning.RoleFarmer {
-		page.Farmer = by.Farmer
-	}
+	page.Farmer = rights.Bound(by)
 	page.ExportURL = "/admin/nodes.csv?" + page.Filter.Encode()
 	if len(page.Filter.Errors) > 0 {
 		status = http.StatusBadRequest
@@ -92,9 +92,7 @@ func (a *Admin) showNodes(w http.ResponseWriter, r *http.Request, by provisionin
 // are its errors, and then it shows none.
 func (a *Admin) filter(ctx context.Context, by provisioning.Actor, f form) (q provisioning.NodeQuery, all int, err error) {
 	q = provisioning.NodeQuery{RunMode: provisioning.RunMode(f.Text("runmode")), Farmer: f.farmer("farmer"), Text: f.Text("q")}
-	if by.Role == provisioning.RoleFarmer {
-		q.Farmer = by.Farmer
-	}
+	q.Farmer = cmp.Or(rights.Bound(by), q.Farmer)
 	if len(f.Errors) > 0 {
 		return q, 0, nil
 	}

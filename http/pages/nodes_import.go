@@ -12,6 +12,7 @@ import (
 	"farmboot/provisioning"
 	"farmboot/provisioning/human"
 	"farmboot/provisioning/registry"
+	"farmboot/provisioning/rights"
 )
 
 // maxImport is the longest list that is read, in bytes: some 100,000 nodes.
@@ -44,9 +45,7 @@ func (a *Admin) importPage(w http.ResponseWriter, r *http.Request, by provisioni
 
 func (a *Admin) showImport(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, page importPage) (err error) {
 	page.frame = adminFrame(r, by, "nodes")
-	if by.Role == provisioning.RoleFarmer {
-		page.Farmer = by.Farmer
-	}
+	page.Farmer = rights.Bound(by)
 	if page.Networks, page.Kernels, err = a.nodeChoices(r); err != nil {
 		return err
 	}

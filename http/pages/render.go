@@ -15,6 +15,7 @@ import (
 	"farmboot/http/answer"
 	"farmboot/provisioning"
 	"farmboot/provisioning/human"
+	"farmboot/provisioning/rights"
 )
 
 //go:embed templates
@@ -73,6 +74,9 @@ type frame struct {
 	Actor   *provisioning.Actor // who is signed in; nil: nobody
 	Done    string              // what the last form did, for the status line; empty: nothing
 }
+
+// All tells whether who looks may see everything, and is shown the way there.
+func (f frame) All() bool { return f.Actor != nil && rights.All(*f.Actor) }
 
 // policy is the Content-Security-Policy of every page: nothing but our own static
 // files and, for the live parts, our own API.

@@ -39,7 +39,7 @@ func (r *Registry) Machines(ctx context.Context, by provisioning.Actor, macs []p
 	if len(macs) == 0 {
 		return nil, nil
 	}
-	if by.Role != provisioning.RoleAdmin {
+	if !rights.All(by) {
 		nodes, err := r.Nodes(ctx, by, provisioning.NodeQuery{Among: macs})
 		if err != nil {
 			return nil, err
@@ -129,7 +129,7 @@ func (r *Registry) ClaimByCode(ctx context.Context, by provisioning.Actor, code 
 	if err != nil {
 		return provisioning.Node{}, err
 	}
-	if by.Role != provisioning.RoleAdmin && r.wrongCodes.Exhausted(by.Name, r.now()) {
+	if !rights.All(by) && r.wrongCodes.Exhausted(by.Name, r.now()) {
 		return provisioning.Node{}, provisioning.Errorf(provisioning.Unavailable, "too many wrong claim codes: look at the node's screen, and try again in some seconds")
 	}
 	d, err := r.store.SeenByCode(ctx, code)

@@ -9,8 +9,8 @@ import (
 
 // Farmers lists the farmers by id; for a farmer, himself.
 func (r *Registry) Farmers(ctx context.Context, by provisioning.Actor) ([]provisioning.Farmer, error) {
-	if by.Role == provisioning.RoleFarmer {
-		f, err := r.store.Farmer(ctx, by.Farmer)
+	if farmer := rights.Bound(by); farmer != 0 {
+		f, err := r.store.Farmer(ctx, farmer)
 		return []provisioning.Farmer{f}, err
 	}
 	if err := rights.Admin(by, "list farmers"); err != nil {

@@ -158,7 +158,7 @@ func (r *Registry) AddNode(ctx context.Context, by provisioning.Actor, n provisi
 
 // mayAdd refuses a machine that was seen booting here to a farmer: see [rights.Unclaimed].
 func (r *Registry) mayAdd(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, mac provisioning.MAC) error {
-	if by.Role == provisioning.RoleAdmin {
+	if rights.All(by) {
 		return nil
 	}
 	switch _, err := tx.Node(ctx, mac); {
@@ -188,12 +188,8 @@ func (r *Registry) add(ctx context.Context, tx provisioning.Tx, by provisioning.
 
 // addNew stores a node that is known not to be registered.
 func (r *Registry) addNew(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, n provisioning.Node) (provisioning.Node, error) {
-	if n.Farmer == 0 && by.Role == provisioning.RoleFarmer {
-		n.Farmer = by.Farmer
-	}
-	if n.RunMode == "" {
-		n.RunMode = r.rules.Load().RunMode
-	}
+	n.Farmer = cmp.Or(n.Farmer, rights.Bound(by))
+	n.RunMode = cmp.Or(n.RunMode, r.rules.Load().RunMode)
 	n.Created = r.now()
 	return r.put(ctx, tx, by, "node add", nil, n)
 }
@@ -379,16 +375,16 @@ func (r *Registry) Story(ctx context.Context, by provisioning.Actor, mac provisi
 
 // Events returns events. A farmer gets those of his nodes, since they are his.
 func (r *Registry) Events(ctx context.Context, by provisioning.Actor, q provisioning.EventQuery) ([]provisioning.Event, error) {
-	if by.Role == provisioning.RoleFarmer && by.Farmer != 0 && q.MAC.IsZero() {
-		q.Farmer = by.Farmer
-		return r.store.Events(ctx, q)
+	var n provisioning.Node
+	if !q.MAC.IsZero() {
+		var err error
+		if n, err = r.followed(ctx, by, q.MAC); err != nil {
+			return nil, err
+		}
 	}
-	n, err := r.followed(ctx, by, q.MAC)
+	q, err := rights.Events(by, q, n)
 	if err != nil {
 		return nil, err
-	}
-	if since := rights.Since(by, n); since.After(q.Since) {
-		q.Since = since
 	}
 	return r.store.Events(ctx, q)
 }
@@ -402,7 +398,7 @@ func (r *Registry) Concerns(ctx context.Context, by provisioning.Actor, e provis
 // followed refuses to tell of mac (zero: of all) to those whose it is not. To a farmer
 // it returns the node.
 func (r *Registry) followed(ctx context.Context, by provisioning.Actor, mac provisioning.MAC) (provisioning.Node, error) {
-	if by.Role == provisioning.RoleAdmin {
+	if rights.All(by) {
 		return provisioning.Node{}, nil
 	}
 	if mac.IsZero() {
@@ -419,7 +415,7 @@ func (r *Registry) NodeHistory(ctx context.Context, by provisioning.Actor, mac p
 		return nil, err
 	}
 	changes, err := r.store.Changes(ctx, provisioning.ChangeQuery{Subject: mac.String(), Limit: limit})
-	if by.Role == provisioning.RoleAdmin || err != nil {
+	if rights.All(by) || err != nil {
 		return changes, err
 	}
 	return changesOf(n.Farmer, changes), nil

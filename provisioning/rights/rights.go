@@ -9,12 +9,51 @@ import (
 	"farmboot/provisioning"
 )
 
+// Audience says who may use a route, or see a page, at all.
+type Audience int
+
+// The audiences. What of the data a farmer sees and changes there the other functions decide.
+const (
+	Nobody  Audience = iota // of what somebody forgot to say
+	Anybody                 // no credentials needed
+	Farmers                 // farmers, and admins
+	Admins
+)
+
+// Admits refuses those who are not of the audience.
+func (a Audience) Admits(by provisioning.Actor) error {
+	if a == Anybody || a != Nobody && All(by) || a == Farmers && by.Role == provisioning.RoleFarmer {
+		return nil
+	}
+	return forbidden("only an admin may do this, and this token's role is %s", by.Role)
+}
+
+// All tells whether by may see and change everything: each node, machines of nobody's, and
+// the appliance itself.
+func All(by provisioning.Actor) bool { return by.Role == provisioning.RoleAdmin }
+
+// Bound is the farmer whose nodes are all that by sees and registers; 0: by is no farmer.
+func Bound(by provisioning.Actor) provisioning.FarmerID {
+	if by.Role != provisioning.RoleFarmer {
+		return 0
+	}
+	return by.Farmer
+}
+
 // Admin refuses everybody else. What is it that is asked for: "list tokens".
 func Admin(by provisioning.Actor, what string) error {
-	if by.Role == provisioning.RoleAdmin {
+	if All(by) {
 		return nil
 	}
 	return forbidden("only an admin may %s", what)
+}
+
+// Page refuses a page that is for admins to everybody else.
+func Page(by provisioning.Actor) error {
+	if All(by) {
+		return nil
+	}
+	return forbidden("this page is for admins")
 }
 
 // Change refuses actors that may only read.
@@ -27,7 +66,7 @@ func Change(by provisioning.Actor) error {
 
 // Owns tells whether by may see and change what belongs to that farmer; 0: to none.
 func Owns(by provisioning.Actor, f provisioning.FarmerID) bool {
-	return by.Role == provisioning.RoleAdmin || by.Role == provisioning.RoleFarmer && by.Farmer != 0 && by.Farmer == f
+	return All(by) || f != 0 && Bound(by) == f
 }
 
 // Node refuses a registered node to those whose it is not.
@@ -50,7 +89,7 @@ func Register(by provisioning.Actor, n provisioning.Node) error {
 // who has not shown that he knows the code on its screen: it may be anybody's, and its MAC
 // address is no secret.
 func Unclaimed(by provisioning.Actor, mac provisioning.MAC) error {
-	if by.Role == provisioning.RoleAdmin {
+	if All(by) {
 		return nil
 	}
 	return forbidden("machine %s has booted here and is nobody's yet: claim it with the code on its screen, or ask an admin", mac)
@@ -59,7 +98,7 @@ func Unclaimed(by provisioning.Actor, mac provisioning.MAC) error {
 // Nodes narrows a query down to the nodes that by may see.
 func Nodes(by provisioning.Actor, q provisioning.NodeQuery) (provisioning.NodeQuery, error) {
 	switch {
-	case by.Role == provisioning.RoleAdmin:
+	case All(by):
 		return q, nil
 	case q.Farmer != 0 && !Owns(by, q.Farmer):
 		return q, forbidden("the nodes of farmer %s are not yours", q.Farmer)
@@ -70,9 +109,23 @@ func Nodes(by provisioning.Actor, q provisioning.NodeQuery) (provisioning.NodeQu
 	return q, nil
 }
 
+// Events narrows a query down to the events that by may be told of. n is the node that it
+// names, which is by's to see; it is not looked at where the query names none.
+func Events(by provisioning.Actor, q provisioning.EventQuery, n provisioning.Node) (provisioning.EventQuery, error) {
+	switch since := Since(by, n); {
+	case !q.MAC.IsZero() && since.After(q.Since):
+		q.Since = since
+	case q.MAC.IsZero() && Bound(by) != 0:
+		q.Farmer = by.Farmer
+	case q.MAC.IsZero():
+		return q, Follow(by)
+	}
+	return q, nil
+}
+
 // Follow refuses to tell everybody else of what all nodes do.
 func Follow(by provisioning.Actor) error {
-	if by.Role == provisioning.RoleAdmin {
+	if All(by) {
 		return nil
 	}
 	return forbidden("only an admin may follow all nodes: name one of yours by its MAC address")
@@ -81,7 +134,7 @@ func Follow(by provisioning.Actor) error {
 // Since is from when on by may be told what n did, and what became of it: an admin from
 // the beginning, which is the zero time, its farmer since it is his.
 func Since(by provisioning.Actor, n provisioning.Node) time.Time {
-	if by.Role == provisioning.RoleAdmin {
+	if All(by) {
 		return time.Time{}
 	}
 	return n.Owned
