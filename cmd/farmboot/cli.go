@@ -103,6 +103,10 @@ func run(ctx context.Context, args []string, e *env) int {
 	case exited >= 0:
 		return exited
 	case err != nil:
+		if refusal, ok := errors.AsType[*provisioning.Error](err); ok { // of a MAC address, or a farmer
+			fmt.Fprintf(e.stderr, "farmboot: %s\n", oneLine(refusal))
+			return exitRefused
+		}
 		fmt.Fprintf(e.stderr, "farmboot: %s (see %s)\n", oneLine(cmp.Or(belowZero(err), err)), helpFor(err))
 		return exitUsage
 	}

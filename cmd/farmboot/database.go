@@ -87,16 +87,6 @@ func (e *env) open(ctx context.Context) (*database, error) {
 	}, nil
 }
 
-// openFor is open for a command about a run mode, which must be one of ours.
-func (e *env) openFor(ctx context.Context, runMode string) (*database, provisioning.RunMode, error) {
-	db, err := e.open(ctx)
-	if err != nil {
-		return nil, "", err
-	}
-	mode := provisioning.RunMode(runMode)
-	return db, mode, db.cfg.RunModes.Check(mode)
-}
-
 // mayOpen refuses users who may not read and write the database, and says who may.
 func mayOpen(cfg setup.Config) error {
 	if cfg.Provisioning.Postgres() {

@@ -13,10 +13,10 @@ import (
 )
 
 type eventsCmd struct {
-	Follow bool   `short:"f" help:"Go on, with what happens from now on, until interrupted."`
-	MAC    string `help:"Only of this MAC address." placeholder:"MAC"`
-	Limit  int    `short:"n" default:"50" help:"The last so many; 0: all." placeholder:"N"`
-	JSON   bool   `help:"As JSON, as the API shows it; with -f one event a line."`
+	Follow bool             `short:"f" help:"Go on, with what happens from now on, until interrupted."`
+	MAC    provisioning.MAC `help:"Only of this MAC address." placeholder:"MAC"`
+	Limit  int              `short:"n" default:"50" help:"The last so many; 0: all." placeholder:"N" type:"most"`
+	JSON   bool             `help:"As JSON, as the API shows it; with -f one event a line."`
 }
 
 func (eventsCmd) Help() string {
@@ -27,21 +27,8 @@ func (eventsCmd) Help() string {
   farmboot events --mac 52:54:00:00:00:b1 --limit 0 --json`
 }
 
-func (c eventsCmd) Run(ctx context.Context, e *env) error {
-	if c.Limit < 0 {
-		return usageError{fmt.Sprintf("events: bad limit %d: accepted is a whole number, 0 for all events", c.Limit)}
-	}
-	query := provisioning.EventQuery{Limit: c.Limit, Last: true}
-	if c.MAC != "" {
-		var err error
-		if query.MAC, err = provisioning.ParseMAC(c.MAC); err != nil {
-			return err
-		}
-	}
-	db, err := e.open(ctx)
-	if err != nil {
-		return err
-	}
+func (c eventsCmd) Run(ctx context.Context, e *env, db *database) error {
+	query := provisioning.EventQuery{MAC: c.MAC, Limit: c.Limit, Last: true}
 	changed := db.store.Watch(ctx) // before the first look, so that nothing is missed
 	events, err := db.registry.Events(ctx, operator(), query)
 	if err != nil {
@@ -97,7 +84,7 @@ func (c eventsCmd) print(w io.Writer, ev provisioning.Event) error {
 
 type historyCmd struct {
 	Subject string `help:"Only of this: a MAC address, a farmer's or a token's id, a kernel." placeholder:"S"`
-	Limit   int    `short:"n" default:"50" help:"The last so many; 0: all." placeholder:"N"`
+	Limit   int    `short:"n" default:"50" help:"The last so many; 0: all." placeholder:"N" type:"most"`
 	Undo    int64  `help:"Take this change of a node back, and those made together with it." placeholder:"ID"`
 	Yes     bool   `short:"y" help:"Do not ask."`
 	JSON    bool   `help:"As JSON, as the API shows it."`
@@ -115,9 +102,6 @@ Examples:
 }
 
 func (c historyCmd) Run(ctx context.Context, e *env) error {
-	if c.Limit < 0 {
-		return usageError{fmt.Sprintf("history: bad limit %d: accepted is a whole number, 0 for all changes", c.Limit)}
-	}
 	if c.Undo < 0 {
 		return usageError{fmt.Sprintf("history: bad number %d of a change: farmboot history shows them", c.Undo)}
 	}

@@ -15,8 +15,8 @@ type farmerCmd struct {
 }
 
 type farmerAddCmd struct {
-	Farmer string `arg:"" help:"Farmer id, 1 to 4294967295."`
-	Name   string `help:"The farmer's name." placeholder:"N"`
+	Farmer provisioning.FarmerID `arg:"" help:"Farmer id, 1 to 4294967295."`
+	Name   string                `help:"The farmer's name." placeholder:"N"`
 }
 
 func (farmerAddCmd) Help() string {
@@ -27,19 +27,11 @@ Example:
   farmboot farmer add 1234 --name "Green Valley"`
 }
 
-func (c farmerAddCmd) Run(ctx context.Context, e *env) error {
-	id, err := provisioning.ParseFarmerID(c.Farmer)
-	if err != nil {
+func (c farmerAddCmd) Run(ctx context.Context, e *env, db *database) error {
+	if err := db.registry.AddFarmer(ctx, operator(), provisioning.Farmer{ID: c.Farmer, Name: c.Name}); err != nil {
 		return err
 	}
-	db, err := e.open(ctx)
-	if err != nil {
-		return err
-	}
-	if err := db.registry.AddFarmer(ctx, operator(), provisioning.Farmer{ID: id, Name: c.Name}); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(e.stdout, "registered farmer %s\n", id)
+	_, err := fmt.Fprintf(e.stdout, "registered farmer %s\n", c.Farmer)
 	return err
 }
 
@@ -70,7 +62,7 @@ func (c farmerListCmd) Run(ctx context.Context, e *env, db *database) error {
 }
 
 type farmerRmCmd struct {
-	Farmer string `arg:"" help:"Farmer id, 1 to 4294967295."`
+	Farmer provisioning.FarmerID `arg:"" help:"Farmer id, 1 to 4294967295."`
 }
 
 func (farmerRmCmd) Help() string {
@@ -79,18 +71,10 @@ func (farmerRmCmd) Help() string {
   farmboot farmer rm 1234`
 }
 
-func (c farmerRmCmd) Run(ctx context.Context, e *env) error {
-	id, err := provisioning.ParseFarmerID(c.Farmer)
-	if err != nil {
+func (c farmerRmCmd) Run(ctx context.Context, e *env, db *database) error {
+	if err := db.registry.RemoveFarmer(ctx, operator(), c.Farmer); err != nil {
 		return err
 	}
-	db, err := e.open(ctx)
-	if err != nil {
-		return err
-	}
-	if err := db.registry.RemoveFarmer(ctx, operator(), id); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(e.stdout, "removed farmer %s\n", id)
+	_, err := fmt.Fprintf(e.stdout, "removed farmer %s\n", c.Farmer)
 	return err
 }

@@ -20,14 +20,14 @@ import (
 )
 
 type imageCmd struct {
-	Kind    string `arg:"" help:"${kinds}."`
-	RunMode string `arg:"" optional:"" name:"runmode" help:"Run mode: the grid network, prod for instance."`
-	Farmer  string `arg:"" optional:"" help:"Farmer id, 1 to 4294967295."`
-	Args    string `arg:"" optional:"" help:"Extra kernel arguments, as one word of the shell; empty: none." empty:""`
+	Kind    string               `arg:"" help:"${kinds}."`
+	RunMode provisioning.RunMode `arg:"" optional:"" name:"runmode" help:"Run mode: the grid network, prod for instance."`
+	Farmer  string               `arg:"" optional:"" help:"Farmer id, 1 to 4294967295."`
+	Args    string               `arg:"" optional:"" help:"Extra kernel arguments, as one word of the shell; empty: none." empty:""`
 
 	Output fileName `short:"o" placeholder:"FILE" help:"File to write, which must be named; - for standard output."`
 	Force  bool     `short:"f" help:"Replace FILE if it exists."`
-	Kernel string   `placeholder:"NAME" help:"Kernel file; by default the run mode's."`
+	Kernel string   `placeholder:"NAME" help:"Kernel file; by default the run mode's." type:"kernel"`
 	Arch   string   `placeholder:"ARCH" help:"amd64, arm64 or riscv64, for uefi, uefi-generic and uefi-provision."`
 	Scheme string   `placeholder:"SCHEME" help:"How the image fetches: http or https; by default what base-host says."`
 }
@@ -65,7 +65,7 @@ func (c imageCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	if c.RunMode != "" && !order.Kind.NeedsTarget() {
-		if err := cfg.RunModes.Check(provisioning.RunMode(c.RunMode)); err != nil {
+		if err := cfg.RunModes.Check(c.RunMode); err != nil {
 			return err
 		}
 		fmt.Fprintf(e.stderr, "note: image %s is the same for every run mode\n", order.Kind)
@@ -131,10 +131,7 @@ func (c imageCmd) order() (catalog.Order, error) {
 	if c.RunMode == "" {
 		return o, usageError{fmt.Sprintf("image %s needs a run mode, as in: farmboot image %[1]s prod 1234 -o FILE", kind)}
 	}
-	if err := storedName(c.Kernel); err != nil {
-		return o, err
-	}
-	o.Target = ipxe.Target{RunMode: provisioning.RunMode(c.RunMode), Args: c.Args, Kernel: c.Kernel}
+	o.Target = ipxe.Target{RunMode: c.RunMode, Args: c.Args, Kernel: c.Kernel}
 	if c.Farmer != "" {
 		if o.Target.Farmer, err = provisioning.ParseFarmerID(c.Farmer); err != nil {
 			return o, err

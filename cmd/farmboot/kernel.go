@@ -137,12 +137,12 @@ func isWebURL(s string) bool {
 	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
 }
 
-// storedName refuses a file's path, or a URL, where the name of a stored kernel belongs.
-func storedName(name string) error {
+// storedName reads the name of a stored kernel, and refuses a file's path or a URL in its place.
+func storedName(name string) (string, error) {
 	if !strings.Contains(name, "/") || strings.HasPrefix(name, "net/") { // which stands for a default kernel
-		return nil
+		return name, nil
 	}
-	return provisioning.Errorf(provisioning.NotFound, "%s is not the name of a kernel, but where a file is: store that first (farmboot kernel add), and then name it as farmboot kernel list does", provisioning.Clip(name, 100))
+	return "", provisioning.Errorf(provisioning.NotFound, "%s is not the name of a kernel, but where a file is: store that first (farmboot kernel add), and then name it as farmboot kernel list does", provisioning.Clip(name, 100))
 }
 
 // warnOfKernel tells, on stderr, why nodes cannot boot a kernel, by its own header, or
@@ -199,10 +199,10 @@ func (c kernelListCmd) Run(ctx context.Context, e *env, db *database) error {
 }
 
 type kernelUseCmd struct {
-	RunMode string `arg:"" name:"runmode" help:"Run mode: prod, test, …"`
-	Kernel  string `arg:"" help:"Name of a kernel." type:"given"`
-	Canary  string `help:"Try it first on so many nodes, on a share of them, or on these." placeholder:"N|N%|MAC,…"`
-	Force   bool   `help:"Even if the kernel is cut short by its own header."`
+	RunMode provisioning.RunMode `arg:"" name:"runmode" help:"Run mode: prod, test, …"`
+	Kernel  string               `arg:"" help:"Name of a kernel." type:"kernel"`
+	Canary  string               `help:"Try it first on so many nodes, on a share of them, or on these." placeholder:"N|N%|MAC,…"`
+	Force   bool                 `help:"Even if the kernel is cut short by its own header."`
 }
 
 func (kernelUseCmd) Help() string {
@@ -220,16 +220,12 @@ Examples:
   farmboot kernel use prod zero-os-v3.14.efi --canary 52:54:00:00:00:b1,52:54:00:00:00:b2`
 }
 
-func (c kernelUseCmd) Run(ctx context.Context, e *env) error {
-	if err := storedName(c.Kernel); err != nil {
-		return err
-	}
-	db, mode, err := e.openFor(ctx, c.RunMode)
-	if err != nil {
+func (c kernelUseCmd) Run(ctx context.Context, e *env, db *database) error {
+	if err := db.cfg.RunModes.Check(c.RunMode); err != nil {
 		return err
 	}
 	if c.Canary != "" {
-		canary, err := db.rollout.Start(ctx, operator(), mode, c.Kernel, c.Canary)
+		canary, err := db.rollout.Start(ctx, operator(), c.RunMode, c.Kernel, c.Canary)
 		if err != nil {
 			return err
 		}
@@ -237,21 +233,21 @@ func (c kernelUseCmd) Run(ctx context.Context, e *env) error {
 		if canary.Share == 0 && canary.Known == 1 {
 			whose = "its"
 		}
-		fmt.Fprintf(e.stdout, "run mode %s tries %s on %s at %s next boot\n", mode, c.Kernel, some(canary), whose)
+		fmt.Fprintf(e.stdout, "run mode %s tries %s on %s at %s next boot\n", c.RunMode, c.Kernel, some(canary), whose)
 		return warnOfStrangers(ctx, e, db, canary)
 	}
-	ended, err := db.rollout.Canary(ctx, mode)
+	ended, err := db.rollout.Canary(ctx, c.RunMode)
 	if err != nil {
 		return err
 	}
-	if err := db.rollout.Use(ctx, operator(), mode, c.Kernel, c.Force); err != nil {
+	if err := db.rollout.Use(ctx, operator(), c.RunMode, c.Kernel, c.Force); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(e.stdout, "run mode %s boots %s\n", mode, c.Kernel); err != nil {
+	if _, err := fmt.Fprintf(e.stdout, "run mode %s boots %s\n", c.RunMode, c.Kernel); err != nil {
 		return err
 	}
 	if ended != nil && ended.Kernel != c.Kernel {
-		if _, err := fmt.Fprintf(e.stdout, "run mode %s does not try %s any more\n", mode, ended.Kernel); err != nil {
+		if _, err := fmt.Fprintf(e.stdout, "run mode %s does not try %s any more\n", c.RunMode, ended.Kernel); err != nil {
 			return err
 		}
 	}

@@ -28,45 +28,25 @@ type nodeCmd struct {
 // nodeFlags are the flags that say what a node boots. A pointer is nil if its flag
 // is not given.
 type nodeFlags struct {
-	Farmer  *string `help:"Farmer id, 1 to 4294967295; none: no farmer." placeholder:"F"`
-	Runmode *string `help:"Run mode, one of [runmodes] in the configuration." placeholder:"R"`
-	Args    *string `help:"Extra kernel arguments, in one word; empty: none." placeholder:"X" empty:""`
-	Kernel  *string `help:"Kernel file in the kernel folder; empty: the run mode's default." placeholder:"K" empty:""`
-	Name    *string `help:"A name, for people; empty: none." placeholder:"N" empty:""`
-	NBP     *string `name:"nbp" help:"Network boot program: snponly, which uses the firmware's own network driver, for UEFI machines that hang with iPXE's; ipxe, which knows most cards; with [secure-boot] also signed-snponly (snponly behind shim), signed (ipxe without shim, where the firmware itself holds our certificate) and plain (without shim, whichever boots the machine); default: whichever boots the machine." placeholder:"P"`
+	Farmer  *provisioning.FarmerID `help:"Farmer id, 1 to 4294967295; none: no farmer." placeholder:"F" type:"owner"`
+	Runmode *provisioning.RunMode  `help:"Run mode, one of [runmodes] in the configuration." placeholder:"R"`
+	Args    *string                `help:"Extra kernel arguments, in one word; empty: none." placeholder:"X" empty:""`
+	Kernel  *string                `help:"Kernel file in the kernel folder; empty: the run mode's default." placeholder:"K" empty:"" type:"kernel-or-none"`
+	Name    *string                `help:"A name, for people; empty: none." placeholder:"N" empty:""`
+	NBP     *provisioning.NBP      `name:"nbp" help:"Network boot program: snponly, which uses the firmware's own network driver, for UEFI machines that hang with iPXE's; ipxe, which knows most cards; with [secure-boot] also signed-snponly (snponly behind shim), signed (ipxe without shim, where the firmware itself holds our certificate) and plain (without shim, whichever boots the machine); default: whichever boots the machine." placeholder:"P"`
 }
 
 // patch returns the change that the flags ask for.
-func (f nodeFlags) patch() (provisioning.NodePatch, error) {
-	p := provisioning.NodePatch{Args: f.Args, Kernel: f.Kernel, Name: f.Name}
-	if f.Kernel != nil {
-		if err := storedName(*f.Kernel); err != nil {
-			return p, err
-		}
+func (f nodeFlags) patch() provisioning.NodePatch {
+	p := provisioning.NodePatch{Farmer: f.Farmer, RunMode: f.Runmode, Args: f.Args, Kernel: f.Kernel, Name: f.Name, NBP: f.NBP}
+	if f.NBP != nil && *f.NBP == "default" {
+		*p.NBP = provisioning.DefaultNBP
 	}
-	if f.Runmode != nil {
-		mode := provisioning.RunMode(*f.Runmode)
-		p.RunMode = &mode
-	}
-	if f.NBP != nil {
-		nbp := provisioning.NBP(*f.NBP)
-		if nbp == "default" {
-			nbp = provisioning.DefaultNBP
-		}
-		p.NBP = &nbp
-	}
-	if f.Farmer != nil {
-		id, err := provisioning.ParseOwner(*f.Farmer)
-		if err != nil {
-			return p, err
-		}
-		p.Farmer = &id
-	}
-	return p, nil
+	return p
 }
 
 type nodeAddCmd struct {
-	MAC string `arg:"" help:"MAC address, in any usual notation."`
+	MAC provisioning.MAC `arg:"" help:"MAC address, in any usual notation."`
 	nodeFlags
 }
 
@@ -78,20 +58,8 @@ func (nodeAddCmd) Help() string {
   farmboot node add 5254000000b3 --args "zos-debug vlan:priv=30"`
 }
 
-func (c nodeAddCmd) Run(ctx context.Context, e *env) error {
-	mac, err := provisioning.ParseMAC(c.MAC)
-	if err != nil {
-		return err
-	}
-	patch, err := c.patch()
-	if err != nil {
-		return err
-	}
-	db, err := e.open(ctx)
-	if err != nil {
-		return err
-	}
-	n, err := db.registry.AddNode(ctx, operator(), patch.Apply(provisioning.Node{MAC: mac}))
+func (c nodeAddCmd) Run(ctx context.Context, e *env, db *database) error {
+	n, err := db.registry.AddNode(ctx, operator(), c.patch().Apply(provisioning.Node{MAC: c.MAC}))
 	if err != nil {
 		return err
 	}
@@ -121,9 +89,9 @@ Examples:
 
 // nodeChoice is which nodes a command is about.
 type nodeChoice struct {
-	MAC   []string `arg:"" optional:"" help:"MAC addresses, in any usual notation."`
-	Match string   `help:"All nodes that are so: KEY=VALUE[,…] with the keys farmer, runmode, kernel and name; farmer=none, kernel= (the default), and * in a name for any text." placeholder:"KEY=VALUE"`
-	Yes   bool     `short:"y" help:"Do not ask."`
+	MAC   []provisioning.MAC `arg:"" optional:"" help:"MAC addresses, in any usual notation."`
+	Match string             `help:"All nodes that are so: KEY=VALUE[,…] with the keys farmer, runmode, kernel and name; farmer=none, kernel= (the default), and * in a name for any text." placeholder:"KEY=VALUE"`
+	Yes   bool               `short:"y" help:"Do not ask."`
 }
 
 // exitFlag is the flag of a node that boots nothing from here.
@@ -136,10 +104,7 @@ func (c nodeSetCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	patch, err := c.patch()
-	if err != nil {
-		return err
-	}
+	patch := c.patch()
 	patch.Exit = c.Exit
 	if patch == (provisioning.NodePatch{}) {
 		return usageError{"node set: nothing to change; give --farmer, --runmode, --args, --kernel, --name, --nbp or --exit"}
@@ -175,11 +140,7 @@ func (c nodeChoice) which() (macs []provisioning.MAC, q provisioning.NodeQuery, 
 		q, err = parseMatch(c.Match)
 		return nil, q, err
 	}
-	for _, s := range c.MAC {
-		mac, err := provisioning.ParseMAC(s)
-		if err != nil {
-			return nil, q, err
-		}
+	for _, mac := range c.MAC {
 		if !slices.Contains(macs, mac) {
 			macs = append(macs, mac)
 		}
@@ -262,8 +223,8 @@ func parseMatch(s string) (q provisioning.NodeQuery, err error) {
 }
 
 type nodeOnceCmd struct {
-	MAC  string `arg:"" help:"MAC address, in any usual notation."`
-	Boot string `arg:"" name:"kernel" help:"A kernel; exit: its next boot device; none: the usual, after all." type:"given"`
+	MAC  provisioning.MAC `arg:"" help:"MAC address, in any usual notation."`
+	Boot string           `arg:"" name:"kernel" help:"A kernel; exit: its next boot device; none: the usual, after all." type:"kernel"`
 }
 
 func (nodeOnceCmd) Help() string {
@@ -277,22 +238,11 @@ Examples:
   farmboot node once 52:54:00:00:00:b1 none`
 }
 
-func (c nodeOnceCmd) Run(ctx context.Context, e *env) error {
-	mac, err := provisioning.ParseMAC(c.MAC)
-	if err != nil {
-		return err
-	}
-	if err := storedName(c.Boot); err != nil {
-		return err
-	}
+func (c nodeOnceCmd) Run(ctx context.Context, e *env, db *database) error {
 	if c.Boot == "none" {
 		c.Boot = ""
 	}
-	db, err := e.open(ctx)
-	if err != nil {
-		return err
-	}
-	if _, err := db.registry.SetNode(ctx, operator(), mac, provisioning.NodePatch{Once: &c.Boot}); err != nil {
+	if _, err := db.registry.SetNode(ctx, operator(), c.MAC, provisioning.NodePatch{Once: &c.Boot}); err != nil {
 		return err
 	}
 	what := "boots " + c.Boot
@@ -305,7 +255,7 @@ func (c nodeOnceCmd) Run(ctx context.Context, e *env) error {
 	if c.Boot != "" {
 		what += ", once"
 	}
-	_, err = fmt.Fprintf(e.stdout, "at its next boot %s %s\n", mac, what)
+	_, err := fmt.Fprintf(e.stdout, "at its next boot %s %s\n", c.MAC, what)
 	return err
 }
 
@@ -335,14 +285,14 @@ func summary(n provisioning.Node) string {
 }
 
 type nodeListCmd struct {
-	Farmer    string `help:"Only this farmer's; none: only those without a farmer." placeholder:"F"`
-	Runmode   string `help:"Only of this run mode." placeholder:"R"`
-	MAC       string `help:"Only MAC addresses that begin so." placeholder:"PREFIX"`
-	Text      string `help:"Only with this in the name, the arguments or the kernel." placeholder:"TEXT"`
-	After     string `help:"Only those that follow this MAC address: the next page." placeholder:"MAC"`
-	Limit     int    `help:"At most so many; 0: all." placeholder:"N"`
-	Inventory bool   `help:"Show what is known of the machines: address, serial number, maker, product, last boot."`
-	JSON      bool   `help:"As JSON, as the API shows it."`
+	Farmer    string               `help:"Only this farmer's; none: only those without a farmer." placeholder:"F"`
+	Runmode   provisioning.RunMode `help:"Only of this run mode." placeholder:"R"`
+	MAC       string               `help:"Only MAC addresses that begin so." placeholder:"PREFIX"`
+	Text      string               `help:"Only with this in the name, the arguments or the kernel." placeholder:"TEXT"`
+	After     provisioning.MAC     `help:"Only those that follow this MAC address: the next page." placeholder:"MAC"`
+	Limit     int                  `help:"At most so many; 0: all." placeholder:"N" type:"most"`
+	Inventory bool                 `help:"Show what is known of the machines: address, serial number, maker, product, last boot."`
+	JSON      bool                 `help:"As JSON, as the API shows it."`
 }
 
 func (nodeListCmd) Help() string {
@@ -356,10 +306,7 @@ func (nodeListCmd) Help() string {
 }
 
 func (c nodeListCmd) query() (q provisioning.NodeQuery, err error) {
-	if c.Limit < 0 {
-		return q, usageError{fmt.Sprintf("node list: bad limit %d: accepted is a whole number, 0 for all nodes", c.Limit)}
-	}
-	q = provisioning.NodeQuery{RunMode: provisioning.RunMode(c.Runmode), Text: c.Text, Limit: c.Limit}
+	q = provisioning.NodeQuery{RunMode: c.Runmode, Text: c.Text, After: c.After, Limit: c.Limit}
 	if c.Farmer == "none" {
 		q.Unowned = true
 	} else if c.Farmer != "" {
@@ -368,12 +315,7 @@ func (c nodeListCmd) query() (q provisioning.NodeQuery, err error) {
 		}
 	}
 	if c.MAC != "" {
-		if q.MACs, err = provisioning.ParseMACPrefix(c.MAC); err != nil {
-			return q, err
-		}
-	}
-	if c.After != "" {
-		q.After, err = provisioning.ParseMAC(c.After)
+		q.MACs, err = provisioning.ParseMACPrefix(c.MAC)
 	}
 	return q, err
 }
@@ -453,7 +395,7 @@ func (c nodeListCmd) inventory(ctx context.Context, e *env, db *database, nodes 
 }
 
 type nodeRmCmd struct {
-	MAC []string `arg:"" help:"MAC addresses, in any usual notation."`
+	MAC []provisioning.MAC `arg:"" help:"MAC addresses, in any usual notation."`
 }
 
 func (nodeRmCmd) Help() string {
@@ -465,23 +407,11 @@ Examples:
   farmboot node rm 5254000000b1 5254000000b2`
 }
 
-func (c nodeRmCmd) Run(ctx context.Context, e *env) error {
-	var macs []provisioning.MAC
-	for _, s := range c.MAC {
-		mac, err := provisioning.ParseMAC(s)
-		if err != nil {
-			return err
-		}
-		macs = append(macs, mac)
-	}
-	db, err := e.open(ctx)
-	if err != nil {
+func (c nodeRmCmd) Run(ctx context.Context, e *env, db *database) error {
+	if err := db.registry.RemoveNodes(ctx, operator(), c.MAC); err != nil {
 		return err
 	}
-	if err := db.registry.RemoveNodes(ctx, operator(), macs); err != nil {
-		return err
-	}
-	for _, mac := range macs {
+	for _, mac := range c.MAC {
 		fmt.Fprintf(e.stdout, "removed %s\n", mac)
 	}
 	return nil
@@ -501,16 +431,8 @@ Example:
   farmboot node claim K7M3PX --farmer 1234`
 }
 
-func (c nodeClaimCmd) Run(ctx context.Context, e *env) error {
-	patch, err := c.patch()
-	if err != nil {
-		return err
-	}
-	db, err := e.open(ctx)
-	if err != nil {
-		return err
-	}
-	n, err := db.claim(ctx, c.Code, patch)
+func (c nodeClaimCmd) Run(ctx context.Context, e *env, db *database) error {
+	n, err := db.claim(ctx, c.Code, c.patch())
 	if err != nil {
 		return err
 	}

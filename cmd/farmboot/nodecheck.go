@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -39,10 +40,10 @@ func (d *database) warn(e *env, nodes ...provisioning.Node) error {
 }
 
 type nodeCheckCmd struct {
-	Args    string `arg:"" optional:"" help:"Extra kernel arguments, in one word; or the MAC address of a registered node; empty: none." empty:""`
-	Runmode string `help:"Run mode; by default that of [provisioning]." placeholder:"R"`
-	Farmer  string `help:"Farmer id." placeholder:"F"`
-	JSON    bool   `help:"As JSON, as the API shows it."`
+	Args    string                `arg:"" optional:"" help:"Extra kernel arguments, in one word; or the MAC address of a registered node; empty: none." empty:""`
+	Runmode provisioning.RunMode  `help:"Run mode; by default that of [provisioning]." placeholder:"R"`
+	Farmer  provisioning.FarmerID `help:"Farmer id." placeholder:"F"`
+	JSON    bool                  `help:"As JSON, as the API shows it."`
 }
 
 func (nodeCheckCmd) Help() string {
@@ -88,14 +89,8 @@ func (c nodeCheckCmd) target(ctx context.Context, e *env) (_ ipxe.Target, _ ipxe
 	if err != nil {
 		return ipxe.Target{}, ipxe.Composer{}, err
 	}
-	target := ipxe.Target{RunMode: cfg.Provisioning.RunMode, Args: c.Args}
-	if c.Runmode != "" {
-		target.RunMode = provisioning.RunMode(c.Runmode)
-	}
-	if c.Farmer != "" {
-		target.Farmer, err = provisioning.ParseFarmerID(c.Farmer)
-	}
-	return target, cfg.Composer(), err
+	target := ipxe.Target{RunMode: cmp.Or(c.Runmode, cfg.Provisioning.RunMode), Farmer: c.Farmer, Args: c.Args}
+	return target, cfg.Composer(), nil
 }
 
 func printCheck(e *env, r ipxe.Report) error {

@@ -19,8 +19,8 @@ import (
 )
 
 type nodeShowCmd struct {
-	MAC  string `arg:"" help:"MAC address, in any usual notation; it need not be registered."`
-	JSON bool   `help:"As JSON, as the API shows it."`
+	MAC  provisioning.MAC `arg:"" help:"MAC address, in any usual notation; it need not be registered."`
+	JSON bool             `help:"As JSON, as the API shows it."`
 }
 
 func (nodeShowCmd) Help() string {
@@ -46,16 +46,8 @@ type nodeView struct {
 	History    []provisioning.Change    `json:"history,omitempty"`
 }
 
-func (c nodeShowCmd) Run(ctx context.Context, e *env) error {
-	mac, err := provisioning.ParseMAC(c.MAC)
-	if err != nil {
-		return err
-	}
-	db, err := e.open(ctx)
-	if err != nil {
-		return err
-	}
-	v, err := db.view(ctx, mac)
+func (c nodeShowCmd) Run(ctx context.Context, e *env, db *database) error {
+	v, err := db.view(ctx, c.MAC)
 	if err != nil {
 		return err
 	}
@@ -65,7 +57,7 @@ func (c nodeShowCmd) Run(ctx context.Context, e *env) error {
 		err = v.print(e.stdout)
 	}
 	if err == nil && !v.Registered && v.Seen == nil {
-		return provisioning.Errorf(provisioning.NotFound, "no node %s is registered, and none has been seen booting here", mac)
+		return provisioning.Errorf(provisioning.NotFound, "no node %s is registered, and none has been seen booting here", c.MAC)
 	}
 	return err
 }

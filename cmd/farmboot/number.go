@@ -13,15 +13,21 @@ import (
 	"farmboot/provisioning"
 )
 
-// plainValues reads numbers and times on the command line, and says in plain words what
-// is accepted, or that a flag has no value.
+// plainValues reads numbers, times, MAC addresses and farmers on the command line, and says
+// in plain words what is accepted, or that a flag has no value.
 func plainValues() kong.Option {
 	return kong.OptionFunc(func(k *kong.Kong) error {
 		return errors.Join(
 			kong.KindMapper(reflect.Int, wholeNumber(strconv.IntSize)).Apply(k),
 			kong.KindMapper(reflect.Int64, wholeNumber(64)).Apply(k),
 			kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(duration)).Apply(k),
-			kong.NamedMapper("given", kong.MapperFunc(given)).Apply(k),
+			kong.TypeMapper(reflect.TypeFor[provisioning.MAC](), reads(provisioning.ParseMAC)).Apply(k),
+			kong.TypeMapper(reflect.TypeFor[provisioning.FarmerID](), reads(provisioning.ParseFarmerID)).Apply(k),
+			kong.NamedMapper("owner", reads(provisioning.ParseOwner)).Apply(k),
+			kong.NamedMapper("kernel", reads(kernelName)).Apply(k),
+			kong.NamedMapper("kernel-or-none", reads(storedName)).Apply(k),
+			kong.NamedMapper("most", reads(most)).Apply(k),
+			kong.NamedMapper("given", reads(given)).Apply(k),
 			kong.PostBuild(func(k *kong.Kong) error { return kong.Visit(k.Model.Node, wantValue) }).Apply(k))
 	})
 }
@@ -86,16 +92,11 @@ func (v flagValue) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 }
 
 // given reads an argument that must be given, and not be empty.
-func given(ctx *kong.DecodeContext, target reflect.Value) error {
-	var text string
-	if err := ctx.Scan.PopValueInto("text", &text); err != nil {
-		return err
-	}
+func given(text string) (string, error) {
 	if strings.TrimSpace(text) == "" {
-		return errors.New("its value is empty: give one")
+		return "", errors.New("its value is empty: give one")
 	}
-	target.SetString(text)
-	return nil
+	return text, nil
 }
 
 // belowZero says of a number below 0, which the parser takes for a flag that is not known,
@@ -122,6 +123,36 @@ func belowZero(err error) error {
 		return nil
 	}
 	return fmt.Errorf("<%s>: bad value %q: accepted is: %s", wanted[0].Name, provisioning.Clip(rest[0], 40), strings.TrimSuffix(wanted[0].Help, "."))
+}
+
+// reads makes a mapper of what reads a text.
+func reads[T any](parse func(string) (T, error)) kong.Mapper {
+	return kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
+		token, err := ctx.Scan.PopValue("value")
+		if err != nil {
+			return err
+		}
+		v, err := parse(token.String())
+		reflect.Indirect(target).Set(reflect.ValueOf(v))
+		return err
+	})
+}
+
+// kernelName reads the name of a kernel that is stored.
+func kernelName(text string) (string, error) {
+	if _, err := given(text); err != nil {
+		return "", err
+	}
+	return storedName(text)
+}
+
+// most reads how many of something are wanted at most; 0: all.
+func most(text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("bad number %q: accepted is a whole number, 0 for all", provisioning.Clip(text, 40))
+	}
+	return n, nil
 }
 
 // wholeNumber reads a decimal number of so many bits.

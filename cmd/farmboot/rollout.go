@@ -104,7 +104,7 @@ func (a *appliance) canaryEnded(ctx context.Context, c *rollout.Canary, v rollou
 const toldEvents = 200
 
 type kernelPromoteCmd struct {
-	RunMode string `arg:"" name:"runmode" help:"Run mode: prod, test, …"`
+	RunMode provisioning.RunMode `arg:"" name:"runmode" help:"Run mode: prod, test, …"`
 }
 
 func (kernelPromoteCmd) Help() string {
@@ -115,21 +115,20 @@ Example:
   farmboot kernel promote prod`
 }
 
-func (c kernelPromoteCmd) Run(ctx context.Context, e *env) error {
-	db, mode, err := e.openFor(ctx, c.RunMode)
+func (c kernelPromoteCmd) Run(ctx context.Context, e *env, db *database) error {
+	if err := db.cfg.RunModes.Check(c.RunMode); err != nil {
+		return err
+	}
+	canary, err := db.rollout.Promote(ctx, operator(), c.RunMode)
 	if err != nil {
 		return err
 	}
-	canary, err := db.rollout.Promote(ctx, operator(), mode)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(e.stdout, "run mode %s boots %s\n", mode, canary.Kernel)
+	_, err = fmt.Fprintf(e.stdout, "run mode %s boots %s\n", c.RunMode, canary.Kernel)
 	return err
 }
 
 type kernelRollbackCmd struct {
-	RunMode string `arg:"" name:"runmode" help:"Run mode: prod, test, …"`
+	RunMode provisioning.RunMode `arg:"" name:"runmode" help:"Run mode: prod, test, …"`
 }
 
 func (kernelRollbackCmd) Help() string {
@@ -142,12 +141,11 @@ Example:
   farmboot kernel rollback prod`
 }
 
-func (c kernelRollbackCmd) Run(ctx context.Context, e *env) error {
-	db, mode, err := e.openFor(ctx, c.RunMode)
-	if err != nil {
+func (c kernelRollbackCmd) Run(ctx context.Context, e *env, db *database) error {
+	if err := db.cfg.RunModes.Check(c.RunMode); err != nil {
 		return err
 	}
-	what, err := db.rollout.Back(ctx, operator(), mode)
+	what, err := db.rollout.Back(ctx, operator(), c.RunMode)
 	if err != nil {
 		return err
 	}
@@ -156,8 +154,8 @@ func (c kernelRollbackCmd) Run(ctx context.Context, e *env) error {
 }
 
 type kernelHistoryCmd struct {
-	RunMode string `arg:"" optional:"" name:"runmode" help:"Run mode: prod, test, …; by default all of them."`
-	JSON    bool   `help:"As JSON."`
+	RunMode provisioning.RunMode `arg:"" optional:"" name:"runmode" help:"Run mode: prod, test, …; by default all of them."`
+	JSON    bool                 `help:"As JSON."`
 }
 
 func (kernelHistoryCmd) Help() string {
@@ -175,10 +173,10 @@ Examples:
 func (c kernelHistoryCmd) Run(ctx context.Context, e *env, db *database) error {
 	modes := db.cfg.RunModes.Keywords()
 	if c.RunMode != "" {
-		if err := db.cfg.RunModes.Check(provisioning.RunMode(c.RunMode)); err != nil {
+		if err := db.cfg.RunModes.Check(c.RunMode); err != nil {
 			return err
 		}
-		modes = []string{c.RunMode}
+		modes = []string{string(c.RunMode)}
 	}
 	all := []rollout.Record{}
 	for _, m := range modes {

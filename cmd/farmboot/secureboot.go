@@ -455,8 +455,8 @@ func (c secureBootExportCmd) Run(ctx context.Context, e *env) error {
 }
 
 type secureBootEnrolCmd struct {
-	MAC    string `arg:"" help:"MAC address of the node."`
-	Cancel bool   `help:"Let it be: the node boots as usual."`
+	MAC    provisioning.MAC `arg:"" help:"MAC address of the node."`
+	Cancel bool             `help:"Let it be: the node boots as usual."`
 }
 
 func (secureBootEnrolCmd) Help() string {
@@ -477,10 +477,6 @@ Example:
 }
 
 func (c secureBootEnrolCmd) Run(ctx context.Context, e *env) error {
-	mac, err := provisioning.ParseMAC(c.MAC)
-	if err != nil {
-		return err
-	}
 	cfg, err := e.config()
 	if err != nil {
 		return err
@@ -488,10 +484,10 @@ func (c secureBootEnrolCmd) Run(ctx context.Context, e *env) error {
 	e.warnIfDiffers(ctx, cfg)
 	ledger := openLedger(cfg, e.now)
 	if c.Cancel {
-		if err := ledger.Enrolled(mac); err != nil {
+		if err := ledger.Enrolled(c.MAC); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(e.stdout, "%s boots as usual\n", mac)
+		_, err = fmt.Fprintf(e.stdout, "%s boots as usual\n", c.MAC)
 		return err
 	}
 	if !cfg.SecureBoot.Enabled {
@@ -501,14 +497,14 @@ func (c secureBootEnrolCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := ledger.Enrol(mac); err != nil {
+	if err := ledger.Enrol(c.MAC); err != nil {
 		return err
 	}
 	if shims.MokManager != nil {
-		fmt.Fprintf(e.stdout, "%s gets MokManager at its next boot; its screen says which keys to press\n", mac)
+		fmt.Fprintf(e.stdout, "%s gets MokManager at its next boot; its screen says which keys to press\n", c.MAC)
 		fmt.Fprintln(e.stdout, "with Secure Boot on it has to boot by UEFI HTTP Boot, or from a stick of ours: over PXE MokManager finds no certificate")
 	} else {
-		fmt.Fprintf(e.stdout, "%s boots as usual unless it is in Setup Mode: iPXE's own shim has no MokManager; the files of farmboot secureboot export go into the firmware's db\n", mac)
+		fmt.Fprintf(e.stdout, "%s boots as usual unless it is in Setup Mode: iPXE's own shim has no MokManager; the files of farmboot secureboot export go into the firmware's db\n", c.MAC)
 	}
 	setupMode := "in Setup Mode it is given the key without a person"
 	if shims.NoSystemdBoot != nil {

@@ -17,12 +17,12 @@ type tokenCmd struct {
 }
 
 type tokenAddCmd struct {
-	Role     string `required:"" help:"admin: may do everything; farmer: sees and edits the nodes of one farmer." enum:"admin,farmer" placeholder:"admin|farmer"`
-	Farmer   string `help:"Whose nodes, with --role farmer." placeholder:"F"`
-	Name     string `help:"What it is for; the history shows it." placeholder:"N"`
-	Expires  string `help:"How long it is good for (90d, 12h, 2w), or until which day (2027-01-31); by default for ever." placeholder:"90d"`
-	ReadOnly bool   `help:"It may look at everything that its role may, and change nothing."`
-	JSON     bool   `help:"As JSON, as the API shows it."`
+	Role     provisioning.Role     `required:"" help:"admin: may do everything; farmer: sees and edits the nodes of one farmer." enum:"admin,farmer" placeholder:"admin|farmer"`
+	Farmer   provisioning.FarmerID `help:"Whose nodes, with --role farmer." placeholder:"F"`
+	Name     string                `help:"What it is for; the history shows it." placeholder:"N"`
+	Expires  string                `help:"How long it is good for (90d, 12h, 2w), or until which day (2027-01-31); by default for ever." placeholder:"90d"`
+	ReadOnly bool                  `help:"It may look at everything that its role may, and change nothing."`
+	JSON     bool                  `help:"As JSON, as the API shows it."`
 }
 
 func (tokenAddCmd) Help() string {
@@ -36,27 +36,21 @@ Examples:
   farmboot token add --role admin --read-only --name monitoring`
 }
 
-func (c tokenAddCmd) Run(ctx context.Context, e *env) (err error) {
-	var farmer provisioning.FarmerID
-	if c.Farmer != "" {
-		if farmer, err = provisioning.ParseFarmerID(c.Farmer); err != nil {
-			return err
-		}
-	}
+func (c tokenAddCmd) Run(ctx context.Context, e *env) error {
 	expires, err := parseExpiry(c.Expires, e.now())
 	if err != nil {
 		return err
 	}
-	if c.Role == string(provisioning.RoleFarmer) && farmer == 0 {
+	if c.Role == provisioning.RoleFarmer && c.Farmer == 0 {
 		return usageError{"token add: --role farmer needs --farmer F"}
 	}
 	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	_, unknown := db.store.Farmer(ctx, farmer)
+	_, unknown := db.store.Farmer(ctx, c.Farmer)
 	t, secret, err := db.registry.AddToken(ctx, operator(), provisioning.Token{
-		Role: provisioning.Role(c.Role), Farmer: farmer, Name: c.Name, Expires: expires, ReadOnly: c.ReadOnly,
+		Role: c.Role, Farmer: c.Farmer, Name: c.Name, Expires: expires, ReadOnly: c.ReadOnly,
 	})
 	if err != nil {
 		return err
@@ -72,8 +66,8 @@ func (c tokenAddCmd) Run(ctx context.Context, e *env) (err error) {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stderr, "token %s; its secret is shown only now, keep it safe\n", t.ID)
-	if err == nil && farmer != 0 && unknown != nil {
-		_, err = fmt.Fprintf(e.stderr, "farmer %s was not registered, and is now\n", farmer)
+	if err == nil && c.Farmer != 0 && unknown != nil {
+		_, err = fmt.Fprintf(e.stderr, "farmer %s was not registered, and is now\n", c.Farmer)
 	}
 	return err
 }
