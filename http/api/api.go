@@ -61,29 +61,49 @@ type API struct {
 // handler answers a request of by, or returns why not and has written nothing then.
 type handler func(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error
 
-// ofNode reads the MAC address in a route's path.
-func ofNode(handle func(http.ResponseWriter, *http.Request, provisioning.Actor, provisioning.MAC) error) handler {
+// handlerOf answers a request about the thing that a route's path names.
+type handlerOf[T any] func(w http.ResponseWriter, r *http.Request, by provisioning.Actor, thing T) error
+
+// of reads what a route's path names.
+func of[T any](name string, read func(string) (T, error), handle handlerOf[T]) handler {
 	return func(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-		mac, err := answer.MAC(r)
+		text, err := answer.Var(r, name)
 		if err != nil {
 			return err
 		}
-		return handle(w, r, by, mac)
+		thing, err := read(text)
+		if err != nil {
+			return err
+		}
+		return handle(w, r, by, thing)
 	}
 }
 
-// ofRunMode reads the run mode in a route's path.
-func (a *API) ofRunMode(handle func(http.ResponseWriter, *http.Request, provisioning.Actor, provisioning.RunMode) error) handler {
+func ofNode(handle handlerOf[provisioning.MAC]) handler {
+	return of("mac", provisioning.ParseMAC, handle)
+}
+
+func (a *API) ofRunMode(handle handlerOf[provisioning.RunMode]) handler {
+	return of("runmode", func(s string) (provisioning.RunMode, error) {
+		return provisioning.RunMode(s), a.Composer().RunModes.Check(provisioning.RunMode(s))
+	}, handle)
+}
+
+// asIs is a name that is read by whoever gets it.
+func asIs(s string) (string, error) { return s, nil }
+
+// lists answers with a list.
+func lists[T any](get func(context.Context, provisioning.Actor) ([]T, error)) handler {
 	return func(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-		s, err := answer.Var(r, "runmode")
-		mode := provisioning.RunMode(s)
-		if err == nil {
-			err = a.Composer().RunModes.Check(mode)
-		}
-		if err != nil {
-			return err
-		}
-		return handle(w, r, by, mode)
+		items, err := get(r.Context(), by)
+		return reply(w, list(items), err)
+	}
+}
+
+// removes removes what the path names.
+func removes[T any](remove func(context.Context, provisioning.Actor, T) error) handlerOf[T] {
+	return func(w http.ResponseWriter, r *http.Request, by provisioning.Actor, thing T) error {
+		return noContent(w, remove(r.Context(), by, thing))
 	}
 }
 
@@ -114,21 +134,21 @@ func (a *API) table() []route {
 		{method: post, path: "/api/v1/nodes/import", who: farmers, query: []string{"dry-run", "update", "skip-refused"}, handle: a.importNodes},
 		{method: get, path: "/api/v1/nodes/{mac}", who: farmers, handle: ofNode(a.getNode)},
 		{method: put, path: "/api/v1/nodes/{mac}", who: farmers, handle: ofNode(a.setNode)},
-		{method: del, path: "/api/v1/nodes/{mac}", who: farmers, handle: ofNode(a.removeNode)},
-		{method: post, path: "/api/v1/nodes/{mac}/claim", who: farmers, handle: a.claimNode},
+		{method: del, path: "/api/v1/nodes/{mac}", who: farmers, handle: ofNode(removes(a.Registry.RemoveNode))},
+		{method: post, path: "/api/v1/nodes/{mac}/claim", who: farmers, handle: of("mac", asIs, a.claimNode)},
 		{method: get, path: "/api/v1/nodes/{mac}/story", who: farmers, handle: ofNode(a.nodeStory)},
 		{method: get, path: "/api/v1/nodes/{mac}/machine", who: farmers, handle: ofNode(a.nodeMachine)},
 		{method: get, path: "/api/v1/nodes/{mac}/history", who: farmers, query: []string{"limit"}, handle: ofNode(a.nodeHistory)},
-		{method: get, path: "/api/v1/nodes/{mac}/enrolment", who: farmers, handle: a.getEnrolment},
-		{method: put, path: "/api/v1/nodes/{mac}/enrolment", who: farmers, handle: a.enrol},
-		{method: del, path: "/api/v1/nodes/{mac}/enrolment", who: farmers, handle: a.cancelEnrolment},
+		{method: get, path: "/api/v1/nodes/{mac}/enrolment", who: farmers, handle: a.ofEnrolment(a.getEnrolment)},
+		{method: put, path: "/api/v1/nodes/{mac}/enrolment", who: farmers, handle: a.ofEnrolment(a.enrol)},
+		{method: del, path: "/api/v1/nodes/{mac}/enrolment", who: farmers, handle: a.ofEnrolment(a.cancelEnrolment)},
 		{method: get, path: "/api/v1/discovered", who: admins, query: []string{"limit"}, handle: a.discovered},
 		{method: get, path: "/api/v1/history", who: admins, query: []string{"subject", "limit"}, handle: a.history},
-		{method: post, path: "/api/v1/history/{id}/undo", who: admins, handle: a.undo},
+		{method: post, path: "/api/v1/history/{id}/undo", who: admins, handle: of("id", changeID, a.undo)},
 
-		{method: get, path: "/api/v1/farmers", who: farmers, handle: a.listFarmers},
+		{method: get, path: "/api/v1/farmers", who: farmers, handle: lists(a.Registry.Farmers)},
 		{method: post, path: "/api/v1/farmers", who: admins, handle: a.addFarmer},
-		{method: del, path: "/api/v1/farmers/{id}", who: admins, handle: a.removeFarmer},
+		{method: del, path: "/api/v1/farmers/{id}", who: admins, handle: of("id", provisioning.ParseFarmerID, removes(a.Registry.RemoveFarmer))},
 
 		{method: get, path: "/api/v1/events", who: farmers, query: []string{"mac", "since", "limit"}, handle: a.listEvents},
 		{method: get, path: "/api/v1/events/stream", who: farmers, query: []string{"mac", "since"}, handle: a.streamEvents},
@@ -138,13 +158,13 @@ func (a *API) table() []route {
 		{method: post, path: "/api/v1/kernels/net/{runmode}/rollback", who: admins, handle: a.ofRunMode(a.rollBack)},
 		{method: get, path: "/api/v1/kernels/net/{runmode}", who: farmers, handle: a.ofRunMode(a.runModeHistory)},
 		{method: put, path: "/api/v1/kernels/net/{runmode}", who: admins, query: []string{"force"}, handle: a.ofRunMode(a.pointRunMode)},
-		{method: get, path: "/api/v1/kernels/{name}", who: farmers, handle: a.getKernel},
-		{method: put, path: "/api/v1/kernels/{name}", who: admins, query: []string{"sha256", "force"}, handle: a.putKernel},
-		{method: del, path: "/api/v1/kernels/{name}", who: admins, handle: a.removeKernel},
+		{method: get, path: "/api/v1/kernels/{name}", who: farmers, handle: of("name", asIs, a.getKernel)},
+		{method: put, path: "/api/v1/kernels/{name}", who: admins, query: []string{"sha256", "force"}, handle: of("name", asIs, a.putKernel)},
+		{method: del, path: "/api/v1/kernels/{name}", who: admins, handle: of("name", asIs, removes(a.KernelEditor.Remove))},
 
-		{method: get, path: "/api/v1/tokens", who: admins, handle: a.listTokens},
+		{method: get, path: "/api/v1/tokens", who: admins, handle: lists(a.Registry.Tokens)},
 		{method: post, path: "/api/v1/tokens", who: admins, handle: a.addToken},
-		{method: del, path: "/api/v1/tokens/{id}", who: admins, handle: a.removeToken},
+		{method: del, path: "/api/v1/tokens/{id}", who: admins, handle: of("id", asIs, removes(a.Registry.RemoveToken))},
 
 		{method: post, path: "/api/kernel", who: admins, query: []string{"force"}, handle: a.legacyKernel, legacy: true},
 		{method: get, path: "/api/symlink/{link}/{target}", who: admins, handle: a.legacySymlink, legacy: true},

@@ -3,7 +3,6 @@ package api
 import (
 	"net/http"
 
-	"farmboot/http/answer"
 	"farmboot/provisioning"
 )
 
@@ -12,37 +11,27 @@ type enrolment struct {
 	Enrolling bool `json:"enrolling"`
 }
 
-// enrolmentOf returns the node of a request, if by may change it, and nodes can be
-// enrolled here.
-func (a *API) enrolmentOf(r *http.Request, by provisioning.Actor) (provisioning.MAC, error) {
-	mac, err := answer.MAC(r)
-	if err != nil {
-		return mac, err
-	}
-	if _, err := a.Registry.Node(r.Context(), by, mac); err != nil {
-		return mac, err
-	}
-	if a.Enrolment == nil {
-		return mac, provisioning.Errorf(provisioning.Conflict, "Secure Boot is off here: set [secure-boot] enabled = true in the configuration, and start the appliance anew")
-	}
-	return mac, nil
+// ofEnrolment reads the node in a route's path, which by must be allowed to change, where
+// nodes can be enrolled.
+func (a *API) ofEnrolment(handle handlerOf[provisioning.MAC]) handler {
+	return ofNode(func(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC) error {
+		if _, err := a.Registry.Node(r.Context(), by, mac); err != nil {
+			return err
+		}
+		if a.Enrolment == nil {
+			return provisioning.Errorf(provisioning.Conflict, "Secure Boot is off here: set [secure-boot] enabled = true in the configuration, and start the appliance anew")
+		}
+		return handle(w, r, by, mac)
+	})
 }
 
 // getEnrolment answers GET /api/v1/nodes/{mac}/enrolment.
-func (a *API) getEnrolment(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := a.enrolmentOf(r, by)
-	if err != nil {
-		return err
-	}
+func (a *API) getEnrolment(w http.ResponseWriter, _ *http.Request, _ provisioning.Actor, mac provisioning.MAC) error {
 	return writeJSON(w, http.StatusOK, enrolment{a.Enrolment.Enrolling(mac)})
 }
 
 // enrol answers PUT /api/v1/nodes/{mac}/enrolment: the node is enrolled at its next boot.
-func (a *API) enrol(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := a.enrolmentOf(r, by)
-	if err != nil {
-		return err
-	}
+func (a *API) enrol(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC) error {
 	if err := a.Enrolment.Enrol(mac); err != nil {
 		return err
 	}
@@ -53,11 +42,7 @@ func (a *API) enrol(w http.ResponseWriter, r *http.Request, by provisioning.Acto
 }
 
 // cancelEnrolment answers DELETE /api/v1/nodes/{mac}/enrolment: the node boots as usual.
-func (a *API) cancelEnrolment(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := a.enrolmentOf(r, by)
-	if err != nil {
-		return err
-	}
+func (a *API) cancelEnrolment(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC) error {
 	if a.Enrolment.Enrolling(mac) {
 		a.Enrolment.Enrolled(mac)
 		if err := a.Registry.Note(r.Context(), by, "node enrol cancel", mac.String(), nil, nil); err != nil {

@@ -19,11 +19,7 @@ func (a *API) listKernels(w http.ResponseWriter, _ *http.Request, _ provisioning
 }
 
 // getKernel answers GET /api/v1/kernels/{name}.
-func (a *API) getKernel(w http.ResponseWriter, r *http.Request, _ provisioning.Actor) error {
-	name, err := answer.Var(r, "name")
-	if err != nil {
-		return err
-	}
+func (a *API) getKernel(w http.ResponseWriter, _ *http.Request, _ provisioning.Actor, name string) error {
 	return a.answerKernel(w, http.StatusOK, name)
 }
 
@@ -37,11 +33,7 @@ func (a *API) answerKernel(w http.ResponseWriter, status int, name string) error
 }
 
 // putKernel answers PUT /api/v1/kernels/{name}: the body is the file.
-func (a *API) putKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	name, err := answer.Var(r, "name")
-	if err != nil {
-		return err
-	}
+func (a *API) putKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor, name string) (err error) {
 	if err := notAForm(r, "the file itself, as curl --upload-file sends it"); err != nil {
 		return err
 	}
@@ -125,15 +117,6 @@ func digestsIn(lines []string) (list []string) {
 	return list
 }
 
-// removeKernel answers DELETE /api/v1/kernels/{name}, unless it is in use.
-func (a *API) removeKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	name, err := answer.Var(r, "name")
-	if err != nil {
-		return err
-	}
-	return noContent(w, a.KernelEditor.Remove(r.Context(), by, name))
-}
-
 // pointRunMode answers PUT /api/v1/kernels/net/{runmode}: the run mode boots that
 // kernel from now on.
 func (a *API) pointRunMode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mode provisioning.RunMode) error {
@@ -147,17 +130,14 @@ func (a *API) pointRunMode(w http.ResponseWriter, r *http.Request, by provisioni
 	if body.Kernel == "" {
 		return provisioning.Errorf(provisioning.Invalid, `field "kernel" is missing: accepted is the name of a kernel, as in {"kernel":"zos.efi"}`)
 	}
-	if body.Canary != "" {
-		if _, err := a.Rollout.Start(r.Context(), by, mode, body.Kernel, body.Canary); err != nil {
-			return err
-		}
-		return a.answerKernel(w, http.StatusOK, body.Kernel)
-	}
 	force, err := flag(r.URL.Query(), "force")
-	if err != nil {
-		return err
+	switch {
+	case body.Canary != "":
+		_, err = a.Rollout.Start(r.Context(), by, mode, body.Kernel, body.Canary)
+	case err == nil:
+		err = a.Rollout.Use(r.Context(), by, mode, body.Kernel, force)
 	}
-	if err := a.Rollout.Use(r.Context(), by, mode, body.Kernel, force); err != nil {
+	if err != nil {
 		return err
 	}
 	return a.answerKernel(w, http.StatusOK, body.Kernel)

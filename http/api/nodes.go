@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strconv"
 
-	"farmboot/http/answer"
 	"farmboot/ipxe"
 	"farmboot/provisioning"
 )
@@ -161,19 +160,10 @@ func (a *API) setNode(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 	return reply(w, n, err)
 }
 
-// removeNode answers DELETE /api/v1/nodes/{mac}.
-func (a *API) removeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC) error {
-	return noContent(w, a.Registry.RemoveNode(r.Context(), by, mac))
-}
-
 // claimNode answers POST /api/v1/nodes/{mac}/claim, where {mac} may also be the
 // claim code on the node's screen. The body, which may be empty, is what the node
 // is to be.
-func (a *API) claimNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	who, err := answer.Var(r, "mac")
-	if err != nil {
-		return err
-	}
+func (a *API) claimNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, who string) (err error) {
 	var patch provisioning.NodePatch
 	if r.ContentLength != 0 {
 		if err := decodeBody(w, r, &patch); err != nil {
@@ -220,21 +210,19 @@ func (a *API) history(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 	return reply(w, list(changes), err)
 }
 
-// undo answers POST /api/v1/history/{id}/undo: takes a change back.
-func (a *API) undo(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	text, err := answer.Var(r, "id")
-	if err != nil {
-		return err
-	}
+// changeID reads the number of a change.
+func changeID(text string) (int64, error) {
 	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || id < 1 {
-		return provisioning.Errorf(provisioning.Invalid, "bad number %.40q of a change: accepted is a whole number, as /api/v1/history shows it", text)
+		return 0, provisioning.Errorf(provisioning.Invalid, "bad number %.40q of a change: accepted is a whole number, as /api/v1/history shows it", text)
 	}
+	return id, nil
+}
+
+// undo answers POST /api/v1/history/{id}/undo: takes a change back.
+func (a *API) undo(w http.ResponseWriter, r *http.Request, by provisioning.Actor, id int64) error {
 	n, err := a.Registry.Undo(r.Context(), by, id)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, map[string]int{"undone": n})
+	return reply(w, map[string]int{"undone": n}, err)
 }
 
 // nodeMachine answers GET /api/v1/nodes/{mac}/machine: what is known of the machine.

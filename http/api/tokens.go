@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"time"
 
-	"farmboot/http/answer"
 	"farmboot/provisioning"
 )
 
@@ -12,12 +11,6 @@ import (
 type newToken struct {
 	provisioning.Token
 	Secret string `json:"secret"`
-}
-
-// listTokens answers GET /api/v1/tokens.
-func (a *API) listTokens(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	tokens, err := a.Registry.Tokens(r.Context(), by)
-	return reply(w, list(tokens), err)
 }
 
 // addToken answers POST /api/v1/tokens.
@@ -39,13 +32,4 @@ func (a *API) addToken(w http.ResponseWriter, r *http.Request, by provisioning.A
 		return err
 	}
 	return created(w, "/api/v1/tokens/"+t.ID, newToken{t, secret})
-}
-
-// removeToken answers DELETE /api/v1/tokens/{id}.
-func (a *API) removeToken(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	id, err := answer.Var(r, "id")
-	if err != nil {
-		return err
-	}
-	return noContent(w, a.Registry.RemoveToken(r.Context(), by, id))
 }
