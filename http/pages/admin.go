@@ -55,6 +55,12 @@ type Admin struct {
 // adminHandler answers a request of somebody who is signed in.
 type adminHandler func(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error
 
+// formHandler answers a form of somebody who is signed in, and may change something.
+type formHandler func(w http.ResponseWriter, r *http.Request, by provisioning.Actor, f form) error
+
+// nodeHandler answers a form about the node that the path names.
+type nodeHandler func(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC, f form) error
+
 // Routes adds /admin and all below it to r.
 func (a *Admin) Routes(r *mux.Router) {
 	open := func(method, path, name string, h answer.Handler) {
@@ -73,6 +79,24 @@ func (a *Admin) Routes(r *mux.Router) {
 			return h(w, r, by)
 		}))
 	}
+	send := func(path, name string, h formHandler) {
+		post(path, name, func(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+			f, err := readForm(w, r)
+			if err != nil {
+				return err
+			}
+			return h(w, r, by, f)
+		})
+	}
+	node := func(path, name string, h nodeHandler) {
+		send(path, name, func(w http.ResponseWriter, r *http.Request, by provisioning.Actor, f form) error {
+			mac, err := answer.MAC(r)
+			if err != nil {
+				return err
+			}
+			return h(w, r, by, mac, f)
+		})
+	}
 
 	open(http.MethodGet, authn.SignInPath, "page sign in", a.signInPage)
 	open(http.MethodPost, authn.SignInPath, "sign in", a.signIn)
@@ -85,32 +109,32 @@ func (a *Admin) Routes(r *mux.Router) {
 	get("/admin", "page board", a.board)
 	get("/admin/board/rows", "board rows", a.boardRows)
 	get("/admin/discovered", "page discovered", a.discovered)
-	post("/admin/discovered", "claim", a.claim)
-	post("/admin/discovered/selected", "claim many", a.claimMany)
+	send("/admin/discovered", "claim", a.claim)
+	send("/admin/discovered/selected", "claim many", a.claimMany)
 	get("/admin/discovered/{code}/qr.png", "qr code", a.claimQR)
 	get("/admin/nodes", "page nodes", a.nodes)
-	post("/admin/nodes", "add node", a.addNode)
+	send("/admin/nodes", "add node", a.addNode)
 	get("/admin/nodes.csv", "nodes csv", a.nodesCSV)
-	post("/admin/nodes/selected", "change nodes", a.changeNodes)
+	send("/admin/nodes/selected", "change nodes", a.changeNodes)
 	get("/admin/nodes/import", "page import", a.importPage)
 	post("/admin/nodes/import", "import nodes", a.importNodes)
 	get("/admin/nodes/{mac}", "page node", a.node)
-	post("/admin/nodes/{mac}", "change node", a.changeNode)
-	post("/admin/nodes/{mac}/remove", "remove node", a.removeNode)
-	post("/admin/nodes/{mac}/once", "boot once", a.bootOnce)
-	post("/admin/nodes/{mac}/enrol", "enrol node", a.enrol)
-	post("/admin/nodes/{mac}/wake", "wake node", a.wakeNode)
+	node("/admin/nodes/{mac}", "change node", a.changeNode)
+	node("/admin/nodes/{mac}/remove", "remove node", a.removeNode)
+	node("/admin/nodes/{mac}/once", "boot once", a.bootOnce)
+	node("/admin/nodes/{mac}/enrol", "enrol node", a.enrol)
+	node("/admin/nodes/{mac}/wake", "wake node", a.wakeNode)
 	get("/admin/farmers", "page farmers", a.farmers)
-	post("/admin/farmers", "add farmer", a.addFarmer)
+	send("/admin/farmers", "add farmer", a.addFarmer)
 	post("/admin/farmers/{id}/remove", "remove farmer", a.removeFarmer)
 	get("/admin/kernels", "page kernels", a.kernels)
 	post("/admin/kernels", "upload kernel", a.uploadKernel)
-	post("/admin/kernels/point", "point run mode", a.pointRunMode)
-	post("/admin/kernels/rollback", "roll back run mode", a.rollBack)
-	post("/admin/kernels/promote", "promote kernel", a.promoteKernel)
-	post("/admin/kernels/remove", "remove kernel", a.removeKernel)
+	send("/admin/kernels/point", "point run mode", a.kernelAction("kernel-pointed", a.pointRunMode))
+	send("/admin/kernels/rollback", "roll back run mode", a.kernelAction("kernel-back", a.rollBack))
+	send("/admin/kernels/promote", "promote kernel", a.kernelAction("kernel-promoted", a.promoteKernel))
+	send("/admin/kernels/remove", "remove kernel", a.kernelAction("kernel-removed", a.removeKernel))
 	get("/admin/tokens", "page tokens", a.tokens)
-	post("/admin/tokens", "add token", a.addToken)
+	send("/admin/tokens", "add token", a.addToken)
 	post("/admin/tokens/{id}/remove", "remove token", a.removeToken)
 	get("/admin/history", "page history", a.history)
 	post("/admin/history/{id:[0-9]+}/undo", "undo", a.undo)

@@ -93,11 +93,7 @@ func (a *Admin) showDiscovered(w http.ResponseWriter, r *http.Request, by provis
 }
 
 // claim registers a machine, by its MAC address or by the code on its screen.
-func (a *Admin) claim(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	f, err := readForm(w, r)
-	if err != nil {
-		return err
-	}
+func (a *Admin) claim(w http.ResponseWriter, r *http.Request, by provisioning.Actor, f form) error {
 	n, err := a.readNode(r, f)
 	if err != nil {
 		return err
@@ -134,11 +130,7 @@ func (a *Admin) claim(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 }
 
 // claimMany registers the machines that were ticked, all or none.
-func (a *Admin) claimMany(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	f, err := readForm(w, r)
-	if err != nil {
-		return err
-	}
+func (a *Admin) claimMany(w http.ResponseWriter, r *http.Request, by provisioning.Actor, f form) error {
 	page := discoveredPage{form: f, Many: true, Selected: map[string]bool{}}
 	var macs []provisioning.MAC
 	for _, s := range f.Values["mac"] {
@@ -157,7 +149,8 @@ func (a *Admin) claimMany(w http.ResponseWriter, r *http.Request, by provisionin
 		page.Problem = errNoneSelected
 		return a.showDiscovered(w, r, by, http.StatusBadRequest, page)
 	}
-	if err = a.Registry.ClaimAll(r.Context(), by, macs, patch); err == nil {
+	err := a.Registry.ClaimAll(r.Context(), by, macs, patch)
+	if err == nil {
 		return done(w, r, "/admin/discovered", "nodes-claimed")
 	}
 	message, ok := notice(err)

@@ -46,11 +46,7 @@ func (a *Admin) showFarmers(w http.ResponseWriter, r *http.Request, by provision
 	return render(w, status, "farmers", page)
 }
 
-func (a *Admin) addFarmer(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	f, err := readForm(w, r)
-	if err != nil {
-		return err
-	}
+func (a *Admin) addFarmer(w http.ResponseWriter, r *http.Request, by provisioning.Actor, f form) error {
 	id := f.farmer("id")
 	if f.Text("id") == "" {
 		f.Errors["id"] = badFarmer

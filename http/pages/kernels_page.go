@@ -161,40 +161,34 @@ func (a *Admin) point(r *http.Request, by provisioning.Actor, mode, name string,
 	return a.Rollout.Use(r.Context(), by, provisioning.RunMode(mode), name, force)
 }
 
-func (a *Admin) pointRunMode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	return a.kernelAction(w, r, by, "kernel-pointed", func(f form) error { return a.point(r, by, f.Text("runmode"), f.Text("kernel"), false) })
+func (a *Admin) pointRunMode(r *http.Request, by provisioning.Actor, f form) error {
+	return a.point(r, by, f.Text("runmode"), f.Text("kernel"), false)
 }
 
 // rollBack takes back the kernel that a run mode tries, or gives it what it booted before.
-func (a *Admin) rollBack(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	return a.kernelAction(w, r, by, "kernel-back", func(f form) error {
-		_, err := a.Rollout.Back(r.Context(), by, provisioning.RunMode(f.Text("runmode")))
-		return err
-	})
+func (a *Admin) rollBack(r *http.Request, by provisioning.Actor, f form) error {
+	_, err := a.Rollout.Back(r.Context(), by, provisioning.RunMode(f.Text("runmode")))
+	return err
 }
 
 // promoteKernel gives the kernel that a run mode tries to all of its nodes.
-func (a *Admin) promoteKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	return a.kernelAction(w, r, by, "kernel-promoted", func(f form) error {
-		_, err := a.Rollout.Promote(r.Context(), by, provisioning.RunMode(f.Text("runmode")))
-		return err
-	})
+func (a *Admin) promoteKernel(r *http.Request, by provisioning.Actor, f form) error {
+	_, err := a.Rollout.Promote(r.Context(), by, provisioning.RunMode(f.Text("runmode")))
+	return err
 }
 
-func (a *Admin) removeKernel(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	return a.kernelAction(w, r, by, "kernel-removed", func(f form) error { return a.KernelEditor.Remove(r.Context(), by, f.Text("kernel")) })
+func (a *Admin) removeKernel(r *http.Request, by provisioning.Actor, f form) error {
+	return a.KernelEditor.Remove(r.Context(), by, f.Text("kernel"))
 }
 
 // kernelAction does what a small form on the page asks for.
-func (a *Admin) kernelAction(w http.ResponseWriter, r *http.Request, by provisioning.Actor, what string, do func(form) error) error {
-	if err := rights.Page(by); err != nil {
-		return err
+func (a *Admin) kernelAction(what string, do func(*http.Request, provisioning.Actor, form) error) formHandler {
+	return func(w http.ResponseWriter, r *http.Request, by provisioning.Actor, f form) error {
+		if err := rights.Page(by); err != nil {
+			return err
+		}
+		return answerForm(w, r, do(r, by, f), "/admin/kernels", what, func(status int, problem string) error {
+			return a.showKernels(w, r, by, status, kernelsPage{form: newForm(url.Values{}), Problem: problem})
+		})
 	}
-	f, err := readForm(w, r)
-	if err != nil {
-		return err
-	}
-	return answerForm(w, r, do(f), "/admin/kernels", what, func(status int, problem string) error {
-		return a.showKernels(w, r, by, status, kernelsPage{form: newForm(url.Values{}), Problem: problem})
-	})
 }

@@ -50,16 +50,16 @@ type nextBoot struct {
 }
 
 func (a *Admin) node(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	return a.showNode(w, r, by, http.StatusOK, form{}, "")
-}
-
-// showNode shows a node's page, with a form that has mistakes or (its zero value)
-// with what is stored.
-func (a *Admin) showNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, f form, problem string) error {
 	mac, err := answer.MAC(r)
 	if err != nil {
 		return err
 	}
+	return a.showNode(w, r, by, mac, http.StatusOK, form{}, "")
+}
+
+// showNode shows a node's page, with a form that has mistakes or (its zero value)
+// with what is stored.
+func (a *Admin) showNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC, status int, f form, problem string) error {
 	n, err := a.Registry.Node(r.Context(), by, mac)
 	registered := err == nil
 	if provisioning.ErrorCode(err) == provisioning.NotFound && rights.All(by) {
@@ -155,29 +155,15 @@ func (a *Admin) nextBoot(r *http.Request, mac provisioning.MAC) (nextBoot, error
 	return o, nil
 }
 
-// nodeForm reads a form about the node in the path.
-func nodeForm(w http.ResponseWriter, r *http.Request) (provisioning.MAC, form, error) {
-	mac, err := answer.MAC(r)
-	if err != nil {
-		return mac, form{}, err
-	}
-	f, err := readForm(w, r)
-	return mac, f, err
-}
-
 // changeNode changes a node, or registers one that was only seen.
-func (a *Admin) changeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, f, err := nodeForm(w, r)
-	if err != nil {
-		return err
-	}
+func (a *Admin) changeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC, f form) error {
 	n, err := a.readNode(r, f)
 	if err != nil {
 		return err
 	}
 	n.Farmer = cmp.Or(rights.Bound(by), n.Farmer)
 	if len(f.Errors) > 0 {
-		return a.showNode(w, r, by, http.StatusBadRequest, f, "")
+		return a.showNode(w, r, by, mac, http.StatusBadRequest, f, "")
 	}
 	what := "node-changed"
 	_, err = a.Registry.SetNode(r.Context(), by, mac, n.patch())
@@ -186,29 +172,20 @@ func (a *Admin) changeNode(w http.ResponseWriter, r *http.Request, by provisioni
 		_, err = a.Registry.AddNode(r.Context(), by, n.patch().Apply(provisioning.Node{MAC: mac}))
 	}
 	return answerForm(w, r, err, "/admin/nodes/"+mac.String(), what, func(status int, problem string) error {
-		return a.showNode(w, r, by, status, f, problem)
+		return a.showNode(w, r, by, mac, status, f, problem)
 	})
 }
 
 // bootOnce chooses what a node's next boot alone gets.
-func (a *Admin) bootOnce(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, f, err := nodeForm(w, r)
-	if err != nil {
-		return err
-	}
-	once := f.Text("once")
-	_, err = a.Registry.SetNode(r.Context(), by, mac, provisioning.NodePatch{Once: &once})
+func (a *Admin) bootOnce(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC, f form) error {
+	_, err := a.Registry.SetNode(r.Context(), by, mac, provisioning.NodePatch{Once: new(f.Text("once"))})
 	return answerForm(w, r, err, "/admin/nodes/"+mac.String(), "node-once", func(status int, problem string) error {
-		return a.showNode(w, r, by, status, form{}, problem)
+		return a.showNode(w, r, by, mac, status, form{}, problem)
 	})
 }
 
 // enrol has a node enrolled for Secure Boot at its next boot, or takes that back.
-func (a *Admin) enrol(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, f, err := nodeForm(w, r)
-	if err != nil {
-		return err
-	}
+func (a *Admin) enrol(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC, f form) error {
 	if a.Enrolment == nil {
 		return provisioning.Errorf(provisioning.Conflict, "Secure Boot is off here: set [secure-boot] enabled = true in the configuration, and start the appliance anew")
 	}
@@ -229,25 +206,17 @@ func (a *Admin) enrol(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 }
 
 // wakeNode wakes a registered node.
-func (a *Admin) wakeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := answer.MAC(r)
-	if err != nil {
-		return err
-	}
-	err = a.wake(r, by, []provisioning.MAC{mac})
+func (a *Admin) wakeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC, _ form) error {
+	err := a.wake(r, by, []provisioning.MAC{mac})
 	if provisioning.ErrorCode(err) == provisioning.NotFound {
 		return err
 	}
 	return answerForm(w, r, err, "/admin/nodes/"+mac.String(), "node-woken", func(status int, problem string) error {
-		return a.showNode(w, r, by, status, form{}, problem)
+		return a.showNode(w, r, by, mac, status, form{}, problem)
 	})
 }
 
-func (a *Admin) removeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	mac, err := answer.MAC(r)
-	if err != nil {
-		return err
-	}
+func (a *Admin) removeNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC, _ form) error {
 	if err := a.Registry.RemoveNode(r.Context(), by, mac); err != nil {
 		return err
 	}

@@ -165,11 +165,7 @@ func (f form) mac(field string) provisioning.MAC {
 	return mac
 }
 
-func (a *Admin) addNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	f, err := readForm(w, r)
-	if err != nil {
-		return err
-	}
+func (a *Admin) addNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, f form) error {
 	mac := f.mac("mac")
 	n, err := a.readNode(r, f)
 	if err != nil {

@@ -10,11 +10,7 @@ import (
 )
 
 // changeNodes changes or removes the nodes that were selected, all or none.
-func (a *Admin) changeNodes(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	f, err := readForm(w, r)
-	if err != nil {
-		return err
-	}
+func (a *Admin) changeNodes(w http.ResponseWriter, r *http.Request, by provisioning.Actor, f form) error {
 	page := nodesPage{form: f, Changing: true, Selected: map[string]bool{}}
 	for _, mac := range f.Values["mac"] {
 		page.Selected[mac] = true
@@ -92,12 +88,10 @@ func (a *Admin) readPatch(r *http.Request, f form) provisioning.NodePatch {
 	case "0":
 		p.Farmer = new(provisioning.FarmerID)
 	default:
-		id := f.farmer("farmer")
-		p.Farmer = &id
+		p.Farmer = new(f.farmer("farmer"))
 	}
 	if f.Text("runmode") != "" {
-		mode := f.runMode(a.Site(answer.LocalOf(r)).RunModes, "")
-		p.RunMode = &mode
+		p.RunMode = new(f.runMode(a.Site(answer.LocalOf(r)).RunModes, ""))
 	}
 	switch args := f.Text("args"); {
 	case f.Text("args-none") != "":

@@ -42,11 +42,7 @@ func (a *Admin) showTokens(w http.ResponseWriter, r *http.Request, by provisioni
 
 // addToken makes a token, and shows its secret on the page that answers the form:
 // it is in no URL and no history.
-func (a *Admin) addToken(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	f, err := readForm(w, r)
-	if err != nil {
-		return err
-	}
+func (a *Admin) addToken(w http.ResponseWriter, r *http.Request, by provisioning.Actor, f form) error {
 	role := provisioning.Role(f.oneOf("role", "", roles))
 	farmer := f.farmer("farmer")
 	expires := a.expiry(f)
@@ -54,11 +50,11 @@ func (a *Admin) addToken(w http.ResponseWriter, r *http.Request, by provisioning
 	if len(f.Errors) > 0 {
 		return a.showTokens(w, r, by, http.StatusBadRequest, page)
 	}
-	page.Made, page.Secret, err = a.Registry.AddToken(r.Context(), by, provisioning.Token{
+	made, secret, err := a.Registry.AddToken(r.Context(), by, provisioning.Token{
 		Role: role, Farmer: farmer, Name: f.Text("name"), Expires: expires, ReadOnly: f.Text("read-only") != "",
 	})
 	if err == nil {
-		page.form = newForm(url.Values{})
+		page.form, page.Made, page.Secret = newForm(url.Values{}), made, secret
 		return a.showTokens(w, r, by, http.StatusOK, page)
 	}
 	message, ok := notice(err)
