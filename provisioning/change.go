@@ -1,7 +1,12 @@
 package provisioning
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -21,4 +26,45 @@ type Change struct {
 	Batch   string          `json:"batch,omitempty"`  // the same for changes made together, by an import for instance; "": alone
 	Before  json.RawMessage `json:"before,omitempty"` // the thing before, absent if there was none
 	After   json.RawMessage `json:"after,omitempty"`  // the thing after, absent if it was removed
+}
+
+// Difference is what a change did to one field.
+type Difference struct {
+	Field         string // its name in JSON
+	Before, After string // "": nothing, or 0
+}
+
+// inOrder are the fields of nodes, in the order in which people are told of them; those of
+// other things follow by name.
+var inOrder = []string{"farmer", "runmode", "args", "kernel", "name", "nbp", "exit", "once"}
+
+// Differences lists the fields that the change changed.
+func (c Change) Differences() (list []Difference) {
+	was, is := fieldsOf(c.Before), fieldsOf(c.After)
+	both := maps.Clone(is)
+	maps.Copy(both, was)
+	place := func(name string) uint { return uint(slices.Index(inOrder, name)) } // -1 is the last
+	for _, name := range slices.SortedFunc(maps.Keys(both), func(a, b string) int {
+		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a, b))
+	}) {
+		if was[name] != is[name] && name != "mac" && name != "id" && name != "created" {
+			list = append(list, Difference{name, was[name], is[name]})
+		}
+	}
+	return list
+}
+
+// fieldsOf reads a JSON object; what is empty or zero is left out.
+func fieldsOf(object json.RawMessage) map[string]string {
+	var read map[string]any
+	decoder := json.NewDecoder(bytes.NewReader(object))
+	decoder.UseNumber() // 1234567 is no 1.234567e+06
+	_ = decoder.Decode(&read)
+	fields := make(map[string]string)
+	for name, value := range read {
+		if s := fmt.Sprint(value); s != "" && s != "0" && value != nil {
+			fields[name] = s
+		}
+	}
+	return fields
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
-	"golang.org/x/term"
 
 	"farmboot/ipxe"
 	"farmboot/ipxe/catalog"
@@ -103,11 +102,12 @@ func (c imageCmd) Run(ctx context.Context, e *env) error {
 	if err := c.mayWrite(); err != nil {
 		return err
 	}
-	progress := progressOf(e.stderr, f.Content.Size())
+	bar := newProgress(e.stderr, e.now)
 	err = writeFile(string(c.Output), 0o644, c.Force, func(w io.Writer) error {
-		_, err := f.Content.WriteTo(progress(w))
+		_, err := f.Content.WriteTo(io.MultiWriter(w, bar.of(f.Content.Size())))
 		return err
 	})
+	bar.end()
 	if err != nil {
 		return err
 	}
@@ -152,31 +152,6 @@ func (c imageCmd) mayWrite() error {
 		return provisioning.Errorf(provisioning.Conflict, "%s exists: give --force to replace it", c.Output)
 	}
 	return nil
-}
-
-// progressOf shows on a terminal how far writing is; elsewhere it shows nothing.
-func progressOf(out io.Writer, size int64) func(io.Writer) io.Writer {
-	f, ok := out.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return func(w io.Writer) io.Writer { return w }
-	}
-	return func(w io.Writer) io.Writer { return &progressWriter{w: w, out: out, size: size} }
-}
-
-type progressWriter struct {
-	w, out     io.Writer
-	size, done int64
-}
-
-func (p *progressWriter) Write(b []byte) (int, error) {
-	n, err := p.w.Write(b)
-	p.done += int64(n)
-	end := ""
-	if p.done == p.size {
-		end = "\n"
-	}
-	fmt.Fprintf(p.out, "\r%3d %% of %d bytes%s", 100*p.done/p.size, p.size, end)
-	return n, err
 }
 
 // vars are what help texts name.

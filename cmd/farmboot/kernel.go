@@ -73,7 +73,7 @@ func (c kernelAddCmd) Run(ctx context.Context, e *env) error {
 		defer f.Close()
 		bar := newProgress(e.stderr, e.now)
 		defer bar.end()
-		from, want.Size = bar.reader(f, f.Size), max(f.Size, 0)
+		from, want.Size = io.TeeReader(f, bar.of(f.Size)), max(f.Size, 0)
 		if u, err := url.Parse(f.URL); name == "" && err == nil {
 			name = path.Base(u.Path)
 		}

@@ -3,10 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -218,43 +216,20 @@ func (v nodeView) printHistory(w io.Writer) error {
 // whatChanged tells the difference between before and after: "node set: runmode
 // prod -> test".
 func whatChanged(c provisioning.Change) string {
-	var before, after map[string]any
-	_ = json.Unmarshal(c.Before, &before) // one of them may be missing
-	_ = json.Unmarshal(c.After, &after)
-	if before == nil || after == nil {
+	if len(c.Before) == 0 || len(c.After) == 0 {
 		return c.Action
 	}
-	keys := []string{"farmer", "runmode", "args", "kernel", "name", "nbp", "exit", "once"} // of nodes, in this order
-	all := maps.Clone(before)
-	maps.Copy(all, after)
-	for _, key := range slices.Sorted(maps.Keys(all)) {
-		if !slices.Contains(keys, key) {
-			keys = append(keys, key)
-		}
-	}
 	var diffs []string
-	for _, key := range keys {
-		was, is := textOf(before[key]), textOf(after[key])
-		if was == is {
-			continue
+	for _, d := range c.Differences() {
+		if d.Field == "sha256" { // enough to tell files apart
+			d.Before, d.After = d.Before[:min(12, len(d.Before))], d.After[:min(12, len(d.After))]
 		}
-		if key == "sha256" { // enough to tell files apart
-			was, is = was[:min(12, len(was))], is[:min(12, len(is))]
-		}
-		diffs = append(diffs, fmt.Sprintf("%s %s -> %s", key, dash(was), dash(is)))
+		diffs = append(diffs, fmt.Sprintf("%s %s -> %s", d.Field, dash(d.Before), dash(d.After)))
 	}
 	if diffs == nil {
 		return c.Action + ": the same as before"
 	}
 	return c.Action + ": " + strings.Join(diffs, ", ")
-}
-
-// textOf is a value of a change; what is not there is empty.
-func textOf(v any) string {
-	if v == nil {
-		return ""
-	}
-	return fmt.Sprint(v)
 }
 
 func nonEmpty(parts ...string) (kept []string) {

@@ -50,20 +50,16 @@ func (p *progress) end() {
 	}
 }
 
-// reader shows how much of size was read.
-func (p *progress) reader(r io.Reader, size int64) io.Reader {
-	return &progressReader{r: r, p: p, size: size}
-}
+// of counts what is written to it as a part of size.
+func (p *progress) of(size int64) io.Writer { return &counted{p: p, size: size} }
 
-type progressReader struct {
-	r         io.Reader
+type counted struct {
 	p         *progress
 	got, size int64
 }
 
-func (r *progressReader) Read(b []byte) (int, error) {
-	n, err := r.r.Read(b)
-	r.got += int64(n)
-	r.p.show("", r.got, r.size)
-	return n, err
+func (c *counted) Write(b []byte) (int, error) {
+	c.got += int64(len(b))
+	c.p.show("", c.got, c.size)
+	return len(b), nil
 }

@@ -1,10 +1,6 @@
 package pages
 
 import (
-	"cmp"
-	"encoding/json"
-	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -38,20 +34,17 @@ type historyLine struct {
 	Actor, From string
 	Action      string
 	Subject     string
-	URL         string         // of the subject's page; "": it has none
-	Fields      []changedField // of many: what they have in common
-	Many        []historyLine  // the first of them, each with what is its own; empty: it is one
-	More        int64          // how many there are besides
-	Undo        bool           // it can be taken back
+	URL         string                    // of the subject's page; "": it has none
+	Fields      []provisioning.Difference // of many: what they have in common
+	Many        []historyLine             // the first of them, each with what is its own; empty: it is one
+	More        int64                     // how many there are besides
+	Undo        bool                      // it can be taken back
 }
 
 // Summary says what many changes are.
 func (l historyLine) Summary() string {
 	return digits(int64(len(l.Many))+l.More) + " " + manyWords[l.Action]
 }
-
-// changedField is what became of one field.
-type changedField struct{ Name, Before, After string }
 
 func (a *Admin) history(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
 	return a.showHistory(w, r, by, http.StatusOK, "")
@@ -125,7 +118,7 @@ func goTogether(later, earlier provisioning.Change) bool {
 // lineOf makes one line of one change, or of many alike.
 func lineOf(changes []provisioning.Change) historyLine {
 	c := changes[0]
-	line := historyLine{ID: c.ID, At: c.At, Actor: c.Actor, From: c.From, Action: c.Action, Subject: c.Subject, Fields: difference(c.Before, c.After)}
+	line := historyLine{ID: c.ID, At: c.At, Actor: c.Actor, From: c.From, Action: c.Action, Subject: c.Subject, Fields: c.Differences()}
 	if strings.HasPrefix(c.Action, "node ") {
 		line.URL = "/admin/nodes/" + c.Subject
 	}
@@ -133,53 +126,14 @@ func lineOf(changes []provisioning.Change) historyLine {
 		return line
 	}
 	for _, c := range changes {
-		fields := difference(c.Before, c.After)
-		line.Fields = slices.DeleteFunc(line.Fields, func(f changedField) bool { return !slices.Contains(fields, f) })
+		fields := c.Differences()
+		line.Fields = slices.DeleteFunc(line.Fields, func(f provisioning.Difference) bool { return !slices.Contains(fields, f) })
 	}
 	for i := range changes[:min(len(changes), foldShown)] {
 		one := lineOf(changes[i : i+1])
-		one.Fields = slices.DeleteFunc(one.Fields, func(f changedField) bool { return slices.Contains(line.Fields, f) })
+		one.Fields = slices.DeleteFunc(one.Fields, func(f provisioning.Difference) bool { return slices.Contains(line.Fields, f) })
 		line.Many = append(line.Many, one)
 	}
 	line.More = int64(len(changes) - len(line.Many))
 	return line
-}
-
-// difference lists the fields of two JSON objects that differ, by name.
-func difference(before, after json.RawMessage) []changedField {
-	was, is := fieldsOf(before), fieldsOf(after)
-	names := map[string]bool{}
-	for name := range was {
-		names[name] = true
-	}
-	for name := range is {
-		names[name] = true
-	}
-	var fields []changedField
-	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if was[name] != is[name] && name != "mac" && name != "id" && name != "created" {
-			fields = append(fields, changedField{cmp.Or(fieldWords[name], name), was[name], is[name]})
-		}
-	}
-	return fields
-}
-
-// fieldsOf reads a JSON object; what is empty or zero is left out.
-func fieldsOf(object json.RawMessage) map[string]string {
-	if object == nil {
-		return nil
-	}
-	var read map[string]any
-	decoder := json.NewDecoder(strings.NewReader(string(object)))
-	decoder.UseNumber()
-	if decoder.Decode(&read) != nil {
-		return nil
-	}
-	fields := map[string]string{}
-	for name, value := range read {
-		if s := fmt.Sprint(value); s != "" && s != "0" && value != nil {
-			fields[name] = s
-		}
-	}
-	return fields
 }

@@ -34,7 +34,7 @@ func mustParse(files fs.FS, err error) map[string]*template.Template {
 	}
 	shared := template.Must(template.New("").Option("missingkey=error").Funcs(template.FuncMap{
 		"asset": assetURL, "bytes": human.Bytes, "groups": groups, "time": timeOf, "duration": human.Duration,
-		"digits": digits, "rate": human.Rate, "words": wordsFor, "pick": pick, "blank": blank,
+		"digits": digits, "rate": human.Rate, "words": wordsFor, "pick": pick, "blank": blank, "word": fieldWord,
 	}).ParseFS(files, "layout.html", "part-*.html"))
 	names, err := fs.Glob(files, "*.html")
 	if err != nil {

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"fmt"
 
 	"farmboot/ipxe/image"
@@ -90,6 +91,9 @@ const badMachine = "Type the machine's MAC address, or the six characters on its
 
 // fieldWords are what fields of the history are called where it is not their name.
 var fieldWords = map[string]string{"runmode": "run mode", "nbp": "boot program"}
+
+// fieldWord is what a field is called.
+func fieldWord(name string) string { return cmp.Or(fieldWords[name], name) }
 
 // manyWords say what was done to many nodes at once, by action of the history.
 var manyWords = map[string]string{"node add": "nodes added", "node set": "nodes changed", "node rm": "nodes removed"}
