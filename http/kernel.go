@@ -56,7 +56,7 @@ func (b *Boot) stored(w http.ResponseWriter, r *http.Request, name string) error
 	}
 	if err != nil {
 		if upstream := b.Upstream != nil && provisioning.ErrorCode(err) == provisioning.NotFound; r.Method == http.MethodGet && !upstream {
-			b.Record(provisioning.Event{At: b.Now(), MAC: cardOf(r), Peer: answer.PeerOf(r), Stage: provisioning.StageRefused, Cause: refusalOf(err)})
+			return b.refuse(r, err)
 		}
 		return err
 	}
@@ -118,7 +118,7 @@ func (b *Boot) pull(w http.ResponseWriter, r *http.Request, name string, missing
 	if r.Method == http.MethodHead {
 		size, err := b.Upstream.Size(ctx, name)
 		if err != nil {
-			return notUpstream(name, missing, err)
+			return kernel.NotUpstream(name, missing, err)
 		}
 		if !b.signs(r) {
 			announce(w, size)
@@ -139,7 +139,7 @@ func (b *Boot) pull(w http.ResponseWriter, r *http.Request, name string, missing
 		return b.stored(w, r, name)
 	}
 	if err != nil {
-		return b.refuse(r, notUpstream(name, missing, err))
+		return b.refuse(r, kernel.NotUpstream(name, missing, err))
 	}
 	defer from.Close()
 	if file := d.Name(); kernel.CheckNewName(file) == nil && file != name {
@@ -160,7 +160,7 @@ func (b *Boot) pull(w http.ResponseWriter, r *http.Request, name string, missing
 			break
 		}
 		if err != nil {
-			b.Record(provisioning.Event{At: b.Now(), MAC: cardOf(r), Peer: answer.PeerOf(r), Stage: provisioning.StageRefused, Cause: refusalOf(err)})
+			_ = b.refuse(r, err)
 			panic(http.ErrAbortHandler) // the only way to say so that the answer has begun
 		}
 	}
@@ -186,7 +186,7 @@ func (b *Boot) pullWhole(ctx context.Context, w http.ResponseWriter, r *http.Req
 			err = nil // it is still coming
 		}
 	}
-	return b.refuse(r, notUpstream(name, missing, err))
+	return b.refuse(r, kernel.NotUpstream(name, missing, err))
 }
 
 // refuse records that a node did not get its kernel, if err says so, and returns err.
@@ -202,15 +202,6 @@ func announce(w http.ResponseWriter, size int64) {
 	if size >= 0 {
 		w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
 	}
-}
-
-// notUpstream says why there is no kernel: missing, as if there were no upstream, where
-// that has none either.
-func notUpstream(name string, missing, why error) error {
-	if provisioning.ErrorCode(why) == provisioning.NotFound {
-		return missing
-	}
-	return provisioning.Errorf(provisioning.Unavailable, "missing kernel %s: it is not here yet, and cannot be taken from upstream: %w", name, why)
 }
 
 // listKernels answers /api/images, by which mirrors know what there is: the kernels,

@@ -1,6 +1,8 @@
 package provisioning
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,26 +55,22 @@ func (r RunModes) Check(m RunMode) error {
 	return e
 }
 
-// Keywords returns the run modes in the order in which people expect them:
+// Ordered returns the run modes in the order in which people expect them:
 // prod, test, dev, qa, then the rest by name.
+func (r RunModes) Ordered() []RunMode {
+	usual := []RunMode{"prod", "test", "dev", "qa"}
+	place := func(m RunMode) uint { return uint(slices.Index(usual, m)) } // -1 is the last
+	return slices.SortedFunc(maps.Keys(r), func(a, b RunMode) int {
+		return cmp.Or(cmp.Compare(place(a), place(b)), cmp.Compare(a, b))
+	})
+}
+
+// Keywords is Ordered, for lists and messages.
 func (r RunModes) Keywords() []string {
-	usual := []string{"prod", "test", "dev", "qa"}
 	keys := make([]string, 0, len(r))
-	for m := range r {
+	for _, m := range r.Ordered() {
 		keys = append(keys, string(m))
 	}
-	rank := func(s string) int {
-		if i := slices.Index(usual, s); i >= 0 {
-			return i
-		}
-		return len(usual)
-	}
-	slices.SortFunc(keys, func(a, b string) int {
-		if d := rank(a) - rank(b); d != 0 {
-			return d
-		}
-		return strings.Compare(a, b)
-	})
 	return keys
 }
 

@@ -70,22 +70,15 @@ func inUse(ctx context.Context, cfg setup.Config) (_ doctor.InUse, err error) {
 		return u, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	const page = 1000
-	for q := (provisioning.NodeQuery{Limit: page}); ; {
-		nodes, err := store.Nodes(ctx, q)
-		if err != nil {
+	for n, err := range provisioning.ListNodes(store.Nodes).All(ctx, provisioning.NodeQuery{}) {
+		switch {
+		case err != nil:
 			return u, err
+		case n.Kernel == "":
+			u.RunModes[n.RunMode]++
+		default:
+			u.Kernels[n.Kernel]++
 		}
-		for _, n := range nodes {
-			if n.Kernel == "" {
-				u.RunModes[n.RunMode]++
-			} else {
-				u.Kernels[n.Kernel]++
-			}
-		}
-		if len(nodes) < page {
-			return u, nil
-		}
-		q.After = nodes[len(nodes)-1].MAC
 	}
+	return u, nil
 }

@@ -23,8 +23,8 @@ func some(c *rollout.Canary) string {
 
 // canaries lists the kernels that run modes try on some nodes.
 func (d *database) canaries(ctx context.Context) (all []*rollout.Canary, err error) {
-	for _, m := range d.cfg.RunModes.Keywords() {
-		c, err := d.rollout.Canary(ctx, provisioning.RunMode(m))
+	for _, m := range d.cfg.RunModes.Ordered() {
+		c, err := d.rollout.Canary(ctx, m)
 		if err != nil {
 			return nil, err
 		}
@@ -55,12 +55,7 @@ func (a *appliance) assignment(ctx context.Context, mac provisioning.MAC) (provi
 
 // runRollout looks after the kernels that are tried on a few nodes.
 func (a *appliance) runRollout(ctx context.Context) error {
-	modes := func() (modes []provisioning.RunMode) {
-		for _, m := range a.composer().RunModes.Keywords() {
-			modes = append(modes, provisioning.RunMode(m))
-		}
-		return modes
-	}
+	modes := func() []provisioning.RunMode { return a.composer().RunModes.Ordered() }
 	return a.rollout.Run(ctx, modes, a.log, a.canaryEnded)
 }
 
@@ -171,16 +166,16 @@ Examples:
 }
 
 func (c kernelHistoryCmd) Run(ctx context.Context, e *env, db *database) error {
-	modes := db.cfg.RunModes.Keywords()
+	modes := db.cfg.RunModes.Ordered()
 	if c.RunMode != "" {
 		if err := db.cfg.RunModes.Check(c.RunMode); err != nil {
 			return err
 		}
-		modes = []string{string(c.RunMode)}
+		modes = []provisioning.RunMode{c.RunMode}
 	}
 	all := []rollout.Record{}
 	for _, m := range modes {
-		record, err := db.rollout.Record(ctx, provisioning.RunMode(m))
+		record, err := db.rollout.Record(ctx, m)
 		if err != nil {
 			return err
 		}

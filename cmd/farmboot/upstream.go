@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"farmboot/ipxe/kernel"
@@ -22,11 +24,9 @@ func newUpstream(cfg setup.Config, kernels *kernel.Store, editor *kernel.Editor,
 		return nil, nil
 	}
 	o := upstream.Options{
-		Base: cfg.Kernel.Upstream, Trust: cfg.Kernel.Trust, Keep: cfg.Kernel.Keep,
+		Modes: cfg.RunModes.Ordered(),
+		Base:  cfg.Kernel.Upstream, Trust: cfg.Kernel.Trust, Keep: cfg.Kernel.Keep,
 		Client: upstream.NewClient(upstream.DefaultLimits), Store: kernels, Editor: editor, Log: log, Now: now,
-	}
-	for _, m := range cfg.RunModes.Keywords() {
-		o.Modes = append(o.Modes, provisioning.RunMode(m))
 	}
 	u, err := upstream.New(o)
 	if err == nil {
@@ -35,32 +35,18 @@ func newUpstream(cfg setup.Config, kernels *kernel.Store, editor *kernel.Editor,
 	return u, err
 }
 
-// nodes lists nodes.
-type nodes interface {
-	Nodes(ctx context.Context, q provisioning.NodeQuery) ([]provisioning.Node, error)
-}
-
 // ownKernels lists the kernels that nodes boot besides those of their run modes.
-func ownKernels(ctx context.Context, store nodes) ([]string, error) {
-	const page = 1000
-	seen := map[string]bool{}
-	var names []string
-	for q := (provisioning.NodeQuery{Limit: page}); ; {
-		list, err := store.Nodes(ctx, q)
+func ownKernels(ctx context.Context, list provisioning.ListNodes) ([]string, error) {
+	names := map[string]bool{}
+	for n, err := range list.All(ctx, provisioning.NodeQuery{}) {
 		if err != nil {
 			return nil, err
 		}
-		for _, n := range list {
-			if n.Kernel != "" && !seen[n.Kernel] {
-				seen[n.Kernel] = true
-				names = append(names, n.Kernel)
-			}
+		if n.Kernel != "" {
+			names[n.Kernel] = true
 		}
-		if len(list) < page {
-			return names, nil
-		}
-		q.After = list[len(list)-1].MAC
 	}
+	return slices.Collect(maps.Keys(names)), nil
 }
 
 type kernelSyncCmd struct {
@@ -85,7 +71,7 @@ func (c kernelSyncCmd) Run(ctx context.Context, e *env, db *database) error {
 	if db.upstream == nil {
 		return provisioning.Errorf(provisioning.Conflict, "there is no upstream to take kernels from: name one in [kernel] upstream")
 	}
-	names, err := ownKernels(ctx, db.store)
+	names, err := ownKernels(ctx, db.store.Nodes)
 	if err != nil {
 		return err
 	}
@@ -139,7 +125,7 @@ func (c closer) Close() error { c(); return nil }
 
 // runUpstream takes new kernels from upstream every so often.
 func (a *appliance) runUpstream(ctx context.Context) error {
-	err := a.upstream.Run(ctx, a.cfg.Kernel.Refresh, func(ctx context.Context) ([]string, error) { return ownKernels(ctx, a.store) })
+	err := a.upstream.Run(ctx, a.cfg.Kernel.Refresh, func(ctx context.Context) ([]string, error) { return ownKernels(ctx, a.store.Nodes) })
 	a.upstream.Close()
 	if errors.Is(err, context.Canceled) {
 		return nil

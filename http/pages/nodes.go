@@ -69,11 +69,7 @@ func (a *Admin) showNodes(w http.ResponseWriter, r *http.Request, by provisionin
 		if page.Nodes, err = a.Registry.Nodes(r.Context(), by, q); err != nil {
 			return err
 		}
-		macs := make([]provisioning.MAC, len(page.Nodes))
-		for i, n := range page.Nodes {
-			macs[i] = n.MAC
-		}
-		if page.Machines, err = a.Registry.Machines(r.Context(), by, macs); err != nil {
+		if page.Machines, err = a.Registry.Machines(r.Context(), by, provisioning.MACsOf(page.Nodes)); err != nil {
 			return err
 		}
 	}

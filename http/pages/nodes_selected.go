@@ -44,14 +44,11 @@ func (a *Admin) changeNodes(w http.ResponseWriter, r *http.Request, by provision
 // selected lists the nodes that a form names: those that were ticked, or all that
 // the filter shows.
 func (a *Admin) selected(r *http.Request, by provisioning.Actor, f form) ([]provisioning.MAC, error) {
-	var macs []provisioning.MAC
 	if f.Text("all") != "" {
 		found, err := a.filtered(r.Context(), by, newForm(r.URL.Query()))
-		for _, n := range found {
-			macs = append(macs, n.MAC)
-		}
-		return macs, err
+		return provisioning.MACsOf(found), err
 	}
+	var macs []provisioning.MAC
 	for _, s := range f.Values["mac"] {
 		mac, err := provisioning.ParseMAC(s)
 		if err != nil {

@@ -113,7 +113,7 @@ func (e *Editor) Take(ctx context.Context, name string) error {
 		return err
 	}
 	if why := e.store.upstream.Take(ctx, name); why != nil {
-		return e.store.missingUpstream(name, err, why)
+		return NotUpstream(name, err, why)
 	}
 	return nil
 }

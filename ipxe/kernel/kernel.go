@@ -62,7 +62,7 @@ func (s *Store) Available(ctx context.Context, rel string) error {
 		return err
 	}
 	if why := s.upstream.Has(ctx, rel); why != nil {
-		return s.missingUpstream(rel, err, why)
+		return NotUpstream(rel, err, why)
 	}
 	return nil
 }
@@ -82,10 +82,11 @@ func (r Reachable) Stat(rel string) (fs.FileInfo, error) {
 	return nil, r.store.Available(context.Background(), rel)
 }
 
-// missingUpstream says of a kernel that is neither here nor upstream why.
-func (s *Store) missingUpstream(rel string, err, why error) error {
+// NotUpstream says of a kernel that is neither here nor upstream why: missing, as if there
+// were no upstream, where that has none either.
+func NotUpstream(rel string, missing, why error) error {
 	if provisioning.ErrorCode(why) == provisioning.NotFound {
-		return err // as if there were no upstream
+		return missing
 	}
 	return provisioning.Errorf(provisioning.Unavailable, "missing kernel %s: it is not here yet, and cannot be taken from upstream: %w", rel, why)
 }

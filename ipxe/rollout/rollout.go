@@ -7,6 +7,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -524,28 +525,17 @@ func (r *Rollout) choose(ctx context.Context, c *Canary, which string) error {
 
 // ranked lists the registered nodes that boot a run mode's default, by their rank.
 func (r *Rollout) ranked(ctx context.Context, c *Canary) ([]provisioning.MAC, error) {
-	const page = 1000
 	var macs []provisioning.MAC
-	for q := (provisioning.NodeQuery{RunMode: c.RunMode, Limit: page}); ; {
-		nodes, err := r.store.Nodes(ctx, q)
+	for n, err := range provisioning.ListNodes(r.store.Nodes).All(ctx, provisioning.NodeQuery{RunMode: c.RunMode}) {
 		if err != nil {
 			return nil, err
 		}
-		for _, n := range nodes {
-			if n.Kernel == "" {
-				macs = append(macs, n.MAC)
-			}
+		if n.Kernel == "" {
+			macs = append(macs, n.MAC)
 		}
-		if len(nodes) < page {
-			break
-		}
-		q.After = nodes[len(nodes)-1].MAC
 	}
 	slices.SortFunc(macs, func(a, b provisioning.MAC) int {
-		if rank(c.RunMode, c.SHA256, a) < rank(c.RunMode, c.SHA256, b) {
-			return -1
-		}
-		return 1
+		return cmp.Compare(rank(c.RunMode, c.SHA256, a), rank(c.RunMode, c.SHA256, b))
 	})
 	return macs, nil
 }

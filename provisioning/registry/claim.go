@@ -44,10 +44,7 @@ func (r *Registry) Machines(ctx context.Context, by provisioning.Actor, macs []p
 		if err != nil {
 			return nil, err
 		}
-		macs = make([]provisioning.MAC, 0, len(nodes))
-		for _, n := range nodes {
-			macs = append(macs, n.MAC)
-		}
+		macs = provisioning.MACsOf(nodes)
 	}
 	seen, err := r.store.SeenAmong(ctx, macs)
 	for mac, d := range seen {
@@ -61,11 +58,7 @@ func (r *Registry) Machines(ctx context.Context, by provisioning.Actor, macs []p
 
 // WithMachines returns nodes that by may see with what is known of their machines.
 func (r *Registry) WithMachines(ctx context.Context, by provisioning.Actor, nodes []provisioning.Node) ([]provisioning.MachineNode, error) {
-	macs := make([]provisioning.MAC, len(nodes))
-	for i, n := range nodes {
-		macs[i] = n.MAC
-	}
-	seen, err := r.Machines(ctx, by, macs)
+	seen, err := r.Machines(ctx, by, provisioning.MACsOf(nodes))
 	if err != nil {
 		return nil, err
 	}

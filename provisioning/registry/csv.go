@@ -357,6 +357,9 @@ type Extra struct {
 	Machines Machines // what is known of machines; nil: nothing
 }
 
+// csvPage is of how many nodes the machines are looked up at a time.
+const csvPage = 1000
+
 // WriteCSV writes nodes as [ReadCSV] reads them, with an apostrophe before what a
 // spreadsheet would take for a formula. It ends at their first error.
 func WriteCSV(to io.Writer, nodes iter.Seq2[provisioning.Node, error], extra Extra) error {
@@ -370,16 +373,12 @@ func WriteCSV(to io.Writer, nodes iter.Seq2[provisioning.Node, error], extra Ext
 		header = slices.Concat(header, inventory)
 	}
 	_ = out.Write(header) // errors stay until Flush
-	page := make([]provisioning.Node, 0, pageSize)
+	page := make([]provisioning.Node, 0, csvPage)
 	write := func() error {
 		var seen map[provisioning.MAC]provisioning.Discovered
 		if machines != nil && len(page) > 0 {
-			macs := make([]provisioning.MAC, len(page))
-			for i, n := range page {
-				macs[i] = n.MAC
-			}
 			var err error
-			if seen, err = machines(macs); err != nil {
+			if seen, err = machines(provisioning.MACsOf(page)); err != nil {
 				return err
 			}
 		}
@@ -400,7 +399,7 @@ func WriteCSV(to io.Writer, nodes iter.Seq2[provisioning.Node, error], extra Ext
 		if err != nil {
 			return err
 		}
-		if page = append(page, n); len(page) == pageSize {
+		if page = append(page, n); len(page) == csvPage {
 			if err := write(); err != nil {
 				return err
 			}

@@ -100,45 +100,19 @@ func (r *Registry) CountNodes(ctx context.Context, by provisioning.Actor, q prov
 	return r.store.CountNodes(ctx, q)
 }
 
-// pageSize is how many nodes AllNodes reads at a time.
-const pageSize = 1000
-
-// AllNodes goes through what Nodes would list. It ends after the first error. What
-// changes meanwhile may be seen or not.
+// AllNodes goes through what Nodes would list; see [provisioning.ListNodes].
 func (r *Registry) AllNodes(ctx context.Context, by provisioning.Actor, q provisioning.NodeQuery) iter.Seq2[provisioning.Node, error] {
-	return func(yield func(provisioning.Node, error) bool) {
-		for page, err := range r.NodePages(ctx, by, q) {
-			if err != nil {
-				yield(provisioning.Node{}, err)
-				return
-			}
-			for _, n := range page {
-				if !yield(n, nil) {
-					return
-				}
-			}
-		}
-	}
+	return r.listFor(by).All(ctx, q)
 }
 
-// NodePages is AllNodes by the page: there may be a million nodes.
+// NodePages is AllNodes by the page.
 func (r *Registry) NodePages(ctx context.Context, by provisioning.Actor, q provisioning.NodeQuery) iter.Seq2[[]provisioning.Node, error] {
-	return func(yield func([]provisioning.Node, error) bool) {
-		left := q.Limit
-		for {
-			q.Limit = pageSize
-			if left > 0 {
-				q.Limit = min(left, pageSize)
-			}
-			page, err := r.Nodes(ctx, by, q)
-			if !yield(page, err) || err != nil {
-				return
-			}
-			if left -= len(page); len(page) < q.Limit || left == 0 {
-				return
-			}
-			q.After, q.Skip = page[len(page)-1].MAC, 0
-		}
+	return r.listFor(by).Pages(ctx, q)
+}
+
+func (r *Registry) listFor(by provisioning.Actor) provisioning.ListNodes {
+	return func(ctx context.Context, q provisioning.NodeQuery) ([]provisioning.Node, error) {
+		return r.Nodes(ctx, by, q)
 	}
 }
 

@@ -62,6 +62,23 @@ func decode(text []byte) (*rsa.PrivateKey, []*x509.Certificate, error) {
 	return key, certs, nil
 }
 
+// load reads a file of ours that holds such a thing, which check judges; a new one would be
+// one that it says.
+func load(what, name, new string, check func([]*x509.Certificate) error) (*rsa.PrivateKey, *x509.Certificate, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read %s: %w", what, err)
+	}
+	key, certs, err := decode(text)
+	if err == nil {
+		err = check(certs)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s %s is damaged: %w; restore it from a backup, or remove it to have a new one made, which %s", what, name, err, new)
+	}
+	return key, certs[0], nil
+}
+
 // parseCerts returns the certificates of a PEM text.
 func parseCerts(text []byte) ([]*x509.Certificate, error) {
 	var certs []*x509.Certificate

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math/big"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -74,43 +73,42 @@ func OpenRoot(dir string) (*Root, error) {
 
 // loadRoot reads the root in dir; the error is fs.ErrNotExist if there is none.
 func loadRoot(dir string) (*Root, error) {
-	name := filepath.Join(dir, rootFile)
-	text, err := os.ReadFile(name)
+	key, cert, err := load("certificate authority", filepath.Join(dir, rootFile), "images made so far will not trust", func(certs []*x509.Certificate) error {
+		if len(certs) != 1 || !certs[0].IsCA || certs[0].CheckSignatureFrom(certs[0]) != nil {
+			return errors.New("it is no self-signed root certificate")
+		}
+		return nil
+	})
 	if err != nil {
-		return nil, fmt.Errorf("read certificate authority: %w", err)
+		return nil, err
 	}
-	key, certs, err := decode(text)
-	if err == nil && (len(certs) != 1 || !certs[0].IsCA || certs[0].CheckSignatureFrom(certs[0]) != nil) {
-		err = errors.New("it is no self-signed root certificate")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("certificate authority %s is damaged: %w; restore it from a backup, or remove it to have a new one made, which images made so far will not trust", name, err)
-	}
-	return &Root{cert: certs[0], key: key}, nil
+	return &Root{cert: cert, key: key}, nil
 }
 
 func newRoot() (*Root, error) {
-	key, err := rsa.GenerateKey(rand.Reader, keyBits)
-	if err != nil {
-		return nil, fmt.Errorf("make key of the certificate authority: %w", err)
-	}
-	serial := serialNumber()
-	template := &x509.Certificate{
-		SerialNumber: serial,
-		// The name tells two appliances apart in a browser's list.
-		Subject:               pkix.Name{Organization: []string{"Farmboot"}, CommonName: "Farmboot CA " + hex.EncodeToString(serial.Bytes()[:4])},
-		NotBefore:             rootNotBefore,
-		NotAfter:              rootNotAfter,
-		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-		BasicConstraintsValid: true,
-		IsCA:                  true,
-		MaxPathLenZero:        true, // it signs servers only
-	}
-	cert, err := sign(template, template, key, key)
+	key, cert, err := selfSigned("Farmboot CA", x509.Certificate{
+		NotBefore:      rootNotBefore,
+		KeyUsage:       x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		MaxPathLenZero: true, // it signs servers only
+	})
 	if err != nil {
 		return nil, fmt.Errorf("make certificate authority: %w", err)
 	}
 	return &Root{cert: cert, key: key}, nil
+}
+
+// selfSigned makes a key, and a certificate authority of it that is as like says. A number
+// behind the name tells two appliances apart in a browser's list.
+func selfSigned(name string, like x509.Certificate) (*rsa.PrivateKey, *x509.Certificate, error) {
+	key, err := rsa.GenerateKey(rand.Reader, keyBits)
+	if err != nil {
+		return nil, nil, err
+	}
+	like.SerialNumber = serialNumber()
+	like.Subject = pkix.Name{Organization: []string{"Farmboot"}, CommonName: name + " " + hex.EncodeToString(like.SerialNumber.Bytes()[:4])}
+	like.NotAfter, like.IsCA, like.BasicConstraintsValid = rootNotAfter, true, true
+	cert, err := sign(&like, &like, key, key)
+	return key, cert, err
 }
 
 // Colons writes a fingerprint as openssl and browsers do: 07:39:….

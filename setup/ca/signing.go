@@ -2,12 +2,9 @@ package ca
 
 import (
 	"bytes"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -156,22 +153,11 @@ func (s *Signing) state() string {
 // make makes a key and puts it in place. Its certificate is what every firmware is
 // known to take: RSA of 2,048 bits, a certificate authority, for any use.
 func (s *Signing) make() error {
-	key, err := rsa.GenerateKey(rand.Reader, keyBits)
+	key, cert, err := selfSigned("Farmboot Secure Boot", x509.Certificate{
+		NotBefore: s.now().UTC().Truncate(time.Second), // firmware and shim look at no date
+	})
 	if err != nil {
 		return fmt.Errorf("make signing key: %w", err)
-	}
-	serial := serialNumber()
-	template := &x509.Certificate{
-		SerialNumber:          serial,
-		Subject:               pkix.Name{Organization: []string{"Farmboot"}, CommonName: "Farmboot Secure Boot " + hex.EncodeToString(serial.Bytes()[:4])},
-		NotBefore:             s.now().UTC().Truncate(time.Second), // firmware and shim look at no date
-		NotAfter:              rootNotAfter,
-		BasicConstraintsValid: true,
-		IsCA:                  true,
-	}
-	cert, err := sign(template, template, key, key)
-	if err != nil {
-		return fmt.Errorf("make certificate of the signing key: %w", err)
 	}
 	text, err := encode(key, cert.Raw)
 	if err != nil {
@@ -181,16 +167,11 @@ func (s *Signing) make() error {
 }
 
 func loadSigningKey(name string) (SigningKey, error) {
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return SigningKey{}, fmt.Errorf("read signing key: %w", err)
-	}
-	key, certs, err := decode(text)
-	if err == nil && !bytes.Equal(certs[0].RawIssuer, certs[0].RawSubject) {
-		err = errors.New("its certificate is not self-signed")
-	}
-	if err != nil {
-		return SigningKey{}, fmt.Errorf("signing key %s is damaged: %w; restore it from a backup, or remove it to have a new one made, which every node must be enrolled for", name, err)
-	}
-	return SigningKey{Private: key, Cert: certs[0]}, nil
+	key, cert, err := load("signing key", name, "every node must be enrolled for", func(certs []*x509.Certificate) error {
+		if !bytes.Equal(certs[0].RawIssuer, certs[0].RawSubject) {
+			return errors.New("its certificate is not self-signed")
+		}
+		return nil
+	})
+	return SigningKey{Private: key, Cert: cert}, err
 }

@@ -238,8 +238,8 @@ func kernels(ctx context.Context, c setup.Config, store *kernel.Store, used map[
 		})
 	}
 	modes, named = make(map[string]error), make(map[string]error)
-	for _, mode := range c.RunModes.Keywords() {
-		check(modes, mode, kernel.DefaultOf(provisioning.RunMode(mode)))
+	for _, mode := range c.RunModes.Ordered() {
+		check(modes, string(mode), kernel.DefaultOf(mode))
 	}
 	for name := range used {
 		check(named, name, name)
