@@ -65,15 +65,16 @@ const toldNodes = 5
 // canaryEnded tells people what became of a kernel that was tried, with the stories of the
 // nodes that failed with it.
 func (a *appliance) canaryEnded(ctx context.Context, c *rollout.Canary, v rollout.Verdict) {
+	about := [2]string{string(c.RunMode), c.SHA256}
 	if v == rollout.Promoted {
 		a.tellOf(alert.Notice{
-			Key:  "kernel promoted",
+			Key: "kernel promoted", About: about,
 			Text: fmt.Sprintf("kernel %s is what all nodes of run mode %s boot from now on: %d nodes have proven it, %d boots failed", c.Kernel, c.RunMode, c.Proven, c.Failed),
 		})
 		return
 	}
 	n := alert.Notice{
-		Key:  "kernel taken back",
+		Key: "kernel taken back", About: about,
 		Text: fmt.Sprintf("kernel %s is taken back from run mode %s: %d boots failed, %d nodes have proven it; all nodes boot what they did before", c.Kernel, c.RunMode, c.Failed, c.Proven),
 		Cure: []string{
 			"the screens of these nodes while that kernel starts",

@@ -99,7 +99,7 @@ func (a *appliance) upstreamTroubles(context.Context) (all []alert.Condition) {
 
 // kernelTaken tells that a kernel came from upstream.
 func (a *appliance) kernelTaken(r upstream.Result) {
-	n := alert.Notice{Key: "kernel taken", Text: fmt.Sprintf("kernel %s was taken from %s", r.Name, a.upstream)}
+	n := alert.Notice{Key: "kernel taken", About: r, Text: fmt.Sprintf("kernel %s was taken from %s", r.Name, a.upstream)}
 	switch mode, isDefault := kernel.ModeOf(r.Kernel); {
 	case r.Pointed:
 		n.Text += fmt.Sprintf(": all nodes of run mode %s boot it from now on", mode)
@@ -251,7 +251,7 @@ func (s *strangers) look(ctx context.Context) []alert.Condition {
 			what += " (" + m.Arch + ")"
 		}
 		s.tellOf(alert.Notice{
-			Key: "unknown machine", Text: fmt.Sprintf("unknown machine %s asked to boot: %s", what, gets),
+			Key: "unknown machine", About: m.MAC, Text: fmt.Sprintf("unknown machine %s asked to boot: %s", what, gets),
 			Cure: []string{fmt.Sprintf("if it is yours, register it: farmboot node add %s, or the board's page Discovered", m.MAC)},
 		})
 	}
@@ -300,7 +300,7 @@ func (r *rollbacks) tell(c provisioning.Change) {
 		var from, to struct{ Target string }
 		_, _ = json.Unmarshal(c.Before, &from), json.Unmarshal(c.After, &to) // nothing where it was a file
 		r.tellOf(alert.Notice{
-			Key: "kernel rolled back", Text: fmt.Sprintf("%s took run mode %s back: it boots %s again, not %s", c.Actor, mode, nameOr(to.Target), nameOr(from.Target)),
+			Key: "kernel rolled back", About: c.ID, Text: fmt.Sprintf("%s took run mode %s back: it boots %s again, not %s", c.Actor, mode, nameOr(to.Target), nameOr(from.Target)),
 			Cure: []string{"farmboot kernel history " + mode + " says how nodes fared with each"},
 		})
 	case rollout.ActionTaken:
@@ -309,7 +309,7 @@ func (r *rollbacks) tell(c provisioning.Change) {
 		}
 		var k rollout.Canary
 		_ = json.Unmarshal(c.Before, &k)
-		r.tellOf(alert.Notice{Key: "kernel taken back", Text: fmt.Sprintf("%s ended the trial of kernel %s: all nodes of run mode %s boot the same", c.Actor, nameOr(k.Kernel), mode)})
+		r.tellOf(alert.Notice{Key: "kernel taken back", About: c.ID, Text: fmt.Sprintf("%s ended the trial of kernel %s: all nodes of run mode %s boot the same", c.Actor, nameOr(k.Kernel), mode)})
 	}
 }
 

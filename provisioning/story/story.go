@@ -115,17 +115,18 @@ func (s Story) Seen() Story {
 // pairs of DISCOVER and OFFER of firmware that keeps asking.
 func steps(boot []provisioning.Event) []Step {
 	var list []Step
+	var told []provisioning.Event // what each of them tells
 	for _, e := range boot {
 		step := Step{At: e.At, After: max(e.At.Sub(boot[0].At), 0), Stage: e.Stage, Text: sentence(e), Times: 1}
 		if n := len(list); n > 0 && retold(list[n-1].Stage, e.Stage) {
-			list[n-1] = step // what it tells, this tells anew
+			list[n-1], told[n-1] = step, e // what it tells, this tells anew
 			continue
 		}
-		if i := repeated(list, step); i >= 0 {
+		if i := repeated(told, e); i >= 0 {
 			list[i].Times++
 			continue
 		}
-		list = append(list, step)
+		list, told = append(list, step), append(told, e)
 	}
 	return list
 }
@@ -142,21 +143,27 @@ func retold(before, step provisioning.Stage) bool {
 	return false
 }
 
-// repeated returns the index of the step at the end of the list that step repeats,
-// -1 if there is none.
-func repeated(list []Step, step Step) int {
+// repeated returns the index of the event at the end of those told that e repeats, -1 if
+// there is none.
+func repeated(told []provisioning.Event, e provisioning.Event) int {
 	asks := func(s provisioning.Stage) bool {
 		return s == provisioning.StageDiscover || s == provisioning.StageOffer
 	}
-	for i := len(list) - 1; i >= 0; i-- {
-		if list[i].Stage == step.Stage && list[i].Text == step.Text {
+	for i := len(told) - 1; i >= 0; i-- {
+		if alike(told[i], e) {
 			return i
 		}
-		if !asks(list[i].Stage) || !asks(step.Stage) {
+		if !asks(told[i].Stage) || !asks(e.Stage) {
 			return -1
 		}
 	}
 	return -1
+}
+
+// alike tells whether two events of a node tell the same, at whatever time.
+func alike(a, b provisioning.Event) bool {
+	a.ID, a.At, a.MAC, a.Peer, a.Machine = b.ID, b.At, b.MAC, b.Peer, b.Machine
+	return a == b
 }
 
 // sentence says what happened.

@@ -117,6 +117,24 @@ func say(e *provisioning.Event, text string) error {
 }
 
 // TestStoryOfEventsInAnyOrder tells the same story of a boot's events backwards.
+// TestRepeats: what is one step, told several times, is decided by what events are, not by
+// what is said of them.
+func TestRepeats(t *testing.T) {
+	at := storetest.Noon
+	kernel := provisioning.Event{Stage: provisioning.StageKernel, File: "net/prod.efi", SHA256: "a", Bytes: 1, Size: 1, MAC: storetest.MAC(1)}
+	other := kernel
+	other.SHA256 = "b"
+	var events []provisioning.Event
+	for i, e := range []provisioning.Event{kernel, kernel, other} {
+		e.ID, e.At = int64(i+1), at.Add(time.Duration(i)*time.Second)
+		events = append(events, e)
+	}
+	steps := story.Tell(events, at.Add(time.Minute)).Steps
+	if len(steps) != 2 || steps[0].Times != 2 || steps[1].Times != 1 {
+		t.Errorf("%+v", steps)
+	}
+}
+
 func TestStoryOfEventsInAnyOrder(t *testing.T) {
 	text, err := os.ReadFile("testdata/uefi-booted.txt")
 	if err != nil {

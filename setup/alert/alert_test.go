@@ -70,6 +70,19 @@ func TestDigest(t *testing.T) {
 	}
 }
 
+// TestNoticesAreToldApart: by what they are about, not by their words.
+func TestNoticesAreToldApart(t *testing.T) {
+	var d Digest
+	d.Note(Notice{Key: "kernel taken back", About: int64(1), Text: "a trial has ended"})
+	d.Note(Notice{Key: "kernel taken back", About: int64(1), Text: "the trial has ended"})
+	d.Note(Notice{Key: "kernel taken back", About: int64(2), Text: "a trial has ended"})
+	d.Note(Notice{Key: "kernel taken", About: int64(2), Text: "a trial has ended"})
+	d.Next(start, nil)
+	if m, ok := d.Next(start.Add(gather), nil); !ok || len(m.Notices) != 3 || m.Notices[0].Text != "a trial has ended" {
+		t.Errorf("told %t: %+v", ok, m.Notices)
+	}
+}
+
 func TestNotices(t *testing.T) {
 	var d Digest
 	at := start
@@ -78,7 +91,7 @@ func TestNotices(t *testing.T) {
 		return d.Next(at, nil)
 	}
 	note := func(n int) {
-		d.Note(Notice{Key: "unknown machine", Text: fmt.Sprintf("machine %d", n), Details: []string{"from QEMU"}, Cure: []string{"register it"}})
+		d.Note(Notice{Key: "unknown machine", About: n, Text: fmt.Sprintf("machine %d", n), Details: []string{"from QEMU"}, Cure: []string{"register it"}})
 	}
 	for range 1000 {
 		note(1)

@@ -17,6 +17,7 @@ type Condition struct {
 // Notice is something that happened, once.
 type Notice struct {
 	Key     string   `json:"key"` // what kind of thing it is, for programs
+	About   any      `json:"-"`   // which of that kind, to be compared: a MAC address, the number of a change
 	Text    string   `json:"text"`
 	Details []string `json:"details,omitempty"` // lines about it, as of each node
 	Cure    []string `json:"cure,omitempty"`    // what to do about it, if anything
@@ -74,7 +75,7 @@ type Digest struct {
 // Note keeps a notice for a message. What was noted already is not noted again.
 func (d *Digest) Note(n Notice) {
 	switch {
-	case slices.ContainsFunc(d.notices, func(o Notice) bool { return o.Key == n.Key && o.Text == n.Text }):
+	case slices.ContainsFunc(d.notices, func(o Notice) bool { return o.Key == n.Key && o.About == n.About }):
 	case len(d.notices) < mostNotices:
 		d.notices = append(d.notices, n)
 	default:
