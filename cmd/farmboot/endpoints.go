@@ -15,6 +15,7 @@ import (
 	"farmboot/dhcp"
 	"farmboot/http/api"
 	"farmboot/provisioning/logonce"
+	"farmboot/provisioning/pause"
 	"farmboot/setup"
 	"farmboot/setup/lan"
 	apptftp "farmboot/tftp"
@@ -226,15 +227,8 @@ const askAgain = 10 * time.Second
 
 // keepAsking asks until ctx ends: addresses of ours may come at any time.
 func (e *endpoints) keepAsking(ctx context.Context, iface string, link *dhcp.Link) {
-	tick := time.NewTicker(askAgain)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			e.ask(ctx, iface, link)
-		}
+	for pause.For(ctx, askAgain) == nil {
+		e.ask(ctx, iface, link)
 	}
 }
 

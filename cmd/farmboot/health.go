@@ -17,6 +17,7 @@ import (
 	"farmboot/provisioning"
 	"farmboot/provisioning/filenames"
 	"farmboot/provisioning/human"
+	"farmboot/provisioning/pause"
 )
 
 // health knows what of the appliance does not work. The network is asked when somebody
@@ -44,8 +45,6 @@ const lostDatabase = "database file"
 // run looks until ctx ends, and returns nil then. It writes a line when something
 // ceases to work, and when it works again.
 func (h *health) run(ctx context.Context) error {
-	tick := time.NewTicker(healthEvery)
-	defer tick.Stop()
 	var before []api.Problem
 	for {
 		found := h.look(ctx)
@@ -65,10 +64,8 @@ func (h *health) run(ctx context.Context) error {
 			}
 		}
 		before = now
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, healthEvery) != nil {
 			return nil
-		case <-tick.C:
 		}
 	}
 }
@@ -231,14 +228,10 @@ func watchdog(ctx context.Context) error {
 	if err != nil || us <= 0 {
 		return nil // it does not ask
 	}
-	tick := time.NewTicker(time.Duration(us) * time.Microsecond / 2)
-	defer tick.Stop()
 	for {
 		notifySystemd("WATCHDOG=1")
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, time.Duration(us)*time.Microsecond/2) != nil {
 			return nil
-		case <-tick.C:
 		}
 	}
 }

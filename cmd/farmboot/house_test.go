@@ -109,7 +109,7 @@ var imports = []struct {
 	{"ipxe/catalog", []string{"ipxe", "ipxe/binary", "ipxe/image", "ipxe/kernel", "ipxe/segment", "provisioning", "provisioning/filenames"}},
 	{"ipxe/kernel", []string{"provisioning", "provisioning/atomicfile", "provisioning/cause", "provisioning/owner", "provisioning/rights"}},
 	{"ipxe/kernel/kerneltest", []string{"provisioning"}},
-	{"ipxe/rollout", []string{"ipxe/kernel", "provisioning"}},
+	{"ipxe/rollout", []string{"ipxe/kernel", "provisioning", "provisioning/pause"}},
 	{"ipxe/upstream", []string{"ipxe/kernel", "provisioning", "provisioning/atomicfile", "provisioning/pause"}},
 	{"ipxe/kernel/signed", []string{"ipxe/binary/authenticode", "ipxe/kernel", "provisioning", "provisioning/atomicfile", "provisioning/owner"}},
 	{"ipxe/image", []string{"ipxe/binary", "ipxe/image/…", "ipxe/segment", "provisioning", "provisioning/filenames"}},

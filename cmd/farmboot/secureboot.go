@@ -19,6 +19,7 @@ import (
 	"farmboot/ipxe/segment"
 	"farmboot/provisioning"
 	"farmboot/provisioning/logonce"
+	"farmboot/provisioning/pause"
 	"farmboot/setup"
 	"farmboot/setup/ca"
 	"farmboot/setup/secureboot"
@@ -178,14 +179,10 @@ func (s *secureBoot) Enrolled(m provisioning.MAC) {
 // signKernels signs what is there and not yet signed, in the background: a kernel that
 // was copied into the folder, say.
 func (a *appliance) signKernels(ctx context.Context) error {
-	again := time.NewTicker(signEvery)
-	defer again.Stop()
 	signing := logonce.Series{Log: a.log, Level: slog.LevelWarn, Fault: "some kernels are not signed", End: "all kernels are signed"}
 	for {
 		signing.Report(a.secure.kernels.Sweep())
-		select {
-		case <-again.C:
-		case <-ctx.Done():
+		if pause.For(ctx, signEvery) != nil {
 			return nil
 		}
 	}

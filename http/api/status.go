@@ -72,9 +72,8 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by provisioning.Act
 	s := Status{Version: a.Version, Time: a.Now().UTC().Format("2006-01-02T15:04:05Z"), Role: by.Role, Farmer: by.Farmer}
 	modes := a.Composer().RunModes
 	kernelless := a.Kernels.Kernelless(modes)
-	for _, m := range modes.Keywords() {
-		mode := provisioning.RunMode(m)
-		about := RunMode{RunMode: m, Name: modes[mode], Kernel: !slices.Contains(kernelless, m)}
+	for _, mode := range modes.Ordered() {
+		about := RunMode{RunMode: string(mode), Name: modes[mode], Kernel: !slices.Contains(kernelless, string(mode))}
 		if c := a.Rollout.Current(r.Context(), mode); c != nil {
 			about.Candidate = c.Kernel
 		}
@@ -87,8 +86,7 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by provisioning.Act
 		if a.Sync != nil {
 			a.Sync(r.Context())
 		}
-		h := a.Health()
-		s.Health = &h
+		s.Health = new(a.Health())
 	}
 	return writeJSON(w, http.StatusOK, s)
 }

@@ -31,7 +31,7 @@ func (p *Pages) download(w http.ResponseWriter, r *http.Request) error {
 	kind := f.oneOf("format", formats[0].Value, slices.Concat(formats, files))
 	page := downloadPage{
 		frame: frame{Section: "download"}, form: f,
-		Networks: p.networks(site.RunModes, mode), Formats: checked(formats, kind), Files: checked(files, kind),
+		Networks: networks(p.Kernels, site.RunModes, mode), Formats: checked(formats, kind), Files: checked(files, kind),
 		Link: "/?" + url.Values{"farmer": {f.Text("farmer")}, "runmode": {string(mode)}, "format": {kind}}.Encode(),
 	}
 	if len(f.Errors) == 0 {

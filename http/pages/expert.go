@@ -26,7 +26,7 @@ type expertPage struct {
 
 func (p *Pages) expert(w http.ResponseWriter, r *http.Request) error {
 	site := p.Site(answer.LocalOf(r))
-	kernels, err := p.kernelChoices()
+	kernels, err := kernelChoices(p.Kernels)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (p *Pages) expert(w http.ResponseWriter, r *http.Request) error {
 	}
 	page := expertPage{
 		frame: frame{Section: "expert"}, form: f,
-		Networks: p.networks(site.RunModes, o.Target.RunMode), Kernels: checked(kernels, o.Target.Kernel),
+		Networks: networks(p.Kernels, site.RunModes, o.Target.RunMode), Kernels: checked(kernels, o.Target.Kernel),
 		Kinds: checked(kinds, string(o.Kind)), Arches: checked(architectures, string(o.Options.Arch)), Schemes: checked(schemes, o.Scheme),
 	}
 	if len(f.Errors) == 0 {
@@ -63,9 +63,7 @@ func (p *Pages) expert(w http.ResponseWriter, r *http.Request) error {
 	return render(w, statusOf(f), "expert", page)
 }
 
-// kernelChoices are the kernels that an order can name.
-func (p *Pages) kernelChoices() ([]choice, error) { return kernelChoices(p.Kernels) }
-
+// kernelChoices are the kernels that an order or a node can name.
 func kernelChoices(store *kernel.Store) ([]choice, error) {
 	kernels, err := store.List()
 	if err != nil {

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"html/template"
 	"net/url"
 	"slices"
@@ -23,10 +24,7 @@ func (f form) Text(field string) string { return strings.TrimSpace(f.Get(field))
 
 // Or is the field's value, or other where it is empty.
 func (f form) Or(field, other string) string {
-	if s := f.Text(field); s != "" {
-		return s
-	}
-	return other
+	return cmp.Or(f.Text(field), other)
 }
 
 // Error is what is wrong with a field; empty: nothing.
@@ -71,10 +69,8 @@ func (f form) runMode(known provisioning.RunModes, other string) provisioning.Ru
 // oneOf reads a choice; anything else is an error in the field.
 func (f form) oneOf(field, other string, accepted []choice) string {
 	s := f.Or(field, other)
-	for _, c := range accepted {
-		if c.Value == s {
-			return s
-		}
+	if slices.ContainsFunc(accepted, func(c choice) bool { return c.Value == s }) {
+		return s
 	}
 	f.Errors[field] = "not offered here: choose one from the list"
 	return other

@@ -7,6 +7,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"farmboot/http/answer"
 	"farmboot/ipxe/kernel"
@@ -56,25 +57,23 @@ func (a *Admin) showKernels(w http.ResponseWriter, r *http.Request, by provision
 		}
 	}
 	modes := a.Site(answer.LocalOf(r)).RunModes
-	for _, m := range modes.Keywords() {
-		mode := pointedMode{choice: choice{Value: m, Title: modes[provisioning.RunMode(m)]}}
+	for _, m := range modes.Ordered() {
+		mode := pointedMode{choice: choice{Value: string(m), Title: modes[m]}}
 		for _, k := range page.Kernels {
-			for _, boots := range k.RunModes {
-				if string(boots) == m {
-					mode.Kernel = k.Name
-				}
+			if slices.Contains(k.RunModes, m) {
+				mode.Kernel = k.Name
 			}
 		}
-		if mode.Canary, err = a.Rollout.Canary(r.Context(), provisioning.RunMode(m)); err != nil {
+		if mode.Canary, err = a.Rollout.Canary(r.Context(), m); err != nil {
 			return err
 		}
 		if err := a.Rollout.Fared(r.Context(), mode.Canary); err != nil {
 			return err
 		}
-		if _, before, err := a.Rollout.Before(r.Context(), provisioning.RunMode(m)); err == nil {
+		if _, before, err := a.Rollout.Before(r.Context(), m); err == nil {
 			mode.Before = before.Kernel
 		}
-		mode.Fixed = mode.Kernel == kernel.DefaultOf(provisioning.RunMode(m))
+		mode.Fixed = mode.Kernel == kernel.DefaultOf(m)
 		page.Modes = append(page.Modes, mode)
 	}
 	return render(w, status, "kernels", page)

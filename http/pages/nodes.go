@@ -5,7 +5,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"slices"
 
 	"farmboot/http/answer"
 	"farmboot/ipxe"
@@ -113,14 +112,13 @@ func (a *Admin) filtered(ctx context.Context, by provisioning.Actor, f form) ([]
 }
 
 // nodeChoices are the run modes and kernels that a node may have.
-func (a *Admin) nodeChoices(r *http.Request) (networks, kernels []choice, err error) {
-	modes := a.Site(answer.LocalOf(r)).RunModes
-	kernelless := a.Kernels.Kernelless(modes)
-	for _, m := range modes.Keywords() {
-		networks = append(networks, choice{Value: m, Title: modes[provisioning.RunMode(m)] + " (" + m + ")", Missing: slices.Contains(kernelless, m)})
+func (a *Admin) nodeChoices(r *http.Request) (modes, kernels []choice, err error) {
+	modes = networks(a.Kernels, a.Site(answer.LocalOf(r)).RunModes, "")
+	for i := range modes {
+		modes[i].Title += " (" + modes[i].Value + ")"
 	}
 	kernels, err = kernelChoices(a.Kernels)
-	return networks, kernels, err
+	return modes, kernels, err
 }
 
 // readNode reads the fields of a node; mistakes are the form's errors.

@@ -65,13 +65,12 @@ func claimLink(w http.ResponseWriter, r *http.Request) error {
 
 // networks are the run modes to choose from. One without a kernel is marked, not
 // left out: the image works as soon as there is one.
-func (p *Pages) networks(modes provisioning.RunModes, selected provisioning.RunMode) []choice {
+func networks(kernels *kernel.Store, modes provisioning.RunModes, selected provisioning.RunMode) []choice {
 	var cs []choice
-	kernelless := p.Kernels.Kernelless(modes)
-	for _, m := range modes.Keywords() {
-		mode := provisioning.RunMode(m)
+	kernelless := kernels.Kernelless(modes)
+	for _, m := range modes.Ordered() {
 		cs = append(cs, choice{
-			Value: m, Title: modes[mode], Checked: mode == selected, Missing: slices.Contains(kernelless, m),
+			Value: string(m), Title: modes[m], Checked: m == selected, Missing: slices.Contains(kernelless, string(m)),
 		})
 	}
 	return cs

@@ -10,6 +10,7 @@ import (
 
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
+	"farmboot/provisioning/pause"
 )
 
 // trial is how long after its kernel a node must not have netbooted again, to be no
@@ -229,8 +230,6 @@ type Ended func(context.Context, *Canary, Verdict)
 // until ctx ends. Where two appliances share the database, the first does it, and the
 // other one gives its own run mode the kernel too.
 func (r *Rollout) Run(ctx context.Context, modes func() []provisioning.RunMode, log *slog.Logger, ended Ended) error {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
 	for {
 		for _, m := range modes() {
 			c, v, err := r.Look(ctx, m)
@@ -247,10 +246,8 @@ func (r *Rollout) Run(ctx context.Context, modes func() []provisioning.RunMode, 
 				ended(ctx, c, v)
 			}
 		}
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, lookEvery) != nil {
 			return nil
-		case <-tick.C:
 		}
 	}
 }

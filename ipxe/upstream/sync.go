@@ -240,16 +240,9 @@ func (u *Upstream) follow(ctx context.Context, rel string, d *Download, tell fun
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(progressEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				got, size := d.Progress()
-				tell(rel, got, size)
-			}
+		for pause.For(ctx, progressEvery) == nil {
+			got, size := d.Progress()
+			tell(rel, got, size)
 		}
 	}()
 	return func() { cancel(); <-done }

@@ -66,14 +66,7 @@ const (
 func (t *Teller) Run(ctx context.Context) error {
 	var sending sync.WaitGroup
 	defer sending.Wait()
-	tick := time.NewTicker(askEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
+	for pause.For(ctx, askEvery) == nil {
 		m, senders, due := t.due(ctx)
 		if !due {
 			continue
@@ -82,6 +75,7 @@ func (t *Teller) Run(ctx context.Context) error {
 			sending.Go(func() { t.deliver(ctx, send, m) })
 		}
 	}
+	return nil
 }
 
 // due asks the sources, and returns the message that is due and where it goes.
