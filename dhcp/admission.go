@@ -1,7 +1,6 @@
 package dhcp
 
 import (
-	"errors"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -9,10 +8,6 @@ import (
 	"farmboot/provisioning"
 	"farmboot/provisioning/limiter"
 )
-
-// ErrFlood says that more machines ask than can be answered, or this one more often than
-// firmware does: it has to ask again.
-var ErrFlood = errors.New("too many requests of machines that have not booted here")
 
 // admission decides which requests are answered when more come in than can be. First come
 // machines that boot, and those that the store knows; then requests as firmware sends them:

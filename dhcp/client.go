@@ -1,7 +1,6 @@
 package dhcp
 
 import (
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,15 +9,6 @@ import (
 	"github.com/insomniacslk/dhcp/iana"
 
 	"farmboot/provisioning"
-)
-
-// Why a packet is not from a client that we can boot.
-var (
-	ErrNotNetboot  = errors.New("not a network boot request")                 // no option 60 PXEClient or HTTPClient: an ordinary machine wants an address
-	ErrNotEthernet = errors.New("hardware address is not a 6-byte MAC")       // some firmware puts its GUID there (hlen 16)
-	ErrBadGUID     = errors.New("client GUID is neither absent nor 17 bytes") // option 97, RFC 4578 section 2.3
-	ErrUnknownArch = errors.New("client architecture is none that Farmboot boots")
-	ErrRaspberryPi = errors.New("a Raspberry Pi claims to be a BIOS PC") // its ROM sends architecture 0, and cannot run undionly.kpxe
 )
 
 // Class is the kind of netboot client, the start of option 60.

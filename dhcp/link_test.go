@@ -2,17 +2,13 @@ package dhcp_test
 
 import (
 	"context"
-	"log/slog"
 	"net"
 	"net/netip"
 	"testing"
-	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"farmboot/dhcp"
-	"farmboot/provisioning"
 	"farmboot/setup/lab"
 )
 
@@ -71,13 +67,7 @@ func TestServer_TwoNetworksOnOneInterface(t *testing.T) {
 	ip(t, other, "addr add 203.0.113.9/32 dev "+lab.Interface)
 	ip(t, other, "route add 255.255.255.255 dev "+lab.Interface+" src 203.0.113.9")
 	link := dhcp.NewLink(lab.Interface, 0, local("192.168.99.2/24"), local("172.30.0.2/16"), local("10.77.0.2/16"))
-	s, err := dhcp.NewServer(dhcp.Config{
-		Responder: plain,
-		Assign:    func(context.Context, provisioning.MAC) (provisioning.Assignment, error) { return boots, nil },
-		Record:    func(provisioning.Event) {},
-		Log:       slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
-		Now: time.Now,
-	})
+	s, err := dhcp.NewServer(quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

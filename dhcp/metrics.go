@@ -33,29 +33,10 @@ const (
 	resultPanic    = "panic"
 )
 
-// errorResult names an error of this package as a label.
+// errorResult names an error as a label.
 func errorResult(err error) string {
-	for _, r := range []struct {
-		err  error
-		name string
-	}{
-		{ErrNotNetboot, "not_netboot"},
-		{ErrNotForUs, "not_for_us"},
-		{ErrNotEthernet, "not_ethernet"},
-		{ErrBadGUID, "bad_guid"},
-		{ErrUnknownArch, "unknown_arch"},
-		{ErrRaspberryPi, "raspberry_pi"},
-		{ErrFlood, "flood"},
-		{ErrIgnored, "ignored"},
-		{ErrNoTFTP, "no_tftp"},
-		{ErrNoRoom, "no_room"},
-		{errShort, "malformed"},
-		{errCookie, "malformed"},
-		{errOption, "malformed"},
-	} {
-		if errors.Is(err, r.err) {
-			return r.name
-		}
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		return r.label
 	}
 	return "error"
 }

@@ -1,7 +1,6 @@
 package dhcp
 
 import (
-	"errors"
 	"net"
 	"net/netip"
 	"strconv"
@@ -11,14 +10,6 @@ import (
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/filenames"
-)
-
-// Why a client that we could boot gets no answer.
-var (
-	ErrNotForUs = errors.New("message is for another server")                          // on this port we do not answer this message type
-	ErrIgnored  = errors.New("not registered, and such machines are ignored")          // [provisioning] unknown = "ignore"
-	ErrNoTFTP   = errors.New("client needs TFTP, which is switched off")               // [tftp] enabled = false
-	ErrNoRoom   = errors.New("reply is larger than the client, or a packet, can take") // option 57; a very long base URL
 )
 
 // Service is which of our two ports a packet came in on.

@@ -19,7 +19,7 @@ import (
 	"farmboot/provisioning/pause"
 )
 
-// Config is what a [Server] needs. Every field is required but Learn, Known, Enrolling, Proven and Prove.
+// Config is what a [Server] needs. Every field is required.
 type Config struct {
 	Responder Responder
 
@@ -30,18 +30,17 @@ type Config struct {
 
 	Record provisioning.Record
 	// Learn is told which IP address a MAC address asks the DHCP server for, so
-	// that whoever knows only the one can tell the other. May be nil.
+	// that whoever knows only the one can tell the other.
 	Learn func(netip.Addr, provisioning.MAC)
 	// Known tells whether a MAC address that is not registered has booted here before; those
 	// come first where too many ask. To have asked before does not count: a flood has, too.
-	// May be nil.
 	Known func(context.Context, provisioning.MAC) bool
 	// Enrolling tells whether a machine is to be made to trust our key for Secure Boot. It
-	// is asked for machines alone that can be enrolled by HTTP Boot. May be nil.
+	// is asked for machines alone that can be enrolled by HTTP Boot.
 	Enrolling func(provisioning.MAC) bool
 	// Proven returns how a machine booted before; the error is the store's, or that there
 	// is nothing. Prove takes note of how one has booted for the first time, and does not
-	// wait. Both may be nil.
+	// wait.
 	Proven func(context.Context, provisioning.MAC) (provisioning.Proven, error)
 	Prove  func(provisioning.Proven)
 
@@ -66,23 +65,6 @@ func NewServer(c Config) (*Server, error) {
 	m, err := newMetrics(c.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("register dhcp metrics: %w", err)
-	}
-	if c.Learn == nil {
-		c.Learn = func(netip.Addr, provisioning.MAC) {}
-	}
-	if c.Known == nil {
-		c.Known = func(context.Context, provisioning.MAC) bool { return false }
-	}
-	if c.Enrolling == nil {
-		c.Enrolling = func(provisioning.MAC) bool { return false }
-	}
-	if c.Proven == nil {
-		c.Proven = func(context.Context, provisioning.MAC) (provisioning.Proven, error) {
-			return provisioning.Proven{}, errUnproven
-		}
-	}
-	if c.Prove == nil {
-		c.Prove = func(provisioning.Proven) {}
 	}
 	return &Server{
 		Config: c, metrics: m, complaints: rate.NewLimiter(1, 10), floods: rate.NewLimiter(rate.Every(time.Minute), 1),
@@ -304,21 +286,18 @@ func (w *worker) refuse(mac provisioning.MAC, peer netip.AddrPort, why provision
 // causeOf is why a client that wants to boot gets no answer; the zero value for errors
 // that are no matter of a node's.
 func (w *worker) causeOf(c Client, err error) provisioning.Cause {
-	switch {
-	case errors.Is(err, ErrUnknownArch):
-		return provisioning.Cause{ID: provisioning.CauseArchUnknown, Arch: archNames(c.archs), Note: string(clip(c.vendor))}
-	case errors.Is(err, ErrRaspberryPi):
-		return provisioning.Cause{ID: provisioning.CauseRaspberryPi}
-	case errors.Is(err, ErrNotEthernet) && len(w.req.ClientHWAddr) != len(c.MAC):
-		return provisioning.Cause{ID: provisioning.CauseNotEthernet, Size: int64(w.req.HWType), Limit: int64(len(w.req.ClientHWAddr))}
-	case errors.Is(err, ErrIgnored):
-		return provisioning.Cause{ID: provisioning.CauseIgnored}
-	case errors.Is(err, ErrNoTFTP):
-		return provisioning.Cause{ID: provisioning.CauseTFTPOff}
-	case errors.Is(err, ErrNoRoom):
-		return provisioning.Cause{ID: provisioning.CauseReplyTooLarge}
+	r, ok := errors.AsType[*Refusal](err)
+	if !ok || r == ErrNotEthernet && len(w.req.ClientHWAddr) == len(c.MAC) {
+		return provisioning.Cause{}
 	}
-	return provisioning.Cause{}
+	why := provisioning.Cause{ID: r.cause}
+	switch r {
+	case ErrUnknownArch:
+		why.Arch, why.Note = archNames(c.archs), string(clip(c.vendor))
+	case ErrNotEthernet:
+		why.Size, why.Limit = int64(w.req.HWType), int64(len(w.req.ClientHWAddr))
+	}
+	return why
 }
 
 // sent reports a reply that went out.

@@ -45,29 +45,42 @@ type appliance struct {
 // limit is how long a test waits for what must come.
 const limit = time.Minute
 
+// quiet is the configuration of a server that boots everybody, and knows and tells nothing.
+func quiet() dhcp.Config {
+	return dhcp.Config{
+		Responder: plain,
+		Assign:    func(context.Context, provisioning.MAC) (provisioning.Assignment, error) { return boots, nil },
+		Default:   func(provisioning.MAC) provisioning.Assignment { return boots },
+		Record:    func(provisioning.Event) {},
+		Learn:     func(netip.Addr, provisioning.MAC) {},
+		Known:     func(context.Context, provisioning.MAC) bool { return false },
+		Enrolling: func(provisioning.MAC) bool { return false },
+		Proven: func(context.Context, provisioning.MAC) (provisioning.Proven, error) {
+			return provisioning.Proven{}, errors.New("nothing has proved itself yet")
+		},
+		Prove: func(provisioning.Proven) {},
+		Log:   slog.New(slog.DiscardHandler), Now: time.Now, Metrics: prometheus.NewRegistry(),
+	}
+}
+
 // startAppliance serves 67 and 4011 on a LAN of its own.
 func startAppliance(t *testing.T, change func(*dhcp.Config)) *appliance {
 	t.Helper()
 	ours, other := newLAN(t)
 	a := &appliance{host: ours, other: other, registry: prometheus.NewRegistry(), log: new(strings.Builder), learned: map[netip.Addr]provisioning.MAC{}}
-	config := dhcp.Config{
-		Responder: plain,
-		Assign:    func(context.Context, provisioning.MAC) (provisioning.Assignment, error) { return boots, nil },
-		Default:   func(provisioning.MAC) provisioning.Assignment { return boots },
-		Record: func(e provisioning.Event) {
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			a.events = append(a.events, e)
-		},
-		Learn: func(ip netip.Addr, mac provisioning.MAC) {
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			a.learned[ip] = mac
-		},
-		Log:     slog.New(slog.NewTextHandler(a.log, nil)),
-		Now:     func() time.Time { return time.Unix(1e9, 0) },
-		Metrics: a.registry,
+	config := quiet()
+	config.Record = func(e provisioning.Event) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.events = append(a.events, e)
 	}
+	config.Learn = func(ip netip.Addr, mac provisioning.MAC) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.learned[ip] = mac
+	}
+	config.Log, config.Metrics = slog.New(slog.NewTextHandler(a.log, nil)), a.registry
+	config.Now = func() time.Time { return time.Unix(1e9, 0) }
 	if change != nil {
 		change(&config)
 	}
@@ -412,7 +425,7 @@ func TestServer_SocketClosedByOthersEndsServe(t *testing.T) {
 	ours, _ := newLAN(t)
 	conn := listen(t, ours, map[dhcp.Service]int{dhcp.ProxyDHCP: 67})[0]
 	conn.Close()
-	s, err := dhcp.NewServer(dhcp.Config{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	s, err := dhcp.NewServer(quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package dhcp
 
 import (
-	"errors"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -16,9 +15,6 @@ const (
 	// Zero-OS does so within a minute; a large server checks its memory first.
 	upLimit = time.Hour
 )
-
-// errUnproven says that nothing is known of how a machine boots.
-var errUnproven = errors.New("no strategy has proved itself yet")
 
 // Started takes note that a kernel went out to mac at that time: the next time that it
 // asks the LAN for an address as an ordinary machine, its operating system runs.

@@ -3,7 +3,6 @@ package dhcp
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"slices"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -30,12 +29,6 @@ const (
 	optionOverload = 52
 	optionRelay    = 82
 	optionEnd      = 255
-)
-
-var (
-	errShort  = errors.New("packet is shorter than a DHCP header")
-	errCookie = errors.New("packet has no DHCP magic cookie")
-	errOption = errors.New("option runs over the end of its field")
 )
 
 // Decode reads a packet into m, of which it reuses the Options map. All slices of
