@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"farmboot/setup"
 	"farmboot/setup/alert"
 )
 
@@ -18,11 +19,7 @@ type alertCmd struct {
 type alertTestCmd struct{}
 
 // Run sends, and says where that failed.
-func (alertTestCmd) Run(ctx context.Context, e *env) error {
-	cfg, err := e.config()
-	if err != nil {
-		return err
-	}
+func (alertTestCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
 	if len(cfg.Alerts) == 0 {
 		return errors.New("alerts go nowhere: name at least one URL in [alerts] urls")
 	}
@@ -37,7 +34,7 @@ func (alertTestCmd) Run(ctx context.Context, e *env) error {
 	if err := t.Test(ctx); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(e.stdout, "sent to %d\n", len(cfg.Alerts))
+	_, err := fmt.Fprintf(e.stdout, "sent to %d\n", len(cfg.Alerts))
 	return err
 }
 

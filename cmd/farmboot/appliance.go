@@ -32,7 +32,6 @@ import (
 	"farmboot/setup/alert"
 	"farmboot/setup/doctor"
 	"farmboot/setup/lan"
-	"farmboot/setup/oui"
 	"farmboot/setup/wol"
 )
 
@@ -143,12 +142,11 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 
 // wireAdmin makes the admin plane: the API, and the pages for those who sign in.
 func (a *appliance) wireAdmin() {
-	vendor := oui.Open(oui.Folder).Maker
 	throttle := authn.NewThrottle(a.now)
 	a.links = authn.NewSignInLinks(a.now)
 	sessions := authn.NewSessions(a.registry, a.links, throttle)
-	a.api = a.newAPI(throttle, vendor, authn.AnyOf(authn.Bearer(a.registry), sessions.Authenticate))
-	a.local = a.newAPI(throttle, vendor, authn.Local)
+	a.api = a.newAPI(throttle, authn.AnyOf(authn.Bearer(a.registry), sessions.Authenticate))
+	a.local = a.newAPI(throttle, authn.Local)
 	a.waker = wol.NewQueue(a.wakeInterfaces, wol.Waves{Size: wakeWave, Pause: wakePause}, a.log)
 	adminURL := func(local netip.Addr) string { return a.urls(local).Admin }
 	a.board = live.New(a.recorder.Subscribe, a.recorder.Fresh().Events, a.log)
@@ -162,7 +160,6 @@ func (a *appliance) wireAdmin() {
 		Rollout:      a.rollout,
 		Site:         a.boot.Site,
 		Assignment:   a.assignment,
-		Vendor:       vendor,
 		Wake:         a.waker.Add,
 		AdminURL:     adminURL,
 		Now:          a.now,
@@ -188,7 +185,7 @@ func (a *appliance) wireAdmin() {
 }
 
 // newAPI returns the API; authenticate finds out who asks.
-func (a *appliance) newAPI(throttle *authn.Throttle, vendor func(provisioning.MAC) string, authenticate authn.Authenticator) *api.API {
+func (a *appliance) newAPI(throttle *authn.Throttle, authenticate authn.Authenticator) *api.API {
 	served := &api.API{
 		Answer:       a.boot.Answer,
 		Registry:     a.registry,
@@ -199,7 +196,6 @@ func (a *appliance) newAPI(throttle *authn.Throttle, vendor func(provisioning.MA
 		Composer:     a.composer,
 		Authenticate: authenticate,
 		Throttle:     throttle,
-		Vendor:       vendor,
 		Version:      versionString(),
 		Health:       a.health.report,
 		Sync:         a.recorder.Sync,

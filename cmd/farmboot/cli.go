@@ -21,7 +21,8 @@ import (
 )
 
 // cli is the command line. Each command is a struct with its flags and a Run
-// method, in a file of its own. The database is opened for a Run that takes it.
+// method, in a file of its own. The configuration is read, and the database opened, for a Run that
+// takes it.
 type cli struct {
 	Config fileName `help:"Configuration file; by default ./appliance.toml, else /etc/farmboot/appliance.toml, if there is one." placeholder:"FILE"`
 
@@ -83,6 +84,7 @@ func run(ctx context.Context, args []string, e *env) int {
 		kong.Exit(func(code int) { exited = code; panic(errExit) }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(e),
+		kong.BindToProvider(e.config),
 		kong.BindToProvider(e.open),
 		vars(),
 		plainValues(),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -67,7 +68,7 @@ func (e *env) open(ctx context.Context) (*database, error) {
 	kernels := kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath)
 	nodes := registry.New(store, rulesOf(cfg, composer, kernels), e.now)
 	editor := kernel.NewEditor(kernels, nodes)
-	up, err := newUpstream(cfg, kernels, editor, discardLog(), e.now)
+	up, err := newUpstream(cfg, kernels, editor, slog.New(slog.DiscardHandler), e.now)
 	if err != nil {
 		return nil, err
 	}

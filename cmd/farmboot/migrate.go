@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -83,7 +82,7 @@ func openNew(ctx context.Context, name string, isPostgres bool) (interface {
 
 // daemonRuns tells whether a daemon answers on its socket.
 func daemonRuns(cfg setup.Config) bool {
-	conn, err := net.Dial("unix", filepath.Join(cfg.State, "farmboot.sock"))
+	conn, err := net.Dial("unix", cfg.Socket())
 	if err != nil {
 		return false
 	}
@@ -106,11 +105,7 @@ Example:
   systemctl start farmboot`
 }
 
-func (c restoreCmd) Run(ctx context.Context, e *env) error {
-	cfg, err := e.config()
-	if err != nil {
-		return err
-	}
+func (c restoreCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
 	if cfg.Provisioning.Postgres() {
 		return provisioning.Errorf(provisioning.Invalid, "a PostgreSQL database is restored with its own tools: pg_restore --clean --dbname=NAME FILE")
 	}

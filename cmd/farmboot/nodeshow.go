@@ -13,7 +13,6 @@ import (
 	"farmboot/provisioning"
 	"farmboot/provisioning/cause"
 	"farmboot/provisioning/story"
-	"farmboot/setup/oui"
 )
 
 type nodeShowCmd struct {
@@ -82,17 +81,11 @@ func (d *database) view(ctx context.Context, mac provisioning.MAC) (nodeView, er
 			v.File += fmt.Sprintf(", the candidate of run mode %s", a.Node.RunMode)
 		}
 	}
-	switch p, err := d.registry.Proven(ctx, operator(), mac); {
-	case err == nil:
-		if p.Unusual() {
-			v.NBPAuto = &p
-		}
-	case provisioning.ErrorCode(err) != provisioning.NotFound:
+	if v.NBPAuto, err = d.registry.Unusual(ctx, operator(), mac); err != nil {
 		return nodeView{}, err
 	}
 	switch seen, err := d.registry.Seen(ctx, operator(), mac); {
 	case err == nil:
-		seen.Vendor = oui.Open(oui.Folder).Maker(mac)
 		v.Seen = &seen
 		if a.Policy == provisioning.Hold {
 			v.Code = seen.Code

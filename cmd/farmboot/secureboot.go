@@ -340,11 +340,7 @@ func (st *secureBootStatus) addKernels(s *secureBoot) error {
 	return nil
 }
 
-func (c secureBootShowCmd) Run(ctx context.Context, e *env) error {
-	cfg, err := e.config()
-	if err != nil {
-		return err
-	}
+func (c secureBootShowCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
 	e.warnIfDiffers(ctx, cfg)
 	st, err := gatherSecureBoot(cfg, e.now)
 	if err != nil {
@@ -426,11 +422,7 @@ Example:
   farmboot secureboot export secure-boot-keys`
 }
 
-func (c secureBootExportCmd) Run(ctx context.Context, e *env) error {
-	cfg, err := e.config()
-	if err != nil {
-		return err
-	}
+func (c secureBootExportCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
 	e.warnIfDiffers(ctx, cfg)
 	keys, err := openSigning(cfg, e.now).Keys()
 	if err != nil {
@@ -473,18 +465,14 @@ Example:
   farmboot secureboot enrol 52:54:00:00:00:b1`
 }
 
-func (c secureBootEnrolCmd) Run(ctx context.Context, e *env) error {
-	cfg, err := e.config()
-	if err != nil {
-		return err
-	}
+func (c secureBootEnrolCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
 	e.warnIfDiffers(ctx, cfg)
 	ledger := openLedger(cfg, e.now)
 	if c.Cancel {
 		if err := ledger.Enrolled(c.MAC); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(e.stdout, "%s boots as usual\n", c.MAC)
+		_, err := fmt.Fprintf(e.stdout, "%s boots as usual\n", c.MAC)
 		return err
 	}
 	if !cfg.SecureBoot.Enabled {
@@ -532,11 +520,7 @@ Examples:
   farmboot secureboot rotate --finish`
 }
 
-func (c secureBootRotateCmd) Run(ctx context.Context, e *env) error {
-	cfg, err := e.config()
-	if err != nil {
-		return err
-	}
+func (c secureBootRotateCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
 	if !cfg.SecureBoot.Enabled {
 		return secureBootOff()
 	}
@@ -553,12 +537,12 @@ func (c secureBootRotateCmd) Run(ctx context.Context, e *env) error {
 		if err := keys.Retire(); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintln(e.stdout, "the former key signs no more")
+		_, err := fmt.Fprintln(e.stdout, "the former key signs no more")
 		return err
 	}
 	if err := keys.Rotate(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(e.stdout, "made a new key; the former one signs too, until: farmboot secureboot rotate --finish")
+	_, err := fmt.Fprintln(e.stdout, "made a new key; the former one signs too, until: farmboot secureboot rotate --finish")
 	return err
 }

@@ -30,11 +30,7 @@ Logs "ready" when every listener is open. Stops on SIGTERM and SIGINT.`
 }
 
 // Run opens every socket, says "ready", and serves until ctx ends.
-func (serveCmd) Run(ctx context.Context, e *env) error {
-	cfg, err := e.config()
-	if err != nil {
-		return err
-	}
+func (serveCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
 	level := new(slog.LevelVar)
 	log := newLog(e, cfg, level)
 	hangup := make(chan os.Signal, 1)

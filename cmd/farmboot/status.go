@@ -41,18 +41,15 @@ type daemonStatus struct {
 }
 
 // Run asks the daemon by its socket.
-func (c statusCmd) Run(ctx context.Context, e *env) error {
-	cfg, err := e.config()
-	if err != nil {
-		return err
-	}
+func (c statusCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
 	s := daemonStatus{Socket: cfg.Socket()}
 	s.Version = versionString()
-	switch status, err := askDaemon(ctx, cfg); {
+	status, err := askDaemon(ctx, cfg)
+	switch {
 	case err == nil:
 		s.Running, s.Status, s.ConfigDiffers = true, status, differs(cfg, status)
 	case notRunning(err):
-		s.Why = fmt.Sprintf("no daemon listens on %s", cfg.Socket())
+		s.Why, err = fmt.Sprintf("no daemon listens on %s", cfg.Socket()), nil
 	default:
 		return err
 	}

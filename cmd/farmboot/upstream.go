@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -114,9 +113,6 @@ func (c kernelSyncCmd) line(r upstream.Result) string {
 		return fmt.Sprintf("%s: unchanged", r.Kernel)
 	}
 }
-
-// discardLog is the log of commands that say on the terminal what they do.
-func discardLog() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 
 // closer makes a Close that cannot fail an [io.Closer].
 type closer func()
