@@ -2,6 +2,7 @@ package http
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"net/http"
 	"strconv"
@@ -154,8 +155,6 @@ func (a *heldAnswer) finish() {
 	if a.body.Len() > 0 && h.Get("Content-Length") == "" {
 		h.Set("Content-Length", strconv.Itoa(a.body.Len()))
 	}
-	if a.status == 0 {
-		a.status = http.StatusOK
-	}
+	a.status = cmp.Or(a.status, http.StatusOK)
 	_ = a.begin()
 }

@@ -1,6 +1,7 @@
 package provisioning
 
 import (
+	"cmp"
 	"crypto/rand"
 	"math/big"
 	"strings"
@@ -63,21 +64,14 @@ func newCode() string {
 // dashes. The error is an [Error] with code [Invalid].
 func ParseCode(s string) (string, error) {
 	code := strings.ToUpper(strings.NewReplacer(" ", "", "-", "").Replace(s))
-	if wrong := strings.Map(notInCodes, code); wrong != "" {
+	inCodes := func(r rune) bool { return strings.ContainsRune(codeAlphabet, r) }
+	if wrong := strings.Join(strings.FieldsFunc(code, inCodes), ""); wrong != "" {
 		return "", Errorf(Invalid, "bad claim code %q: %q is in no claim code: accepted are the characters %s", Clip(s, 40), Clip(wrong, 40), codeAlphabet)
 	}
 	if len(code) != codeLength {
 		return "", Errorf(Invalid, "bad claim code %q: accepted are the %d characters on the node's screen", Clip(s, 40), codeLength)
 	}
 	return code, nil
-}
-
-// notInCodes drops the characters that claim codes are made of.
-func notInCodes(r rune) rune {
-	if strings.ContainsRune(codeAlphabet, r) {
-		return -1
-	}
-	return r
 }
 
 // MachineNode is a node with what is known of its machine; nil: it has not been seen.
@@ -102,23 +96,12 @@ func (d Discovered) sight(m Machine, at time.Time) Discovered {
 	if at.After(d.LastSeen) {
 		d.LastSeen = at
 	}
-	if m.Arch != "" {
-		d.Arch = m.Arch
+	if m.UUID == noUUID {
+		m.UUID = ""
 	}
-	if m.Firmware != "" {
-		d.Firmware = m.Firmware
-	}
-	if m.UUID != "" && m.UUID != noUUID {
-		d.UUID = m.UUID
-	}
-	if m.Serial != "" {
-		d.Serial = m.Serial
-	}
-	if m.Manufacturer != "" {
-		d.Manufacturer = m.Manufacturer
-	}
-	if m.Product != "" {
-		d.Product = m.Product
+	d.Machine = Machine{
+		Arch: cmp.Or(m.Arch, d.Arch), Firmware: cmp.Or(m.Firmware, d.Firmware), UUID: cmp.Or(m.UUID, d.UUID),
+		Serial: cmp.Or(m.Serial, d.Serial), Manufacturer: cmp.Or(m.Manufacturer, d.Manufacturer), Product: cmp.Or(m.Product, d.Product),
 	}
 	return d
 }

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"cmp"
 	"time"
 
 	"farmboot/provisioning"
@@ -65,9 +66,7 @@ func (d *Download) End(sent int64, whole bool) {
 		*c.group(d)--
 	}
 	if whole {
-		if c.size == 0 {
-			c.size = float64(sent)
-		}
+		c.size = cmp.Or(c.size, float64(sent))
 		c.size += (float64(sent) - c.size) / 8
 	}
 	if s := d.slot; s != nil {

@@ -1,6 +1,7 @@
 package answer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -138,9 +139,7 @@ func (w *Recorder) WriteHeader(status int) {
 
 // Write implements [io.Writer].
 func (w *Recorder) Write(b []byte) (int, error) {
-	if w.Status == 0 {
-		w.Status = http.StatusOK
-	}
+	w.Status = cmp.Or(w.Status, http.StatusOK)
 	n, err := w.ResponseWriter.Write(b)
 	w.Sent += int64(n)
 	return n, err
@@ -149,9 +148,7 @@ func (w *Recorder) Write(b []byte) (int, error) {
 // ReadFrom implements [io.ReaderFrom], which io.Copy inside [http.ServeContent]
 // looks for.
 func (w *Recorder) ReadFrom(src io.Reader) (total int64, err error) {
-	if w.Status == 0 {
-		w.Status = http.StatusOK
-	}
+	w.Status = cmp.Or(w.Status, http.StatusOK)
 	limit := int64(1<<63 - 1)
 	if lr, ok := src.(*io.LimitedReader); ok {
 		src, limit = lr.R, lr.N

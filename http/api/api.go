@@ -44,9 +44,7 @@ type API struct {
 	// Enrolment makes nodes trust our key for Secure Boot; nil: that is off, or not
 	// possible.
 	Enrolment provisioning.Enrolment
-	// Vendor names the maker of a network card; nil: unknown.
-	Vendor  func(provisioning.MAC) string
-	Version string // of the program, for people
+	Version   string // of the program, for people
 	// Health tells admins how the appliance is.
 	Health func() Health
 	// Sync returns when what nodes have just done is stored, or soon; nil: it always is. A

@@ -141,6 +141,7 @@ func see(ctx context.Context, store provisioning.Store, m provisioning.MAC) erro
 
 func rules(kernels *kernel.Store) registry.Rules {
 	return registry.Rules{
+		Vendor:   func(provisioning.MAC) string { return "QEMU" },
 		RunModes: runModes, RunMode: "prod",
 		CheckNode:    composer().CheckNode,
 		Warnings:     func(n provisioning.Node) []string { return composer().Warnings(ipxe.NodeTarget(n)) },
@@ -201,7 +202,6 @@ func serve(t testing.TB, file string, tok tokens) *site {
 	s.API = &api.API{
 		Answer: answer.NewAdapter(log, clock, metrics), Registry: registry, Subscribe: s.recorder.Subscribe,
 		Kernels: kernels, KernelEditor: editor, Rollout: rollout.New(store, kernels, editor, clock), Composer: composer, Health: healthy, Authenticate: authn.Bearer(registry), Throttle: authn.NewThrottle(clock),
-		Vendor:  func(provisioning.MAC) string { return "QEMU" },
 		Version: "test", Now: clock, Log: log, Enrolment: &enrolment{},
 	}
 	recording, stopRecording := context.WithCancel(t.Context())

@@ -128,16 +128,8 @@ func (a *API) getNode(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 	if err != nil {
 		return err
 	}
-	found := foundNode{Node: n}
-	switch p, err := a.Registry.Proven(r.Context(), by, mac); {
-	case err == nil:
-		if p.Unusual() {
-			found.NBPAuto = &p
-		}
-	case provisioning.ErrorCode(err) != provisioning.NotFound:
-		return err
-	}
-	return writeJSON(w, http.StatusOK, found)
+	p, err := a.Registry.Unusual(r.Context(), by, mac)
+	return reply(w, foundNode{n, p}, err)
 }
 
 // foundNode is a node, and what is known of how it boots.
@@ -228,13 +220,7 @@ func (a *API) undo(w http.ResponseWriter, r *http.Request, by provisioning.Actor
 // nodeMachine answers GET /api/v1/nodes/{mac}/machine: what is known of the machine.
 func (a *API) nodeMachine(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC) error {
 	d, err := a.Registry.Seen(r.Context(), by, mac)
-	if err != nil {
-		return err
-	}
-	if a.Vendor != nil {
-		d.Vendor = a.Vendor(mac)
-	}
-	return writeJSON(w, http.StatusOK, d)
+	return reply(w, d, err)
 }
 
 // discovered answers GET /api/v1/discovered: MAC addresses that booted here and are
@@ -245,15 +231,7 @@ func (a *API) discovered(w http.ResponseWriter, r *http.Request, by provisioning
 		return err
 	}
 	seen, err := a.Registry.Discovered(r.Context(), by, most)
-	if err != nil {
-		return err
-	}
-	for i := range seen {
-		if a.Vendor != nil && seen[i].Vendor == "" {
-			seen[i].Vendor = a.Vendor(seen[i].MAC)
-		}
-	}
-	return writeJSON(w, http.StatusOK, list(seen))
+	return reply(w, list(seen), err)
 }
 
 // check answers GET /api/v1/check: how Zero-OS will read a kernel line.

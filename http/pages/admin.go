@@ -47,9 +47,7 @@ type Admin struct {
 	AdminURL func(local netip.Addr) string
 	// Wake sends Wake-on-LAN packets to those nodes, in waves, some time after it returns.
 	Wake func([]provisioning.MAC) error
-	// Vendor names the maker of a network card; nil: nobody can.
-	Vendor func(provisioning.MAC) string
-	Now    func() time.Time
+	Now  func() time.Time
 }
 
 // adminHandler answers a request of somebody who is signed in.

@@ -68,6 +68,7 @@ func newAdminBench(t testing.TB) *adminBench {
 	}
 	log := slog.New(slog.DiscardHandler)
 	b.Registry = registry.New(b.store, registry.Rules{
+		Vendor:   func(provisioning.MAC) string { return "Acme & Sons <Networks>" },
 		RunModes: modes, RunMode: "prod",
 		CheckNode:    site(netip.Addr{}).CheckNode,
 		Warnings:     func(n provisioning.Node) []string { return site(netip.Addr{}).Warnings(ipxe.NodeTarget(n)) },
@@ -83,7 +84,6 @@ func newAdminBench(t testing.TB) *adminBench {
 	b.Admin.Answer, b.Admin.Kernels, b.Admin.Site, b.Admin.Now = b.Pages.Answer, b.Pages.Kernels, site, b.now.Now
 	b.Admin.Wake = func(macs []provisioning.MAC) error { b.woken = append(b.woken, macs...); return b.cannotWake }
 	b.unknown(provisioning.Boot)
-	b.Vendor = func(provisioning.MAC) string { return "Acme & Sons <Networks>" }
 	b.plane = apphttp.Plane(&b.Admin, &b.Pages, images{}, &api.API{
 		Answer: b.Pages.Answer, Registry: b.Registry, Subscribe: b.recorder.Subscribe, Kernels: b.Pages.Kernels, KernelEditor: b.Admin.KernelEditor,
 		Composer: func() ipxe.Composer { return site(netip.Addr{}).Composer }, Health: func() api.Health { return api.Health{} }, Throttle: throttle, Now: b.now.Now, Log: log,

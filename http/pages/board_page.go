@@ -36,7 +36,12 @@ func (p boardPage) Nothing() string {
 	if p.Text("q") != "" {
 		return "Nothing is found of “" + p.Text("q") + "”"
 	}
-	return nothingIn[p.Text("state")]
+	for _, g := range boardGroups {
+		if g.Value == p.Text("state") {
+			return g.Text
+		}
+	}
+	return ""
 }
 
 // boardView is what is live on it.
@@ -45,8 +50,8 @@ type boardView struct {
 	Count boardCount
 }
 
-// boardCount is how many nodes there are in each group.
-type boardCount struct{ All, Booting, Attention, Started, Quiet int }
+// boardCount is how many nodes there are in each group, and in all (group "").
+type boardCount map[string]int
 
 // boardFilter is a link that shows one group.
 type boardFilter struct {
@@ -293,6 +298,7 @@ func (a *Admin) boardOf(ctx context.Context, by provisioning.Actor, f form, now 
 	}
 	s.quiets = max(all-registered, 0) // a node may have come or gone between the two
 	group := f.Text("state")
+	s.Count = boardCount{}
 	s.Count.add("quiet", s.quiets)
 	var first []provisioning.MAC // those that need a look, and did something lately
 	lately := make(map[provisioning.MAC]bool)
@@ -388,18 +394,9 @@ func (a *Admin) rows(ctx context.Context, by provisioning.Actor, s selection, fr
 }
 
 // add counts nodes of a group.
-func (c *boardCount) add(group string, n int) {
-	c.All += n
-	switch group {
-	case "booting":
-		c.Booting += n
-	case "attention":
-		c.Attention += n
-	case "started":
-		c.Started += n
-	default:
-		c.Quiet += n
-	}
+func (c boardCount) add(group string, n int) {
+	c[""] += n
+	c[group] += n
 }
 
 func (a *Admin) board(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
@@ -422,22 +419,18 @@ func (a *Admin) board(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 
 // boardFilters are the links to the groups.
 func boardFilters(c boardCount, f form) []boardFilter {
-	filters := []boardFilter{
-		{Title: "All", Value: "", Count: c.All},
-		{Title: "Booting", Value: "booting", Count: c.Booting},
-		{Title: "Need a look", Value: "attention", Count: c.Attention},
-		{Title: "Started", Value: "started", Count: c.Started},
-		{Title: "Quiet", Value: "quiet", Count: c.Quiet},
-	}
-	for i, filter := range filters {
+	filters := make([]boardFilter, len(boardGroups))
+	for i, g := range boardGroups {
 		q := url.Values{}
-		for field, value := range map[string]string{"state": filter.Value, "q": f.Text("q")} {
+		for field, value := range map[string]string{"state": g.Value, "q": f.Text("q")} {
 			if value != "" {
 				q.Set(field, value)
 			}
 		}
-		filters[i].URL = strings.TrimSuffix("/admin?"+q.Encode(), "?")
-		filters[i].Current = filter.Value == f.Text("state")
+		filters[i] = boardFilter{
+			Title: g.Title, Value: g.Value, Count: c[g.Value], Current: g.Value == f.Text("state"),
+			URL: strings.TrimSuffix("/admin?"+q.Encode(), "?"),
+		}
 	}
 	return filters
 }

@@ -72,7 +72,6 @@ func (a *Admin) showDiscovered(w http.ResponseWriter, r *http.Request, by provis
 		}
 		page.Pager, all = paged(r.URL, all, discoveredShown)
 		for _, d := range all {
-			d.Vendor = a.vendor(d.MAC)
 			m := discoveredMachine{Discovered: d}
 			if s := story.Tell(a.Board.Events(d.MAC, time.Time{}), a.Now()); s.Unbootable {
 				m.Cannot = s.Verdict

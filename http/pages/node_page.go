@@ -89,7 +89,6 @@ func (a *Admin) showNode(w http.ResponseWriter, r *http.Request, by provisioning
 		page.Enrols, page.Enrolling = true, a.Enrolment.Enrolling(mac)
 	}
 	if d, err := a.Registry.Seen(r.Context(), by, mac); err == nil {
-		d.Vendor = a.vendor(mac)
 		page.Seen = &d
 	}
 	if page.Gets, err = a.nextBoot(r, mac); err != nil {
@@ -111,13 +110,6 @@ func keep(kernels []choice, name string) []choice {
 		return kernels
 	}
 	return append(kernels, choice{Value: name, Title: name + " (missing)"})
-}
-
-func (a *Admin) vendor(mac provisioning.MAC) string {
-	if a.Vendor == nil {
-		return ""
-	}
-	return a.Vendor(mac)
 }
 
 // nodeValues is a node as its form shows it.

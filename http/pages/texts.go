@@ -104,13 +104,14 @@ var roles = []choice{
 	{Value: "admin", Title: "An admin", Text: "Sees and changes everything."},
 }
 
-// nothingIn says that a group of the board is empty.
-var nothingIn = map[string]string{
-	"":          "No node to show",
-	"booting":   "No node is booting now",
-	"attention": "No node needs a look",
-	"started":   "No node has started yet",
-	"quiet":     "Every node has done something",
+// boardGroups are the groups of nodes that the board tells apart, and what it says where one
+// of them is empty.
+var boardGroups = []choice{
+	{Value: "", Title: "All", Text: "No node to show"},
+	{Value: "booting", Title: "Booting", Text: "No node is booting now"},
+	{Value: "attention", Title: "Need a look", Text: "No node needs a look"},
+	{Value: "started", Title: "Started", Text: "No node has started yet"},
+	{Value: "quiet", Title: "Quiet", Text: "Every node has done something"},
 }
 
 // tokenEnds are how long tokens last, in days; "": for ever.

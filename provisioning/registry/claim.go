@@ -15,7 +15,19 @@ func (r *Registry) Discovered(ctx context.Context, by provisioning.Actor, limit 
 	if err := rights.Admin(by, "list unregistered nodes"); err != nil {
 		return nil, err
 	}
-	return r.store.Unregistered(ctx, limit)
+	seen, err := r.store.Unregistered(ctx, limit)
+	for i := range seen {
+		seen[i] = r.withVendor(seen[i])
+	}
+	return seen, err
+}
+
+// withVendor names the maker of a machine's network card.
+func (r *Registry) withVendor(d provisioning.Discovered) provisioning.Discovered {
+	if vendor := r.rules.Load().Vendor; vendor != nil {
+		d.Vendor = vendor(d.MAC)
+	}
+	return d
 }
 
 // Seen tells what is known of a MAC address from its DISCOVERs.
@@ -23,15 +35,21 @@ func (r *Registry) Seen(ctx context.Context, by provisioning.Actor, mac provisio
 	if _, err := r.followed(ctx, by, mac); err != nil {
 		return provisioning.Discovered{}, err
 	}
-	return r.store.Seen(ctx, mac)
+	d, err := r.store.Seen(ctx, mac)
+	return r.withVendor(d), err
 }
 
-// Proven tells how a machine boots, as far as that is known.
-func (r *Registry) Proven(ctx context.Context, by provisioning.Actor, mac provisioning.MAC) (provisioning.Proven, error) {
+// Unusual tells what boots a machine, where that is not what boots most; nil: it is, or it
+// is not known.
+func (r *Registry) Unusual(ctx context.Context, by provisioning.Actor, mac provisioning.MAC) (*provisioning.Proven, error) {
 	if _, err := r.followed(ctx, by, mac); err != nil {
-		return provisioning.Proven{}, err
+		return nil, err
 	}
-	return r.store.Proven(ctx, mac)
+	p, err := r.store.Proven(ctx, mac)
+	if provisioning.ErrorCode(err) == provisioning.NotFound || err == nil && !p.Unusual() {
+		return nil, nil
+	}
+	return &p, err
 }
 
 // Machines tells what is known of nodes' machines. A farmer is told of his nodes.
@@ -48,10 +66,7 @@ func (r *Registry) Machines(ctx context.Context, by provisioning.Actor, macs []p
 	}
 	seen, err := r.store.SeenAmong(ctx, macs)
 	for mac, d := range seen {
-		if r.rules.Load().Vendor != nil {
-			d.Vendor = r.rules.Load().Vendor(mac)
-		}
-		seen[mac] = d
+		seen[mac] = r.withVendor(d)
 	}
 	return seen, err
 }

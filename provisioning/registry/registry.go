@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -268,23 +269,30 @@ func checkName(name string) error {
 
 // SetNodes makes one change to many nodes, all or none, and returns them as stored.
 func (r *Registry) SetNodes(ctx context.Context, by provisioning.Actor, macs []provisioning.MAC, patch provisioning.NodePatch) ([]provisioning.Node, error) {
+	nodes := make([]provisioning.Node, len(macs))
+	err := r.each(ctx, macs, "changed", func(ctx context.Context, tx provisioning.Tx, i int) (err error) {
+		nodes[i], err = r.set(ctx, tx, by, macs[i], patch)
+		return err
+	})
+	return nodes, err
+}
+
+// each does something with each of many nodes, all or none. did is what was not done where
+// it is refused.
+func (r *Registry) each(ctx context.Context, macs []provisioning.MAC, did string, do func(ctx context.Context, tx provisioning.Tx, i int) error) error {
 	ctx = together(ctx)
-	var nodes []provisioning.Node
 	err := r.store.Update(ctx, func(tx provisioning.Tx) error {
-		nodes = make([]provisioning.Node, 0, len(macs))
-		for _, mac := range macs {
-			n, err := r.set(ctx, tx, by, mac, patch)
-			if err != nil {
+		for i := range macs {
+			if err := do(ctx, tx, i); err != nil {
 				return err
 			}
-			nodes = append(nodes, n)
 		}
 		return nil
 	})
 	if refusal(err) && len(macs) > 1 {
-		return nil, provisioning.Errorf(provisioning.ErrorCode(err), "nothing was changed: %w", err)
+		return provisioning.Errorf(provisioning.ErrorCode(err), "nothing was %s: %w", did, err)
 	}
-	return nodes, err
+	return err
 }
 
 // RemoveNode unregisters a node. What happened to it stays in the history.
@@ -295,24 +303,10 @@ func (r *Registry) RemoveNode(ctx context.Context, by provisioning.Actor, mac pr
 // RemoveNodes unregisters nodes, all or none: none if one of them is not registered
 // or is not by's. One that is named twice is removed once.
 func (r *Registry) RemoveNodes(ctx context.Context, by provisioning.Actor, macs []provisioning.MAC) error {
-	ctx = together(ctx)
-	err := r.store.Update(ctx, func(tx provisioning.Tx) error {
-		removed := make(map[provisioning.MAC]bool, len(macs))
-		for _, mac := range macs {
-			if removed[mac] {
-				continue
-			}
-			if err := r.remove(ctx, tx, by, mac); err != nil {
-				return err
-			}
-			removed[mac] = true
-		}
-		return nil
+	macs = slices.Compact(slices.SortedFunc(slices.Values(macs), provisioning.MAC.Compare))
+	return r.each(ctx, macs, "removed", func(ctx context.Context, tx provisioning.Tx, i int) error {
+		return r.remove(ctx, tx, by, macs[i])
 	})
-	if refusal(err) && len(macs) > 1 {
-		return provisioning.Errorf(provisioning.ErrorCode(err), "nothing was removed: %w", err)
-	}
-	return err
 }
 
 func (r *Registry) remove(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, mac provisioning.MAC) error {
