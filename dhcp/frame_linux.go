@@ -30,10 +30,7 @@ func openFrames(name string, index int) (*frames, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find interface %s: %w", name, err)
 	}
-	if index == 0 {
-		index = device.Index
-	}
-	if len(device.HardwareAddr) != 6 || device.Index != index {
+	if len(device.HardwareAddr) != 6 || index != 0 && device.Index != index {
 		return nil, nil
 	}
 	// The kernel writes the frame's header. Protocol 0: nothing is received.
@@ -50,7 +47,7 @@ func openFrames(name string, index int) (*frames, error) {
 	}
 	const etherTypeIPv4 = 0x0800
 	f.to = unix.RawSockaddrLinklayer{
-		Family: unix.AF_PACKET, Protocol: networkOrder(etherTypeIPv4), Ifindex: int32(index),
+		Family: unix.AF_PACKET, Protocol: networkOrder(etherTypeIPv4), Ifindex: int32(device.Index),
 		Halen: 6, Addr: [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
 	}
 	return f, nil

@@ -1,6 +1,7 @@
 package ipxe
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ func ParseTarget(elems []string) (Target, error) {
 	for i, e := range elems {
 		s, err := url.PathUnescape(e)
 		if err != nil {
-			return t, provisioning.Errorf(provisioning.Invalid, "bad percent-encoding %q: write %%25 for a percent sign", clip(e, 60))
+			return t, provisioning.Errorf(provisioning.Invalid, "bad percent-encoding %q: write %%25 for a percent sign", provisioning.Clip(e, 60))
 		}
 		dec[i] = s
 	}
@@ -64,21 +65,10 @@ func isNumber(s string) bool {
 // KernelPath returns where t's kernel is below /kernel/: the file it names, or
 // the default kernel of its run mode.
 func (t Target) KernelPath() string {
-	if t.Kernel != "" {
-		return t.Kernel
-	}
-	return kernel.DefaultOf(t.RunMode)
+	return cmp.Or(t.Kernel, kernel.DefaultOf(t.RunMode))
 }
 
 // NodeTarget is the target of a registered node, or of the default node.
 func NodeTarget(n provisioning.Node) Target {
 	return Target{RunMode: n.RunMode, Farmer: n.Farmer, Args: n.Args, Kernel: n.Kernel}
-}
-
-// clip shortens s to at most n bytes for use in a message.
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"farmboot/provisioning"
 	"farmboot/setup/alert"
 )
 
@@ -268,9 +269,5 @@ func show(v any) string {
 	default:
 		s = fmt.Sprint(v)
 	}
-	const most = 60
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return s
+	return provisioning.Clip(s, 60)
 }

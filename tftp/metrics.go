@@ -30,14 +30,9 @@ func newMetrics(reg prometheus.Registerer, active func() int) (*metrics, error) 
 	return m, errors.Join(reg.Register(m.requests), reg.Register(m.bytes), reg.Register(gauge))
 }
 
-// The results of a request.
+// The results of a request that does not become a transfer; the others are those of an
+// [ending].
 const (
-	resultCompleted = "completed"
-	resultAborted   = "aborted"
-	resultStalled   = "stalled"
-	resultSilent    = "silent"    // nothing was ever acknowledged
-	resultDisplaced = "displaced" // made room for another client
-	resultStopped   = "stopped"
 	resultNotFound  = "not_found"
 	resultWrite     = "write"
 	resultDuplicate = "duplicate"

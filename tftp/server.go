@@ -266,32 +266,25 @@ func (s *Server) report(t *transfer, end error, file File, peer netip.AddrPort, 
 			Bytes: sent, Size: file.Size, Duration: took,
 		})
 	}
-	var p *panicError
+	how, ok := errors.AsType[*ending](end)
 	switch {
-	case errors.Is(end, errCompleted):
+	case how == errCompleted:
 		record()
-		return resultCompleted
-	case errors.Is(end, errAborted): // clients ask for the size first, and end there
-		s.Log.Debug("transfer ended by client", "peer", peer, "file", file.Name, "bytes", sent)
-		return resultAborted
-	case errors.Is(end, errSilent):
-		s.Log.Debug("client never answered", "peer", peer, "file", file.Name)
-		return resultSilent
-	case errors.Is(end, errDisplaced):
-		s.Log.Debug("transfer made room for another client", "peer", peer, "file", file.Name, "bytes", sent)
-		return resultDisplaced
-	case errors.Is(end, errStopping):
+	case how == errStopping:
 		s.Log.Info("transfer cut: stopping", "peer", peer, "file", file.Name, "bytes", sent)
-		return resultStopped
-	case errors.Is(end, errStalled):
+	case how == errStalled:
 		s.fault(slog.LevelWarn, "transfer stalled", "peer", peer, "file", file.Name, "bytes", sent, "size", file.Size)
 		if sent > 0 {
 			record() // fewer bytes than the size
 		}
-		return resultStalled
-	case errors.As(end, &p):
-		return s.panicked(p, file.Name, peer)
+	case ok: // clients ask for the size first, and end there
+		s.Log.Debug(how.text, "peer", peer, "file", file.Name, "bytes", sent)
+	default:
+		if p, ok := errors.AsType[*panicError](end); ok {
+			return s.panicked(p, file.Name, peer)
+		}
+		s.fault(slog.LevelError, "transfer failed", "peer", peer, "file", file.Name, "err", end)
+		return resultError
 	}
-	s.fault(slog.LevelError, "transfer failed", "peer", peer, "file", file.Name, "err", end)
-	return resultError
+	return how.result
 }

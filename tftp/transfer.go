@@ -8,15 +8,20 @@ import (
 	"time"
 )
 
-// How a transfer can end.
+// ending is how a transfer can end: in words, and as metrics count it.
+type ending struct{ text, result string }
+
+// Error implements error.
+func (e *ending) Error() string { return e.text }
+
 var (
-	errCompleted = errors.New("client has the whole file")
-	errAborted   = errors.New("client ended the transfer") // after asking for the size only, for instance: normal
-	errGone      = fmt.Errorf("%w: its port is closed", errAborted)
-	errSilent    = errors.New("client never answered")
-	errStalled   = errors.New("client stopped answering")
-	errDisplaced = errors.New("made room for another client")
-	errStopping  = errors.New(stopping)
+	errCompleted = &ending{"client has the whole file", "completed"}
+	errAborted   = &ending{"client ended the transfer", "aborted"} // after asking for the size only, for instance: normal
+	errGone      = &ending{"client ended the transfer: its port is closed", "aborted"}
+	errSilent    = &ending{"client never answered", "silent"}
+	errStalled   = &ending{"client stopped answering", "stalled"}
+	errDisplaced = &ending{"transfer made room for another client", "displaced"}
+	errStopping  = &ending{stopping, "stopped"}
 )
 
 const (

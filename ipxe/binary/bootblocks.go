@@ -60,11 +60,16 @@ func readBootBlocks(iso io.ReaderAt) (b BootBlocks, err error) {
 	if !bytes.HasPrefix(b.Ldlinux, []byte("\x7fELF")) {
 		return b, fmt.Errorf("in ldlinux.c32: want an ELF module, found %d other bytes", len(b.Ldlinux))
 	}
+	b.digest = digestOf(b.MBR, b.Isolinux, b.Ldlinux)
+	return b, nil
+}
+
+// digestOf stands for all of the parts: where one differs, it does.
+func digestOf(parts ...[]byte) [sha256.Size]byte {
 	h := sha256.New()
-	for _, part := range [][]byte{b.MBR, b.Isolinux, b.Ldlinux} {
+	for _, part := range parts {
 		fmt.Fprintf(h, "%d\n", len(part))
 		h.Write(part)
 	}
-	b.digest = [sha256.Size]byte(h.Sum(nil))
-	return b, nil
+	return [sha256.Size]byte(h.Sum(nil))
 }

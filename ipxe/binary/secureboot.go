@@ -2,7 +2,6 @@ package binary
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -59,12 +58,8 @@ func (d folder) shims(ipxe file) (f shimsFile) {
 	} else {
 		f.shims.NoSystemdBoot = unusable(SystemdBoot, err)
 	}
-	h := sha256.New()
-	for _, part := range [][]byte{f.shims.Shim, f.shims.MokManager, f.shims.SystemdBoot} {
-		fmt.Fprintf(h, "%d\n", len(part))
-		h.Write(part)
-	}
-	f.shims.ID = fmt.Sprintf("%x", h.Sum(nil)[:16])
+	id := digestOf(f.shims.Shim, f.shims.MokManager, f.shims.SystemdBoot)
+	f.shims.ID = fmt.Sprintf("%x", id[:16])
 	return f
 }
 

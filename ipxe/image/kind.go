@@ -9,6 +9,7 @@
 package image
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -168,12 +169,7 @@ func (k Kind) IsFileName(s string) bool {
 
 // IsFileName tells whether s is only a file name of an image of some kind.
 func IsFileName(s string) bool {
-	for _, k := range kinds {
-		if k.Kind != Script && k.IsFileName(s) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(Kinds(), func(k Kind) bool { return k != Script && k.IsFileName(s) })
 }
 
 // FileName returns the name to download an image under. Run mode and farmer (0:
@@ -210,10 +206,7 @@ type Options struct {
 }
 
 func (o Options) arch() Arch {
-	if o.Arch == "" {
-		return AMD64
-	}
-	return o.Arch
+	return cmp.Or(o.Arch, AMD64)
 }
 
 // join lists names for people.

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"cmp"
 	"debug/pe"
 	"encoding/binary"
 	"errors"
@@ -66,10 +67,7 @@ func bzImageLength(file io.ReaderAt) (int64, bool) {
 	if !ok || string(b[magic:magic+4]) != "HdrS" || le.Uint16(b[bootFlag:]) != 0xaa55 {
 		return 0, false
 	}
-	sectors := int64(b[setupSects])
-	if sectors == 0 {
-		sectors = 4 // "for backwards compatibility"
-	}
+	sectors := cmp.Or(int64(b[setupSects]), 4) // "for backwards compatibility"
 	paragraphs := int64(le.Uint32(b[sysSize:]))
 	if le.Uint16(b[version:]) < 0x204 {
 		paragraphs &= 0xffff // it had two bytes then

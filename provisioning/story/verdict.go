@@ -275,16 +275,14 @@ func (s *Story) judge(boot []provisioning.Event, p phase, now time.Time) {
 	ago := human.Ago(now.Sub(last.At))
 	switch {
 	case last.Stage == provisioning.StageExit:
-		s.State = Exited
+		why := "as unknown = \"exit\" says; register it to boot it"
 		switch last.Cause.ID {
 		case provisioning.CauseExitNode:
-			s.Verdict = fmt.Sprintf("It was sent on to its next boot device, %s ago, as it is registered.", ago)
-			return
+			why = "as it is registered"
 		case provisioning.CauseExitOnce:
-			s.Verdict = fmt.Sprintf("It was sent on to its next boot device, %s ago, for that boot alone.", ago)
-			return
+			why = "for that boot alone"
 		}
-		s.Verdict = fmt.Sprintf("It was sent on to its next boot device, %s ago, as unknown = \"exit\" says; register it to boot it.", ago)
+		s.State, s.Verdict = Exited, fmt.Sprintf("It was sent on to its next boot device, %s ago, %s.", ago, why)
 		return
 	case last.Stage == provisioning.StageUp:
 		s.State, s.Verdict = Booted, fmt.Sprintf("It is up: its operating system asked the network for an address, %s ago.", ago)

@@ -105,11 +105,7 @@ var errNoFile = errors.New("there is no such file")
 
 // getHTTP fetches a file.
 func getHTTP(ctx context.Context, at netip.AddrPort, name string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at.String()+name, nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := new(http.Transport).RoundTrip(request)
+	response, err := get(ctx, at, name)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -134,11 +135,7 @@ func reach(ctx context.Context, lans []setup.Interface, port uint16, ask func(co
 }
 
 func askHTTP(ctx context.Context, at netip.AddrPort) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at.String()+"/healthz", nil)
-	if err != nil {
-		return err
-	}
-	response, err := new(http.Transport).RoundTrip(request)
+	response, err := get(ctx, at, "/healthz")
 	if err != nil {
 		return err
 	}
@@ -148,6 +145,15 @@ func askHTTP(ctx context.Context, at netip.AddrPort) error {
 	}
 	line, _ := bufio.NewReader(io.LimitReader(response.Body, 500)).ReadString('\n')
 	return saysError{response.Status, strings.TrimSpace(line)}
+}
+
+// get asks for what is at a path.
+func get(ctx context.Context, at netip.AddrPort, path string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at.String()+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	return new(http.Transport).RoundTrip(request)
 }
 
 // saysError is an answer of a program that is there, and not well.
@@ -160,10 +166,12 @@ func (e saysError) Error() string {
 	return fmt.Sprintf("it says %s: %s", e.status, e.line)
 }
 
-// askTCP opens a connection.
-func askTCP(ctx context.Context, at netip.AddrPort) error {
+func askTCP(ctx context.Context, at netip.AddrPort) error { return connect(ctx, at.String()) }
+
+// connect opens a connection.
+func connect(ctx context.Context, address string) error {
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", at.String())
+	conn, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return err
 	}
@@ -174,16 +182,7 @@ func askTCP(ctx context.Context, at netip.AddrPort) error {
 func askURL(ctx context.Context, u *url.URL) error {
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)
 	defer cancel()
-	port := u.Port()
-	if port == "" {
-		port = u.Scheme
-	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
-	if err != nil {
-		return err
-	}
-	return conn.Close()
+	return connect(ctx, net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), u.Scheme)))
 }
 
 // askTFTP asks for the size of a boot program and aborts, as clients do (RFC 2349).

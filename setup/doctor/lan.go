@@ -1,9 +1,11 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -211,11 +213,7 @@ func weigh(p fakeclient.Persona, id fakeclient.Identity, result fakeclient.Resul
 			}
 		}
 	}
-	var servers []netip.Addr
-	for s := range byServer {
-		servers = append(servers, s)
-	}
-	slices.SortFunc(servers, netip.Addr.Compare)
+	servers := slices.SortedFunc(maps.Keys(byServer), netip.Addr.Compare)
 	for n := range servers {
 		order := append(slices.Clone(servers[n:]), servers[:n]...)
 		for range 2 {
@@ -248,10 +246,7 @@ func parseOffer(b []byte, id fakeclient.Identity) (Offer, bool) {
 	if !ok {
 		server, ok = netip.AddrFromSlice(p.ServerIPAddr.To4())
 	}
-	o := Offer{Server: server, Class: p.ClassIdentifier(), File: p.BootFileNameOption()}
-	if o.File == "" {
-		o.File = p.BootFileName
-	}
+	o := Offer{Server: server, Class: p.ClassIdentifier(), File: cmp.Or(p.BootFileNameOption(), p.BootFileName)}
 	if addr, ok := netip.AddrFromSlice(p.YourIPAddr.To4()); ok && !addr.IsUnspecified() {
 		o.Assigns, o.Gateway = true, len(p.Router()) > 0
 		if mask := p.SubnetMask(); mask != nil {

@@ -119,13 +119,7 @@ func depends(Packet) (truth, action) { return maybe, action{} }
 func (t nftTable) statement(kind string, value any) statement {
 	fields, _ := value.(map[string]any)
 	switch kind {
-	case "accept":
-		return does(accept)
-	case "drop", "reject":
-		return does(drop)
-	case "return":
-		return does(leave)
-	case "jump", "goto":
+	case "accept", "drop", "reject", "return", "jump", "goto":
 		act := t.actionOf(map[string]any{kind: value})
 		return func(Packet) (truth, action) { return yes, act }
 	case "match":
