@@ -3,7 +3,6 @@ package registry
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"encoding/csv"
 	"errors"
 	"io"
@@ -11,8 +10,10 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf16"
 	"unicode/utf8"
+
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
 
 	"farmboot/provisioning"
 )
@@ -126,7 +127,7 @@ func (l *lineReader) next() ([]string, error) {
 // that no spreadsheet writes, is refused for what it is.
 func asUTF8(text *bufio.Reader) (*bufio.Reader, error) {
 	head, _ := text.Peek(8)
-	var order binary.ByteOrder
+	var order unicode.Endianness
 	switch {
 	case bytes.HasPrefix(head, []byte(byteOrderMark)):
 		_, err := text.Discard(len(byteOrderMark))
@@ -134,9 +135,9 @@ func asUTF8(text *bufio.Reader) (*bufio.Reader, error) {
 	case bytes.HasPrefix(head, []byte{0xff, 0xfe, 0, 0}), bytes.HasPrefix(head, []byte{0, 0, 0xfe, 0xff}), zeros(head, 0, 1, 1, 1), zeros(head, 1, 1, 1, 0):
 		return nil, provisioning.Errorf(provisioning.Invalid, "the file is UTF-32: save it as CSV UTF-8")
 	case bytes.HasPrefix(head, []byte{0xff, 0xfe}):
-		order = binary.LittleEndian
+		order = unicode.LittleEndian
 	case bytes.HasPrefix(head, []byte{0xfe, 0xff}):
-		order = binary.BigEndian
+		order = unicode.BigEndian
 	case zeros(head, 0, 1, 0, 1), zeros(head, 1, 0, 1, 0):
 		return nil, provisioning.Errorf(provisioning.Invalid, "the file looks like UTF-16 without a byte order mark: save it as CSV UTF-8")
 	case bytes.HasPrefix(head, []byte("PK\x03\x04")), bytes.HasPrefix(head, []byte("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")):
@@ -147,7 +148,7 @@ func asUTF8(text *bufio.Reader) (*bufio.Reader, error) {
 	if _, err := text.Discard(2); err != nil {
 		return nil, err
 	}
-	return bufio.NewReader(&utf16Reader{from: text, order: order}), nil
+	return bufio.NewReader(transform.NewReader(&pairs{from: text}, unicode.UTF16(order, unicode.IgnoreBOM).NewDecoder())), nil
 }
 
 // zeros tells whether the first four bytes of head are zero where is has 1, and only there:
@@ -201,52 +202,20 @@ func skipSeparatorLine(text *bufio.Reader) (lines int, err error) {
 	return 1, err
 }
 
-// utf16Reader reads UTF-16 as UTF-8; what is none becomes U+FFFD.
-type utf16Reader struct {
-	from  *bufio.Reader
-	order binary.ByteOrder
-	ahead []byte // made, and not read yet
-	err   error  // behind that
+// pairs reads bytes, of which there must be an even number.
+type pairs struct {
+	from io.Reader
+	odd  bool // so far
 }
 
 // Read implements [io.Reader].
-func (u *utf16Reader) Read(p []byte) (int, error) {
-	for len(u.ahead) < utf8.UTFMax && u.err == nil {
-		var unit uint16
-		if unit, u.err = u.unit(); u.err != nil {
-			break
-		}
-		r := rune(unit)
-		if utf16.IsSurrogate(r) {
-			next, err := u.from.Peek(2)
-			if err == nil {
-				r = utf16.DecodeRune(r, rune(u.order.Uint16(next)))
-			} else {
-				r = utf8.RuneError
-			}
-			if r != utf8.RuneError {
-				_, _ = u.from.Discard(2) // it is in the buffer
-			}
-		}
-		u.ahead = utf8.AppendRune(u.ahead, r)
+func (p *pairs) Read(b []byte) (int, error) {
+	n, err := p.from.Read(b)
+	p.odd = p.odd != (n%2 == 1)
+	if err == io.EOF && p.odd {
+		err = errTornUTF16
 	}
-	if len(u.ahead) == 0 {
-		return 0, u.err
-	}
-	n := copy(p, u.ahead)
-	u.ahead = u.ahead[:copy(u.ahead, u.ahead[n:])]
-	return n, nil
-}
-
-func (u *utf16Reader) unit() (uint16, error) {
-	var b [2]byte
-	if _, err := io.ReadFull(u.from, b[:]); err != nil {
-		if errors.Is(err, io.ErrUnexpectedEOF) {
-			err = errTornUTF16
-		}
-		return 0, err
-	}
-	return u.order.Uint16(b[:]), nil
+	return n, err
 }
 
 var errTornUTF16 = provisioning.Errorf(provisioning.Invalid, "the file ends within a character of UTF-16")
