@@ -56,6 +56,30 @@ type News struct {
 	Since time.Time
 }
 
+// IsEvent tells whether it is an event.
+func (n *News) IsEvent() bool { return !n.Peer.IsValid() }
+
+// Number gives the events among news their IDs.
+func Number(ctx context.Context, tx provisioning.Tx, news []*News) error {
+	events := 0
+	for _, n := range news {
+		if n.IsEvent() {
+			events++
+		}
+	}
+	id, err := tx.NumberEvents(ctx, events)
+	if err != nil {
+		return err
+	}
+	for _, n := range news {
+		if n.IsEvent() {
+			n.Event.ID = id
+			id++
+		}
+	}
+	return nil
+}
+
 // Changes are the rows that change with some news.
 type Changes struct {
 	provisioning.BootChanges
@@ -66,13 +90,13 @@ type Changes struct {
 
 // Add returns what changes with that news, whose events have growing IDs. It is remembered
 // when [Open.Keep] is called: what could not be stored may be added again.
-func (o *Open) Add(news []News) Changes {
+func (o *Open) Add(news []*News) Changes {
 	c := Changes{at: make(map[whose]int, len(news)/2)}
 	for _, n := range news {
-		if n.Peer.IsValid() {
-			o.learn(&c, n)
+		if n.IsEvent() {
+			o.step(&c, &n.Event)
 		} else {
-			o.step(&c, n.Event)
+			o.learn(&c, n)
 		}
 	}
 	for _, list := range [][]open{c.closed, c.open} {
@@ -97,7 +121,7 @@ func (o *Open) get(c *Changes, key whose) (b *open, changed bool) {
 }
 
 // step adds an event to its boot, or begins one with it.
-func (o *Open) step(c *Changes, e provisioning.Event) {
+func (o *Open) step(c *Changes, e *provisioning.Event) {
 	key := of(e.MAC, e.Peer)
 	b, changed := o.get(c, key)
 	if begins := b.follow(e); begins || b.steps == MaxSteps || e.ID-b.row.ID >= Span {
@@ -114,16 +138,16 @@ func (o *Open) step(c *Changes, e provisioning.Event) {
 }
 
 // follow tells whether an event begins another boot.
-func (b *open) follow(e provisioning.Event) (begins bool) {
+func (b *open) follow(e *provisioning.Event) (begins bool) {
 	if e.MAC.IsZero() {
 		return b.steps == 0 || e.At.Sub(b.row.Began) > unknownFor
 	}
-	return b.follower.Begins(e) || b.steps == 0
+	return b.follower.Begins(*e) || b.steps == 0
 }
 
 // learn gives what an address did to the node that has it: its boot program went out by
 // TFTP before it had said who it is.
-func (o *Open) learn(c *Changes, n News) {
+func (o *Open) learn(c *Changes, n *News) {
 	mac := n.Event.MAC
 	c.Attribute = append(c.Attribute, provisioning.Attribution{MAC: mac, Peer: n.Peer, Since: n.Since})
 	for i := range c.closed {
@@ -171,7 +195,7 @@ func join(b, unknown open) (both open, ok bool) {
 	both = open{whose: b.whose, stored: b.stored, row: provisioning.BootRow{MAC: unknown.row.MAC}}
 	for _, e := range events {
 		both.follower.Begins(e)
-		add(&both.row, e)
+		add(&both.row, &e)
 		both.steps++
 	}
 	return both, both.steps <= MaxSteps && both.row.Last-both.row.ID < Span
@@ -198,14 +222,12 @@ func (o *Open) Forget(c Changes) {
 
 // AddEvents stores events, as boots of their own.
 func AddEvents(ctx context.Context, tx provisioning.Tx, events []provisioning.Event) error {
-	first, err := tx.NumberEvents(ctx, len(events))
-	if err != nil {
-		return err
-	}
-	news := make([]News, len(events))
+	news := make([]*News, len(events))
 	for i, e := range events {
-		e.ID = first + int64(i)
-		news[i].Event = e
+		news[i] = &News{Event: e}
+	}
+	if err := Number(ctx, tx, news); err != nil {
+		return err
 	}
 	return tx.WriteBoots(ctx, NewOpen(len(events)).Add(news).BootChanges)
 }

@@ -53,7 +53,7 @@ const (
 const likeBack = 2
 
 // add appends an event, whose ID is greater than that of the last.
-func add(b *provisioning.BootRow, e provisioning.Event) {
+func add(b *provisioning.BootRow, e *provisioning.Event) {
 	at, before := millis(e.At), millis(e.At)
 	var bodies [][]byte
 	if b.Last == 0 {
@@ -112,7 +112,7 @@ func appendText(b []byte, field protowire.Number, text string) []byte {
 }
 
 // appendBody appends what an event tells but for its number and time.
-func appendBody(b []byte, e provisioning.Event) []byte {
+func appendBody(b []byte, e *provisioning.Event) []byte {
 	b = appendText(b, fieldStage, string(e.Stage))
 	b = appendText(b, fieldDetail, e.Detail)
 	b = appendText(b, fieldFile, e.File)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -423,14 +424,13 @@ func (r *Recorder) Flush(ctx context.Context) {
 func (r *Recorder) write(ctx context.Context, batch []*boots.News) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	news, events := parts(batch)
-	seen := r.sights.news(events)
+	seen := r.sights.news(batch)
 	var changes boots.Changes
 	err := r.store.UpdateUnsynced(ctx, func(tx provisioning.Tx) error {
-		if err := number(ctx, tx, news, events); err != nil {
+		if err := boots.Number(ctx, tx, batch); err != nil {
 			return err
 		}
-		changes = r.open.Add(news)
+		changes = r.open.Add(batch)
 		if err := tx.WriteBoots(ctx, changes.BootChanges); err != nil {
 			return err
 		}
@@ -438,13 +438,14 @@ func (r *Recorder) write(ctx context.Context, batch []*boots.News) {
 		return err
 	})
 	r.storing.Report(err)
+	events := slices.DeleteFunc(batch, func(n *boots.News) bool { return !n.IsEvent() })
 	if err != nil {
 		r.open.Forget(changes)
 		r.sights.forget(seen)
 		r.dropped.WithLabelValues("store").Add(float64(len(events)))
-		for _, e := range events {
-			e.ID = 0
-			r.subscribers.publish(e)
+		for _, n := range events {
+			n.Event.ID = 0
+			r.subscribers.publish(n.Event)
 		}
 		return
 	}
@@ -454,49 +455,22 @@ func (r *Recorder) write(ctx context.Context, batch []*boots.News) {
 	r.publish(ctx, events)
 }
 
-// parts are the news of a batch, and the events among them.
-func parts(batch []*boots.News) (news []boots.News, events []provisioning.Event) {
-	news, events = make([]boots.News, len(batch)), make([]provisioning.Event, 0, len(batch))
-	for i, n := range batch {
-		news[i] = *n
-		if !n.Peer.IsValid() {
-			events = append(events, n.Event)
-		}
-	}
-	return news, events
-}
-
-// number gives the events of a batch their IDs.
-func number(ctx context.Context, tx provisioning.Tx, news []boots.News, events []provisioning.Event) error {
-	id, err := tx.NumberEvents(ctx, len(events))
-	if err != nil {
-		return err
-	}
-	i := 0
-	for n := range news {
-		if !news[n].Peer.IsValid() {
-			news[n].Event.ID, events[i].ID = id, id
-			id, i = id+1, i+1
-		}
-	}
-	return nil
-}
-
 // publish hands events that have just been stored to the subscribers, with those that
 // another process stored before.
-func (r *Recorder) publish(ctx context.Context, events []provisioning.Event) {
+func (r *Recorder) publish(ctx context.Context, events []*boots.News) {
 	if len(events) == 0 {
 		return
 	}
-	if events[0].ID != r.last+1 {
+	if events[0].Event.ID != r.last+1 {
 		r.publishStored(ctx)
 		return
 	}
-	r.last = events[len(events)-1].ID
+	r.last = events[len(events)-1].Event.ID
 	if r.subscribers.count() == 0 {
 		return
 	}
-	for _, e := range events {
+	for _, n := range events {
+		e := n.Event
 		e.At = time.UnixMilli(e.At.UnixMilli()).UTC() // as it is stored
 		e.Machine = provisioning.Machine{}
 		r.subscribers.publish(e)

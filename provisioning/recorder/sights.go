@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/boots"
 	"farmboot/provisioning/lru"
 )
 
@@ -37,12 +38,13 @@ func newSights() *sights {
 
 // news returns the events that show a machine, but those that say nothing new, and takes
 // note of them; what cannot be stored is to be forgotten.
-func (s *sights) news(events []provisioning.Event) []provisioning.Event {
+func (s *sights) news(batch []*boots.News) []provisioning.Event {
 	var news []provisioning.Event
-	for _, e := range events {
-		if !showsNode(e) {
+	for _, n := range batch {
+		if !n.IsEvent() || !showsNode(&n.Event) {
 			continue
 		}
+		e := n.Event
 		now := sight{at: e.At.UnixMilli(), what: maphash.Comparable(s.seed, struct {
 			provisioning.Machine
 			netip.Addr
@@ -66,7 +68,7 @@ func (s *sights) forget(news []provisioning.Event) {
 // showsNode tells whether an event shows a machine that boots from here, by the
 // network or from an image that asks what it boots: it belongs on the list of
 // MAC addresses seen.
-func showsNode(e provisioning.Event) bool {
+func showsNode(e *provisioning.Event) bool {
 	switch e.Stage {
 	case provisioning.StageDiscover, provisioning.StageScript, provisioning.StageHold, provisioning.StageWait, provisioning.StageExit, provisioning.StageRefused:
 		return !e.MAC.IsZero()
