@@ -43,6 +43,9 @@ func ReadCSV(from io.Reader) ([]provisioning.Row, error) {
 	if lines.line, err = skipSeparatorLine(text); err != nil {
 		return nil, err
 	}
+	if first, _ := text.Peek(1); len(first) == 1 && (first[0] == '[' || first[0] == '{') {
+		return nil, provisioning.Errorf(provisioning.Invalid, "the file begins as JSON does, which the API takes (POST /api/v1/nodes/import): accepted is CSV, whose first line names the columns %s", strings.Join(columns, ","))
+	}
 	if err := checkSeparator(text); err != nil {
 		return nil, err
 	}
@@ -257,6 +260,9 @@ func checkHeader(header []string) error {
 			continue
 		}
 		if !slices.Contains(columns, name) && !slices.Contains(inventory, name) {
+			if _, err := provisioning.ParseMAC(name); err == nil {
+				return provisioning.Errorf(provisioning.Invalid, "the first line is a node's, %s: put a line before it that names the columns, as mac,farmer,runmode", provisioning.Clip(name, 40))
+			}
 			return provisioning.Errorf(provisioning.Invalid, "unknown column %q in the first line: accepted are %s", provisioning.Clip(name, 40), strings.Join(columns, ","))
 		}
 		if slices.Contains(header[:i], name) {
