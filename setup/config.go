@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/netip"
 	"net/url"
@@ -178,7 +179,7 @@ func Load(file string) (Config, error) {
 }
 
 func load(file string) (Config, error) {
-	doc, err := os.ReadFile(file)
+	doc, err := read(file)
 	if err != nil {
 		return Config{}, fmt.Errorf("read configuration: %w", err)
 	}
@@ -195,6 +196,22 @@ func load(file string) (Config, error) {
 	}
 	c.File = abs
 	return c, nil
+}
+
+// longest is how long a configuration file may be, in bytes: a device has no end.
+const longest = 1 << 20
+
+func read(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	doc, err := io.ReadAll(io.LimitReader(f, longest+1))
+	if err == nil && len(doc) > longest {
+		err = fmt.Errorf("%s is longer than %d bytes: is it the right file?", file, longest)
+	}
+	return doc, err
 }
 
 // Parse reads and checks the text of a configuration file that lies in folder

@@ -85,7 +85,7 @@ func (c eventsCmd) print(w io.Writer, ev provisioning.Event) error {
 type historyCmd struct {
 	Subject string `help:"Only of this: a MAC address, a farmer's or a token's id, a kernel." placeholder:"S"`
 	Limit   int    `short:"n" default:"50" help:"The last so many; 0: all." placeholder:"N" type:"most"`
-	Undo    int64  `help:"Take this change of a node back, and those made together with it." placeholder:"ID"`
+	Undo    *int64 `help:"Take this change of a node back, and those made together with it." placeholder:"ID"`
 	Yes     bool   `short:"y" help:"Do not ask."`
 	JSON    bool   `help:"As JSON, as the API shows it."`
 }
@@ -102,8 +102,8 @@ Examples:
 }
 
 func (c historyCmd) Run(ctx context.Context, e *env) error {
-	if c.Undo < 0 {
-		return usageError{fmt.Sprintf("history: bad number %d of a change: farmboot history shows them", c.Undo)}
+	if c.Undo != nil && *c.Undo <= 0 {
+		return usageError{fmt.Sprintf("history: bad number %d of a change: farmboot history shows them", *c.Undo)}
 	}
 	if mac, err := provisioning.ParseMAC(c.Subject); err == nil {
 		c.Subject = mac.String()
@@ -112,7 +112,7 @@ func (c historyCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if c.Undo > 0 {
+	if c.Undo != nil {
 		return c.undo(ctx, e, db)
 	}
 	changes, err := db.registry.History(ctx, operator(), provisioning.ChangeQuery{Subject: c.Subject, Limit: c.Limit})
@@ -130,7 +130,7 @@ func (c historyCmd) Run(ctx context.Context, e *env) error {
 }
 
 func (c historyCmd) undo(ctx context.Context, e *env, db *database) error {
-	changes, err := db.registry.History(ctx, operator(), provisioning.ChangeQuery{ID: c.Undo})
+	changes, err := db.registry.History(ctx, operator(), provisioning.ChangeQuery{ID: *c.Undo})
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (c historyCmd) undo(ctx context.Context, e *env, db *database) error {
 			return err
 		}
 	}
-	n, err := db.registry.Undo(ctx, operator(), c.Undo)
+	n, err := db.registry.Undo(ctx, operator(), *c.Undo)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 
@@ -33,6 +35,47 @@ func (f *fileName) Decode(ctx *kong.DecodeContext) error {
 	}
 	*f = fileName(name)
 	return nil
+}
+
+// openInput opens a file that a command reads. A named pipe is not waited for: what is
+// written into one that has a writer comes as ever. A file that says it has no bytes is
+// not read, for some in /proc wait for more.
+func openInput(name string) (io.ReadCloser, error) {
+	fi, err := os.Stat(name)
+	if err := ordinary(name, fi); err != nil && (fi == nil || fi.Mode().Type() != fs.ModeNamedPipe) {
+		return nil, err
+	}
+	if err == nil && fi.Mode().IsRegular() && fi.Size() == 0 {
+		return io.NopCloser(strings.NewReader("")), nil
+	}
+	return os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+}
+
+// ordinary refuses a URL, a folder and what may have no end, where a file belongs that a
+// command reads. That a file is not there is found when it is opened.
+func ordinary(name string, fi fs.FileInfo) error {
+	switch {
+	case isURL(name):
+		return provisioning.Errorf(provisioning.Invalid, "%s is a URL: accepted is the name of a file", name)
+	case fi == nil:
+		return nil
+	case fi.IsDir():
+		return provisioning.Errorf(provisioning.Invalid, "%s is a folder: name the file in it", name)
+	case !fi.Mode().IsRegular():
+		return provisioning.Errorf(provisioning.Invalid, "%s is not an ordinary file, which is what is accepted", name)
+	}
+	return nil
+}
+
+// isURL tells a URL from the name of a file (RFC 3986 section 3.1).
+func isURL(s string) bool { return withScheme.MatchString(s) }
+
+var withScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
+
+// isWebURL tells whether s is the URL of something that can be fetched.
+func isWebURL(s string) bool {
+	scheme, _, ok := strings.Cut(s, "://")
+	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
 }
 
 // writeFile makes a file of what fill writes, whole or not at all. A file that is

@@ -7,14 +7,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/url"
-	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
-	"syscall"
 
 	"farmboot/ipxe/kernel"
 	"farmboot/ipxe/kernel/signed"
@@ -104,37 +100,6 @@ func (c kernelAddCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	return warnOfKernel(e, db, name)
-}
-
-// openInput opens a file that a command reads. A named pipe is not waited for: what is
-// written into one that has a writer comes as ever. Devices may have no end, and are
-// refused; a file that says it has no bytes is not read, for some in /proc wait for more.
-func openInput(name string) (io.ReadCloser, error) {
-	if isURL(name) {
-		return nil, provisioning.Errorf(provisioning.Invalid, "%s is a URL: accepted are the name of a file, and - for standard input", name)
-	}
-	fi, err := os.Stat(name)
-	switch {
-	case err != nil: // opening it says the same
-	case fi.IsDir():
-		return nil, provisioning.Errorf(provisioning.Invalid, "%s is a folder: name the file in it", name)
-	case fi.Mode().IsRegular() && fi.Size() == 0:
-		return io.NopCloser(strings.NewReader("")), nil
-	case !fi.Mode().IsRegular() && fi.Mode().Type() != fs.ModeNamedPipe:
-		return nil, provisioning.Errorf(provisioning.Invalid, "%s is not an ordinary file: accepted are the name of one, and - for standard input", name)
-	}
-	return os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-}
-
-// isURL tells a URL from the name of a file (RFC 3986 section 3.1).
-func isURL(s string) bool { return withScheme.MatchString(s) }
-
-var withScheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
-
-// isWebURL tells whether s is the URL of something that can be fetched.
-func isWebURL(s string) bool {
-	scheme, _, ok := strings.Cut(s, "://")
-	return ok && (strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https"))
 }
 
 // storedName reads the name of a stored kernel, and refuses a file's path or a URL in its place.

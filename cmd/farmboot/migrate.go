@@ -115,6 +115,13 @@ func (c restoreCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
 	if daemonRuns(cfg) {
 		return provisioning.Errorf(provisioning.Conflict, "the daemon runs: stop it first (systemctl stop farmboot)")
 	}
+	if c.File == "-" {
+		return usageError{"restore: a database cannot be read from standard input: give the name of a file"}
+	}
+	fi, _ := os.Stat(string(c.File)) // nil: that it is not there is told below
+	if err := ordinary(string(c.File), fi); err != nil {
+		return err
+	}
 	if same(string(c.File), cfg.Provisioning.Database) {
 		return provisioning.Errorf(provisioning.Invalid, "%s is the database itself, and not a backup of it", c.File)
 	}

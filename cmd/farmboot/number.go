@@ -79,10 +79,16 @@ func (v notEmpty) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 // flagValue reads the value of a flag.
 type flagValue struct{ kong.Mapper }
 
+// isNegative tells a number below 0, with its unit perhaps, from a flag: none of ours is a
+// digit.
+func isNegative(s string) bool {
+	return len(s) > 1 && s[0] == '-' && s[1] >= '0' && s[1] <= '9'
+}
+
 // Decode reads the value, which no other flag is: "-3" is a number.
 func (v flagValue) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
 	token := ctx.Scan.Peek()
-	if _, err := strconv.ParseFloat(token.String(), 64); err == nil && !token.IsValue() {
+	if !token.IsValue() && isNegative(token.String()) {
 		ctx.Scan.Pop()
 		ctx.Scan.PushTyped(token.Value, kong.FlagValueToken)
 	} else if !token.IsValue() {
@@ -108,10 +114,7 @@ func belowZero(err error) error {
 	}
 	path := perr.Context.Path
 	rest, wanted := path[len(path)-1].Remainder(), perr.Context.Selected().Positional
-	if len(rest) == 0 || !strings.HasPrefix(rest[0], "-") {
-		return nil
-	}
-	if _, err := strconv.ParseFloat(rest[0], 64); err != nil {
+	if len(rest) == 0 || !isNegative(rest[0]) {
 		return nil
 	}
 	for _, p := range path { // what has its value already

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -423,6 +424,9 @@ Example:
 }
 
 func (c secureBootExportCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
+	if fi, err := os.Stat(string(c.Dir)); err == nil && !fi.IsDir() {
+		return provisioning.Errorf(provisioning.Conflict, "%s is not a folder: accepted is the name of one, which is made if need be", c.Dir)
+	}
 	e.warnIfDiffers(ctx, cfg)
 	keys, err := openSigning(cfg, e.now).Keys()
 	if err != nil {

@@ -137,9 +137,13 @@ Example:
 }
 
 func (c tokenRmCmd) Run(ctx context.Context, e *env, db *database) error {
-	if err := db.registry.RemoveToken(ctx, operator(), c.ID); err != nil {
+	err := db.registry.RemoveToken(ctx, operator(), c.ID)
+	if provisioning.ErrorCode(err) == provisioning.NotFound {
+		return fmt.Errorf("%w: farmboot token list shows those that there are", err)
+	}
+	if err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(e.stdout, "revoked token %s\n", c.ID)
+	_, err = fmt.Fprintf(e.stdout, "revoked token %s\n", c.ID)
 	return err
 }
