@@ -13,8 +13,10 @@ func TestDifferences(t *testing.T) {
 		what, before, after string
 		want                []provisioning.Difference
 	}{
-		{"in the order of a node's fields", `{"mac":"a","args":"x","farmer":1234567,"nbp":"","zeal":1}`, `{"mac":"b","args":"","farmer":0,"nbp":"snponly","zeal":2}`,
-			[]provisioning.Difference{{"farmer", "1234567", ""}, {"args", "x", ""}, {"nbp", "", "snponly"}, {"zeal", "1", "2"}}},
+		{
+			"in the order of a node's fields", `{"mac":"a","args":"x","farmer":1234567,"nbp":"","zeal":1}`, `{"mac":"b","args":"","farmer":0,"nbp":"snponly","zeal":2}`,
+			[]provisioning.Difference{{"farmer", "1234567", ""}, {"args", "x", ""}, {"nbp", "", "snponly"}, {"zeal", "1", "2"}},
+		},
 		{"none", `{"name":"x"}`, `{"name":"x"}`, nil},
 		{"something new", ``, `{"id":"x","role":"admin","farmer":null}`, []provisioning.Difference{{"role", "", "admin"}}},
 		{"something gone", `{"role":"admin"}`, ``, []provisioning.Difference{{"role", "admin", ""}}},

@@ -28,6 +28,7 @@ import (
 	"farmboot/provisioning/live"
 	"farmboot/provisioning/recorder"
 	"farmboot/provisioning/registry"
+	"farmboot/provisioning/sqlite"
 	"farmboot/setup"
 	"farmboot/setup/alert"
 	"farmboot/setup/doctor"
@@ -85,6 +86,9 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 	}
 	if err := a.kernels.Sweep(); err != nil {
 		log.Warn("what broken uploads left cannot be removed", "err", err)
+	}
+	if p := cfg.Provisioning; !p.Postgres() && sqlite.Outdated(ctx, p.Database) {
+		log.Info("the database is brought to the form of this version, which may take a minute; the old one is kept beside it", "file", p.Database)
 	}
 	if a.store, err = openStore(ctx, cfg); err != nil {
 		return nil, err

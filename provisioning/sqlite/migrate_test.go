@@ -90,6 +90,9 @@ func TestMigrateFromEveryOlderSchema(t *testing.T) {
 				exec(t, file, oldData[v])
 			}
 			before := contents(t, file)
+			if got, want := Outdated(t.Context(), file), version < newest; got != want {
+				t.Errorf("outdated: %t, want %t", got, want)
+			}
 			s, err := Open(t.Context(), file)
 			if err != nil {
 				t.Fatal(err)
