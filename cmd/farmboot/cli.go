@@ -109,7 +109,7 @@ func run(ctx context.Context, args []string, e *env) int {
 			fmt.Fprintf(e.stderr, "farmboot: %s\n", oneLine(refusal))
 			return exitRefused
 		}
-		fmt.Fprintf(e.stderr, "farmboot: %s (see %s)\n", oneLine(cmp.Or(belowZero(err), err)), helpFor(err))
+		fmt.Fprintf(e.stderr, "farmboot: %s (see %s)\n", oneLine(cmp.Or(inPlainWords(err), err)), helpFor(err))
 		return exitUsage
 	}
 	e.configFile = c.Config

@@ -105,16 +105,27 @@ func given(text string) (string, error) {
 	return text, nil
 }
 
-// belowZero says of a number below 0, which the parser takes for a flag that is not known,
-// what the argument accepts that it stands for; nil if the error is of something else.
-func belowZero(err error) error {
+// inPlainWords says of what the parser does not take what is accepted in its place: of a
+// number below 0, which it takes for a flag that is not known, and of a MAC address where
+// that is the value of a flag; nil if the error is of something else.
+func inPlainWords(err error) error {
 	var perr *kong.ParseError
 	if !errors.As(err, &perr) || perr.Context == nil || len(perr.Context.Path) == 0 || perr.Context.Selected() == nil {
 		return nil
 	}
 	path := perr.Context.Path
 	rest, wanted := path[len(path)-1].Remainder(), perr.Context.Selected().Positional
-	if len(rest) == 0 || !isNegative(rest[0]) {
+	if len(rest) == 0 {
+		return nil
+	}
+	if _, err := provisioning.ParseMAC(rest[0]); err == nil && len(wanted) == 0 {
+		for _, f := range perr.Context.Selected().Flags {
+			if f.Name == "mac" || f.Name == "subject" {
+				return fmt.Errorf("unexpected argument %s, did you mean --%s %[1]s?", rest[0], f.Name)
+			}
+		}
+	}
+	if !isNegative(rest[0]) {
 		return nil
 	}
 	for _, p := range path { // what has its value already
