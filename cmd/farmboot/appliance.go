@@ -90,7 +90,7 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 	if p := cfg.Provisioning; !p.Postgres() && sqlite.Outdated(ctx, p.Database) {
 		log.Info("the database is brought to the form of this version, which may take a minute; the old one is kept beside it", "file", p.Database)
 	}
-	if a.store, err = openStore(ctx, cfg); err != nil {
+	if a.store, err = openStore(ctx, cfg.Provisioning); err != nil {
 		return nil, err
 	}
 	a.assigner = provisioning.NewAssigner(a.store, unknownOf(cfg), now)

@@ -109,10 +109,8 @@ func complete(node *kong.Node, words []string, values func(name string) []string
 	case value != nil:
 		candidates = valuesOf(value.Value, values)
 	case strings.HasPrefix(last, "-"):
-		for _, group := range node.AllFlags(true) {
-			for _, f := range group {
-				candidates = append(candidates, "--"+f.Name)
-			}
+		for _, f := range slices.Concat(node.AllFlags(true)...) {
+			candidates = append(candidates, "--"+f.Name)
 		}
 	default:
 		for _, child := range node.Children {

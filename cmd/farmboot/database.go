@@ -23,6 +23,7 @@ import (
 	"farmboot/provisioning/postgres"
 	"farmboot/provisioning/registry"
 	"farmboot/provisioning/sqlite"
+	"farmboot/provisioning/sqlstore"
 	"farmboot/setup"
 	"farmboot/setup/oui"
 )
@@ -32,7 +33,7 @@ import (
 // the daemon asks the store every time, so it sees changes at once.
 type database struct {
 	cfg      setup.Config
-	store    provisioning.Store
+	store    wholeStore
 	registry *registry.Registry
 	assigner *provisioning.Assigner
 	composer ipxe.Composer
@@ -55,7 +56,7 @@ func (e *env) open(ctx context.Context) (*database, error) {
 		return nil, err
 	}
 	_, missing := os.Stat(cfg.Provisioning.Database)
-	store, err := openStore(ctx, cfg)
+	store, err := openStore(ctx, cfg.Provisioning)
 	if err != nil {
 		return nil, err
 	}
@@ -132,11 +133,17 @@ func (e *env) close() error {
 	return errors.Join(errs...)
 }
 
-func openStore(ctx context.Context, cfg setup.Config) (provisioning.Store, error) {
-	if cfg.Provisioning.Postgres() {
-		return postgres.Open(ctx, cfg.Provisioning.Database)
+// wholeStore is a database that can also be copied to another.
+type wholeStore interface {
+	provisioning.Store
+	sqlstore.Whole
+}
+
+func openStore(ctx context.Context, p setup.Provisioning) (wholeStore, error) {
+	if p.Postgres() {
+		return postgres.Open(ctx, p.Database)
 	}
-	return sqlite.Open(ctx, cfg.Provisioning.Database)
+	return sqlite.Open(ctx, p.Database)
 }
 
 func rulesOf(cfg setup.Config, composer ipxe.Composer, kernels *kernel.Store) registry.Rules {

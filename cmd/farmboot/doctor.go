@@ -61,7 +61,7 @@ func inUse(ctx context.Context, cfg setup.Config) (_ doctor.InUse, err error) {
 	if _, err := os.Stat(cfg.Provisioning.Database); !cfg.Provisioning.Postgres() && errors.Is(err, fs.ErrNotExist) {
 		return u, nil
 	}
-	store, err := openStore(ctx, cfg)
+	store, err := openStore(ctx, cfg.Provisioning)
 	if err != nil {
 		return u, err
 	}

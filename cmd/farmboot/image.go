@@ -41,15 +41,6 @@ Examples:
   farmboot image uefi-provision -o boot.efi      asks this appliance what to boot`
 }
 
-// kindList is the kinds, for help texts.
-func kindList() string {
-	var names []string
-	for _, k := range image.Kinds() {
-		names = append(names, string(k))
-	}
-	return "One of " + strings.Join(names, ", ")
-}
-
 // Run composes the image and writes it.
 func (c imageCmd) Run(ctx context.Context, e *env) error {
 	order, err := c.order()
@@ -155,4 +146,6 @@ func (c imageCmd) mayWrite() error {
 }
 
 // vars are what help texts name.
-func vars() kong.Vars { return kong.Vars{"kinds": kindList(), "version": versionLine()} }
+func vars() kong.Vars {
+	return kong.Vars{"kinds": "One of " + image.KindList(), "version": versionLine()}
+}

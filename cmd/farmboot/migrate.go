@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net"
 	"os"
@@ -12,7 +10,6 @@ import (
 	"strings"
 
 	"farmboot/provisioning"
-	"farmboot/provisioning/postgres"
 	"farmboot/provisioning/sqlite"
 	"farmboot/provisioning/sqlstore"
 	"farmboot/setup"
@@ -34,30 +31,26 @@ Examples:
 }
 
 func (c migrateCmd) Run(ctx context.Context, e *env) error {
-	if scheme, _, isURL := strings.Cut(c.To, "://"); isURL && !(&setup.Provisioning{Database: c.To}).Postgres() {
+	target := setup.Provisioning{Database: c.To}
+	if scheme, _, isURL := strings.Cut(c.To, "://"); isURL && !target.Postgres() {
 		return usageError{fmt.Sprintf("migrate: bad --to with %s://: accepted are a postgres:// URL and the name of a SQLite file", provisioning.Clip(scheme, 40))}
 	}
 	db, err := e.open(ctx)
 	if err != nil {
 		return err
 	}
-	toPostgres := (&setup.Provisioning{Database: c.To}).Postgres()
-	if toPostgres == db.cfg.Provisioning.Postgres() {
+	if target.Postgres() == db.cfg.Provisioning.Postgres() {
 		return provisioning.Errorf(provisioning.Invalid, "the database is of that kind already: --to takes a postgres:// URL where it is a SQLite file, and a SQLite file where it is PostgreSQL")
-	}
-	from, ok := db.store.(sqlstore.Whole)
-	if !ok {
-		return errors.New("this database cannot be copied")
 	}
 	if daemonRuns(db.cfg) {
 		fmt.Fprintln(e.stderr, "farmboot: warning: the daemon runs: what happens from now on is not copied")
 	}
-	to, err := openNew(ctx, c.To, toPostgres)
+	to, err := openStore(ctx, target)
 	if err != nil {
 		return err
 	}
 	e.opened = append(e.opened, to)
-	copied, err := sqlstore.Copy(ctx, from, to)
+	copied, err := sqlstore.Copy(ctx, db.store, to)
 	if err != nil {
 		return err
 	}
@@ -66,18 +59,6 @@ func (c migrateCmd) Run(ctx context.Context, e *env) error {
 	}
 	_, err = fmt.Fprintln(e.stdout, "both databases are equal; name the new one in [provisioning] database")
 	return err
-}
-
-// openNew opens the database that is to be filled.
-func openNew(ctx context.Context, name string, isPostgres bool) (interface {
-	sqlstore.Whole
-	io.Closer
-}, error,
-) {
-	if isPostgres {
-		return postgres.Open(ctx, name)
-	}
-	return sqlite.Open(ctx, name)
 }
 
 // daemonRuns tells whether a daemon answers on its socket.

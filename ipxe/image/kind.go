@@ -92,6 +92,9 @@ func Kinds() []Kind {
 	return all
 }
 
+// KindList names all kinds, for people.
+func KindList() string { return join(Kinds()) }
+
 // ParseKind reads the name of a kind. The error is a [provisioning.Error] with code
 // [provisioning.NotFound] that lists those that there are.
 func ParseKind(s string) (Kind, error) {

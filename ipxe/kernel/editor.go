@@ -55,14 +55,7 @@ func (e *Editor) Put(ctx context.Context, by provisioning.Actor, name string, fr
 
 // Keep is [Incoming.Keep].
 func (e *Editor) Keep(ctx context.Context, by provisioning.Actor, in *Incoming, name string) error {
-	if err := adminOnly(by); err != nil {
-		return err
-	}
-	old := e.identity(name)
-	if err := in.Keep(name); err != nil {
-		return err
-	}
-	return e.note(ctx, by, "kernel set", name, old, e.identity(name))
+	return e.change(ctx, by, "kernel set", name, func() error { return in.Keep(name) })
 }
 
 // ActionLink is what the history calls it that a link, a run mode's default for one, got a
@@ -71,14 +64,7 @@ const ActionLink = "kernel link"
 
 // Link is [Store.Link].
 func (e *Editor) Link(ctx context.Context, by provisioning.Actor, link, target string) error {
-	if err := adminOnly(by); err != nil {
-		return err
-	}
-	old := e.identity(link)
-	if err := e.store.Link(link, target); err != nil {
-		return err
-	}
-	return e.note(ctx, by, ActionLink, link, old, e.identity(link))
+	return e.change(ctx, by, ActionLink, link, func() error { return e.store.Link(link, target) })
 }
 
 // Point is [Store.Point]. A kernel that only upstream has is taken from there first.
@@ -165,11 +151,19 @@ func (e *Editor) Remove(ctx context.Context, by provisioning.Actor, name string)
 			return provisioning.Errorf(provisioning.Conflict, "kernel %s is in use: node %s boots it; give that another kernel first", name, n.MAC)
 		}
 	}
-	old := e.identity(name)
-	if err := e.store.Remove(name); err != nil {
+	return e.change(ctx, by, "kernel rm", name, func() error { return e.store.Remove(name) })
+}
+
+// change does what is done with a kernel, and writes a line of the history about it.
+func (e *Editor) change(ctx context.Context, by provisioning.Actor, action, name string, do func() error) error {
+	if err := adminOnly(by); err != nil {
 		return err
 	}
-	return e.note(ctx, by, "kernel rm", name, old, nil)
+	old := e.identity(name)
+	if err := do(); err != nil {
+		return err
+	}
+	return e.note(ctx, by, action, name, old, e.identity(name))
 }
 
 func adminOnly(by provisioning.Actor) error { return rights.Admin(by, "change kernels") }

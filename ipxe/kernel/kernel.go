@@ -235,10 +235,7 @@ func (s *Store) target(rel string) string {
 	if err != nil {
 		return ""
 	}
-	dest, err := os.Readlink(path)
-	if err != nil {
-		return ""
-	}
+	dest, _ := os.Readlink(path)
 	return dest
 }
 

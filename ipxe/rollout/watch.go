@@ -104,22 +104,16 @@ func (j *judge) netboots(mac provisioning.MAC, o outcome, late bool) {
 	}
 }
 
-// proven counts the nodes that are up and have not netbooted again in time.
-func (j *judge) proven(now time.Time) (n int) {
-	for _, o := range j.last {
-		if o.up && !o.failed && now.Sub(o.at) >= trial {
-			n++
-		}
-	}
-	return n
-}
-
 // tell writes into c how its nodes fared.
 func (j *judge) tell(c *Canary, now time.Time) {
-	c.Booted, c.Proven, c.Failed = len(j.last), j.proven(now), j.failed
+	c.Booted, c.Proven, c.Failed = len(j.last), 0, j.failed
 	bad := maps.Clone(j.bad)
 	for mac, o := range j.last {
-		if !o.up && !o.failed && now.Sub(o.at) >= trial { // silent: slow, or dead
+		switch {
+		case o.failed || now.Sub(o.at) < trial:
+		case o.up: // and it has not netbooted again
+			c.Proven++
+		default: // silent: slow, or dead
 			c.Failed++
 			bad[mac] = true
 		}

@@ -116,15 +116,8 @@ func (s *segment) writeRange(w io.Writer, off, end int64) (int64, error) {
 
 // Bytes returns a copy of the whole file in one slice.
 func (f *File) Bytes() []byte {
-	b := make([]byte, 0, f.size)
-	for i := range f.segments {
-		s := &f.segments[i]
-		if s.data != nil {
-			b = append(b, s.data...)
-		} else {
-			b = append(b, make([]byte, s.size)...)
-		}
-	}
+	b := make([]byte, f.size)
+	f.ReadAt(b, 0) // it has them all
 	return b
 }
 

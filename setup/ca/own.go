@@ -151,15 +151,7 @@ func parseNames(list []string) names {
 // covered tells whether c is good for all names. It may hold more: an interface
 // that comes and goes causes no new certificate.
 func (n names) covered(c *x509.Certificate) bool {
-	for _, d := range n.dns {
-		if !slices.Contains(c.DNSNames, d) {
-			return false
-		}
-	}
-	for _, ip := range n.ips {
-		if c.VerifyHostname(ip.String()) != nil {
-			return false
-		}
-	}
-	return true
+	lacksName := func(d string) bool { return !slices.Contains(c.DNSNames, d) }
+	lacksIP := func(ip netip.Addr) bool { return c.VerifyHostname(ip.String()) != nil }
+	return !slices.ContainsFunc(n.dns, lacksName) && !slices.ContainsFunc(n.ips, lacksIP)
 }
