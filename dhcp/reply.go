@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"strconv"
@@ -139,10 +140,7 @@ func (r Responder) bootFile(c Client, in Ingress, as provisioning.Assignment) (s
 		nbp = as.Strategy.NBP
 	}
 	plain := r.plainURL(in)
-	base := in.BaseURL
-	if base == "" {
-		base = plain
-	}
+	base := cmp.Or(in.BaseURL, plain)
 	const script = "/provision/"
 	switch {
 	case c.IPXE.Ours:

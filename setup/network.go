@@ -170,11 +170,7 @@ func guess(host []Interface, routed string) (fit []Interface, missing []error) {
 		}
 		return fit, missing
 	}
-	for _, i := range host {
-		if !i.Loopback && i.unfit() == "" {
-			fit = append(fit, i)
-		}
-	}
+	fit = slices.DeleteFunc(slices.Clone(host), func(i Interface) bool { return i.Loopback || i.unfit() != "" })
 	if len(fit) != 1 {
 		return nil, []error{fmt.Errorf("network.interface is empty and no interface has a default route: name the LAN's interface; this host has %s", survey(host))}
 	}
@@ -199,11 +195,7 @@ func survey(host []Interface) string {
 	}
 	list := make([]string, len(host))
 	for n, i := range host {
-		state := i.unfit()
-		if state == "" {
-			state = i.Addr().String()
-		}
-		list[n] = fmt.Sprintf("%s (%s)", i.Name, state)
+		list[n] = fmt.Sprintf("%s (%s)", i.Name, cmp.Or(i.unfit(), i.Addr().String()))
 	}
 	return strings.Join(list, ", ")
 }

@@ -225,11 +225,6 @@ func whatChanged(c provisioning.Change) string {
 	return c.Action + ": " + strings.Join(diffs, ", ")
 }
 
-func nonEmpty(parts ...string) (kept []string) {
-	for _, p := range parts {
-		if p != "" {
-			kept = append(kept, p)
-		}
-	}
-	return kept
+func nonEmpty(parts ...string) []string {
+	return slices.DeleteFunc(parts, func(p string) bool { return p == "" })
 }

@@ -255,11 +255,7 @@ func (s *strangers) look(ctx context.Context) []alert.Condition {
 			Cure: []string{fmt.Sprintf("if it is yours, register it: farmboot node add %s, or the board's page Discovered", m.MAC)},
 		})
 	}
-	for mac, at := range s.told {
-		if at.Before(s.newest.Add(-late)) {
-			delete(s.told, mac)
-		}
-	}
+	maps.DeleteFunc(s.told, func(_ provisioning.MAC, at time.Time) bool { return at.Before(s.newest.Add(-late)) })
 	return nil
 }
 

@@ -2,6 +2,7 @@ package alert
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -97,11 +98,7 @@ func (d *Digest) Next(now time.Time, conditions []Condition) (Message, bool) {
 			fresh = append(fresh, c)
 		}
 	}
-	for key, seen := range d.told {
-		if now.Sub(seen) > forget {
-			delete(d.told, key)
-		}
-	}
+	maps.DeleteFunc(d.told, func(_ string, seen time.Time) bool { return now.Sub(seen) > forget })
 	m := Message{At: now, Standing: len(conditions)}
 	switch {
 	case len(fresh) == 0:

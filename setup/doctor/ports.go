@@ -124,11 +124,9 @@ func socketsOf(proc, network string, number uint16) []socket {
 		if err != nil {
 			continue
 		}
-		for _, s := range parseSockets(string(text)) {
-			if s.local.Port() == number && s.listens(network) {
-				all = append(all, s)
-			}
-		}
+		all = append(all, slices.DeleteFunc(parseSockets(string(text)), func(s socket) bool {
+			return s.local.Port() != number || !s.listens(network)
+		})...)
 	}
 	return all
 }
