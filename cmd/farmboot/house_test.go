@@ -92,7 +92,7 @@ var imports = []struct {
 	{"setup", []string{"setup/alert", "ipxe", "ipxe/upstream", "provisioning", "provisioning/typo"}},
 	{"setup/ca", []string{"provisioning", "provisioning/atomicfile", "provisioning/logonce", "provisioning/owner"}},
 	{"setup/lan", []string{"setup", "provisioning/pause"}},
-	{"setup/scripts", nil},
+	{"setup/templatetest", nil},
 	{"setup/secureboot", []string{"setup/ca", "ipxe/binary/authenticode", "provisioning", "provisioning/atomicfile", "provisioning/filenames", "provisioning/owner"}},
 	{"setup/packaging", nil},
 	{"setup/oui", []string{"provisioning"}},

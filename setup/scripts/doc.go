@@ -1,3 +1,0 @@
-// Package scripts tests setup/template.sh. It is made of tests alone, which take
-// longer than all others of setup.
-package scripts
