@@ -4,6 +4,8 @@ package e2e_test
 
 import (
 	"context"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -92,8 +94,21 @@ func TestNetworkBoot(t *testing.T) {
 			n := powerOn(t, l, c.machine)
 			n.boots(t, c.want)
 			tells(t, a.farmboot(t, "node", "show", m), c.stages...)
+			if rows := a.query(t, "SELECT count(*) FROM boots WHERE mac = x'"+strings.ReplaceAll(m, ":", "")+"'"); rows != "1" {
+				t.Errorf("its boot is %s rows in the database, want one", rows)
+			}
 		})
 	}
+}
+
+// query asks the appliance's database.
+func (a *appliance) query(t *testing.T, sql string) string {
+	t.Helper()
+	out, err := exec.Command("sqlite3", "-readonly", filepath.Join(a.dir, "state/provisioning.db"), sql).CombinedOutput()
+	if err != nil {
+		t.Fatalf("sqlite3: %v: %s", err, out)
+	}
+	return strings.TrimSpace(string(out))
 }
 
 // TestBIOSBootProgram boots the boot program of BIOS machines, undionly.kpxe, as
