@@ -1,7 +1,6 @@
 package recorder
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"net/netip"
@@ -17,15 +16,6 @@ import (
 	"farmboot/provisioning/cause"
 	"farmboot/provisioning/logonce"
 )
-
-// Retention is how much the [Recorder] keeps, the last of each. No clock is asked: one
-// that is wrong for a while would delete everything, or nothing.
-type Retention struct {
-	Events  int // boot events, about; 0: a million, a year of a busy farm
-	Boots   int // boots of each node; 0: a hundred
-	Unknown int // unregistered MAC addresses, with their claim codes; 0: 100,000
-	Changes int // lines of the history, about; 0: a million
-}
 
 // Recorder is where a step of a boot is told, once: listeners hand it their events. It
 // writes a line of the log for each, and stores them in batches, on its own time: a
@@ -77,8 +67,6 @@ const (
 	// openBoots is how many boots under way are remembered, of some 700 bytes each: of
 	// the nodes of a farm that boot at once.
 	openBoots = 4096
-	// pruneEvery is how often old events are looked for, at least.
-	pruneEvery = 10 * time.Minute
 	// writeTimeout bounds a write. It is not cut short by the end of Run, which
 	// would lose what is in hand.
 	writeTimeout = 10 * time.Second
@@ -87,12 +75,8 @@ const (
 // NewRecorder returns a Recorder; [Recorder.Run] makes it work. It registers its
 // counters with metrics.
 func New(store provisioning.Store, retention Retention, log *slog.Logger, metrics prometheus.Registerer, now func() time.Time) *Recorder {
-	retention.Events = cmp.Or(retention.Events, 1_000_000)
-	retention.Boots = cmp.Or(retention.Boots, 100)
-	retention.Unknown = cmp.Or(retention.Unknown, 100_000)
-	retention.Changes = cmp.Or(retention.Changes, 1_000_000)
 	r := &Recorder{
-		store: store, log: log, now: now, retention: retention,
+		store: store, log: log, now: now, retention: retention.orDefault(),
 		storing:  logonce.Series{Log: log, Level: slog.LevelError, Fault: "boot events cannot be stored; nodes boot on", End: "boot events are stored again"},
 		queue:    make(chan *boots.News, recorderQueue),
 		peers:    newPeers(),
@@ -499,18 +483,4 @@ func (r *Recorder) publishStored(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// prune forgets some of what is old, and tells whether there is more: in small steps,
-// so that nobody waits for the lock, and between them events are stored.
-func (r *Recorder) prune(ctx context.Context) (more bool) {
-	p := provisioning.Prune{EventsKept: r.retention.Events, BootsKept: r.retention.Boots, SeenKept: r.retention.Unknown, ChangesKept: r.retention.Changes}
-	err := r.store.UpdateUnsynced(ctx, func(tx provisioning.Tx) (err error) {
-		more, err = tx.Prune(ctx, p)
-		return err
-	})
-	if err != nil && ctx.Err() == nil {
-		r.log.Warn("old events cannot be deleted", "err", provisioning.Detail(err))
-	}
-	return more && err == nil
 }
