@@ -14,7 +14,11 @@ import (
 
 // Open remembers the boots under way, so that an event is added to that of its node. It
 // is not safe for concurrent use.
-type Open struct{ boots *lru.Map[whose, open] }
+type Open struct {
+	most  int
+	boots *lru.Map[whose, open]
+	last  int64 // greatest ID of an event in them
+}
 
 // whose is whose boot it is: a MAC address, or the IP address as long as that is not known.
 type whose struct {
@@ -41,12 +45,12 @@ type open struct {
 }
 
 // unknownFor ends what an address does without a MAC address: another node may have it
-// then.
+// then. So what is given to a node may be as much older than it was asked for.
 const unknownFor = 3 * time.Minute
 
 // NewOpen remembers so many boots, those that went on last. How one that is forgotten goes
 // on is in another row.
-func NewOpen(most int) *Open { return &Open{lru.New[whose, open](most)} }
+func NewOpen(most int) *Open { return &Open{most: most, boots: lru.New[whose, open](most)} }
 
 // News is what happened: an event, or, if it has a Peer, that this is the address of
 // Event.MAC, and so the boots of that address which had none since then.
@@ -59,8 +63,10 @@ type News struct {
 // IsEvent tells whether it is an event.
 func (n *News) IsEvent() bool { return !n.Peer.IsValid() }
 
-// Number gives the events among news their IDs.
-func Number(ctx context.Context, tx provisioning.Tx, news []*News) error {
+// Number gives the events among news their IDs, greater than all before. A store that ended
+// without warning may have lost the last transactions, and gives their IDs again; the boots
+// that are remembered have them, and go on in other rows then.
+func (o *Open) Number(ctx context.Context, tx provisioning.Tx, news []*News) error {
 	events := 0
 	for _, n := range news {
 		if n.IsEvent() {
@@ -70,6 +76,12 @@ func Number(ctx context.Context, tx provisioning.Tx, news []*News) error {
 	id, err := tx.NumberEvents(ctx, events)
 	if err != nil {
 		return err
+	}
+	if again := o.last - id + 1; again > 0 && events > 0 {
+		if _, err := tx.NumberEvents(ctx, int(again)); err != nil {
+			return err
+		}
+		id, o.boots = o.last+1, lru.New[whose, open](o.most)
 	}
 	for _, n := range news {
 		if n.IsEvent() {
@@ -155,10 +167,16 @@ func (o *Open) learn(c *Changes, n *News) {
 			c.attribute(b, mac)
 		}
 	}
-	at, _ := o.get(c, of(provisioning.MAC{}, n.Peer))
+	at, changed := o.get(c, of(provisioning.MAC{}, n.Peer))
 	unknown := *at
 	*at = open{whose: at.whose}
-	if unknown.steps == 0 {
+	switch {
+	case unknown.steps == 0:
+		return
+	case unknown.row.Ended.Before(n.Since): // what another node did that had the address
+		if changed {
+			c.closed = append(c.closed, unknown)
+		}
 		return
 	}
 	c.attribute(&unknown, mac)
@@ -209,6 +227,7 @@ func (o *Open) Keep(c Changes) {
 			continue
 		}
 		b.stored = true
+		o.last = max(o.last, b.row.Last)
 		o.boots.Put(b.whose, b)
 	}
 }
@@ -226,8 +245,9 @@ func AddEvents(ctx context.Context, tx provisioning.Tx, events []provisioning.Ev
 	for i, e := range events {
 		news[i] = &News{Event: e}
 	}
-	if err := Number(ctx, tx, news); err != nil {
+	open := NewOpen(len(events))
+	if err := open.Number(ctx, tx, news); err != nil {
 		return err
 	}
-	return tx.WriteBoots(ctx, NewOpen(len(events)).Add(news).BootChanges)
+	return tx.WriteBoots(ctx, open.Add(news).BootChanges)
 }

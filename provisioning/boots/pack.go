@@ -189,7 +189,7 @@ func each(steps []byte, visit func(packed) error) error {
 	return nil
 }
 
-// Events returns the events of a boot, in order.
+// Events returns the events of a boot, in order; with an error those before the damage.
 func Events(b provisioning.BootRow) ([]provisioning.Event, error) {
 	var events []provisioning.Event
 	id, at := b.ID, millis(b.Began)
@@ -212,9 +212,9 @@ func Events(b provisioning.BootRow) ([]provisioning.Event, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("boot %d is damaged: %w", b.ID, err)
+		err = fmt.Errorf("boot %d is damaged: %w", b.ID, err)
 	}
-	return events, nil
+	return events, err
 }
 
 func readBody(body []byte, e *provisioning.Event) error {

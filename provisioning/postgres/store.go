@@ -53,7 +53,9 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		db.Close()
 		return nil, err
 	}
-	return &Store{Reader: sqlstore.Reader{Q: db, Explain: explain}, config: config, db: db}, nil
+	s := &Store{config: config, db: db}
+	s.Reader = sqlstore.Reader{Q: db, Explain: explain, Snapshot: s.Reading}
+	return s, nil
 }
 
 // Update implements [provisioning.Store].

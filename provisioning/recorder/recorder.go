@@ -411,7 +411,7 @@ func (r *Recorder) write(ctx context.Context, batch []*boots.News) {
 	seen := r.sights.news(batch)
 	var changes boots.Changes
 	err := r.store.UpdateUnsynced(ctx, func(tx provisioning.Tx) error {
-		if err := boots.Number(ctx, tx, batch); err != nil {
+		if err := r.open.Number(ctx, tx, batch); err != nil {
 			return err
 		}
 		changes = r.open.Add(batch)

@@ -127,7 +127,7 @@ func (s *Store) openReaders(settings string) (err error) {
 	if s.lists, err = pool(s.file, settings, readers()); err != nil {
 		return err
 	}
-	s.Reader = sqlstore.Reader{Q: uncancelled{Querier: s.lists, rows: s.rows}, Explain: explain}
+	s.Reader = sqlstore.Reader{Q: uncancelled{Querier: s.lists, rows: s.rows}, Explain: explain, Snapshot: s.Reading}
 	return nil
 }
 

@@ -75,9 +75,26 @@ const (
 	ownedSince = `(SELECT owned FROM nodes WHERE nodes.mac = boots.mac)`
 )
 
-// Events implements [provisioning.Reader]. Boots go on beside each other: of the events of
-// two, those of the one that began first may be the newer ones.
-func (r Reader) Events(ctx context.Context, q provisioning.EventQuery) ([]provisioning.Event, error) {
+// Events implements [provisioning.Reader].
+func (r Reader) Events(ctx context.Context, q provisioning.EventQuery) (events []provisioning.Event, err error) {
+	if r.Snapshot == nil {
+		return r.events(ctx, q)
+	}
+	err = r.Snapshot(ctx, func(in Querier) (err error) {
+		events, err = Reader{Q: in, Explain: r.Explain}.events(ctx, q)
+		return err
+	})
+	return events, err
+}
+
+// events reads boots page by page. They go on beside each other: of the events of two, those
+// of the one that began first may be the newer ones.
+func (r Reader) events(ctx context.Context, q provisioning.EventQuery) ([]provisioning.Event, error) {
+	since := q.Since.Truncate(time.Millisecond) // as times are stored
+	size := bootsPage
+	if q.Limit > 0 {
+		size = min(size, max(q.Limit/4, 16)) // a boot has some eight events
+	}
 	columns, order := bootColumns+", 0", " ORDER BY id"
 	var w where
 	if !q.MAC.IsZero() {
@@ -100,43 +117,43 @@ func (r Reader) Events(ctx context.Context, q provisioning.EventQuery) ([]provis
 	for {
 		page := where{slices.Clone(w.conditions), slices.Clone(w.args)}
 		rest(&page)
-		query := `SELECT ` + columns + ` FROM boots` + page.String() + order + page.limit(bootsPage)
+		query := `SELECT ` + columns + ` FROM boots` + page.String() + order + page.limit(size)
 		rows, err := all(ctx, r, func(b *ownedBoot) []any { return append(scanBoot(&b.BootRow), millis{&b.owned}) }, query, page.args...)
 		if err != nil {
 			return nil, err
 		}
 		for _, b := range rows {
-			events, err := boots.Events(b.BootRow)
-			if err != nil {
-				return nil, err
-			}
+			events, _ := boots.Events(b.BootRow) // of a damaged row, those before the damage: the others are to be seen
 			for _, e := range events {
-				if e.ID > q.After && !e.At.Before(q.Since) && !e.At.Before(b.owned) {
+				if e.ID > q.After && !e.At.Before(since) && !e.At.Before(b.owned) {
 					found = append(found, e)
 				}
 			}
 		}
-		slices.SortFunc(found, func(a, b provisioning.Event) int { return cmp.Compare(a.ID, b.ID) })
+		last := len(rows) < size
+		if q.Limit > 0 || last { // all of them once, at the end
+			slices.SortFunc(found, func(a, b provisioning.Event) int { return cmp.Compare(a.ID, b.ID) })
+		}
 		enough := q.Limit > 0 && len(found) >= q.Limit
 		if enough && q.Last {
 			found = slices.Delete(found, 0, len(found)-q.Limit)
 		} else if enough {
 			found = slices.Delete(found, q.Limit, len(found))
 		}
-		if len(rows) < bootsPage {
+		if last {
 			return found, nil
 		}
-		last := rows[len(rows)-1].ID
+		end := rows[len(rows)-1].ID
 		rest = func(w *where) {
 			switch {
 			case q.Last && enough:
-				w.and("id < ? AND last > ? AND id > ?", last, found[0].ID, found[0].ID-boots.Span)
+				w.and("id < ? AND last > ? AND id > ?", end, found[0].ID, found[0].ID-boots.Span)
 			case q.Last:
-				w.and("id < ?", last)
+				w.and("id < ?", end)
 			case enough:
-				w.and("id > ? AND id < ?", last, found[len(found)-1].ID)
+				w.and("id > ? AND id < ?", end, found[len(found)-1].ID)
 			default:
-				w.and("id > ?", last)
+				w.and("id > ?", end)
 			}
 		}
 	}
@@ -157,9 +174,11 @@ func (t Tx) NumberEvents(ctx context.Context, n int) (int64, error) {
 	return last - int64(n) + 1, t.Explain(err)
 }
 
-// insertBoots leaves mac out of what it replaces: an index has it.
+// insertBoots leaves mac out of what it replaces: an index has it. A boot of no MAC address
+// may have been given to a node meanwhile, by another appliance.
 var insertBoots = newInsertion(7, "", `INSERT INTO boots (`+bootColumns+`)`,
-	` ON CONFLICT (id) DO UPDATE SET last = excluded.last, ended = excluded.ended, steps = excluded.steps`)
+	` ON CONFLICT (id) DO UPDATE SET last = excluded.last, ended = excluded.ended, steps = excluded.steps
+		WHERE boots.mac = excluded.mac OR length(excluded.mac) = 0`)
 
 // WriteBoots implements [provisioning.Tx].
 func (t Tx) WriteBoots(ctx context.Context, rows provisioning.BootChanges) error {

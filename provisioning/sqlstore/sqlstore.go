@@ -35,6 +35,10 @@ type Reader struct {
 	// Explain turns an error of the database into an [provisioning.Error] where it
 	// means something to people.
 	Explain func(error) error
+
+	// Snapshot runs fn on one state of the database, whatever is written meanwhile; nil:
+	// Q is of a transaction, which sees one anyway.
+	Snapshot func(ctx context.Context, fn func(Querier) error) error
 }
 
 // Tx is a [provisioning.Tx].
@@ -187,11 +191,15 @@ func matches(column, text, pattern string) (condition string, args []any) {
 // who knows so many of a name finds it by them.
 const foldedLetters = 40
 
-// flag reads a truth, stored as 0 or 1.
+// flag reads a truth, stored as 0 or 1, or as one.
 type flag struct{ b *bool }
 
 // Scan reads the number.
 func (f flag) Scan(src any) error {
+	if b, ok := src.(bool); ok {
+		*f.b = b
+		return nil
+	}
 	var n sql.NullInt64
 	err := n.Scan(src)
 	*f.b = n.Int64 != 0

@@ -433,6 +433,7 @@ func events(t *testing.T, open Open) {
 		{"of a node", provisioning.EventQuery{MAC: MAC(1)}, []int{0, 2, 4}},
 		{"after an ID", provisioning.EventQuery{After: stored[3].ID}, []int{4, 5}},
 		{"since a time", provisioning.EventQuery{Since: Noon.Add(4 * time.Second)}, []int{4, 5}},
+		{"since a time between milliseconds", provisioning.EventQuery{Since: Noon.Add(4*time.Second + 300*time.Microsecond)}, []int{4, 5}},
 		{"the first", provisioning.EventQuery{Limit: 2}, []int{0, 1}},
 		{"the last", provisioning.EventQuery{Limit: 2, Last: true}, []int{4, 5}},
 		{"the last of a node", provisioning.EventQuery{MAC: MAC(1), Limit: 2, Last: true}, []int{2, 4}},

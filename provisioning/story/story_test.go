@@ -116,7 +116,6 @@ func say(e *provisioning.Event, text string) error {
 	return nil
 }
 
-// TestStoryOfEventsInAnyOrder tells the same story of a boot's events backwards.
 // TestRepeats: what is one step, told several times, is decided by what events are, not by
 // what is said of them.
 func TestRepeats(t *testing.T) {
@@ -135,6 +134,7 @@ func TestRepeats(t *testing.T) {
 	}
 }
 
+// TestStoryOfEventsInAnyOrder tells the same story of a boot's events backwards.
 func TestStoryOfEventsInAnyOrder(t *testing.T) {
 	text, err := os.ReadFile("testdata/uefi-booted.txt")
 	if err != nil {
