@@ -197,8 +197,11 @@ func TestOneRowForEachBoot(t *testing.T) {
 			[]boots.News{unknown, {Event: provisioning.Event{At: storetest.Noon.Add(time.Hour), Peer: peer, Stage: provisioning.StageNBP}}, {Event: provisioning.Event{MAC: a}, Peer: peer, Since: storetest.Noon.Add(50 * time.Minute)}},
 			[]string{"10.0.0.1: nbp", "52:54:00:00:00:01: nbp"},
 		},
-		{"what another node did that had the address", []boots.News{unknown, {Event: provisioning.Event{At: storetest.Noon.Add(time.Hour), MAC: a, Peer: peer, Stage: provisioning.StageScript}}, {Event: provisioning.Event{MAC: a}, Peer: peer, Since: storetest.Noon.Add(57 * time.Minute)}},
-			[]string{"10.0.0.1: nbp", "52:54:00:00:00:01: script"}},
+		{
+			"what another node did that had the address",
+			[]boots.News{unknown, {Event: provisioning.Event{At: storetest.Noon.Add(time.Hour), MAC: a, Peer: peer, Stage: provisioning.StageScript}}, {Event: provisioning.Event{MAC: a}, Peer: peer, Since: storetest.Noon.Add(57 * time.Minute)}},
+			[]string{"10.0.0.1: nbp", "52:54:00:00:00:01: script"},
+		},
 		{"more than a row holds", slicesOf(full, boots.MaxSteps+1), []string{"10.0.0.1:" + strings.Repeat(" nbp", boots.MaxSteps), "10.0.0.1: nbp"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
