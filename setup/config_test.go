@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/pelletier/go-toml/v2"
 
 	"farmboot/provisioning"
 )
@@ -242,6 +244,18 @@ func TestLoadFindsTheFile(t *testing.T) {
 	}
 }
 
+// TestHardlyAnyTOML: a file of many faulty lines is not taken for one without any.
+func TestHardlyAnyTOML(t *testing.T) {
+	for _, line := range []string{"debug = \"a\n", "= x\n", "x = [\n", "\x97\n"} {
+		_, mistakes := Parse([]byte(strings.Repeat(line, 3000)), "/")
+		if len(mistakes) == 0 {
+			t.Errorf("3,000 lines %q are taken for a configuration", line)
+		} else if last := mistakes[len(mistakes)-1]; last.Line == 0 {
+			t.Errorf("lines %q: the last mistake has no place: %v", line, last)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/mistakes/*.toml")
 	if err != nil {
@@ -261,6 +275,9 @@ func FuzzParse(f *testing.F) {
 			if m.Message == "" || m.Line > lines {
 				t.Errorf("mistake %+v in a file of %d lines", m, lines)
 			}
+		}
+		if err := toml.Unmarshal(bytes.TrimPrefix(doc, []byte("\ufeff")), &map[string]any{}); err != nil && mistakes == nil {
+			t.Errorf("accepted, but no TOML: %v", err)
 		}
 		if mistakes == nil && (!filepath.IsAbs(c.State) || !filepath.IsAbs(c.Kernel.Path) || c.RunModes.Check(c.Provisioning.RunMode) != nil) {
 			t.Errorf("accepted, but not good: %+v", c)

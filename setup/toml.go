@@ -118,6 +118,7 @@ type document struct {
 	out      map[int]bool   // lines that are left out
 	mistakes Mistakes       // those that are of no key's value
 	lost     bool
+	whole    int // lines before which all that begins ends too
 }
 
 func newDocument(doc []byte) *document {
@@ -133,18 +134,24 @@ func (d *document) text() []byte { return bytes.Join(d.lines, nil) }
 // mostFaulty is how many lines are made good: of what is no TOML at all, every line is faulty.
 const mostFaulty = 100
 
-// decode makes the document good and decodes it.
+// decode makes the document good and decodes it. What is behind too many faulty lines is
+// not read.
 func (d *document) decode() map[string]any {
-	for range mostFaulty {
+	for faulty := 0; ; faulty++ {
 		var values map[string]any
 		err := toml.Unmarshal(d.text(), &values)
-		if err == nil {
+		switch {
+		case err == nil:
 			return values
+		case faulty < mostFaulty:
+			d.mend(err)
+		default:
+			m, _ := d.notation(err)
+			m.Message = fmt.Sprintf("more than %d lines are no TOML: what follows is not read", mostFaulty)
+			d.mistakes, d.lost = append(d.mistakes, *m), true
+			d.lines = d.lines[:d.begin(m.Line-1)]
 		}
-		d.mend(err)
 	}
-	d.lines, d.lost = nil, true
-	return nil
 }
 
 // A line that begins with a key, in TOML's notation, and one that begins with the heading
@@ -164,7 +171,7 @@ func (d *document) mend(err error) {
 	line := d.lines[i]
 	_, again := d.unread[i]
 	heading := headingLine.FindSubmatch(line)
-	twice := strings.Contains(wrong, "already") // said in plain words by the library
+	twice := d.end(i) > 0 // right by itself, and its key or table is there already: the library says so in plain words
 	switch {
 	case keyLine.Match(line) && !again && !twice:
 		key := keyLine.Find(line)
@@ -209,25 +216,38 @@ func (d *document) continues(i int) bool {
 
 var severalLines = regexp.MustCompile(`^([\[{]|"""|''')`)
 
-// longestValue is how many lines a value has at most for its beginning to be looked for.
+// longestValue is how many lines a value has at most for its end to be looked for.
 const longestValue = 100
 
 // begin returns the line where the value begins in which line i is; i itself if that is in
 // the middle of none.
 func (d *document) begin(i int) int {
-	whole := func(i int) bool {
-		return toml.Unmarshal(bytes.Join(d.lines[:i], nil), &map[string]any{}) == nil
+	for d.whole < i {
+		end := d.end(d.whole)
+		if end > i || end == 0 {
+			break
+		}
+		d.whole = end
 	}
-	if whole(i) {
-		return i
-	}
-	for at := i - 1; at >= max(0, i-longestValue); at-- {
-		if keyLine.Match(d.lines[at]) && whole(at) {
-			return at
+	return min(d.whole, i)
+}
+
+// end returns the line behind what begins in line i and is right by itself; 0: that has no end.
+func (d *document) end(i int) int {
+	for end := i + 1; end <= min(len(d.lines), i+longestValue); end++ {
+		if decodes(bytes.Join(d.lines[i:end], nil)) {
+			return end
 		}
 	}
-	return i
+	return 0
 }
+
+// decodes tells whether a text is TOML. What the library says of it is for people: what is
+// wrong with a value shows by what would be right.
+func decodes(text []byte) bool { return toml.Unmarshal(text, &map[string]any{}) == nil }
+
+// isValue tells whether a text is a value.
+func isValue(text string) bool { return decodes([]byte("k = " + text + "\n")) }
 
 // notation returns the place of the library's error, and its words.
 func (d *document) notation(err error) (*Mistake, string) {
@@ -250,9 +270,6 @@ func (d *document) notation(err error) (*Mistake, string) {
 func (d *document) read(value, wrong string, m *Mistake) unread {
 	u := unread{text: value}
 	first, _ := utf8.DecodeRuneInString(value)
-	has := func(parts ...string) bool {
-		return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(wrong, p) })
-	}
 	switch {
 	case !d.utf8:
 		u.why = wrong + " (the file is not UTF-8 text)"
@@ -263,11 +280,11 @@ func (d *document) read(value, wrong string, m *Mistake) unread {
 	case !strings.ContainsRune(`"'[{`, first): // text without quotes, or a number with something behind it
 		u.text, _, _ = strings.Cut(value, " #")
 		u.text = strings.TrimSpace(u.text)
-	case has("escape", `after \`):
+	case isValue(strings.ReplaceAll(value, `\`, `\\`)):
 		u.why = `\ in "…" begins an escape: write \\ for it, or the text in '…'`
-	case has("new line", "terminated"):
+	case unclosed(value), unclosed(string(bytes.TrimSpace(d.lines[m.Line-1]))): // an element of a list stands in a line of its own
 		u.why = fmt.Sprintf("a closing quote is missing in line %d", m.Line)
-	case has("expected newline"):
+	case beginsWithValue(value):
 		u.why = fmt.Sprintf("nothing but a comment, which begins with #, may stand behind the value (column %d)", m.Column)
 	case first == '[':
 		u.why = fmt.Sprintf("a list is written as [\"one\", \"two\"], with quotes, commas and both brackets: see line %d, column %d", m.Line, m.Column)
@@ -275,6 +292,22 @@ func (d *document) read(value, wrong string, m *Mistake) unread {
 		u.why = wrong
 	}
 	return u
+}
+
+// unclosed tells whether a text in quotes lacks the last one.
+func unclosed(text string) bool {
+	return text != "" && strings.Contains(`"'`, text[:1]) && isValue(text+text[:1])
+}
+
+// beginsWithValue tells whether a value that has an end is followed by something else.
+func beginsWithValue(text string) bool {
+	closing := map[byte]byte{'"': '"', '\'': '\'', '[': ']', '{': '}'}[text[0]]
+	for i := 1; i < len(text); i++ {
+		if text[i] == closing && isValue(text[:i+1]) {
+			return true
+		}
+	}
+	return false
 }
 
 // lookup finds a value in nested tables; nil inside an array of tables, which no
