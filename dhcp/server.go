@@ -1,7 +1,6 @@
 package dhcp
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -308,7 +307,10 @@ func (w *worker) sent(c Client, reply *dhcpv4.DHCPv4, peer netip.AddrPort) {
 	if w.conn.service == BootServer {
 		stage = provisioning.StageBootServer
 	}
-	file := cmp.Or(reply.BootFileName, text(reply.Options.Get(dhcpv4.OptionBootfileName)))
+	file := reply.BootFileName
+	if file == "" {
+		file = text(reply.Options.Get(dhcpv4.OptionBootfileName))
+	}
 	w.event(peer, provisioning.Event{MAC: c.MAC, Stage: stage, File: file})
 }
 

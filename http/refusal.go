@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 )
 
@@ -15,17 +16,6 @@ const netHTTPRefuses = "HTTP/1.1 %[1]s\r\nContent-Type: text/plain; charset=utf-
 var refusals = map[string]string{
 	"400 Bad Request":                     "bad request: it cannot be read as HTTP; in a URL, write %25 for a percent sign and %20 for a space",
 	"431 Request Header Fields Too Large": fmt.Sprintf("bad request: its URL and header are longer than %d bytes, which is all that is accepted", headerLimit),
-}
-
-// What net/http answers on a port of TLS to a request without, and what is said instead.
-const (
-	netHTTPWantsTLS = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
-	wantsTLS        = "bad request: this port takes TLS alone: write https:// before the address, or ask the port for plain HTTP"
-)
-
-// TLSListener is [tls.NewListener], whose clients without TLS are told so in words of ours.
-func TLSListener(ln net.Listener, config *tls.Config) net.Listener {
-	return tls.NewListener(plainListener{ln}, config)
 }
 
 // plainListener makes connections that say why net/http itself refuses a request. TLS has
@@ -46,22 +36,56 @@ type plainConn struct{ *net.TCPConn }
 
 // Write implements [io.Writer].
 func (c plainConn) Write(p []byte) (int, error) {
-	if string(p) == netHTTPWantsTLS {
-		return len(p), c.refuse("400 Bad Request", wantsTLS)
-	}
 	if !bytes.HasPrefix(p, []byte("HTTP/1.1 4")) || !bytes.Contains(p, []byte("Connection: close\r\n\r\n4")) {
 		return c.TCPConn.Write(p)
 	}
 	for status, text := range refusals {
 		if string(p) == fmt.Sprintf(netHTTPRefuses, status) {
-			return len(p), c.refuse(status, text)
+			return len(p), refuse(c.TCPConn, status, text)
 		}
 	}
 	return c.TCPConn.Write(p)
 }
 
 // refuse answers with one line.
-func (c plainConn) refuse(status, text string) error {
-	_, err := fmt.Fprintf(c.TCPConn, "HTTP/1.1 %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s\n", status, len(text)+1, text)
+func refuse(w io.Writer, status, text string) error {
+	_, err := fmt.Fprintf(w, "HTTP/1.1 %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s\n", status, len(text)+1, text)
 	return err
+}
+
+// TLSListener is [tls.NewListener], whose clients without TLS are told so.
+func TLSListener(ln net.Listener, config *tls.Config) net.Listener {
+	return tls.NewListener(greetedListener{ln}, config)
+}
+
+type greetedListener struct{ net.Listener }
+
+// Accept implements [net.Listener].
+func (l greetedListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &greetedConn{Conn: conn}, nil
+}
+
+// greetedConn looks at the first byte that a client sends: a record of TLS begins with its
+// type, below 0x20 (RFC 8446 section 5.1), HTTP with a capital letter.
+type greetedConn struct {
+	net.Conn
+	greeted bool
+}
+
+// Read implements [io.Reader].
+func (c *greetedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.greeted || n == 0 {
+		return n, err
+	}
+	c.greeted = true
+	if p[0] < 'A' || 'Z' < p[0] {
+		return n, err
+	}
+	_ = refuse(c.Conn, "400 Bad Request", "bad request: this port takes TLS alone: write https:// before the address, or ask the port for plain HTTP")
+	return 0, io.EOF
 }
