@@ -30,3 +30,19 @@ type Attribution struct {
 	Peer  netip.Addr // those of this address …
 	Since time.Time  // … that went on then or later
 }
+
+// Millis is a time as stores keep it: Unix milliseconds, 0 for none.
+func Millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// FromMillis is the time that is kept so, in UTC.
+func FromMillis(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}

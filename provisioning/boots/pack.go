@@ -54,13 +54,13 @@ const likeBack = 2
 
 // add appends an event, whose ID is greater than that of the last.
 func add(b *provisioning.BootRow, e *provisioning.Event) {
-	at, before := millis(e.At), millis(e.At)
+	at, before := provisioning.Millis(e.At), provisioning.Millis(e.At)
 	var bodies [][]byte
 	if b.Last == 0 {
 		b.ID, b.Last, b.Began, b.Ended = e.ID, e.ID, e.At, e.At
 	} else {
 		var room [MaxSteps][]byte
-		bodies, before = room[:0], millis(b.Began)
+		bodies, before = room[:0], provisioning.Millis(b.Began)
 		_ = each(b.Steps, func(p packed) error { // we have written them
 			if p.like > 0 {
 				p.body = bodies[len(bodies)-p.like]
@@ -87,14 +87,6 @@ func add(b *provisioning.BootRow, e *provisioning.Event) {
 	if e.At.After(b.Ended) {
 		b.Ended = e.At
 	}
-}
-
-// millis is a time as it is stored: Unix milliseconds, 0 for none.
-func millis(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
 }
 
 func appendNumber(b []byte, field protowire.Number, v int64) []byte {
@@ -192,7 +184,7 @@ func each(steps []byte, visit func(packed) error) error {
 // Events returns the events of a boot, in order; with an error those before the damage.
 func Events(b provisioning.BootRow) ([]provisioning.Event, error) {
 	var events []provisioning.Event
-	id, at := b.ID, millis(b.Began)
+	id, at := b.ID, provisioning.Millis(b.Began)
 	err := each(b.Steps, func(p packed) error {
 		e := provisioning.Event{}
 		if p.like > len(events) || p.like < 0 {
@@ -204,10 +196,7 @@ func Events(b provisioning.BootRow) ([]provisioning.Event, error) {
 			return err
 		}
 		id, at = id+p.id, at+p.at
-		e.ID, e.MAC, e.At = id, b.MAC, time.Time{}
-		if at != 0 {
-			e.At = time.UnixMilli(at).UTC()
-		}
+		e.ID, e.MAC, e.At = id, b.MAC, provisioning.FromMillis(at)
 		events = append(events, e)
 		return nil
 	})

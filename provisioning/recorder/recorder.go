@@ -455,7 +455,7 @@ func (r *Recorder) publish(ctx context.Context, events []*boots.News) {
 	}
 	for _, n := range events {
 		e := n.Event
-		e.At = time.UnixMilli(e.At.UnixMilli()).UTC() // as it is stored
+		e.At = provisioning.FromMillis(provisioning.Millis(e.At)) // as it is stored
 		e.Machine = provisioning.Machine{}
 		r.subscribers.publish(e)
 	}

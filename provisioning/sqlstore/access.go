@@ -44,7 +44,7 @@ func (t Tx) PutToken(ctx context.Context, tok provisioning.Token) error {
 	return t.exec(ctx, `INSERT INTO tokens (id, role, farmer, name, expires, read_only, created, last_used, hash)
 		VALUES ($1, $2, nullif($3, CAST(0 AS BIGINT)), $4, $5, $6, $7, $8, $9)
 		ON CONFLICT (id) DO UPDATE SET role = excluded.role, farmer = excluded.farmer, last_used = excluded.last_used`,
-		tok.ID, string(tok.Role), int64(tok.Farmer), tok.Name, ms(tok.Expires), bit(tok.ReadOnly), ms(tok.Created), ms(tok.LastUsed), tok.Hash[:])
+		tok.ID, string(tok.Role), int64(tok.Farmer), tok.Name, provisioning.Millis(tok.Expires), bit(tok.ReadOnly), provisioning.Millis(tok.Created), provisioning.Millis(tok.LastUsed), tok.Hash[:])
 }
 
 // DeleteToken implements [provisioning.Tx].
@@ -68,7 +68,7 @@ func (r Reader) Session(ctx context.Context, h provisioning.SecretsHash) (provis
 func (t Tx) PutSession(ctx context.Context, s provisioning.Session) error {
 	return t.exec(ctx, `INSERT INTO sessions (hash, token, who, began, last_used, role, farmer, read_only) VALUES ($1, nullif($2, ''), $3, $4, $5, $6, $7, $8)
 		ON CONFLICT (hash) DO UPDATE SET last_used = excluded.last_used`,
-		s.Hash[:], s.Token, s.Who, ms(s.Began), ms(s.LastUsed), string(s.Role), int64(s.Farmer), bit(s.ReadOnly))
+		s.Hash[:], s.Token, s.Who, provisioning.Millis(s.Began), provisioning.Millis(s.LastUsed), string(s.Role), int64(s.Farmer), bit(s.ReadOnly))
 }
 
 // DeleteSession implements [provisioning.Tx].
@@ -78,7 +78,7 @@ func (t Tx) DeleteSession(ctx context.Context, h provisioning.SecretsHash) error
 
 // PruneSessions implements [provisioning.Tx].
 func (t Tx) PruneSessions(ctx context.Context, p provisioning.SessionPrune) error {
-	err := t.exec(ctx, `DELETE FROM sessions WHERE last_used < $1 OR began < $2`, ms(p.UsedBefore), ms(p.BeganBefore))
+	err := t.exec(ctx, `DELETE FROM sessions WHERE last_used < $1 OR began < $2`, provisioning.Millis(p.UsedBefore), provisioning.Millis(p.BeganBefore))
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (r Reader) Changes(ctx context.Context, q provisioning.ChangeQuery) ([]prov
 func (t Tx) AddChange(ctx context.Context, c provisioning.Change) error {
 	t.decided()
 	return t.exec(ctx, `INSERT INTO changes (at, actor, origin, action, subject, batch, before, after) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		ms(c.At), c.Actor, c.From, c.Action, c.Subject, c.Batch, string(c.Before), string(c.After))
+		provisioning.Millis(c.At), c.Actor, c.From, c.Action, c.Subject, c.Batch, string(c.Before), string(c.After))
 }
 
 // document reads a JSON document; the empty text is none.

@@ -108,7 +108,7 @@ func (r Reader) events(ctx context.Context, q provisioning.EventQuery) ([]provis
 		w.and("last > ? AND id > ?", q.After, q.After-boots.Span)
 	}
 	if !q.Since.IsZero() {
-		w.and("ended >= ?", ms(q.Since))
+		w.and("ended >= ?", provisioning.Millis(q.Since))
 	}
 	if q.Last {
 		order = " ORDER BY id DESC"
@@ -190,11 +190,11 @@ func (t Tx) WriteBoots(ctx context.Context, rows provisioning.BootChanges) error
 	for _, a := range rows.Attribute {
 		// The index on the addresses of boots without a MAC address has just this condition.
 		if err := t.exec(ctx, `UPDATE boots SET mac = $1, peer = '' WHERE length(mac) = 0 AND peer = $2 AND ended >= $3`,
-			a.MAC[:], addressText(a.Peer), ms(a.Since)); err != nil {
+			a.MAC[:], addressText(a.Peer), provisioning.Millis(a.Since)); err != nil {
 			return err
 		}
 	}
 	return insert(ctx, t, insertBoots, rows.Put, func(args []any, b provisioning.BootRow) []any {
-		return append(args, b.ID, b.Last, bytesOf(b.MAC), addressText(b.Peer), ms(b.Began), ms(b.Ended), b.Steps)
+		return append(args, b.ID, b.Last, bytesOf(b.MAC), addressText(b.Peer), provisioning.Millis(b.Began), provisioning.Millis(b.Ended), b.Steps)
 	})
 }

@@ -132,7 +132,7 @@ func (t Tx) PutNode(ctx context.Context, n provisioning.Node) error {
 		ON CONFLICT (mac) DO UPDATE SET farmer = excluded.farmer, runmode = excluded.runmode, args = excluded.args,
 			kernel = excluded.kernel, name = excluded.name, nbp = excluded.nbp,
 			boot_exit = excluded.boot_exit, once = excluded.once, updated = excluded.updated, owned = excluded.owned`,
-		n.MAC[:], int64(n.Farmer), string(n.RunMode), n.Args, n.Kernel, n.Name, string(n.NBP), bit(n.Exit), n.Once, ms(n.Created), ms(n.Updated), ms(n.Owned))
+		n.MAC[:], int64(n.Farmer), string(n.RunMode), n.Args, n.Kernel, n.Name, string(n.NBP), bit(n.Exit), n.Once, provisioning.Millis(n.Created), provisioning.Millis(n.Updated), provisioning.Millis(n.Owned))
 }
 
 // DeleteNode implements [provisioning.Tx].

@@ -22,7 +22,7 @@ func (r Reader) Proven(ctx context.Context, mac provisioning.MAC) (provisioning.
 func (t Tx) PutProven(ctx context.Context, p provisioning.Proven) error {
 	err := t.exec(ctx, `INSERT INTO proven (mac, client, nbp, form, since) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (mac) DO UPDATE SET client = excluded.client, nbp = excluded.nbp, form = excluded.form, since = excluded.since`,
-		p.MAC[:], p.Client, string(p.Strategy.NBP), string(p.Strategy.Form), ms(p.Since))
+		p.MAC[:], p.Client, string(p.Strategy.NBP), string(p.Strategy.Form), provisioning.Millis(p.Since))
 	if err != nil {
 		return err
 	}

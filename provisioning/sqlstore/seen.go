@@ -61,7 +61,7 @@ var insertSeen = newInsertion(12, "", `INSERT INTO seen (mac, arch, firmware, uu
 // PutSeen implements [provisioning.Tx].
 func (t Tx) PutSeen(ctx context.Context, seen ...provisioning.Discovered) error {
 	return insert(ctx, t, insertSeen, seen, func(args []any, d provisioning.Discovered) []any {
-		return append(args, d.MAC[:], d.Arch, d.Firmware, d.UUID, d.Serial, d.Manufacturer, d.Product, d.Address, ms(d.FirstSeen), ms(d.LastSeen), d.Boots, d.Code)
+		return append(args, d.MAC[:], d.Arch, d.Firmware, d.UUID, d.Serial, d.Manufacturer, d.Product, d.Address, provisioning.Millis(d.FirstSeen), provisioning.Millis(d.LastSeen), d.Boots, d.Code)
 	})
 }
 

@@ -214,7 +214,7 @@ func bit(b bool) int {
 	return 0
 }
 
-// millis stores a [time.Time] as Unix milliseconds, the zero time as 0.
+// millis reads a [time.Time], see [provisioning.Millis].
 type millis struct{ t *time.Time }
 
 // Scan reads the milliseconds.
@@ -223,17 +223,6 @@ func (m millis) Scan(src any) error {
 	if err := n.Scan(src); err != nil {
 		return err
 	}
-	*m.t = time.Time{}
-	if n.Int64 != 0 {
-		*m.t = time.UnixMilli(n.Int64).UTC()
-	}
+	*m.t = provisioning.FromMillis(n.Int64)
 	return nil
-}
-
-// ms returns t as Unix milliseconds, the zero time as 0.
-func ms(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
 }
