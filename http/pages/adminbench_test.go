@@ -212,7 +212,7 @@ func bootOf(mac provisioning.MAC, at time.Time, events int) []provisioning.Event
 		{Stage: provisioning.StageBootServer, File: "ipxe.efi"},
 		{Stage: provisioning.StageNBP, File: "ipxe.efi", Via: "TFTP", Bytes: 1_020_000, Size: 1_020_000, Duration: 640 * time.Millisecond},
 		{Stage: provisioning.StageDiscover, Detail: "UEFI x64, iPXE 1.21.1", IPXE: true},
-		{Stage: provisioning.StageOffer, File: "script"},
+		{Stage: provisioning.StageOffer, File: "http://192.0.2.1/provision/" + mac.String()},
 		{
 			Stage: provisioning.StageScript, Detail: "runmode prod, farmer 1234", Peer: netip.MustParseAddr("192.0.2.77"),
 			Machine: provisioning.Machine{Serial: "7CZ1234X", Manufacturer: "HPE", Product: "ProLiant DL380 Gen10"},

@@ -66,7 +66,7 @@ func TestNoPageIsWiderThanItsWindow(t *testing.T) {
 	farm(t, b)
 	b.add(t, provisioning.Node{MAC: macOf(100), Farmer: 4294967295, RunMode: "dev", Name: strings.Repeat("long-", 39), Args: strings.Repeat("console=ttyS0 ", 30)})
 	tab.cookie(b)
-	for _, width := range []int64{360, 660, 1280} {
+	for _, width := range []int64{320, 360, 660, 1280} {
 		tab.look(width, "light")
 		for _, path := range append([]string{"/", "/expert", "/images", "/admin/nodes/" + macOf(100).String()}, adminPages...) {
 			tab.open(path)

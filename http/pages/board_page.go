@@ -34,7 +34,7 @@ type boardPage struct {
 // Nothing says what the filter found nothing of.
 func (p boardPage) Nothing() string {
 	if p.Text("q") != "" {
-		return "Nothing is found of “" + p.Text("q") + "”"
+		return "Nothing matches “" + p.Text("q") + "”"
 	}
 	for _, g := range boardGroups {
 		if g.Value == p.Text("state") {
