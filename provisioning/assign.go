@@ -80,6 +80,11 @@ func (a *Assigner) Assignment(ctx context.Context, mac MAC) (Assignment, error) 
 	return assigned(n), nil
 }
 
+// Recall returns what Assignment would, if the store need not be asked for it.
+func (a *Assigner) Recall(mac MAC) (Assignment, bool) {
+	return a.remembers(mac, a.store.DecisionsVersion())
+}
+
 // remembers returns what mac gets, if that was asked for at this version of the store.
 func (a *Assigner) remembers(mac MAC, version uint64) (Assignment, bool) {
 	if version == 0 {
@@ -185,7 +190,7 @@ const codeLimit = 500 * time.Millisecond
 func (a *Assigner) makeCode(ctx context.Context, mac MAC) string {
 	var code string
 	err := UpdateWithin(ctx, a.store, codeLimit, func(ctx context.Context, tx Tx) error {
-		seen, err := See(ctx, tx, Event{MAC: mac, At: a.now()})
+		seen, err := See(ctx, tx, Sight{MAC: mac, At: a.now()})
 		code = seen[mac].Code
 		return err
 	})
@@ -195,15 +200,15 @@ func (a *Assigner) makeCode(ctx context.Context, mac MAC) string {
 	return code
 }
 
-// See stores that machines netbooted, as events tell it, oldest first, and gives those a
-// claim code that have none. It returns what is stored of each.
-func See(ctx context.Context, tx Tx, events ...Event) (map[MAC]Discovered, error) {
-	if len(events) == 0 {
+// See stores that machines netbooted, oldest first, and gives those a claim code that have
+// none. It returns what is stored of each.
+func See(ctx context.Context, tx Tx, sights ...Sight) (map[MAC]Discovered, error) {
+	if len(sights) == 0 {
 		return nil, nil
 	}
-	macs := make([]MAC, len(events))
-	for i, e := range events {
-		macs[i] = e.MAC
+	macs := make([]MAC, len(sights))
+	for i, s := range sights {
+		macs[i] = s.MAC
 	}
 	// In order, so that two who write at once wait for each other, and not both for ever.
 	slices.SortFunc(macs, MAC.Compare)
@@ -212,14 +217,14 @@ func See(ctx context.Context, tx Tx, events ...Event) (map[MAC]Discovered, error
 	if err != nil {
 		return nil, err
 	}
-	for _, e := range events {
-		d := seen[e.MAC]
-		d.MAC = e.MAC
-		d = d.sight(e.Machine, e.At)
-		if e.Peer.IsValid() && !e.Peer.IsUnspecified() { // a DISCOVER comes from 0.0.0.0
-			d.Address = e.Peer.Unmap().String()
+	for _, s := range sights {
+		d := seen[s.MAC]
+		d.MAC = s.MAC
+		d = d.sight(s.Machine, s.At)
+		if s.Peer.IsValid() && !s.Peer.IsUnspecified() { // a DISCOVER comes from 0.0.0.0
+			d.Address = s.Peer.Unmap().String()
 		}
-		seen[e.MAC] = d
+		seen[s.MAC] = d
 	}
 	if err := giveCodes(ctx, tx, seen); err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"math/big"
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -19,6 +20,14 @@ type Machine struct {
 	Serial       string `json:"serial,omitempty"`
 	Manufacturer string `json:"manufacturer,omitempty"`
 	Product      string `json:"product,omitempty"`
+}
+
+// Sight is that a machine netbooted here.
+type Sight struct {
+	MAC     MAC
+	At      time.Time
+	Peer    netip.Addr // its address, if it has one
+	Machine Machine    // what it said of itself
 }
 
 // Discovered is a MAC address that netbooted here, registered or not.

@@ -14,7 +14,7 @@ import (
 func BenchmarkAdd(b *testing.B) {
 	open := boots.NewOpen(4096)
 	const batch, machines = 2048, 10000
-	id, news := int64(0), make([]*boots.News, batch)
+	id, news := int64(0), make([]boots.News, batch)
 	for b.Loop() {
 		for i := range news {
 			id++
@@ -22,7 +22,7 @@ func BenchmarkAdd(b *testing.B) {
 			if id%2 == 1 {
 				e.Stage, e.Detail, e.File = provisioning.StageOffer, "", "undionly.kpxe"
 			}
-			news[i] = &boots.News{Event: e}
+			news[i].Event = e
 		}
 		open.Keep(open.Add(news))
 	}

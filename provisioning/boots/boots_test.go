@@ -78,14 +78,14 @@ func TestNothingIsLost(t *testing.T) {
 		at, id := storetest.Noon, int64(0)
 		peers := []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("fe80::1%eth0")}
 		for range rapid.IntRange(1, 30).Draw(rt, "batches") {
-			var news []*boots.News
+			var news []boots.News
 			first := id
 			for range rapid.IntRange(1, 40).Draw(rt, "batch") {
 				at = at.Add(time.Duration(rapid.SampledFrom([]int{0, 1, 900, 70_000, 400_000, -5000}).Draw(rt, "pause")) * time.Millisecond)
 				peer := rapid.SampledFrom(peers).Draw(rt, "peer")
 				mac := storetest.MAC(rapid.IntRange(1, 4).Draw(rt, "node"))
 				if rapid.IntRange(0, 5).Draw(rt, "kind") == 0 {
-					news = append(news, &boots.News{Event: provisioning.Event{MAC: mac}, Peer: peer, Since: at.Add(-3 * time.Minute)})
+					news = append(news, boots.News{Event: provisioning.Event{MAC: mac}, Peer: peer, Since: at.Add(-3 * time.Minute)})
 					continue
 				}
 				if rapid.Bool().Draw(rt, "unknown") {
@@ -93,7 +93,7 @@ func TestNothingIsLost(t *testing.T) {
 				}
 				id += rapid.SampledFrom([]int64{1, 1, 1, 30_000}).Draw(rt, "others between")
 				stage := rapid.SampledFrom([]provisioning.Stage{provisioning.StageDiscover, provisioning.StageOffer, provisioning.StageNBP, provisioning.StageScript, provisioning.StageKernel}).Draw(rt, "stage")
-				news = append(news, &boots.News{Event: provisioning.Event{ID: id, At: at, MAC: mac, Peer: peer, Stage: stage, File: rapid.SampledFrom([]string{"", "a"}).Draw(rt, "file")}})
+				news = append(news, boots.News{Event: provisioning.Event{ID: id, At: at, MAC: mac, Peer: peer, Stage: stage, File: rapid.SampledFrom([]string{"", "a"}).Draw(rt, "file")}})
 			}
 			if rapid.IntRange(0, 9).Draw(rt, "outcome") == 0 { // it cannot be stored, and its IDs are given again
 				open.Forget(open.Add(news))
@@ -135,7 +135,7 @@ func play(t *testing.T, news ...boots.News) []string {
 		if n.Event.At.IsZero() {
 			n.Event.At = storetest.Noon.Add(time.Duration(i) * time.Second)
 		}
-		c := open.Add([]*boots.News{&n})
+		c := open.Add([]boots.News{n})
 		rows.write(t, c.BootChanges)
 		open.Keep(c)
 	}
@@ -222,13 +222,13 @@ func slicesOf(n boots.News, count int) (all []boots.News) {
 // TestRepeatsAreSmall: a node that asks for hours says the same again and again.
 func TestRepeatsAreSmall(t *testing.T) {
 	open := boots.NewOpen(1)
-	var news []*boots.News
+	var news []boots.News
 	for i := range boots.MaxSteps {
 		e := provisioning.Event{ID: int64(i) + 1, At: storetest.Noon.Add(time.Duration(i) * 4 * time.Second), MAC: storetest.MAC(1), Stage: provisioning.StageDiscover, Detail: "BIOS, PXEClient"}
 		if i%2 == 1 {
 			e.Stage, e.Detail, e.File = provisioning.StageOffer, "", "undionly.kpxe"
 		}
-		news = append(news, &boots.News{Event: e})
+		news = append(news, boots.News{Event: e})
 	}
 	rows := open.Add(news).Put
 	if len(rows) != 1 || len(rows[0].Steps) > 12*boots.MaxSteps {

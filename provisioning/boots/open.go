@@ -66,10 +66,10 @@ func (n *News) IsEvent() bool { return !n.Peer.IsValid() }
 // Number gives the events among news their IDs, greater than all before. A store that ended
 // without warning may have lost the last transactions, and gives their IDs again; the boots
 // that are remembered have them, and go on in other rows then.
-func (o *Open) Number(ctx context.Context, tx provisioning.Tx, news []*News) error {
+func (o *Open) Number(ctx context.Context, tx provisioning.Tx, news []News) error {
 	events := 0
-	for _, n := range news {
-		if n.IsEvent() {
+	for i := range news {
+		if news[i].IsEvent() {
 			events++
 		}
 	}
@@ -83,8 +83,8 @@ func (o *Open) Number(ctx context.Context, tx provisioning.Tx, news []*News) err
 		}
 		id, o.boots = o.last+1, lru.New[whose, open](o.most)
 	}
-	for _, n := range news {
-		if n.IsEvent() {
+	for i := range news {
+		if n := &news[i]; n.IsEvent() {
 			n.Event.ID = id
 			id++
 		}
@@ -102,15 +102,17 @@ type Changes struct {
 
 // Add returns what changes with that news, whose events have growing IDs. It is remembered
 // when [Open.Keep] is called: what could not be stored may be added again.
-func (o *Open) Add(news []*News) Changes {
-	c := Changes{at: make(map[whose]int, len(news)/2)}
-	for _, n := range news {
-		if n.IsEvent() {
+func (o *Open) Add(news []News) Changes {
+	usual := len(news)/2 + 1 // a DISCOVER and its OFFER are one node's
+	c := Changes{at: make(map[whose]int, usual), open: make([]open, 0, usual)}
+	for i := range news {
+		if n := &news[i]; n.IsEvent() {
 			o.step(&c, &n.Event)
 		} else {
 			o.learn(&c, n)
 		}
 	}
+	c.Put = make([]provisioning.BootRow, 0, len(c.closed)+len(c.open))
 	for _, list := range [][]open{c.closed, c.open} {
 		for i := range list {
 			if b := &list[i]; b.steps > 0 {
@@ -241,9 +243,9 @@ func (o *Open) Forget(c Changes) {
 
 // AddEvents stores events, as boots of their own.
 func AddEvents(ctx context.Context, tx provisioning.Tx, events []provisioning.Event) error {
-	news := make([]*News, len(events))
+	news := make([]News, len(events))
 	for i, e := range events {
-		news[i] = &News{Event: e}
+		news[i].Event = e
 	}
 	open := NewOpen(len(events))
 	if err := open.Number(ctx, tx, news); err != nil {

@@ -31,7 +31,7 @@ type Recorder struct {
 	now       func() time.Time
 	retention Retention
 
-	queue       chan *boots.News // pointers: the room of a full queue is not held all the time
+	inbox       *inbox
 	peers       *peers
 	refusals    *refusals
 	lines       *lines
@@ -50,9 +50,6 @@ type Recorder struct {
 }
 
 const (
-	// recorderQueue holds what a farm of 400 nodes says when it powers on, should
-	// the disk be busy meanwhile.
-	recorderQueue = 4096
 	// recorderBatch is how many events one transaction stores: of many, each page of the
 	// database is written once.
 	recorderBatch = 2048
@@ -78,7 +75,7 @@ func New(store provisioning.Store, retention Retention, log *slog.Logger, metric
 	r := &Recorder{
 		store: store, log: log, now: now, retention: retention.orDefault(),
 		storing:  logonce.Series{Log: log, Level: slog.LevelError, Fault: "boot events cannot be stored; nodes boot on", End: "boot events are stored again"},
-		queue:    make(chan *boots.News, recorderQueue),
+		inbox:    newInbox(),
 		peers:    newPeers(),
 		refusals: newRefusals(),
 		lines:    newLines(),
@@ -99,11 +96,11 @@ func New(store provisioning.Store, retention Retention, log *slog.Logger, metric
 	}
 	queued := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "farmboot_events_queued", Help: "Boot events that wait to be stored.",
-	}, func() float64 { return float64(len(r.queue)) })
+	}, func() float64 { return float64(r.inbox.len()) })
 	room := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "farmboot_events_queue_size", Help: "Boot events that can wait to be stored; more are dropped.",
 	})
-	room.Set(recorderQueue)
+	room.Set(inboxSize)
 	watching := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "farmboot_event_subscribers", Help: "Who follows boot events live. As long as it is nobody, they are stored once a second.",
 	}, func() float64 { return float64(r.subscribers.count()) })
@@ -133,23 +130,22 @@ func (r *Recorder) Record(e provisioning.Event) {
 	if e.MAC.IsZero() {
 		e.MAC, _ = r.peers.mac(e.Peer, e.At)
 	}
-	e, dropped := r.refusals.pass(e)
-	if dropped != "" {
+	if dropped := r.refusals.pass(&e); dropped != "" {
 		r.dropped.WithLabelValues(dropped).Inc()
 		return
 	}
-	r.tell(e)
+	r.tell(&e)
 	r.heard(e)
 	if e.MAC.IsZero() {
 		r.peers.orphan(e.Peer, e.At)
 	}
-	r.put(boots.News{Event: e})
+	r.put(&boots.News{Event: e})
 	r.Learn(e.Peer, e.MAC)
 }
 
 // tell writes an event to the log: a line for each step, what is refused louder, and
 // what says little by itself only for those who want to know everything.
-func (r *Recorder) tell(e provisioning.Event) {
+func (r *Recorder) tell(e *provisioning.Event) {
 	level := slog.LevelInfo
 	switch e.Stage {
 	case provisioning.StageDiscover, provisioning.StageLoading:
@@ -177,7 +173,7 @@ func (r *Recorder) tell(e provisioning.Event) {
 	if !e.Cause.IsZero() {
 		attrs = append(attrs, "cause", e.Cause.ID)
 	}
-	if detail := cause.Detail(e); detail != "" {
+	if detail := cause.Detail(*e); detail != "" {
 		attrs = append(attrs, "detail", detail)
 	}
 	if e.Size > 0 {
@@ -192,6 +188,9 @@ const maxDetail = 500
 
 // oneLine makes a text fit for terminals, logs and databases, whatever it is.
 func oneLine(s string) string {
+	if len(s) <= maxDetail && isPrintableASCII(s) {
+		return s
+	}
 	clean := func(r rune) rune {
 		if unicode.IsControl(r) {
 			return '?'
@@ -201,21 +200,29 @@ func oneLine(s string) string {
 	return strings.Map(clean, provisioning.Clip(strings.ToValidUTF8(s, "?"), maxDetail))
 }
 
+// isPrintableASCII tells whether there is nothing to clean, as there hardly ever is.
+func isPrintableASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
 // Learn notes that addr is the address of mac: a later event that shows only addr,
 // and earlier ones of the last minutes, are mac's. It never blocks.
 func (r *Recorder) Learn(addr netip.Addr, mac provisioning.MAC) {
 	if since := r.peers.learn(addr, mac, r.now()); !since.IsZero() {
-		r.put(boots.News{Event: provisioning.Event{MAC: mac}, Peer: addr.Unmap(), Since: since})
+		r.put(&boots.News{Event: provisioning.Event{MAC: mac}, Peer: addr.Unmap(), Since: since})
 	}
 }
 
 // MAC returns whose address addr is, as far as events of the last half hour tell.
 func (r *Recorder) MAC(addr netip.Addr) (provisioning.MAC, bool) { return r.peers.mac(addr, r.now()) }
 
-func (r *Recorder) put(item boots.News) {
-	select {
-	case r.queue <- &item:
-	default:
+func (r *Recorder) put(n *boots.News) {
+	if !r.inbox.put(n) {
 		r.dropped.WithLabelValues("queue").Inc()
 	}
 }
@@ -258,9 +265,9 @@ func (r *Recorder) Run(ctx context.Context) error {
 	forget()
 	for {
 		select {
-		case first := <-r.queue:
-			batch, asked := r.collect(ctx, first)
-			r.write(ctx, batch)
+		case <-r.inbox.await(1):
+			most, asked := r.collect(ctx)
+			r.write(ctx, r.inbox.take(most))
 			if asked != nil {
 				r.Flush(ctx)
 				close(asked)
@@ -306,29 +313,27 @@ func (r *Recorder) recall(ctx context.Context) {
 	}
 }
 
-// collect waits a moment for more to store with first, but not when somebody asks for
-// what there is: he is to be told when it is stored.
-func (r *Recorder) collect(ctx context.Context, first *boots.News) (batch []*boots.News, asked chan<- struct{}) {
-	batch = []*boots.News{first}
+// collect waits until there is enough to store at once, but not for long, nor when somebody
+// asks for what there is: he is to be told when it is stored. It returns how many to store.
+func (r *Recorder) collect(ctx context.Context) (most int, asked chan<- struct{}) {
 	delay, most := batchDelay, recorderBatch
 	if r.subscribers.count() > 0 {
 		delay, most = watchedDelay, watchedBatch
 	}
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
-	for len(batch) < most {
+	for r.inbox.len() < most {
 		select {
-		case next := <-r.queue:
-			batch = append(batch, next)
+		case <-r.inbox.await(most):
 		case asked = <-r.asked:
-			return batch, asked
+			return most, asked
 		case <-timer.C:
-			return batch, nil
+			return most, nil
 		case <-ctx.Done():
-			return batch, nil
+			return most, nil
 		}
 	}
-	return batch, nil
+	return most, nil
 }
 
 // syncWait bounds how long a reader waits for what has just happened to be stored.
@@ -391,21 +396,18 @@ func (f fresh) Unregistered(ctx context.Context, limit int) ([]provisioning.Disc
 // Flush stores what is queued. When Run has ended, listeners may have recorded something
 // since; while it runs, [Recorder.Sync] is for others.
 func (r *Recorder) Flush(ctx context.Context) {
-	for {
-		var batch []*boots.News
-		for len(batch) < recorderBatch && len(r.queue) > 0 {
-			batch = append(batch, <-r.queue)
-		}
-		if len(batch) == 0 {
-			return
-		}
+	for batch := r.inbox.take(recorderBatch); len(batch) > 0; batch = r.inbox.take(recorderBatch) {
 		r.write(ctx, batch)
 	}
 }
 
 // write stores a batch, and hands it to the subscribers. When it cannot be stored,
 // they get it all the same, without IDs.
-func (r *Recorder) write(ctx context.Context, batch []*boots.News) {
+func (r *Recorder) write(ctx context.Context, batch []boots.News) {
+	if len(batch) == 0 {
+		return
+	}
+	defer r.inbox.giveBack(batch)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	seen := r.sights.news(batch)
@@ -422,7 +424,7 @@ func (r *Recorder) write(ctx context.Context, batch []*boots.News) {
 		return err
 	})
 	r.storing.Report(err)
-	events := slices.DeleteFunc(batch, func(n *boots.News) bool { return !n.IsEvent() })
+	events := slices.DeleteFunc(batch, func(n boots.News) bool { return !n.IsEvent() })
 	if err != nil {
 		r.open.Forget(changes)
 		r.sights.forget(seen)
@@ -441,7 +443,7 @@ func (r *Recorder) write(ctx context.Context, batch []*boots.News) {
 
 // publish hands events that have just been stored to the subscribers, with those that
 // another process stored before.
-func (r *Recorder) publish(ctx context.Context, events []*boots.News) {
+func (r *Recorder) publish(ctx context.Context, events []boots.News) {
 	if len(events) == 0 {
 		return
 	}

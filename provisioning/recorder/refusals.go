@@ -67,11 +67,11 @@ func newRefusals() *refusals {
 	}
 }
 
-// pass tells whether e is to be recorded: then it returns e with the number of those
-// that were not, else why not, which is a metric's label.
-func (r *refusals) pass(e provisioning.Event) (_ provisioning.Event, dropped string) {
+// pass tells why e is not to be recorded, as a metric's label; "": it is, with the number of
+// those before it that were not.
+func (r *refusals) pass(e *provisioning.Event) (dropped string) {
 	if e.Stage != provisioning.StageRefused && e.Stage != provisioning.StageHold {
-		return e, ""
+		return ""
 	}
 	who := speaker{mac: e.MAC}
 	if e.MAC.IsZero() {
@@ -83,16 +83,16 @@ func (r *refusals) pass(e provisioning.Event) (_ provisioning.Event, dropped str
 	known, ok := r.seen.Get(key)
 	if ok && e.At.Sub(known.last) < repeatEvery {
 		known.held++
-		return e, "repeat"
+		return "repeat"
 	}
 	if !r.each.Allow(who, e.At) || !r.all.AllowN(e.At, 1) {
-		return e, "flood"
+		return "flood"
 	}
 	if !ok {
 		r.seen.Put(key, &repetition{last: e.At})
-		return e, ""
+		return ""
 	}
 	e.Held = known.held
 	known.last, known.held = e.At, 0
-	return e, ""
+	return ""
 }

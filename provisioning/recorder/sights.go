@@ -36,15 +36,15 @@ func newSights() *sights {
 	return &sights{last: lru.New[provisioning.MAC, sight](sightsKept), seed: maphash.MakeSeed()}
 }
 
-// news returns the events that show a machine, but those that say nothing new, and takes
-// note of them; what cannot be stored is to be forgotten.
-func (s *sights) news(batch []*boots.News) []provisioning.Event {
-	var news []provisioning.Event
-	for _, n := range batch {
-		if !n.IsEvent() || !showsNode(&n.Event) {
+// news returns which machines events show, but those that say nothing new, and takes note
+// of them; what cannot be stored is to be forgotten.
+func (s *sights) news(batch []boots.News) []provisioning.Sight {
+	var news []provisioning.Sight
+	for i := range batch {
+		e := &batch[i].Event
+		if !batch[i].IsEvent() || !showsNode(e) {
 			continue
 		}
-		e := n.Event
 		now := sight{at: e.At.UnixMilli(), what: maphash.Comparable(s.seed, struct {
 			provisioning.Machine
 			netip.Addr
@@ -53,15 +53,15 @@ func (s *sights) news(batch []*boots.News) []provisioning.Event {
 			continue
 		}
 		s.last.Put(e.MAC, now)
-		news = append(news, e)
+		news = append(news, provisioning.Sight{MAC: e.MAC, At: e.At, Peer: e.Peer, Machine: e.Machine})
 	}
 	return news
 }
 
 // forget takes back that these were stored.
-func (s *sights) forget(news []provisioning.Event) {
-	for _, e := range news {
-		s.last.Delete(e.MAC)
+func (s *sights) forget(news []provisioning.Sight) {
+	for _, n := range news {
+		s.last.Delete(n.MAC)
 	}
 }
 

@@ -15,12 +15,12 @@ import (
 var noon = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 
 // said is that a node said something.
-func said(node byte, what string) *boots.News {
-	return &boots.News{Event: provisioning.Event{At: noon, MAC: provisioning.MAC{0x52, 0x54, 0, 0, node / 200, node}, Stage: provisioning.StageOffer, Detail: what}}
+func said(node byte, what string) boots.News {
+	return boots.News{Event: provisioning.Event{At: noon, MAC: provisioning.MAC{0x52, 0x54, 0, 0, node / 200, node}, Stage: provisioning.StageOffer, Detail: what}}
 }
 
 // record stores news as the recorder does.
-func record(t *testing.T, s *Store, open *boots.Open, news ...*boots.News) {
+func record(t *testing.T, s *Store, open *boots.Open, news ...boots.News) {
 	t.Helper()
 	var c boots.Changes
 	err := s.UpdateUnsynced(t.Context(), func(tx provisioning.Tx) error {
@@ -88,8 +88,8 @@ func TestPagesAreOfOneState(t *testing.T) {
 		}
 		defer s.Close()
 		const nodes = 1500
-		open, news := boots.NewOpen(nodes), make([]*boots.News, nodes)
-		node := func(i int, what string) *boots.News {
+		open, news := boots.NewOpen(nodes), make([]boots.News, nodes)
+		node := func(i int, what string) boots.News {
 			n := said(0, what)
 			n.Event.MAC[4], n.Event.MAC[5] = byte(i>>8), byte(i)
 			return n

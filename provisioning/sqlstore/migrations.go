@@ -71,9 +71,9 @@ func packEvents(ctx context.Context, q Querier) error {
 		if len(events) == 0 {
 			return t.exec(ctx, `DROP TABLE events`)
 		}
-		news := make([]*boots.News, len(events))
+		news := make([]boots.News, len(events))
 		for i, e := range events {
-			news[i] = &boots.News{Event: e}
+			news[i].Event = e
 		}
 		changes := open.Add(news)
 		if err := t.WriteBoots(ctx, changes.BootChanges); err != nil {

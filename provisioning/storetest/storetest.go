@@ -470,14 +470,14 @@ func eventsOfManyBoots(t *testing.T, open Open) {
 			if err != nil {
 				return err
 			}
-			news := make([]*boots.News, batch)
+			news := make([]boots.News, batch)
 			for i := range news {
 				n := b*batch + i
 				e := provisioning.Event{ID: id + int64(i), At: Noon.Add(time.Duration(n/7) * time.Second), MAC: MAC(1 + n*n%nodes), Stage: provisioning.StageOffer, Held: n}
 				if n%5 == 0 {
 					e.Stage = provisioning.StageDiscover
 				}
-				news[i], all = &boots.News{Event: e}, append(all, e)
+				news[i], all = boots.News{Event: e}, append(all, e)
 			}
 			changes := under.Add(news)
 			if err := tx.WriteBoots(ctx, changes.BootChanges); err != nil {
