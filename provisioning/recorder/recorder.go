@@ -238,6 +238,7 @@ func (r *Recorder) Subscribe(mac provisioning.MAC) (events <-chan provisioning.E
 // Run stores events until ctx ends, then those that are still queued, and returns
 // nil. Call [Recorder.Flush] when the listeners, too, have come to their end.
 func (r *Recorder) Run(ctx context.Context) error {
+	inBackground()
 	watching, stopWatching := context.WithCancel(ctx)
 	changes := r.store.Watch(watching)
 	defer func() {

@@ -96,6 +96,7 @@ func TestDeb(t *testing.T) {
 				t.Errorf("with a kernel the doctor says (%v):\n%s", err, out)
 			}
 			s.security(t)
+			s.prefersNodes(t)
 
 			mac := c.node.NICs[0].MAC
 			s.must(t, "farmboot", "node", "add", mac, "--farmer", "1234", "--name", "kept", "--args", "console=ttyS0")
@@ -204,6 +205,16 @@ func (s *system) security(t *testing.T) {
 	}
 	if exposure, err := strconv.ParseFloat(match[1], 64); err != nil || exposure > 1.9 {
 		t.Errorf("the unit's exposure is %s: at most 1.9 is wanted\n%s", match[1], out)
+	}
+}
+
+// prefersNodes checks that the unit lets the daemon take less of the processor for storing
+// boots: one of its threads is nice (proc_pid_stat(5), field 19).
+func (s *system) prefersNodes(t *testing.T) {
+	t.Helper()
+	out := s.must(t, "sh", "-c", "cat /proc/$(systemctl show -P MainPID farmboot)/task/*/stat")
+	if !regexp.MustCompile(`(?m)\) \S( \S+){15} 10 `).MatchString(out) {
+		t.Errorf("no thread has a nice value of 10:\n%s", out)
 	}
 }
 
