@@ -1,8 +1,7 @@
 package dhcp
 
 import (
-	"encoding/binary"
-	"fmt"
+	"encoding/hex"
 
 	"farmboot/provisioning"
 )
@@ -31,9 +30,15 @@ func (c Client) uuid() string {
 	if [16]byte(id) == [16]byte{} { // a machine that has none
 		return ""
 	}
-	var order binary.ByteOrder = binary.LittleEndian
-	if c.IPXE.Present {
-		order = binary.BigEndian
+	if !c.IPXE.Present {
+		id = []byte{id[3], id[2], id[1], id[0], id[5], id[4], id[7], id[6], id[8], id[9], id[10], id[11], id[12], id[13], id[14], id[15]}
 	}
-	return fmt.Sprintf("%08x-%04x-%04x-%x-%x", order.Uint32(id), order.Uint16(id[4:]), order.Uint16(id[6:]), id[8:10], id[10:])
+	text := make([]byte, 0, 36)
+	for i, part := range [][]byte{id[:4], id[4:6], id[6:8], id[8:10], id[10:]} {
+		if i > 0 {
+			text = append(text, '-')
+		}
+		text = hex.AppendEncode(text, part)
+	}
+	return string(text)
 }

@@ -13,6 +13,27 @@ type metrics struct {
 	replies *prometheus.CounterVec // by service and platform
 }
 
+// tally counts for one service, by one more label. It is not safe for concurrent use: it
+// remembers the counters, which takes a fifth of the time of finding them (measured).
+type tally struct {
+	all     *prometheus.CounterVec
+	service Service
+	by      map[string]prometheus.Counter
+}
+
+func newTally(all *prometheus.CounterVec, service Service) tally {
+	return tally{all, service, make(map[string]prometheus.Counter)}
+}
+
+func (t tally) inc(label string) {
+	c, ok := t.by[label]
+	if !ok {
+		c = t.all.WithLabelValues(string(t.service), label)
+		t.by[label] = c
+	}
+	c.Inc()
+}
+
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		packets: prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -23,8 +23,10 @@ import (
 type Config struct {
 	Responder Responder
 
-	// Assign looks up what a MAC address gets. It has 50 ms; if it fails, the client
-	// gets what Default says: a broken store must not stop a farm from booting.
+	// Recall tells what a MAC address gets, if that is known at once. Assign looks it up. It
+	// has 50 ms; if it fails, the client gets what Default says: a broken store must not stop
+	// a farm from booting.
+	Recall  func(provisioning.MAC) (provisioning.Assignment, bool)
 	Assign  func(context.Context, provisioning.MAC) (provisioning.Assignment, error)
 	Default func(provisioning.MAC) provisioning.Assignment
 
@@ -88,7 +90,10 @@ func (s *Server) Serve(ctx context.Context, conns ...*Conn) error {
 		stop := context.AfterFunc(ctx, func() { conn.Close() })
 		defer stop()
 		for range workersPerConn {
-			w := &worker{Server: s, conn: conn, in: conn.receiver(), out: make([]byte, 0, 1500), frame: make([]byte, 0, 1600)}
+			w := &worker{
+				Server: s, conn: conn, in: conn.receiver(), out: make([]byte, 0, 1500), frame: make([]byte, 0, 1600),
+				packets: newTally(s.metrics.packets, conn.service), replies: newTally(s.metrics.replies, conn.service),
+			}
 			group.Go(func() error { return w.run(ctx) })
 		}
 	}
@@ -107,6 +112,8 @@ type worker struct {
 	out   []byte
 	frame []byte
 	req   dhcpv4.DHCPv4
+
+	packets, replies tally
 }
 
 func (w *worker) run(ctx context.Context) error {
@@ -136,7 +143,7 @@ func (w *worker) handle(ctx context.Context, packet []byte, peer netip.AddrPort,
 		if p := recover(); p != nil && w.complaints.Allow() {
 			w.Log.Error("packet handler panicked", "panic", p, "peer", peer, "stack", string(debug.Stack()))
 		}
-		w.metrics.packets.WithLabelValues(string(w.conn.service), result).Inc()
+		w.packets.inc(result)
 	}()
 	if err := w.answer(ctx, packet, peer, to); err != nil {
 		result = errorResult(err)
@@ -238,6 +245,9 @@ func (w *worker) hear(given netip.Addr) {
 
 // assignment looks up what a MAC address gets.
 func (w *worker) assignment(ctx context.Context, mac provisioning.MAC) provisioning.Assignment {
+	if as, ok := w.Recall(mac); ok {
+		return as
+	}
 	ctx, cancel := context.WithTimeout(ctx, assignTimeout)
 	defer cancel()
 	as, err := w.Assign(ctx, mac)
@@ -302,7 +312,7 @@ func (w *worker) causeOf(c Client, err error) provisioning.Cause {
 
 // sent reports a reply that went out.
 func (w *worker) sent(c Client, reply *dhcpv4.DHCPv4, peer netip.AddrPort) {
-	w.metrics.replies.WithLabelValues(string(w.conn.service), c.Program.Platform).Inc()
+	w.replies.inc(c.Program.Platform)
 	stage := provisioning.StageOffer
 	if w.conn.service == BootServer {
 		stage = provisioning.StageBootServer

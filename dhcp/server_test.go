@@ -49,6 +49,7 @@ const limit = time.Minute
 func quiet() dhcp.Config {
 	return dhcp.Config{
 		Responder: plain,
+		Recall:    func(provisioning.MAC) (provisioning.Assignment, bool) { return provisioning.Assignment{}, false },
 		Assign:    func(context.Context, provisioning.MAC) (provisioning.Assignment, error) { return boots, nil },
 		Default:   func(provisioning.MAC) provisioning.Assignment { return boots },
 		Record:    func(provisioning.Event) {},

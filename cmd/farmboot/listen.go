@@ -236,6 +236,7 @@ func (a *appliance) listenLANs(ctx context.Context, s *sockets) error {
 func (a *appliance) newDHCP(ctx context.Context) (*dhcp.Server, error) {
 	s, err := dhcp.NewServer(dhcp.Config{
 		Responder: dhcp.Responder{HTTPPort: a.cfg.HTTP.Port, TFTP: a.cfg.TFTP.Enabled, Signed: a.cfg.IPXE.Autoexec || a.secure.pair(), Shim: a.secure.shim()},
+		Recall:    a.assigner.Recall,
 		Assign:    a.assigner.Assignment,
 		Default:   a.assigner.LastKnown,
 		Record:    a.record, Learn: a.learn, Known: a.known,
