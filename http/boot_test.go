@@ -702,6 +702,43 @@ func TestServeSaysWhatItCannotRead(t *testing.T) {
 		}
 		conn.Close()
 	}
+
+	// Behind what a handler answered, on the same connection: one after the other, or sent
+	// at once. Net/http's reason, where it has one, goes out as it is.
+	const refusedByUs, unreadable = "GET /provision/xx HTTP/1.1\r\nHost: a\r\n\r\n", "GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n"
+	for _, tt := range []struct {
+		sent []string
+		says []string // the beginning of each answer
+	}{
+		{[]string{refusedByUs, refusedByUs, unreadable}, []string{"bad MAC address", "bad MAC address", "bad request: it cannot be read"}},
+		{[]string{refusedByUs + refusedByUs + unreadable}, []string{"bad MAC address", "bad MAC address", "bad request: it cannot be read"}},
+		{[]string{refusedByUs + "GET /healthz HTTP/1.1\r\n\r\n"}, []string{"bad MAC address", "400 Bad Request: missing required Host header"}},
+	} {
+		conn, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		in, sent := bufio.NewReader(conn), tt.sent
+		for _, want := range tt.says {
+			if len(sent) > 0 {
+				if _, err := io.WriteString(conn, sent[0]); err != nil {
+					t.Fatal(err)
+				}
+				sent = sent[1:]
+			}
+			r, err := http.ReadResponse(in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := body(t, r); r.StatusCode != http.StatusBadRequest || !strings.HasPrefix(got, want) {
+				t.Errorf("%q: %s %q, want %q", tt.sent, r.Status, got, want)
+			}
+		}
+		if _, err := in.ReadByte(); err != io.EOF {
+			t.Errorf("%q: behind the last answer %v, want its end", tt.sent, err)
+		}
+		conn.Close()
+	}
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)

@@ -80,6 +80,7 @@ func (c *connections) track(conn net.Conn, state http.ConnState) {
 			hangUp(victim)
 		}
 	case http.StateIdle:
+		setHandled(conn, false)
 		c.waits(conn)
 	case http.StateClosed, http.StateHijacked:
 		c.leave(conn)
@@ -181,10 +182,11 @@ func (c *connections) remove(v *visit) {
 	}
 }
 
-// watch serves h, and notes when a request has come in whole.
+// watch serves h, and notes that it has a request, and when that has come in whole.
 func (c *connections) watch(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn := connOf(r).Conn
+		setHandled(conn, true)
 		if r.ContentLength == 0 {
 			c.asked(conn)
 		} else {

@@ -1,21 +1,21 @@
 package http
 
 import (
-	"bytes"
 	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
 )
 
-// net/http answers what it cannot read itself, before any handler, and does not say what
-// is wrong: most often a percent sign that stands for itself in a URL.
-const netHTTPRefuses = "HTTP/1.1 %[1]s\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n%[1]s"
-
-// refusals is what is said instead, by the status that net/http gives.
-var refusals = map[string]string{
-	"400 Bad Request":                     "bad request: it cannot be read as HTTP; in a URL, write %25 for a percent sign and %20 for a space",
-	"431 Request Header Fields Too Large": fmt.Sprintf("bad request: its URL and header are longer than %d bytes, which is all that is accepted", headerLimit),
+// refusals is what is said where net/http refuses a request itself, by status. It does so
+// before any handler, and does not say what is wrong: most often a percent sign that stands
+// for itself in a URL.
+var refusals = map[int]string{
+	http.StatusBadRequest:                  "bad request: it cannot be read as HTTP; in a URL, write %25 for a percent sign and %20 for a space",
+	http.StatusRequestHeaderFieldsTooLarge: fmt.Sprintf("bad request: its URL and header are longer than %d bytes, which is all that is accepted", headerLimit),
 }
 
 // plainListener makes connections that say why net/http itself refuses a request. TLS has
@@ -26,21 +26,34 @@ type plainListener struct{ net.Listener }
 func (l plainListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		return plainConn{tcp}, nil
+		return &plainConn{TCPConn: tcp}, nil
 	}
 	return conn, err
 }
 
-// plainConn is a TCP connection, with all that net/http uses of one.
-type plainConn struct{ *net.TCPConn }
+// plainConn is a TCP connection, with all that net/http uses of one. What is written to it
+// while no handler has a request of it is of net/http itself.
+type plainConn struct {
+	*net.TCPConn
+	handled atomic.Bool // a handler has a request of it, which is not answered whole yet
+}
+
+// setHandled notes whether a handler has a request of a connection, where that is a plain one.
+func setHandled(conn net.Conn, handled bool) {
+	if c, ok := conn.(*plainConn); ok {
+		c.handled.Store(handled)
+	}
+}
 
 // Write implements [io.Writer].
-func (c plainConn) Write(p []byte) (int, error) {
-	if !bytes.HasPrefix(p, []byte("HTTP/1.1 4")) || !bytes.Contains(p, []byte("Connection: close\r\n\r\n4")) {
+func (c *plainConn) Write(p []byte) (int, error) {
+	if c.handled.Load() {
 		return c.TCPConn.Write(p)
 	}
-	for status, text := range refusals {
-		if string(p) == fmt.Sprintf(netHTTPRefuses, status) {
+	line, _, _ := strings.Cut(string(p[:min(len(p), 64)]), "\r\n")
+	for code, text := range refusals {
+		// With more behind the status, net/http has a reason to give.
+		if status := fmt.Sprintf("%d %s", code, http.StatusText(code)); line == "HTTP/1.1 "+status {
 			return len(p), refuse(c.TCPConn, status, text)
 		}
 	}
