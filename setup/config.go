@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ import (
 
 	"farmboot/ipxe"
 	"farmboot/provisioning"
+	"farmboot/provisioning/ordinary"
 )
 
 // Config is appliance.toml, read and checked. Paths are absolute.
@@ -198,11 +198,11 @@ func load(file string) (Config, error) {
 	return c, nil
 }
 
-// longest is how long a configuration file may be, in bytes: a device has no end.
+// longest is how long a configuration file may be, in bytes.
 const longest = 1 << 20
 
 func read(file string) ([]byte, error) {
-	f, err := os.Open(file)
+	f, err := ordinary.Open(file)
 	if err != nil {
 		return nil, err
 	}

@@ -9,12 +9,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/atomicfile"
+	"farmboot/provisioning/ordinary"
 )
 
 // fileName is the name of a file as it was typed; never empty.
@@ -37,32 +37,29 @@ func (f *fileName) Decode(ctx *kong.DecodeContext) error {
 	return nil
 }
 
-// openInput opens a file that a command reads. A named pipe is not waited for: what is
-// written into one that has a writer comes as ever. A file that says it has no bytes is
-// not read, for some in /proc wait for more.
+// openInput opens a file that a command reads, which takes - for standard input too. A file
+// that says it has no bytes is not read, for some in /proc wait for more.
 func openInput(name string) (io.ReadCloser, error) {
-	fi, err := os.Stat(name)
-	if err := ordinary(name, fi); err != nil && (fi == nil || fi.Mode().Type() != fs.ModeNamedPipe) {
+	if err := noURL(name); err != nil {
 		return nil, err
 	}
-	if err == nil && fi.Mode().IsRegular() && fi.Size() == 0 {
-		return io.NopCloser(strings.NewReader("")), nil
+	if fi, err := os.Stat(name); err == nil && fi.Mode().Type() == fs.ModeNamedPipe {
+		return nil, provisioning.Errorf(provisioning.Invalid, "%s is a named pipe: accepted are an ordinary file, and - for standard input", name)
 	}
-	return os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := ordinary.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if fi, err := f.Stat(); err == nil && fi.Size() == 0 {
+		return io.NopCloser(strings.NewReader("")), f.Close()
+	}
+	return f, nil
 }
 
-// ordinary refuses a URL, a folder and what may have no end, where a file belongs that a
-// command reads. That a file is not there is found when it is opened.
-func ordinary(name string, fi fs.FileInfo) error {
-	switch {
-	case isURL(name):
+// noURL refuses a URL where a file belongs that a command reads.
+func noURL(name string) error {
+	if isURL(name) {
 		return provisioning.Errorf(provisioning.Invalid, "%s is a URL: accepted is the name of a file", name)
-	case fi == nil:
-		return nil
-	case fi.IsDir():
-		return provisioning.Errorf(provisioning.Invalid, "%s is a folder: name the file in it", name)
-	case !fi.Mode().IsRegular():
-		return provisioning.Errorf(provisioning.Invalid, "%s is not an ordinary file, which is what is accepted", name)
 	}
 	return nil
 }

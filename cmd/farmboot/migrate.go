@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/ordinary"
 	"farmboot/provisioning/sqlite"
 	"farmboot/provisioning/sqlstore"
 	"farmboot/setup"
@@ -99,8 +100,10 @@ func (c restoreCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
 	if c.File == "-" {
 		return usageError{"restore: a database cannot be read from standard input: give the name of a file"}
 	}
-	fi, _ := os.Stat(string(c.File)) // nil: that it is not there is told below
-	if err := ordinary(string(c.File), fi); err != nil {
+	if err := noURL(string(c.File)); err != nil {
+		return err
+	}
+	if err := ordinary.Check(string(c.File)); err != nil {
 		return err
 	}
 	if same(string(c.File), cfg.Provisioning.Database) {

@@ -324,9 +324,15 @@ func TestFilesThatAreNotOurs(t *testing.T) {
 			t.Errorf("%v, %v, %v", s.ReadOnly(), s.Probe(t.Context()), err)
 		}
 	})
-	t.Run("a folder", func(t *testing.T) {
-		if _, err := Open(t.Context(), t.TempDir()); provisioning.ErrorCode(err) != provisioning.Unavailable {
-			t.Errorf("error %v, want a clear one", err)
+	t.Run("a folder, a pipe", func(t *testing.T) {
+		pipe := filepath.Join(t.TempDir(), "pipe")
+		if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{t.TempDir(), pipe} {
+			if _, err := Open(t.Context(), name); provisioning.ErrorCode(err) != provisioning.Invalid {
+				t.Errorf("error %v, want a clear one", err)
+			}
 		}
 	})
 	t.Run("below a file", func(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 	"github.com/mattn/go-sqlite3" // and the driver "sqlite3"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/ordinary"
 	"farmboot/provisioning/sqlstore"
 )
 
@@ -133,6 +134,9 @@ func (s *Store) openReaders(settings string) (err error) {
 
 // pool makes a pool of exactly n connections, opened on first use and then kept.
 func pool(file, settings string, n int) (*sql.DB, error) {
+	if err := ordinary.Check(file); err != nil { // SQLite waits for who writes into a pipe
+		return nil, err
+	}
 	db, err := sql.Open("sqlite3", dsn(file, settings))
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", file, err)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"farmboot/provisioning/atomicfile"
+	"farmboot/provisioning/ordinary"
 )
 
 // A file of ours holds a private key and the certificates that belong to it, in
@@ -65,7 +66,7 @@ func decode(text []byte) (*rsa.PrivateKey, []*x509.Certificate, error) {
 // load reads a file of ours that holds such a thing, which check judges; a new one would be
 // one that it says.
 func load(what, name, new string, check func([]*x509.Certificate) error) (*rsa.PrivateKey, *x509.Certificate, error) {
-	text, err := os.ReadFile(name)
+	text, err := ordinary.ReadFile(name)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read %s: %w", what, err)
 	}

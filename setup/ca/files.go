@@ -6,10 +6,11 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"farmboot/provisioning/ordinary"
 )
 
 // files is the source of an operator's certificate. It reads the files again each
@@ -22,9 +23,9 @@ type files struct {
 func (f *files) files() []string { return []string{f.certFile, f.keyFile} }
 
 func (f *files) identity(now time.Time) (identity, error) {
-	c, err := tls.LoadX509KeyPair(f.certFile, f.keyFile)
+	c, err := operators(f.certFile, f.keyFile)
 	if err != nil {
-		return identity{}, fmt.Errorf("http.tls-cert %s, http.tls-key %s: %w", f.certFile, f.keyFile, err)
+		return identity{}, err
 	}
 	certs := make([]*x509.Certificate, len(c.Certificate))
 	for i, der := range c.Certificate {
@@ -40,6 +41,23 @@ func (f *files) identity(now time.Time) (identity, error) {
 		c.Certificate = append(c.Certificate, root.Raw) // iPXE wants the root sent
 	}
 	return identity{&c, trust{fingerprint: sha256.Sum256(root.Raw), own: !public, pem: certPEM(root.Raw)}}, nil
+}
+
+// operators reads an operator's certificate and its key.
+func operators(certFile, keyFile string) (tls.Certificate, error) {
+	cert, err := ordinary.ReadFile(certFile)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("http.tls-cert: %w", err)
+	}
+	key, err := ordinary.ReadFile(keyFile)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("http.tls-key: %w", err)
+	}
+	c, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("http.tls-cert %s, http.tls-key %s: %w", certFile, keyFile, err)
+	}
+	return c, nil
 }
 
 // hostRoots returns the function that finds the root of a chain among those that
@@ -65,7 +83,7 @@ func added(folders []string) []*x509.Certificate {
 	for _, dir := range folders {
 		names, _ := filepath.Glob(filepath.Join(dir, "*"))
 		for _, name := range names {
-			text, err := os.ReadFile(name)
+			text, err := ordinary.ReadFile(name)
 			if err != nil {
 				continue
 			}

@@ -1,9 +1,7 @@
 package ca
 
 import (
-	"crypto/tls"
 	"errors"
-	"fmt"
 	"io/fs"
 	"time"
 )
@@ -21,9 +19,9 @@ func Inspect(dir, certFile, keyFile string, now time.Time) (weak []string, err e
 		}
 		return nil, nil
 	}
-	c, err := tls.LoadX509KeyPair(certFile, keyFile)
+	c, err := operators(certFile, keyFile)
 	if err != nil {
-		return nil, fmt.Errorf("http.tls-cert %s, http.tls-key %s: %w", certFile, keyFile, err)
+		return nil, err
 	}
 	weak = weaknesses(c.Leaf, now)
 	if end := c.Leaf.NotAfter; now.Before(end) && now.Add(soon).After(end) {

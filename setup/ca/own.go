@@ -9,11 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"time"
+
+	"farmboot/provisioning/ordinary"
 )
 
 // Times of a server certificate. Nodes' clocks are often wrong: it is valid for a
@@ -89,7 +90,7 @@ func (o *own) certificate(now time.Time) (*tls.Certificate, error) {
 // stored returns the certificate of last time if it will do; nil if not, whatever
 // the reason: a new one costs little.
 func (o *own) stored(want names, now time.Time) *tls.Certificate {
-	text, err := os.ReadFile(filepath.Join(o.dir, serverFile))
+	text, err := ordinary.ReadFile(filepath.Join(o.dir, serverFile))
 	if err != nil {
 		return nil
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/ordinary"
 	"farmboot/provisioning/owner"
 )
 
@@ -98,7 +99,7 @@ func (s *Signing) Rotate() error {
 		return provisioning.Errorf(provisioning.Conflict, "the former key still signs: end that rotation first (farmboot secureboot rotate --finish)")
 	}
 	return s.locked(func() error {
-		text, err := os.ReadFile(s.path(signingFile))
+		text, err := ordinary.ReadFile(s.path(signingFile))
 		if err == nil {
 			err = replace(s.path(formerFile), text)
 		}
