@@ -77,13 +77,23 @@ func (a *Admin) Routes(r *mux.Router) {
 			return h(w, r, by)
 		}))
 	}
-	send := func(path, name string, h formHandler) {
-		post(path, name, func(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+	read := func(h formHandler) adminHandler {
+		return func(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
 			f, err := readForm(w, r)
 			if err != nil {
 				return err
 			}
 			return h(w, r, by, f)
+		}
+	}
+	send := func(path, name string, h formHandler) { post(path, name, read(h)) }
+	// Of others than admins not even the form is read.
+	admins := func(path, name string, h adminHandler) {
+		post(path, name, func(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
+			if err := rights.Page(by); err != nil {
+				return err
+			}
+			return h(w, r, by)
 		})
 	}
 	node := func(path, name string, h nodeHandler) {
@@ -123,19 +133,19 @@ func (a *Admin) Routes(r *mux.Router) {
 	node("/admin/nodes/{mac}/enrol", "enrol node", a.enrol)
 	node("/admin/nodes/{mac}/wake", "wake node", a.wakeNode)
 	get("/admin/farmers", "page farmers", a.farmers)
-	send("/admin/farmers", "add farmer", a.addFarmer)
-	post("/admin/farmers/{id}/remove", "remove farmer", a.removeFarmer)
+	admins("/admin/farmers", "add farmer", read(a.addFarmer))
+	admins("/admin/farmers/{id}/remove", "remove farmer", a.removeFarmer)
 	get("/admin/kernels", "page kernels", a.kernels)
-	post("/admin/kernels", "upload kernel", a.uploadKernel)
-	send("/admin/kernels/point", "point run mode", a.kernelAction("kernel-pointed", a.pointRunMode))
-	send("/admin/kernels/rollback", "roll back run mode", a.kernelAction("kernel-back", a.rollBack))
-	send("/admin/kernels/promote", "promote kernel", a.kernelAction("kernel-promoted", a.promoteKernel))
-	send("/admin/kernels/remove", "remove kernel", a.kernelAction("kernel-removed", a.removeKernel))
+	admins("/admin/kernels", "upload kernel", a.uploadKernel)
+	admins("/admin/kernels/point", "point run mode", read(a.kernelAction("kernel-pointed", a.pointRunMode)))
+	admins("/admin/kernels/rollback", "roll back run mode", read(a.kernelAction("kernel-back", a.rollBack)))
+	admins("/admin/kernels/promote", "promote kernel", read(a.kernelAction("kernel-promoted", a.promoteKernel)))
+	admins("/admin/kernels/remove", "remove kernel", read(a.kernelAction("kernel-removed", a.removeKernel)))
 	get("/admin/tokens", "page tokens", a.tokens)
-	send("/admin/tokens", "add token", a.addToken)
-	post("/admin/tokens/{id}/remove", "remove token", a.removeToken)
+	admins("/admin/tokens", "add token", read(a.addToken))
+	admins("/admin/tokens/{id}/remove", "remove token", a.removeToken)
 	get("/admin/history", "page history", a.history)
-	post("/admin/history/{id:[0-9]+}/undo", "undo", a.undo)
+	admins("/admin/history/{id:[0-9]+}/undo", "undo", a.undo)
 }
 
 // sameOrigin refuses forms that a page of another site sends.

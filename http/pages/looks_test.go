@@ -3,6 +3,8 @@ package pages_test
 import (
 	"fmt"
 	"html"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -250,5 +252,31 @@ func TestHistoryFolds(t *testing.T) {
 	}
 	if n := strings.Count(page, "<tr>"); n > 10 {
 		t.Errorf("%d lines", n)
+	}
+}
+
+// TestFormsOfAdminsAreNotReadOfOthers: who may not do a thing is told so, whatever the
+// form says, and nothing of it is read.
+func TestFormsOfAdminsAreNotReadOfOthers(t *testing.T) {
+	b := newAdminBench(t)
+	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleFarmer, Farmer: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	his := b.signIn(t, token)
+	for _, target := range []string{
+		"/admin/farmers", "/admin/farmers/5/remove", "/admin/kernels", "/admin/kernels/point", "/admin/kernels/rollback",
+		"/admin/kernels/promote", "/admin/kernels/remove", "/admin/tokens", "/admin/tokens/x/remove", "/admin/history/1/undo",
+	} {
+		sent := strings.NewReader("%zz=" + strings.Repeat("x", 4096)) // no form
+		req := httptest.NewRequest("POST", "https://appliance.example"+target, sent)
+		req.AddCookie(his)
+		r, page := do(t, b.plane, req, "Content-Type", "application/x-www-form-urlencoded")
+		if r.StatusCode != http.StatusForbidden || !strings.Contains(page, "this page is for admins") {
+			t.Errorf("%s: %d %s", target, r.StatusCode, text(page))
+		}
+		if n := sent.Len(); n != 4100 {
+			t.Errorf("%s: of the form %d bytes are read", target, 4100-n)
+		}
 	}
 }
