@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -69,7 +70,9 @@ func settings(doc []byte) (found []setting, mistakes Mistakes, lost bool) {
 	d := newDocument(doc)
 	values := d.decode()
 	var p unstable.Parser
-	p.Reset(d.text())
+	text := d.text()
+	p.Reset(text)
+	lines := newLines(text)
 	var table []string // the heading that we are under
 	var add func(table []string, e *unstable.Node)
 	add = func(under []string, e *unstable.Node) {
@@ -77,7 +80,7 @@ func settings(doc []byte) (found []setting, mistakes Mistakes, lost bool) {
 		s := setting{table: !isKey || e.Value().Kind == unstable.InlineTable}
 		for it := e.Key(); it.Next(); path = append(path, string(it.Node().Data)) {
 			if s.at.Line == 0 {
-				s.at = p.Shape(it.Node().Raw).Start
+				s.at = lines.position(int(it.Node().Raw.Offset))
 			}
 		}
 		if e.Kind == unstable.ArrayTable {
@@ -110,6 +113,25 @@ func settings(doc []byte) (found []setting, mistakes Mistakes, lost bool) {
 	return found, d.mistakes, d.lost
 }
 
+// lines are where the lines of a text begin. The library counts them anew for each place
+// that it is asked for.
+type lines []int
+
+func newLines(text []byte) lines {
+	l := lines{0}
+	for i, c := range text {
+		if c == '\n' {
+			l = append(l, i+1)
+		}
+	}
+	return l
+}
+
+func (l lines) position(offset int) unstable.Position {
+	n := sort.SearchInts(l, offset+1)
+	return unstable.Position{Offset: offset, Line: n, Column: offset - l[n-1] + 1}
+}
+
 // document is a TOML document whose faulty lines are made good, one after the other.
 type document struct {
 	lines    [][]byte       // with their ends
@@ -119,17 +141,60 @@ type document struct {
 	mistakes Mistakes       // those that are of no key's value
 	lost     bool
 	whole    int // lines before which all that begins ends too
+
+	// The library compares each key with all those before it. What was found right, and
+	// has to do with no other line, is decoded once, at the end, and not at every trial.
+	named   map[string]int // how many lines name a part of a key
+	settled int            // lines before which all is right by itself
+	aside   []bool         // lines that are decoded at the end alone; nil: none
 }
 
 func newDocument(doc []byte) *document {
 	doc = bytes.TrimPrefix(doc, []byte("\ufeff")) // a byte order mark, which some editors write
-	return &document{
+	d := &document{
 		lines: slices.Collect(bytes.Lines(bytes.Clone(doc))), utf8: utf8.Valid(doc),
-		unread: map[int]unread{}, out: map[int]bool{},
+		unread: map[int]unread{}, out: map[int]bool{}, named: map[string]int{},
 	}
+	d.aside = make([]bool, len(d.lines))
+	for _, line := range d.lines {
+		for _, part := range parts(line) {
+			d.named[part]++
+		}
+	}
+	return d
 }
 
 func (d *document) text() []byte { return bytes.Join(d.lines, nil) }
+
+// parts returns the parts of the key or heading that a line begins with.
+func parts(line []byte) (all []string) {
+	for _, part := range onePart.FindAll(anyName.Find(line), -1) {
+		all = append(all, strings.Trim(string(part), `"'`))
+	}
+	return all
+}
+
+// trial is the text without the lines that are set aside, which are empty there.
+func (d *document) trial() []byte {
+	for d.aside != nil && d.settled < len(d.lines) {
+		end := d.end(d.settled)
+		if end == 0 {
+			break
+		}
+		key := parts(keyLine.Find(d.lines[d.settled]))
+		for i := d.settled; i < end && len(key) > 0 && d.named[key[0]] == 1; i++ {
+			d.aside[i] = true
+		}
+		d.settled = end
+	}
+	text := slices.Clone(d.lines)
+	for i := range text {
+		if d.aside != nil && d.aside[i] {
+			text[i] = []byte("\n")
+		}
+	}
+	return bytes.Join(text, nil)
+}
 
 // mostFaulty is how many lines are made good: of what is no TOML at all, every line is faulty.
 const mostFaulty = 100
@@ -139,7 +204,13 @@ const mostFaulty = 100
 func (d *document) decode() map[string]any {
 	for faulty := 0; ; faulty++ {
 		var values map[string]any
-		err := toml.Unmarshal(d.text(), &values)
+		err := toml.Unmarshal(d.trial(), &values)
+		if err == nil && d.aside != nil {
+			values = nil
+			if err = toml.Unmarshal(d.text(), &values); err != nil {
+				d.aside = nil // a key was written in a way that parts does not read
+			}
+		}
 		switch {
 		case err == nil:
 			return values
@@ -161,6 +232,8 @@ var (
 	keyName     = keyPart + `(?:[ \t]*\.[ \t]*` + keyPart + `)*`
 	keyLine     = regexp.MustCompile(`^[ \t]*` + keyName + `[ \t]*=`)
 	headingLine = regexp.MustCompile(`^[ \t]*\[[ \t]*(` + keyName + `)`)
+	anyName     = regexp.MustCompile(`^[ \t]*\[{0,2}[ \t]*` + keyName)
+	onePart     = regexp.MustCompile(keyPart)
 )
 
 // mend makes one line good: the one with that error, or where that is in the middle of a
