@@ -50,8 +50,7 @@ func (s Site) Answer(a provisioning.Assignment, kernels Kernels) (Answer, error)
 		script, err := s.Hold(mac, a.Code)
 		return Answer{Script: script, Event: event(provisioning.StageHold, provisioning.Cause{ID: provisioning.CauseHeld, Note: a.Code})}, err
 	}
-	target := NodeTarget(a.Node)
-	line, err := s.Bootable(target, kernels)
+	script, err := s.node(a, kernels)
 	if provisioning.ErrorCode(err) == provisioning.Internal {
 		return Answer{}, err
 	}
@@ -59,13 +58,7 @@ func (s Site) Answer(a provisioning.Assignment, kernels Kernels) (Answer, error)
 		script, failed := s.Refused(a.Node, err.Error())
 		return Answer{Script: script, Event: event(provisioning.StageRefused, provisioning.CauseOf(err)), Refusal: err}, failed
 	}
-	v := s.view(target, line)
-	v.MAC, v.Name, v.Registered, v.Card = mac.String(), say(a.Node.Name), a.Registered, mac.String()
-	if a.Candidate {
-		v.Candidate = a.Node.Kernel
-	}
-	script, err := s.Scripts.render(v)
-	return Answer{Script: script, Event: provisioning.Event{Stage: provisioning.StageScript, Detail: whatBoots(a)}}, err
+	return Answer{Script: script, Event: provisioning.Event{Stage: provisioning.StageScript, Detail: whatBoots(a)}}, nil
 }
 
 func event(stage provisioning.Stage, c provisioning.Cause) provisioning.Event {

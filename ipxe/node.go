@@ -4,21 +4,49 @@ import (
 	"bytes"
 	"sync"
 
+	"farmboot/provisioning"
 	"farmboot/provisioning/lru"
 )
 
 // Scripts remembers the scripts of nodes that boot: a farm has few but for the MAC address
-// and the name in them. It may be used concurrently.
+// and the name in them. It may be used concurrently; nil remembers nothing.
 type Scripts struct {
 	mu   sync.Mutex
-	made *lru.Map[view, []byte] // with the gaps
+	made *lru.Map[nodeScript, []byte] // with the gaps
+}
+
+// nodeScript is all that a node's script depends on, but for the node that it shows.
+type nodeScript struct {
+	base, ntp, kernelArgs, pretty string
+	target                        Target
+	registered, candidate, named  bool
 }
 
 // scriptsKept is how many, of some 4 KB each.
 const scriptsKept = 64
 
 // NewScripts returns Scripts that remember none yet.
-func NewScripts() *Scripts { return &Scripts{made: lru.New[view, []byte](scriptsKept)} }
+func NewScripts() *Scripts {
+	return &Scripts{made: lru.New[nodeScript, []byte](scriptsKept)}
+}
+
+func (s *Scripts) get(k nodeScript) (script []byte, ok bool) {
+	if s == nil {
+		return nil, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.made.Get(k)
+}
+
+func (s *Scripts) put(k nodeScript, script []byte) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.made.Put(k, script)
+}
 
 // The gaps, where a script shows its node, have control characters in them: nothing else
 // in a script has.
@@ -27,29 +55,38 @@ const (
 	nameGap = "\x00name\x00"
 )
 
-// render returns the script node.ipxe of v.
-func (s *Scripts) render(v view) ([]byte, error) {
-	if s == nil {
-		return render("node.ipxe", v)
+// node returns the script that boots a node; or why it cannot be booted: the error is that
+// of [Composer.Bootable].
+func (s Site) node(a provisioning.Assignment, kernels Kernels) ([]byte, error) {
+	target, name := NodeTarget(a.Node), say(a.Node.Name)
+	if err := s.RunModes.Check(target.RunMode); err != nil {
+		return nil, err
 	}
-	mac, name := v.MAC, v.Name
-	v.MAC, v.Card = macGap, macGap
-	if name != "" {
-		v.Name = nameGap
-	}
-	s.mu.Lock()
-	script, ok := s.made.Get(v)
-	s.mu.Unlock()
-	if !ok {
-		var err error
+	key := nodeScript{s.Base, s.NTP, s.KernelArgs, s.RunModes[target.RunMode], target, a.Registered, a.Candidate, name != ""}
+	script, ok := s.Scripts.get(key)
+	if ok {
+		if _, err := kernels.Stat(target.KernelPath()); err != nil {
+			return nil, err
+		}
+	} else {
+		line, err := s.Bootable(target, kernels)
+		if err != nil {
+			return nil, err
+		}
+		v := s.view(target, line)
+		v.MAC, v.Card, v.Registered = macGap, macGap, a.Registered
+		if name != "" {
+			v.Name = nameGap
+		}
+		if a.Candidate {
+			v.Candidate = a.Node.Kernel
+		}
 		if script, err = render("node.ipxe", v); err != nil {
 			return nil, err
 		}
-		s.mu.Lock()
-		s.made.Put(v, script)
-		s.mu.Unlock()
+		s.Scripts.put(key, script)
 	}
-	script = bytes.ReplaceAll(script, []byte(macGap), []byte(mac))
+	script = bytes.ReplaceAll(script, []byte(macGap), []byte(a.Node.MAC.String()))
 	if name != "" {
 		script = bytes.ReplaceAll(script, []byte(nameGap), []byte(name))
 	}
