@@ -76,6 +76,9 @@ func (a *Adapter) Handle(name string, fail Failure, h Handler) http.Handler {
 		if fault && !gone {
 			level = slog.LevelError
 		}
+		if !a.log.Enabled(r.Context(), level) { // to gather what it says costs more than to ask
+			return
+		}
 		a.log.Log(r.Context(), level, "http request", "handler", name, "method", r.Method, "path", provisioning.HideSecret(r.URL.Path),
 			"peer", r.RemoteAddr, "status", rec.Status, "bytes", rec.Sent, "dur", a.now().Sub(start), "err", detail(err))
 	})
