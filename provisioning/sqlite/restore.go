@@ -1,16 +1,21 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/mattn/go-sqlite3"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/ordinary"
 	"farmboot/provisioning/owner"
 )
 
@@ -54,6 +59,9 @@ func Restore(ctx context.Context, backup, file string) (kept string, err error) 
 
 // checkBackup refuses what cannot be restored.
 func checkBackup(ctx context.Context, backup string) error {
+	if isCut(backup) {
+		return cutShort(backup)
+	}
 	db, err := pool(backup, copySettings, 1)
 	if err != nil {
 		return err
@@ -62,6 +70,8 @@ func checkBackup(ctx context.Context, backup string) error {
 	version, err := ourVersion(ctx, db, backup)
 	if e, ok := errors.AsType[sqlite3.Error](err); ok && e.Code == sqlite3.ErrNotADB {
 		return provisioning.Errorf(provisioning.Invalid, "%s is damaged or not a SQLite file: accepted is what farmboot backup has written", backup)
+	} else if ok && e.Code == sqlite3.ErrCorrupt {
+		return cutShort(backup)
 	}
 	switch {
 	case err != nil:
@@ -76,7 +86,8 @@ func checkBackup(ctx context.Context, backup string) error {
 		return fmt.Errorf("check %s: %w", backup, explain(err))
 	}
 	if verdict != "ok" {
-		return provisioning.Errorf(provisioning.Invalid, "%s is damaged (%s): restore another backup", backup, provisioning.Clip(verdict, 100))
+		report := strings.Split(strings.TrimSpace(verdict), "\n") // the last line is what is wrong
+		return provisioning.Errorf(provisioning.Invalid, "%s is damaged (%s): restore another backup", backup, provisioning.Clip(report[len(report)-1], 100))
 	}
 	return nil
 }
@@ -135,4 +146,30 @@ func unwrapPath(err error) error {
 		return e.Err
 	}
 	return err
+}
+
+func cutShort(backup string) error {
+	return provisioning.Errorf(provisioning.Invalid, "%s is damaged or cut short: restore another backup", backup)
+}
+
+// isCut tells whether a file is shorter than its header says (section 1.3 of SQLite's file
+// format). SQLite takes zeros for what is missing of the last page, and its own check may
+// find those good.
+func isCut(file string) bool {
+	f, err := ordinary.Open(file) // before any connection: see [index] on closing it
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, 100)
+	fi, err := f.Stat()
+	if _, short := io.ReadFull(f, head); err != nil || short != nil || !IsSQLite(head) {
+		return false
+	}
+	pageSize, pages := int64(binary.BigEndian.Uint16(head[16:])), int64(binary.BigEndian.Uint32(head[28:]))
+	if pageSize == 1 {
+		pageSize = 1 << 16
+	}
+	// A program older than the field leaves it as it was, and tells so.
+	return bytes.Equal(head[24:28], head[92:96]) && fi.Size() < pages*pageSize
 }
