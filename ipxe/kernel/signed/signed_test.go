@@ -3,8 +3,10 @@ package signed
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,6 +87,13 @@ func TestKernelsAreSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, signing := open(t, dir)
+	foretold, ok, err := s.Digest("a.efi")
+	if err != nil || !ok {
+		t.Fatalf("digest %v, %v", ok, err)
+	}
+	if _, err := os.Stat(s.Dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("who only looked has made a copy: %v", err)
+	}
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -123,13 +132,16 @@ func TestKernelsAreSigned(t *testing.T) {
 	if got, err := os.ReadFile(filepath.Join(dir, "a.efi")); err != nil || !bytes.Equal(got, data) {
 		t.Error("the kernel itself was changed")
 	}
-	for range 2 {
-		if sum, ok, err := s.Sum("a.efi"); err != nil || !ok || sum != fmt.Sprintf("%x", sha256.Sum256(one)) {
+	if foretold != fmt.Sprintf("%x", sha256.Sum256(one)) {
+		t.Errorf("digest %s before there was a copy", foretold)
+	}
+	for _, digest := range []func(string) (string, bool, error){s.Sum, s.Sum, s.Digest} {
+		if sum, ok, err := digest("a.efi"); err != nil || !ok || sum != foretold {
 			t.Errorf("digest %s, %v, %v", sum, ok, err)
 		}
-	}
-	if _, ok, err := s.Sum("text"); ok || err != nil {
-		t.Errorf("digest of what is not signed: %v, %v", ok, err)
+		if _, ok, err := digest("text"); ok || err != nil {
+			t.Errorf("digest of what is not signed: %v, %v", ok, err)
+		}
 	}
 	if _, _, err := s.Open("b.efi"); provisioning.ErrorCode(err) != provisioning.NotFound {
 		t.Errorf("a kernel that is not there: %v", err)
