@@ -37,23 +37,20 @@ func (f *fileName) Decode(ctx *kong.DecodeContext) error {
 	return nil
 }
 
-// openInput opens a file that a command reads, which takes - for standard input too. A file
-// that says it has no bytes is not read, for some in /proc wait for more.
+// openInput opens a file for a command that accepts - for standard input too. A file that
+// says it has no bytes is not even opened, for some in /proc wait for more.
 func openInput(name string) (io.ReadCloser, error) {
 	if err := noURL(name); err != nil {
 		return nil, err
 	}
-	if fi, err := os.Stat(name); err == nil && fi.Mode().Type() == fs.ModeNamedPipe {
-		return nil, provisioning.Errorf(provisioning.Invalid, "%s is a named pipe: accepted are an ordinary file, and - for standard input", name)
+	fi, err := os.Stat(name)
+	switch {
+	case err == nil && fi.Mode().IsRegular() && fi.Size() == 0:
+		return io.NopCloser(strings.NewReader("")), nil
+	case err == nil && fi.Mode().Type() == fs.ModeNamedPipe:
+		return nil, provisioning.Errorf(provisioning.Invalid, "%s is a pipe: accepted are an ordinary file, and - for standard input", name)
 	}
-	f, err := ordinary.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	if fi, err := f.Stat(); err == nil && fi.Size() == 0 {
-		return io.NopCloser(strings.NewReader("")), f.Close()
-	}
-	return f, nil
+	return ordinary.Open(name)
 }
 
 // noURL refuses a URL where a file belongs that a command reads.

@@ -84,7 +84,7 @@ var imports = []struct {
 	{"http/admission", []string{"provisioning", "provisioning/lru"}},
 	{"http/pages", []string{"http/authn", "http/answer", "ipxe…", "provisioning", "provisioning/cause", "provisioning/human", "provisioning/live", "provisioning/registry", "provisioning/rights", "provisioning/story", "setup/docs"}},
 	{"http/api", []string{"http/authn", "http/answer", "ipxe", "ipxe/kernel", "ipxe/rollout", "provisioning", "provisioning/cause", "provisioning/registry", "provisioning/rights"}},
-	{"http/authn", []string{"http/answer", "provisioning", "provisioning/limiter", "provisioning/registry"}},
+	{"http/authn", []string{"http/answer", "provisioning", "provisioning/limiter", "provisioning/ordinary", "provisioning/registry"}},
 	{"http/answer", []string{"provisioning"}},
 	{"tftp", []string{"provisioning", "provisioning/pause"}},
 	{"dhcp", []string{"provisioning", "provisioning/filenames", "provisioning/limiter", "provisioning/pause"}},

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +21,7 @@ import (
 
 	"farmboot/http/answer"
 	"farmboot/provisioning"
+	"farmboot/provisioning/ordinary"
 )
 
 const (
@@ -173,7 +173,7 @@ func (o *OpenID) flow(base string) (*oauth2.Config, *oidc.Provider, error) {
 	}
 	secret := ""
 	if o.config.SecretFile != "" {
-		text, err := os.ReadFile(o.config.SecretFile)
+		text, err := ordinary.ReadFile(o.config.SecretFile)
 		if err != nil {
 			return nil, nil, &provisioning.Error{Code: provisioning.Unavailable, Message: "the secret of the OpenID client cannot be read: sign in with a token", Err: err}
 		}

@@ -184,6 +184,10 @@ func TestOpenIDSessionsEnd(t *testing.T) {
 }
 
 func TestOpenIDRefusals(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	ops := mockoidc.MockUser{Subject: "1", Groups: []string{"ops"}}
 	// returned ends a sign-in that c has begun, with another query than the provider's.
 	returned := func(t *testing.T, b *openIDBench, c *http.Client, change func(url.Values)) (int, string) {
@@ -246,7 +250,10 @@ func TestOpenIDRefusals(t *testing.T) {
 			}, 401, "did not begin in this browser",
 		},
 		{
-			"a wrong secret", func(c *authn.OpenIDConfig) { c.SecretFile = os.DevNull }, nil, 401, "the client id, its secret or its return address",
+			"a wrong secret", func(c *authn.OpenIDConfig) { c.SecretFile = empty }, nil, 401, "the client id, its secret or its return address",
+		},
+		{
+			"a secret that is no file", func(c *authn.OpenIDConfig) { c.SecretFile = "/dev/zero" }, nil, 503, "secret of the OpenID client cannot be read",
 		},
 		{
 			"no file of the secret", func(c *authn.OpenIDConfig) { c.SecretFile += "-gone" }, nil, 503, "secret of the OpenID client cannot be read",

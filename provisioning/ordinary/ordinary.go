@@ -1,7 +1,7 @@
 // Package ordinary opens ordinary files, and refuses what else may stand where a person, or
 // the configuration, names one.
 //
-// A named pipe may never be written to, a device may have no end, and opening either may
+// A pipe may never be written to, a device may have no end, and opening either may
 // do something: nothing of ours is read from them.
 package ordinary
 
@@ -38,7 +38,7 @@ func check(name string, fi fs.FileInfo) error {
 func kind(m fs.FileMode) string {
 	switch {
 	case m&fs.ModeNamedPipe != 0:
-		return "a named pipe"
+		return "a pipe"
 	case m&fs.ModeSocket != 0:
 		return "a socket"
 	default:

@@ -45,9 +45,9 @@ func TestReadFile(t *testing.T) {
 	const no = " is not an ordinary file, which is what is accepted: it is "
 	for name, want := range map[string]string{
 		at("file"): "", at("link"): "",
-		at("pipe"):         at("pipe") + no + "a named pipe",
-		at("written"):      at("written") + no + "a named pipe",
-		at("link-to-pipe"): at("link-to-pipe") + no + "a named pipe",
+		at("pipe"):         at("pipe") + no + "a pipe",
+		at("written"):      at("written") + no + "a pipe",
+		at("link-to-pipe"): at("link-to-pipe") + no + "a pipe",
 		at("socket"):       at("socket") + no + "a socket",
 		"/dev/zero":        "/dev/zero" + no + "a device",
 		"/dev/null":        "/dev/null" + no + "a device",
