@@ -154,8 +154,11 @@ func cutShort(backup string) error {
 
 // isCut tells whether a file is shorter than its header says (section 1.3 of SQLite's file
 // format). SQLite takes zeros for what is missing of the last page, and its own check may
-// find those good.
+// find those good. With a write-ahead log beside it, what is missing may be there.
 func isCut(file string) bool {
+	if log, err := os.Stat(file + "-wal"); err == nil && log.Size() > 0 {
+		return false
+	}
 	f, err := ordinary.Open(file) // before any connection: see [index] on closing it
 	if err != nil {
 		return false
