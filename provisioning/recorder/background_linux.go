@@ -15,9 +15,9 @@ const (
 	backgroundSlice = 100 * time.Microsecond
 )
 
-// inBackground has the kernel prefer all other threads to the goroutine that calls it. That
-// keeps its thread from now on, which ends with it. Nodes that wait for an answer then do not
-// wait until the last answers are stored.
+// inBackground has the kernel prefer other threads to the goroutine that calls it: nodes that
+// wait for an answer do not wait until the last answers are stored. The goroutine keeps its
+// thread, and the thread ends with it.
 func inBackground() {
 	runtime.LockOSThread()
 	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: backgroundNice, Runtime: uint64(backgroundSlice)}

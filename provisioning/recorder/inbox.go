@@ -7,9 +7,9 @@ import (
 	"farmboot/provisioning/boots"
 )
 
-// inboxSize holds what a farm of 400 nodes says when it powers on, should the disk be
+// inboxSize holds what a farm of 600 nodes says when it powers on, should the disk be
 // busy meanwhile.
-const inboxSize = 4096
+const inboxSize = 6144
 
 // inbox holds what was recorded until it is stored. Whoever stores it is woken once for a
 // batch, and not for each event: that would cost a listener more than the event itself.
@@ -31,7 +31,7 @@ func (b *inbox) put(n *boots.News) (ok bool) {
 	if len(b.waiting) >= inboxSize {
 		return false
 	}
-	if len(b.waiting) == cap(b.waiting) { // append itself makes room for a fifth more
+	if len(b.waiting) == cap(b.waiting) { // append makes room for a quarter more
 		b.waiting = slices.Grow(b.waiting, max(64, len(b.waiting)))
 	}
 	b.waiting = append(b.waiting, *n)

@@ -267,6 +267,9 @@ func (r *Recorder) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-r.inbox.await(1):
+			if r.inbox.len() == 0 { // it rang for what has been stored since
+				continue
+			}
 			most, asked := r.collect(ctx)
 			r.write(ctx, r.inbox.take(most))
 			if asked != nil {
