@@ -297,6 +297,21 @@ func TestServer_StoreThatFailsMeansTheDefaultPolicy(t *testing.T) {
 	}
 }
 
+// TestServer_WhatIsKnownIsNotLookedUp: the store is not asked for what is recalled.
+func TestServer_WhatIsKnownIsNotLookedUp(t *testing.T) {
+	a := startAppliance(t, func(c *dhcp.Config) {
+		c.Recall = func(provisioning.MAC) (provisioning.Assignment, bool) { return boots, true }
+		c.Assign = func(context.Context, provisioning.MAC) (provisioning.Assignment, error) {
+			t.Error("the store is asked")
+			return ignored, nil
+		}
+	})
+	a.send(t, discover(7), everybody)
+	if m, _ := a.receive(t); file(m) != "ipxe.efi" {
+		t.Errorf("got %s", m.Summary())
+	}
+}
+
 func TestServer_IgnoredMACGetsSilence(t *testing.T) {
 	a := startAppliance(t, func(c *dhcp.Config) {
 		c.Assign = func(_ context.Context, mac provisioning.MAC) (provisioning.Assignment, error) {

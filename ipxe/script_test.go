@@ -261,6 +261,51 @@ func TestNodeScriptsAreTheirOwn(t *testing.T) {
 	}
 }
 
+// TestNodeScriptsDependOnAll: whatever a script depends on, another one is not taken for it.
+func TestNodeScriptsDependOnAll(t *testing.T) {
+	remembers := NewScripts()
+	for name, change := range map[string]func(*Site, *provisioning.Assignment){
+		"nothing":     func(*Site, *provisioning.Assignment) {},
+		"base URL":    func(s *Site, _ *provisioning.Assignment) { s.Base = "https://10.0.0.2" },
+		"time server": func(s *Site, _ *provisioning.Assignment) { s.NTP = "10.0.0.3" },
+		"site's args": func(s *Site, _ *provisioning.Assignment) { s.KernelArgs = "quiet" },
+		"run mode":    func(_ *Site, a *provisioning.Assignment) { a.Node.RunMode = "test" },
+		"run mode's name": func(s *Site, _ *provisioning.Assignment) {
+			s.RunModes = provisioning.RunModes{"prod": "Another"}
+		},
+		"farmer":     func(_ *Site, a *provisioning.Assignment) { a.Node.Farmer = 7 },
+		"args":       func(_ *Site, a *provisioning.Assignment) { a.Node.Args = "debug" },
+		"kernel":     func(_ *Site, a *provisioning.Assignment) { a.Node.Kernel = "old.efi" },
+		"candidate":  func(_ *Site, a *provisioning.Assignment) { a.Node.Kernel, a.Candidate = "old.efi", true },
+		"registered": func(_ *Site, a *provisioning.Assignment) { a.Registered = false },
+	} {
+		site := Site{Composer: Composer{RunModes: provisioning.RunModes{"prod": "Production", "test": "Test"}}, Base: "http://10.0.0.1", NTP: "10.0.0.1"}
+		a := provisioning.Assignment{Registered: true, Node: provisioning.Node{MAC: provisioning.MAC{2}, RunMode: "prod"}}
+		change(&site, &a)
+		want, err := script(site, a)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		site.Scripts = remembers
+		for range 2 {
+			if got, err := script(site, a); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s: %v\n%s\nwant\n%s", name, err, got, want)
+			}
+		}
+		a.Policy = provisioning.Boot
+		if got, err := site.Answer(a, noKernel{}); err != nil || got.Refusal == nil {
+			t.Errorf("%s: its kernel is gone, and nothing says so: %v", name, err)
+		}
+	}
+}
+
+// noKernel has none of the kernels.
+type noKernel struct{}
+
+func (noKernel) Stat(name string) (fs.FileInfo, error) {
+	return nil, provisioning.Errorf(provisioning.NotFound, "no kernel %s", name)
+}
+
 func BenchmarkNodeScripts(b *testing.B) {
 	for name, scripts := range map[string]*Scripts{"remembered": NewScripts(), "anew": nil} {
 		b.Run(name, func(b *testing.B) {

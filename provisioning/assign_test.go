@@ -66,6 +66,41 @@ func TestAssignment(t *testing.T) {
 	}
 }
 
+// TestRecall: what was looked up is known at once until a node changes, and what is then
+// recalled is what a look-up would find.
+func TestRecall(t *testing.T) {
+	s, ctx := storetest.SQLite(t), t.Context()
+	a := provisioning.NewAssigner(s, provisioning.Unknown{Policy: provisioning.Hold}, time.Now)
+	put := func(mode provisioning.RunMode) {
+		t.Helper()
+		if err := s.Update(ctx, func(tx provisioning.Tx) error {
+			return tx.PutNode(ctx, provisioning.Node{MAC: storetest.MAC(1), RunMode: mode})
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, mode := range []provisioning.RunMode{"prod", "test"} {
+		put(mode)
+		for _, mac := range []provisioning.MAC{storetest.MAC(1), storetest.MAC(2)} {
+			if as, ok := a.Recall(mac); ok {
+				t.Errorf("%s: nobody looked %s up, and it gets %+v", mode, mac, as)
+			}
+			want, err := a.Assignment(ctx, mac)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, ok := a.Recall(mac)
+			if diff := cmp.Diff(want, got); diff != "" || !ok {
+				t.Errorf("%s: %s, %t (-want +got):\n%s", mode, mac, ok, diff)
+			}
+		}
+	}
+	a.SetUnknown(provisioning.Unknown{Policy: provisioning.Exit})
+	if got, ok := a.Recall(storetest.MAC(2)); !ok || got.Policy != provisioning.Exit {
+		t.Errorf("an unknown one gets %s, %t", got.Policy, ok)
+	}
+}
+
 // TestAFloodPushesNoNodeOut: nodes get what they got last when the store fails, however
 // many made-up MAC addresses were asked for in between.
 func TestAFloodPushesNoNodeOut(t *testing.T) {

@@ -87,7 +87,7 @@ func (a *Admin) Routes(r *mux.Router) {
 		}
 	}
 	send := func(path, name string, h formHandler) { post(path, name, read(h)) }
-	// Of others than admins not even the form is read.
+	// For anybody but an admin, not even the form is read.
 	admins := func(path, name string, h adminHandler) {
 		post(path, name, func(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
 			if err := rights.Page(by); err != nil {

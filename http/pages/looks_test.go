@@ -255,9 +255,9 @@ func TestHistoryFolds(t *testing.T) {
 	}
 }
 
-// TestFormsOfAdminsAreNotReadOfOthers: who may not do a thing is told so, whatever the
+// TestOnlyAdminsFormsAreRead: who may not do a thing is told so, whatever the
 // form says, and nothing of it is read.
-func TestFormsOfAdminsAreNotReadOfOthers(t *testing.T) {
+func TestOnlyAdminsFormsAreRead(t *testing.T) {
 	b := newAdminBench(t)
 	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleFarmer, Farmer: 5})
 	if err != nil {

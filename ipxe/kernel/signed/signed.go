@@ -154,7 +154,7 @@ func (s *Store) Sum(rel string) (sum string, ok bool, err error) {
 	return sum, true, nil
 }
 
-// Digest is [Store.Sum] for who only looks: it makes no copy.
+// Digest is [Store.Sum] for those who only look: it signs, but keeps no copy.
 func (s *Store) Digest(rel string) (sum string, ok bool, err error) {
 	f, fi, err := s.Kernels.Open(rel)
 	if err != nil {
