@@ -48,17 +48,15 @@ func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	keys, id, err := s.Keys()
-	if err != nil {
-		original.Close()
-		return nil, nil, provisioning.Errorf(provisioning.Unavailable, "kernel %s cannot be signed: %w", rel, err)
-	}
-	copied := filepath.Join(s.Dir, kernel.Version(fi)+"."+id)
 	defer func() {
 		if original != nil {
 			original.Close()
 		}
 	}()
+	copied, keys, err := s.copyOf(rel, fi)
+	if err != nil {
+		return nil, nil, err
+	}
 	f, err := os.Open(copied)
 	if errors.Is(err, fs.ErrNotExist) {
 		p, parseErr := authenticode.Parse(original, fi.Size())
@@ -98,12 +96,26 @@ func Unsignable(kernels *kernel.Store, rel string) error {
 	return nil
 }
 
-// write makes the copy in one step.
-func (s *Store) write(name string, p *authenticode.Program, keys []authenticode.Key) error {
+// copyOf returns the name of a kernel's copy, and the keys that sign it.
+func (s *Store) copyOf(rel string, fi fs.FileInfo) (name string, keys []authenticode.Key, err error) {
+	keys, id, err := s.Keys()
+	if err != nil {
+		return "", nil, provisioning.Errorf(provisioning.Unavailable, "kernel %s cannot be signed: %w", rel, err)
+	}
+	return filepath.Join(s.Dir, kernel.Version(fi)+"."+id), keys, nil
+}
+
+// sign writes a signed program.
+func sign(to io.Writer, p *authenticode.Program, keys []authenticode.Key) error {
 	table, err := p.Sign(keys...)
 	if err != nil {
 		return err
 	}
+	return p.Write(to, table)
+}
+
+// write makes the copy in one step.
+func (s *Store) write(name string, p *authenticode.Program, keys []authenticode.Key) error {
 	if err := owner.MkdirAll(s.Dir, 0o755); err != nil {
 		return err
 	}
@@ -111,7 +123,7 @@ func (s *Store) write(name string, p *authenticode.Program, keys []authenticode.
 	if err != nil {
 		return err
 	}
-	err = errors.Join(p.Write(f, table), f.Inherit())
+	err = errors.Join(sign(f, p, keys), f.Inherit())
 	if err == nil {
 		err = f.Replace(name)
 	}
@@ -161,23 +173,19 @@ func (s *Store) Digest(rel string) (sum string, ok bool, err error) {
 		return "", false, err
 	}
 	defer f.Close()
-	keys, id, err := s.Keys()
+	copied, keys, err := s.copyOf(rel, fi)
 	if err != nil {
-		return "", false, provisioning.Errorf(provisioning.Unavailable, "kernel %s cannot be signed: %w", rel, err)
+		return "", false, err
 	}
-	if _, err := os.Stat(filepath.Join(s.Dir, kernel.Version(fi)+"."+id)); err == nil {
+	if _, err := os.Stat(copied); err == nil {
 		return s.Sum(rel)
 	}
 	p, err := authenticode.Parse(f, fi.Size())
 	if err != nil || !p.AMD64() {
 		return "", false, nil
 	}
-	table, err := p.Sign(keys...)
 	h := sha256.New()
-	if err == nil {
-		err = p.Write(h, table)
-	}
-	if err != nil {
+	if err := sign(h, p, keys); err != nil {
 		return "", false, provisioning.Errorf(provisioning.Unavailable, "kernel %s cannot be signed: %w", rel, err)
 	}
 	return hex.EncodeToString(h.Sum(nil)), true, nil
