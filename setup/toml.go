@@ -174,8 +174,9 @@ func parts(line []byte) (all []string) {
 	return all
 }
 
-// trial is the text without the lines that are set aside, which are empty there.
-func (d *document) trial() []byte {
+// settle finds more lines that are right by themselves, and sets those of them aside that
+// have to do with no other line.
+func (d *document) settle() {
 	for d.aside != nil && d.settled < len(d.lines) {
 		end := d.end(d.settled)
 		if end == 0 {
@@ -187,6 +188,10 @@ func (d *document) trial() []byte {
 		}
 		d.settled = end
 	}
+}
+
+// trial is the text without the lines that are set aside, which are empty there.
+func (d *document) trial() []byte {
 	text := slices.Clone(d.lines)
 	for i := range text {
 		if d.aside != nil && d.aside[i] {
@@ -203,6 +208,7 @@ const mostFaulty = 100
 // not read.
 func (d *document) decode() map[string]any {
 	for faulty := 0; ; faulty++ {
+		d.settle()
 		var values map[string]any
 		err := toml.Unmarshal(d.trial(), &values)
 		if err == nil && d.aside != nil {
