@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"farmboot/provisioning"
-	"farmboot/provisioning/ordinary"
 	"farmboot/provisioning/sqlite"
 	"farmboot/provisioning/sqlstore"
 	"farmboot/setup"
@@ -101,9 +100,6 @@ func (c restoreCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
 		return usageError{"restore: a database cannot be read from standard input: give the name of a file"}
 	}
 	if err := noURL(string(c.File)); err != nil {
-		return err
-	}
-	if err := ordinary.Check(string(c.File)); err != nil {
 		return err
 	}
 	if same(string(c.File), cfg.Provisioning.Database) {

@@ -12,7 +12,7 @@ import (
 const inboxSize = 6144
 
 // inbox holds what was recorded until it is stored. Whoever stores it is woken once for a
-// batch, and not for each event: that would cost a listener more than the event itself.
+// batch: to wake a thread for each event takes processor time from what answers nodes.
 type inbox struct {
 	ring chan struct{} // holds a value when enough may be there
 
@@ -31,7 +31,7 @@ func (b *inbox) put(n *boots.News) (ok bool) {
 	if len(b.waiting) >= inboxSize {
 		return false
 	}
-	if len(b.waiting) == cap(b.waiting) { // append makes room for a quarter more
+	if len(b.waiting) == cap(b.waiting) { // append alone makes room for a quarter more
 		b.waiting = slices.Grow(b.waiting, max(64, len(b.waiting)))
 	}
 	b.waiting = append(b.waiting, *n)

@@ -408,9 +408,6 @@ func (r *Recorder) Flush(ctx context.Context) {
 // write stores a batch, and hands it to the subscribers. When it cannot be stored,
 // they get it all the same, without IDs.
 func (r *Recorder) write(ctx context.Context, batch []boots.News) {
-	if len(batch) == 0 {
-		return
-	}
 	defer r.inbox.giveBack(batch)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
