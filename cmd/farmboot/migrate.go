@@ -77,7 +77,7 @@ type restoreCmd struct {
 
 func (restoreCmd) Help() string {
 	return `Stop the daemon first, and end other farmboot commands that go on, as events -f does.
-What was in its place is kept beside it, as provisioning.db.before-restore.
+What was in its place is kept beside it, as provisioning.db.before-restore, and, where there is one, as …-2.
 
 Example:
 

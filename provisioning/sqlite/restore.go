@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/mattn/go-sqlite3"
@@ -19,7 +20,8 @@ import (
 	"farmboot/provisioning/owner"
 )
 
-// keptSuffix is what the name of a database ends in that a backup has taken the place of.
+// keptSuffix is what the name of a database ends in that a backup has taken the place of;
+// behind it comes a number from the second one on.
 const keptSuffix = ".before-restore"
 
 // Restore puts a copy of a backup in the place of the database, whole or not at all, and
@@ -103,10 +105,8 @@ func putAside(ctx context.Context, file string) (kept string, err error) {
 		return "", err
 	}
 	kept = file + keptSuffix
-	for _, suffix := range []string{"", "-wal", "-shm"} { // of an earlier one
-		if err = os.Remove(kept + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", notAside(err)
-		}
+	for n := 2; taken(kept); n++ {
+		kept = fmt.Sprintf("%s%s-%d", file, keptSuffix, n)
 	}
 	for _, suffix := range []string{"-wal", "-shm"} {
 		if err = os.Rename(file+suffix, kept+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -120,6 +120,14 @@ func putAside(ctx context.Context, file string) (kept string, err error) {
 		return "", notAside(err)
 	}
 	return kept, nil
+}
+
+// taken tells whether a database has that name, or something of one.
+func taken(name string) bool {
+	return slices.ContainsFunc([]string{"", "-wal", "-shm"}, func(suffix string) bool {
+		_, err := os.Lstat(name + suffix)
+		return err == nil
+	})
 }
 
 func notAside(err error) error {
