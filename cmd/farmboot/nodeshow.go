@@ -37,7 +37,8 @@ type nodeView struct {
 	File       string                   `json:"-"`              // of its kernel, in words
 	Cmdline    string                   `json:"cmdline,omitempty"`
 	wrong      error                    // why it would not boot
-	NBPAuto    *provisioning.Proven     `json:"nbp_auto,omitempty"` // what booted it, where that is not what boots most machines
+	NBPAuto    *provisioning.Proven     `json:"nbp_auto,omitempty"`  // what booted it, where that is not what boots most machines
+	Enrolling  bool                     `json:"enrolling,omitempty"` // it is to be made to trust our key
 	Seen       *provisioning.Discovered `json:"seen,omitempty"`
 	LastBoot   story.Story              `json:"last_boot"`
 	History    []provisioning.Change    `json:"history,omitempty"`
@@ -84,6 +85,7 @@ func (d *database) view(ctx context.Context, mac provisioning.MAC) (nodeView, er
 	if v.NBPAuto, err = d.registry.Unusual(ctx, operator(), mac); err != nil {
 		return nodeView{}, err
 	}
+	v.Enrolling = d.cfg.SecureBoot.Enabled && openLedger(d.cfg, time.Now).Enrolling(mac)
 	switch seen, err := d.registry.Seen(ctx, operator(), mac); {
 	case err == nil:
 		v.Seen = &seen
@@ -146,6 +148,9 @@ func (v nodeView) print(w io.Writer) error {
 	if p := v.NBPAuto; p != nil {
 		t.row("Boot program\tnbp auto: %s since %s", p.Strategy, localTime(p.Since))
 	}
+	if v.Enrolling {
+		t.row("Secure Boot\t%s", v.enrolment())
+	}
 	if v.Name != "" {
 		t.row("Name\t%s", v.Name)
 	}
@@ -193,6 +198,14 @@ func (v nodeView) gets() string {
 	default:
 		return "no answer"
 	}
+}
+
+// enrolment says when it is made to trust our key.
+func (v nodeView) enrolment() string {
+	if v.Policy != provisioning.Boot {
+		return "to be enrolled at the first boot that it gets from us"
+	}
+	return "to be enrolled at its next boot"
 }
 
 func (v nodeView) printHistory(w io.Writer) error {

@@ -470,27 +470,46 @@ Example:
 }
 
 func (c secureBootEnrolCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
-	e.warnIfDiffers(ctx, cfg)
+	if !c.Cancel && !cfg.SecureBoot.Enabled { // before a database is made
+		return secureBootOff()
+	}
+	db, err := e.open(ctx)
+	if err != nil {
+		return err
+	}
 	ledger := openLedger(cfg, e.now)
 	if c.Cancel {
-		if err := ledger.Enrolled(c.MAC); err != nil {
-			return err
+		if ledger.Enrolling(c.MAC) {
+			if err := ledger.Enrolled(c.MAC); err != nil {
+				return err
+			}
+			if err := db.registry.Note(ctx, operator(), "node enrol cancel", c.MAC.String(), nil, nil); err != nil {
+				return err
+			}
 		}
 		_, err := fmt.Fprintf(e.stdout, "%s boots as usual\n", c.MAC)
 		return err
 	}
-	if !cfg.SecureBoot.Enabled {
-		return secureBootOff()
-	}
 	shims, err := binary.Load(cfg.IPXE.Template).Shims()
+	if err != nil {
+		return err
+	}
+	a, err := db.assigner.Assignment(ctx, c.MAC)
 	if err != nil {
 		return err
 	}
 	if err := ledger.Enrol(c.MAC); err != nil {
 		return err
 	}
+	if err := db.registry.Note(ctx, operator(), "node enrol", c.MAC.String(), nil, nil); err != nil {
+		return err
+	}
+	boot := "at its next boot"
+	if a.Policy != provisioning.Boot {
+		boot = "at the first boot that it gets from us"
+	}
 	if shims.MokManager != nil {
-		fmt.Fprintf(e.stdout, "%s gets MokManager at its next boot; its screen says which keys to press\n", c.MAC)
+		fmt.Fprintf(e.stdout, "%s gets MokManager %s; its screen says which keys to press\n", c.MAC, boot)
 		fmt.Fprintln(e.stdout, "with Secure Boot on it has to boot by UEFI HTTP Boot, or from a stick of ours: over PXE MokManager finds no certificate")
 	} else {
 		fmt.Fprintf(e.stdout, "%s boots as usual unless it is in Setup Mode: iPXE's own shim has no MokManager; the files of farmboot secureboot export go into the firmware's db\n", c.MAC)
@@ -499,7 +518,35 @@ func (c secureBootEnrolCmd) Run(ctx context.Context, e *env, cfg setup.Config) e
 	if shims.NoSystemdBoot != nil {
 		setupMode = "in Setup Mode it could be given the key without a person, but " + provisioning.Detail(shims.NoSystemdBoot)
 	}
-	_, err = fmt.Fprintln(e.stdout, setupMode)
+	if _, err := fmt.Fprintln(e.stdout, setupMode); err != nil {
+		return err
+	}
+	return db.warnOfEnrolment(ctx, e, a, c.MAC)
+}
+
+// warnOfEnrolment warns of a node that is not enrolled yet at its next boot, or that may be
+// the wrong one.
+func (d *database) warnOfEnrolment(ctx context.Context, e *env, a provisioning.Assignment, mac provisioning.MAC) error {
+	warning := ""
+	switch {
+	case a.Policy == provisioning.Boot && a.Registered:
+		return nil
+	case a.Policy == provisioning.Boot:
+		switch _, err := d.registry.Seen(ctx, operator(), mac); {
+		case err == nil:
+			return nil
+		case provisioning.ErrorCode(err) != provisioning.NotFound:
+			return err
+		}
+		warning = "is not registered, and has not been seen booting here: is it the right one?"
+	case !a.Registered:
+		warning = fmt.Sprintf("is not registered, and unregistered nodes boot nothing here (unknown = %q): farmboot node add %s", a.Policy, mac)
+	case !a.Node.Exit:
+		warning = "goes on to its next boot device before that, once (farmboot node once " + mac.String() + " none ends that)"
+	default:
+		warning = "goes on to its next boot device at every boot (farmboot node set " + mac.String() + " --no-exit ends that)"
+	}
+	_, err := fmt.Fprintf(e.stderr, "farmboot: warning: %s %s\n", mac, warning)
 	return err
 }
 
