@@ -202,7 +202,7 @@ func (s *Store) resolve(rel string) (dir, file string, err error) {
 		return "", "", missing(rel, nil)
 	}
 	if err != nil {
-		return "", "", missing(rel, err)
+		return "", "", s.gone(rel, path, err)
 	}
 	for _, folder := range []string{s.dir, s.net} {
 		dir, err := filepath.EvalSymlinks(folder)
@@ -289,6 +289,30 @@ func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
 		return nil, nil, errors.Join(missing(rel, err), f.Close())
 	}
 	return f, fi, nil
+}
+
+// gone is missing for a link at path to what is not there: it says which kernel that was.
+func (s *Store) gone(rel, path string, err error) error {
+	missing := missing(rel, err)
+	at, known := errors.AsType[*fs.PathError](err)
+	fi, noLink := os.Lstat(path)
+	if provisioning.ErrorCode(missing) != provisioning.NotFound || !known || noLink != nil || fi.Mode().Type() != fs.ModeSymlink {
+		return missing
+	}
+	file := filepath.Base(at.Path)
+	if CheckName(file) != nil || !sameFolder(filepath.Dir(at.Path), s.dir) { // farmboot kernel add would not bring it back
+		return missing
+	}
+	c := provisioning.CauseOf(missing)
+	c.File = file
+	return cause.Error(provisioning.NotFound, c)
+}
+
+// sameFolder tells whether two paths lead to one folder.
+func sameFolder(a, b string) bool {
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	return errX == nil && errY == nil && os.SameFile(x, y)
 }
 
 func missing(rel string, err error) error {

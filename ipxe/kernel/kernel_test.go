@@ -80,12 +80,21 @@ func TestNoNameLeavesTheFolder(t *testing.T) {
 }
 
 // TestMissing: who reads it, on a rack's screen or a page, learns how to get a kernel
-// there, without a word of folders and links.
+// there, without a word of folders and links; and which file is gone, where one was there.
 func TestMissing(t *testing.T) {
-	s, _ := newStore(t)
+	s, dir := newStore(t)
+	for link, to := range map[string]string{"net/qa.efi": "../v2.efi", "latest.efi": "v2.efi", "net/test.efi": "../latest.efi", "net/own.efi": "/nowhere/${net0}"} {
+		if err := errors.Join(os.MkdirAll(filepath.Join(dir, "net"), 0o755), os.Symlink(to, filepath.Join(dir, link))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, want := range map[string]string{
-		"net/dev.efi": "missing kernel net/dev.efi: run mode dev has no kernel yet; farmboot kernel use dev KERNEL gives it one (farmboot kernel add FILE first), or the board's page Kernels",
-		"v3.efi":      "missing kernel v3.efi: there is none of that name (see farmboot kernel list); farmboot kernel add FILE --name v3.efi stores it, or the board's page Kernels",
+		"net/dev.efi":  "missing kernel net/dev.efi: run mode dev has no kernel yet; farmboot kernel use dev KERNEL gives it one (farmboot kernel add FILE first), or the board's page Kernels",
+		"net/qa.efi":   "missing kernel net/qa.efi: run mode qa boots v2.efi, which is gone; farmboot kernel use qa KERNEL gives it another one, farmboot kernel add FILE --name v2.efi stores it again, or the board's page Kernels",
+		"latest.efi":   "missing kernel latest.efi: it stands for v2.efi, which is gone; farmboot kernel add FILE --name v2.efi stores it again, or the board's page Kernels",
+		"net/test.efi": "missing kernel net/test.efi: run mode test boots v2.efi, which is gone; farmboot kernel use test KERNEL gives it another one, farmboot kernel add FILE --name v2.efi stores it again, or the board's page Kernels",
+		"net/own.efi":  "missing kernel net/own.efi: run mode own has no kernel yet; farmboot kernel use own KERNEL gives it one (farmboot kernel add FILE first), or the board's page Kernels",
+		"v3.efi":       "missing kernel v3.efi: there is none of that name (see farmboot kernel list); farmboot kernel add FILE --name v3.efi stores it, or the board's page Kernels",
 	} {
 		if _, err := s.Stat(name); err == nil || err.Error() != want {
 			t.Errorf("%s: %v\nwant %s", name, err, want)

@@ -174,7 +174,29 @@ var missingDefault = words{
 	check:   kernelThere,
 }
 
+// goneDefault and goneLink are what it says where there is a link, and the file behind it is
+// gone.
+var (
+	goneDefault = words{
+		message: "missing kernel {kernel}: run mode {runmode} boots {file}, which is gone",
+		hint:    "farmboot kernel use {runmode} KERNEL gives it another one, farmboot kernel add FILE --name {file} stores it again, or the board's page Kernels",
+		check:   kernelThere,
+	}
+	goneLink = words{
+		message: "missing kernel {kernel}: it stands for {file}, which is gone",
+		hint:    "farmboot kernel add FILE --name {file} stores it again, or the board's page Kernels",
+		check:   kernelThere,
+	}
+)
+
 func wordsOf(c provisioning.Cause) words {
+	switch {
+	case c.ID != provisioning.CauseKernelMissing || c.File == "":
+	case c.RunMode != "":
+		return goneDefault
+	default:
+		return goneLink
+	}
 	if c.ID == provisioning.CauseKernelMissing && c.RunMode != "" {
 		return missingDefault
 	}

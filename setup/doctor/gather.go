@@ -226,7 +226,11 @@ func kernels(ctx context.Context, c setup.Config, store *kernel.Store, used map[
 			if provisioning.ErrorCode(err) == provisioning.NotFound {
 				err = store.Available(ctx, rel)
 			}
-			if provisioning.ErrorCode(err) == provisioning.NotFound {
+			switch gone := provisioning.CauseOf(err).File; {
+			case provisioning.ErrorCode(err) != provisioning.NotFound:
+			case gone != "" && rel != key: // a default
+				err = fmt.Errorf("its kernel %s is gone", gone)
+			default:
 				err = errNoKernel
 			}
 			if err != nil {

@@ -235,7 +235,13 @@ func TestKernels(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(c.Kernel.Path, "half.efi"), []byte(kerneltest.EFI("half"))[:300], 0o644); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Symlink("../former.efi", filepath.Join(c.Kernel.NetPath, "qa.efi")); err != nil {
+		t.Fatal(err)
+	}
 	got, named, err := kernels(t.Context(), c, store, map[string]int{"half.efi": 1, "none.efi": 2})
+	if says := fmt.Sprint(got["qa"]); says != "its kernel former.efi is gone" || got["dev"] != errNoKernel {
+		t.Errorf("qa, whose kernel is gone: %s; dev, which has none: %v", says, got["dev"])
+	}
 	if want := "dev qa test"; err != nil || strings.Join(slices.Sorted(maps.Keys(got)), " ") != want {
 		t.Errorf("without a kernel are %v, error %v; want %q", got, err, want)
 	}
