@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"slices"
+	"strings"
 
 	"farmboot/provisioning"
 )
@@ -32,6 +35,49 @@ func (c farmerAddCmd) Run(ctx context.Context, e *env, db *database) error {
 		return err
 	}
 	_, err := fmt.Fprintf(e.stdout, "registered farmer %s\n", c.Farmer)
+	return err
+}
+
+// strangers returns those of the farmers who are not registered, by id. What mentions one
+// registers him: a mistyped id is found only by who is told.
+func (d *database) strangers(ctx context.Context, farmers ...provisioning.FarmerID) (news []provisioning.FarmerID, err error) {
+	slices.Sort(farmers)
+	for _, f := range slices.Compact(farmers) {
+		if f == 0 {
+			continue
+		}
+		switch _, err := d.store.Farmer(ctx, f); {
+		case provisioning.ErrorCode(err) == provisioning.NotFound:
+			news = append(news, f)
+		case err != nil:
+			return nil, err
+		}
+	}
+	return news, nil
+}
+
+// printStrangers tells of farmers who were registered because they were mentioned, some of
+// them by name if they are many.
+func printStrangers(w io.Writer, farmers []provisioning.FarmerID, done bool) error {
+	const some = 10
+	if len(farmers) == 0 {
+		return nil
+	}
+	var ids []string
+	for _, f := range farmers[:min(len(farmers), some)] {
+		ids = append(ids, f.String())
+	}
+	who, were, are := "farmer "+ids[0], "was not registered", ", and is now"
+	if len(farmers) > 1 {
+		who, were, are = "farmers "+strings.Join(ids, ", "), "were not registered", ", and are now"
+	}
+	if more := len(farmers) - some; more > 0 {
+		who += fmt.Sprintf(" and %d more", more)
+	}
+	if !done {
+		are = ""
+	}
+	_, err := fmt.Fprintf(w, "%s %s%s\n", who, were, are)
 	return err
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,6 +46,14 @@ func (f nodeFlags) patch() provisioning.NodePatch {
 	return p
 }
 
+// farmer is the farmer that the flags name; 0: none.
+func (f nodeFlags) farmer() provisioning.FarmerID {
+	if f.Farmer == nil {
+		return 0
+	}
+	return *f.Farmer
+}
+
 type nodeAddCmd struct {
 	MAC provisioning.MAC `arg:"" help:"MAC address, in any usual notation."`
 	nodeFlags
@@ -59,12 +68,32 @@ func (nodeAddCmd) Help() string {
 }
 
 func (c nodeAddCmd) Run(ctx context.Context, e *env, db *database) error {
-	n, err := db.registry.AddNode(ctx, operator(), c.patch().Apply(provisioning.Node{MAC: c.MAC}))
+	news, err := db.strangers(ctx, c.farmer())
 	if err != nil {
 		return err
 	}
+	n, err := db.registry.AddNode(ctx, operator(), c.patch().Apply(provisioning.Node{MAC: c.MAC}))
+	if err != nil {
+		return orSet(err)
+	}
 	fmt.Fprintf(e.stdout, "registered %s\n", summary(n))
-	return db.warn(e, n)
+	return errors.Join(printStrangers(e.stdout, news, true), db.warn(e, n))
+}
+
+// orSet says how a node is changed, where it cannot be registered because it is.
+func orSet(err error) error {
+	if provisioning.ErrorCode(err) == provisioning.Conflict {
+		return fmt.Errorf("%w: farmboot node set changes it", err)
+	}
+	return err
+}
+
+// orAdd says how a node is registered, where it cannot be changed because it is not.
+func orAdd(err error) error {
+	if provisioning.ErrorCode(err) == provisioning.NotFound {
+		return fmt.Errorf("%w: farmboot node add registers one", err)
+	}
+	return err
 }
 
 type nodeSetCmd struct {
@@ -117,16 +146,20 @@ func (c nodeSetCmd) Run(ctx context.Context, e *env) error {
 	if err != nil || macs == nil {
 		return err
 	}
-	nodes, err := db.registry.SetNodes(ctx, operator(), macs, patch)
+	news, err := db.strangers(ctx, c.farmer())
 	if err != nil {
 		return err
+	}
+	nodes, err := db.registry.SetNodes(ctx, operator(), macs, patch)
+	if err != nil {
+		return orAdd(err)
 	}
 	if len(nodes) == 1 {
 		fmt.Fprintf(e.stdout, "changed %s\n", summary(nodes[0]))
 	} else {
 		fmt.Fprintf(e.stdout, "changed %d nodes\n", len(nodes))
 	}
-	return db.warn(e, nodes...)
+	return errors.Join(printStrangers(e.stdout, news, true), db.warn(e, nodes...))
 }
 
 // which reads which nodes are meant: those named, without repeats, or those that match.
@@ -242,8 +275,11 @@ func (c nodeOnceCmd) Run(ctx context.Context, e *env, db *database) error {
 	if c.Boot == "none" {
 		c.Boot = ""
 	}
-	if _, err := db.registry.SetNode(ctx, operator(), c.MAC, provisioning.NodePatch{Once: &c.Boot}); err != nil {
-		return err
+	switch _, err := db.registry.SetNode(ctx, operator(), c.MAC, provisioning.NodePatch{Once: &c.Boot}); {
+	case provisioning.ErrorCode(err) == provisioning.Invalid:
+		return fmt.Errorf("%w; accepted besides kernels: exit and none", err)
+	case err != nil:
+		return orAdd(err)
 	}
 	what := "boots " + c.Boot
 	switch c.Boot {
@@ -432,12 +468,16 @@ Example:
 }
 
 func (c nodeClaimCmd) Run(ctx context.Context, e *env, db *database) error {
-	n, err := db.claim(ctx, c.Code, c.patch())
+	news, err := db.strangers(ctx, c.farmer())
 	if err != nil {
 		return err
 	}
+	n, err := db.claim(ctx, c.Code, c.patch())
+	if err != nil {
+		return orSet(err)
+	}
 	fmt.Fprintf(e.stdout, "claimed %s\n", summary(n))
-	return db.warn(e, n)
+	return errors.Join(printStrangers(e.stdout, news, true), db.warn(e, n))
 }
 
 // claim registers by claim code, or by MAC address, which is longer.

@@ -3,8 +3,10 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/registry"
@@ -42,6 +44,10 @@ func (c nodeImportCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	news, err := db.newIn(ctx, rows)
+	if err != nil {
+		return err
+	}
 	report, refused := db.registry.Import(ctx, operator(), rows,
 		registry.ImportOptions{Update: c.Update, SkipRefused: c.Skip, DryRun: c.DryRun})
 	if report.Rows == nil { // the store's fault, not a line's
@@ -51,11 +57,36 @@ func (c nodeImportCmd) Run(ctx context.Context, e *env) error {
 		err = printJSON(e.stdout, report)
 	} else {
 		err = printImport(e.stdout, report, c.Verbose)
+		if report.Written || c.DryRun {
+			err = errors.Join(err, printStrangers(e.stdout, mentioned(rows, report, news), report.Written))
+		}
 	}
 	if err != nil {
 		return err
 	}
 	return refused
+}
+
+// newIn returns those farmers in rows who are not registered.
+func (d *database) newIn(ctx context.Context, rows []provisioning.Row) ([]provisioning.FarmerID, error) {
+	var farmers []provisioning.FarmerID
+	for _, row := range rows {
+		if row.Patch.Farmer != nil {
+			farmers = append(farmers, *row.Patch.Farmer)
+		}
+	}
+	return d.strangers(ctx, farmers...)
+}
+
+// mentioned leaves those farmers out whom only lines that were refused mention.
+func mentioned(rows []provisioning.Row, report registry.ImportReport, farmers []provisioning.FarmerID) []provisioning.FarmerID {
+	by := make(map[provisioning.FarmerID]bool)
+	for i, row := range rows {
+		if row.Patch.Farmer != nil && report.Rows[i].Outcome != registry.Refused {
+			by[*row.Patch.Farmer] = true
+		}
+	}
+	return slices.DeleteFunc(farmers, func(f provisioning.FarmerID) bool { return !by[f] })
 }
 
 // read reads the rows, of whichever format the file is.
