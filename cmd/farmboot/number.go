@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -106,18 +108,27 @@ func given(text string) (string, error) {
 }
 
 // inPlainWords says of what the parser does not take what is accepted in its place: of a
+// command by the name that other programs have for it, of a
 // number below 0, which it takes for a flag that is not known, and of a MAC address where
 // that is the value of a flag; nil if the error is of something else.
 func inPlainWords(err error) error {
 	var perr *kong.ParseError
-	if !errors.As(err, &perr) || perr.Context == nil || len(perr.Context.Path) == 0 || perr.Context.Selected() == nil {
+	if !errors.As(err, &perr) || perr.Context == nil || len(perr.Context.Path) == 0 {
 		return nil
 	}
 	path := perr.Context.Path
-	rest, wanted := path[len(path)-1].Remainder(), perr.Context.Selected().Positional
+	rest := path[len(path)-1].Remainder()
 	if len(rest) == 0 {
 		return nil
 	}
+	in := cmp.Or(perr.Context.Selected(), perr.Context.Model.Node)
+	if ours := meant(in, rest[0]); ours != "" {
+		return fmt.Errorf("unexpected argument %s, did you mean %q?", rest[0], ours)
+	}
+	if perr.Context.Selected() == nil {
+		return nil
+	}
+	wanted := perr.Context.Selected().Positional
 	if _, err := provisioning.ParseMAC(rest[0]); err == nil && len(wanted) == 0 {
 		for _, f := range perr.Context.Selected().Flags {
 			if f.Name == "mac" || f.Name == "subject" {
@@ -137,6 +148,35 @@ func inPlainWords(err error) error {
 		return nil
 	}
 	return fmt.Errorf("<%s>: bad value %q: accepted is: %s", wanted[0].Name, provisioning.Clip(rest[0], 40), strings.TrimSuffix(wanted[0].Help, "."))
+}
+
+// elsewhere is what other programs call commands that we have. The parser finds words that
+// are spelled alike, and these are not.
+var elsewhere = map[string][]string{
+	"check":  {"test", "validate", "lint"},
+	"add":    {"create", "new", "register", "store", "upload"},
+	"enrol":  {"enroll", "trust"},
+	"list":   {"ls", "all", "index"},
+	"rm":     {"remove", "delete", "del", "erase", "unregister", "revoke"},
+	"serve":  {"run", "start", "daemon", "server"},
+	"set":    {"update", "change", "edit", "modify"},
+	"show":   {"get", "info", "view", "describe", "status"},
+	"use":    {"set", "default", "point", "activate"},
+	"doctor": {"diagnose", "verify", "test"},
+}
+
+// meant returns the command below node that somebody means by the name that it has in other
+// programs; "": there is none.
+func meant(node *kong.Node, word string) string {
+	if childOf(node, word) != nil {
+		return ""
+	}
+	for _, child := range node.Children {
+		if slices.Contains(elsewhere[child.Name], strings.ToLower(word)) {
+			return child.Name
+		}
+	}
+	return ""
 }
 
 // reads makes a mapper of what reads a text.
