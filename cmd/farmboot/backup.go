@@ -25,6 +25,9 @@ func (c backupCmd) Run(ctx context.Context, e *env) error {
 	if c.File == "-" {
 		return usageError{"backup: a database cannot be written to standard output: give the name of a file"}
 	}
+	if err := notFolder(c.File, "farmboot.db"); err != nil {
+		return err
+	}
 	db, err := e.open(ctx)
 	if err != nil {
 		return err

@@ -101,6 +101,14 @@ func writeFile(name string, mode fs.FileMode, replace bool, fill func(io.Writer)
 	return nil
 }
 
+// notFolder refuses a folder where a file is to be written, and names one in it.
+func notFolder(name fileName, file string) error {
+	if fi, err := os.Stat(string(name)); err != nil || !fi.IsDir() {
+		return nil
+	}
+	return provisioning.Errorf(provisioning.Conflict, "%s is a folder: name a file, as %s", name, filepath.Join(string(name), file))
+}
+
 func exists(name string) error {
 	return provisioning.Errorf(provisioning.Conflict, "%s exists already", name)
 }

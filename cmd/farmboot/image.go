@@ -15,6 +15,7 @@ import (
 	"farmboot/ipxe/catalog"
 	"farmboot/ipxe/image"
 	"farmboot/provisioning"
+	"farmboot/setup"
 	"farmboot/setup/lan"
 )
 
@@ -54,11 +55,13 @@ func (c imageCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if c.RunMode != "" && !order.Kind.NeedsTarget() {
+	if c.RunMode != "" {
 		if err := cfg.RunModes.Check(c.RunMode); err != nil {
-			return err
+			return fmt.Errorf("%w; %s", err, imageOrder)
 		}
-		fmt.Fprintf(e.stderr, "note: image %s is the same for every run mode\n", order.Kind)
+	}
+	if err := notFolder(c.Output, order.Kind.FileName(order.Options, c.RunMode, order.Target.Farmer)); err != nil {
+		return err
 	}
 	if err := e.beside(ctx, cfg); err != nil {
 		return err
@@ -78,17 +81,11 @@ func (c imageCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if order.Kind.NeedsTarget() {
-		for _, warning := range cfg.Composer().Warnings(order.Target) {
-			fmt.Fprintf(e.stderr, "farmboot: warning: %s\n", warning)
-		}
-	}
-	if cfg.BaseHost == nil && order.Kind != image.GenericKernel && order.Kind != image.GenericUEFI {
-		fmt.Fprintf(e.stderr, "note: it fetches from %s, an address of this network: for farmers elsewhere set base-host first\n", sources.site(netip.Addr{}, c.Scheme).Base)
-	}
 	if c.Output == "-" {
-		_, err := f.Content.WriteTo(e.stdout)
-		return err
+		if _, err := f.Content.WriteTo(e.stdout); err != nil {
+			return err
+		}
+		return c.remarks(e.stderr, cfg, sources, order)
 	}
 	if err := c.mayWrite(); err != nil {
 		return err
@@ -99,6 +96,9 @@ func (c imageCmd) Run(ctx context.Context, e *env) error {
 		return err
 	})
 	bar.end()
+	if err == nil {
+		err = c.remarks(e.stderr, cfg, sources, order)
+	}
 	if err != nil {
 		return err
 	}
@@ -106,11 +106,39 @@ func (c imageCmd) Run(ctx context.Context, e *env) error {
 	return err
 }
 
+// remarks tells what is to be known of an image that was made.
+func (c imageCmd) remarks(w io.Writer, cfg setup.Config, from *sources, order catalog.Order) error {
+	var b strings.Builder
+	switch {
+	case order.Kind.NeedsTarget():
+		for _, warning := range cfg.Composer().Warnings(order.Target) {
+			fmt.Fprintf(&b, "farmboot: warning: %s\n", warning)
+		}
+		if c.Kernel == "" && strings.HasSuffix(c.Args, kernelSuffix) && !strings.Contains(c.Args, "=") {
+			fmt.Fprintf(&b, "farmboot: warning: %q became kernel arguments: a kernel is named with --kernel\n", provisioning.Clip(c.Args, 40))
+		}
+	case c.RunMode != "":
+		fmt.Fprintf(&b, "note: image %s is the same for every run mode\n", order.Kind)
+	}
+	if cfg.BaseHost == nil && order.Kind != image.GenericKernel && order.Kind != image.GenericUEFI {
+		fmt.Fprintf(&b, "note: it fetches from %s, an address of this network: for farmers elsewhere set base-host first\n", from.site(netip.Addr{}, c.Scheme).Base)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// imageOrder says how the arguments follow each other: somebody has the image's URL in mind,
+// where a kernel is the last of them.
+const imageOrder = "the order is KIND RUNMODE FARMER ARGS, and a kernel is named with --kernel"
+
+// kernelSuffix is how the names of most kernels end.
+const kernelSuffix = ".efi"
+
 // order reads the arguments as a URL's are read.
 func (c imageCmd) order() (catalog.Order, error) {
 	kind, err := image.ParseKind(c.Kind)
 	if err != nil {
-		return catalog.Order{}, usageError{err.Error()}
+		return catalog.Order{}, usageError{err.Error() + "; " + imageOrder}
 	}
 	o := catalog.Order{Kind: kind, Options: image.Options{Arch: image.Arch(c.Arch)}, Scheme: c.Scheme}
 	if !kind.NeedsTarget() {
@@ -125,7 +153,7 @@ func (c imageCmd) order() (catalog.Order, error) {
 	o.Target = ipxe.Target{RunMode: c.RunMode, Args: c.Args, Kernel: c.Kernel}
 	if c.Farmer != "" {
 		if o.Target.Farmer, err = provisioning.ParseFarmerID(c.Farmer); err != nil {
-			return o, err
+			return o, fmt.Errorf("%w; %s", err, imageOrder)
 		}
 	}
 	return o, nil

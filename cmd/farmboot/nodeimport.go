@@ -165,6 +165,9 @@ func (nodeExportCmd) Help() string {
 }
 
 func (c nodeExportCmd) Run(ctx context.Context, e *env, db *database) error {
+	if err := notFolder(c.File, "nodes.csv"); err != nil {
+		return err
+	}
 	nodes := db.registry.AllNodes(ctx, operator(), provisioning.NodeQuery{})
 	extra, err := db.registry.CSVExtra(ctx, operator(), c.Inventory)
 	if err != nil {

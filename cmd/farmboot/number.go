@@ -136,6 +136,13 @@ func inPlainWords(err error) error {
 			}
 		}
 	}
+	if strings.HasSuffix(rest[0], kernelSuffix) {
+		for _, f := range in.Flags {
+			if f.Name == "kernel" {
+				return fmt.Errorf("unexpected argument %s, did you mean --kernel %[1]s?", rest[0])
+			}
+		}
+	}
 	if !isNegative(rest[0]) {
 		return nil
 	}
