@@ -27,6 +27,9 @@ func (configCheckCmd) Help() string {
 // Run prints "FILE: ok", or returns all mistakes.
 func (c configCheckCmd) Run(e *env) error {
 	file := cmp.Or(c.File, e.configFile)
+	if file == "-" {
+		return noStdin
+	}
 	cfg, err := setup.Load(string(file))
 	if err != nil {
 		return err
@@ -35,9 +38,16 @@ func (c configCheckCmd) Run(e *env) error {
 	return err
 }
 
+// noStdin refuses standard input, which has no folder: paths in a configuration may be
+// relative to that of its file.
+var noStdin = usageError{"a configuration is not read from standard input, as paths in it are relative to its folder: give the name of a file"}
+
 // config reads the configuration. Of several mistakes in it the error has the first,
 // for an error is one line; "config check" tells all of them.
 func (e *env) config() (setup.Config, error) {
+	if e.configFile == "-" {
+		return setup.Config{}, noStdin
+	}
 	cfg, err := setup.Load(string(e.configFile))
 	if mistakes, ok := errors.AsType[setup.Mistakes](err); ok && len(mistakes) > 1 {
 		check := "farmboot config check"

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/postgres"
 	"farmboot/provisioning/sqlite"
 	"farmboot/provisioning/sqlstore"
 	"farmboot/setup"
@@ -34,6 +35,11 @@ func (c migrateCmd) Run(ctx context.Context, e *env) error {
 	target := setup.Provisioning{Database: c.To}
 	if scheme, _, isURL := strings.Cut(c.To, "://"); isURL && !target.Postgres() {
 		return usageError{fmt.Sprintf("migrate: bad --to with %s://: accepted are a postgres:// URL and the name of a SQLite file", provisioning.Clip(scheme, 40))}
+	}
+	if target.Postgres() {
+		if err := postgres.CheckURL(c.To); err != nil {
+			return usageError{fmt.Sprintf("migrate: bad --to: %v; accepted is postgres://USER@HOST/DATABASE", err)}
+		}
 	}
 	db, err := e.open(ctx)
 	if err != nil {

@@ -44,6 +44,9 @@ func (c nodeImportCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
+	if len(rows) == 0 {
+		fmt.Fprintf(e.stderr, "farmboot: warning: there is no node in %s\n", c.source())
+	}
 	news, err := db.newIn(ctx, rows)
 	if err != nil {
 		return err
@@ -65,6 +68,14 @@ func (c nodeImportCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	return refused
+}
+
+// source names where the nodes come from.
+func (c nodeImportCmd) source() string {
+	if c.File == "-" {
+		return "standard input"
+	}
+	return printable(string(c.File))
 }
 
 // newIn returns those farmers in rows who are not registered.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -84,7 +86,12 @@ func parseExpiry(s string, now time.Time) (time.Time, error) {
 	units := map[byte]time.Duration{'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}
 	n, err := strconv.ParseUint(s[:len(s)-1], 10, 16)
 	unit, ok := units[s[len(s)-1]]
-	if err != nil || !ok || n == 0 {
+	switch {
+	case ok && err == nil && n == 0:
+		return time.Time{}, usageError{fmt.Sprintf("token add: with --expires %s it would be expired at once: accepted is 1 or more of hours, days or weeks (12h, 90d, 2w); without --expires it does not expire", s)}
+	case ok && errors.Is(err, strconv.ErrRange):
+		return time.Time{}, usageError{fmt.Sprintf("token add: bad --expires %q: accepted are at most %d hours, days or weeks; without --expires it does not expire", provisioning.Clip(s, 40), math.MaxUint16)}
+	case !ok || err != nil:
 		return time.Time{}, usageError{fmt.Sprintf("token add: bad --expires %q: accepted are hours, days or weeks (12h, 90d, 2w), or a day (2027-01-31)", provisioning.Clip(s, 40))}
 	}
 	return now.Add(time.Duration(n) * unit), nil

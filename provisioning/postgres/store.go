@@ -38,6 +38,12 @@ const (
 	connections = 4
 )
 
+// CheckURL says what is wrong with the URL of a database, without its password.
+func CheckURL(url string) error {
+	_, err := pgx.ParseConfig(url)
+	return err
+}
+
 // Open connects to the database that url names, postgres://user@host/name, and
 // brings it to the schema of this program. A database with a newer schema is
 // refused.

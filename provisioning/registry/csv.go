@@ -46,6 +46,9 @@ func ReadCSV(from io.Reader) ([]provisioning.Row, error) {
 	if first, _ := text.Peek(1); len(first) == 1 && (first[0] == '[' || first[0] == '{') {
 		return nil, provisioning.Errorf(provisioning.Invalid, "the file begins as JSON does, which the API takes (POST /api/v1/nodes/import): accepted is CSV, whose first line names the columns %s", strings.Join(columns, ","))
 	}
+	if err := checkText(text); err != nil {
+		return nil, err
+	}
 	if err := checkSeparator(text); err != nil {
 		return nil, err
 	}
@@ -55,8 +58,6 @@ func ReadCSV(from io.Reader) ([]provisioning.Row, error) {
 		return nil, provisioning.Errorf(provisioning.Invalid, "the CSV file is empty: its first line must name the columns %s", strings.Join(columns, ","))
 	case err != nil:
 		return nil, provisioning.Errorf(provisioning.Invalid, "read CSV: %w", err)
-	case strings.ContainsRune(strings.Join(header, ""), 0):
-		return nil, notText()
 	}
 	if err := checkHeader(header); err != nil {
 		return nil, err
@@ -160,9 +161,16 @@ func zeros(head []byte, is ...byte) bool {
 	return len(head) >= len(is) && !slices.ContainsFunc([]int{0, 1, 2, 3}, func(i int) bool { return (head[i] == 0) != (is[i] == 1) })
 }
 
-// notText refuses a first line with NUL bytes in it.
-func notText() error {
-	return provisioning.Errorf(provisioning.Invalid, "the file has zero bytes in its first line: it is no text, or in an encoding other than UTF-8; save it as CSV UTF-8")
+// checkText refuses what is no text, by its first line: control characters, or bytes that
+// are not UTF-8 where zero bytes follow. It takes nothing from the text.
+func checkText(text *bufio.Reader) error {
+	head, _ := text.Peek(text.Size()) // or all that there is
+	line, _, _ := bytes.Cut(head, []byte("\n"))
+	control := func(r rune) bool { return r < ' ' && r != '\t' && r != '\r' }
+	if bytes.ContainsFunc(line, control) || !utf8.Valid(line) && bytes.IndexByte(head, 0) >= 0 {
+		return provisioning.Errorf(provisioning.Invalid, "the file is no CSV text: there are bytes in it that no text has, or it is in an encoding other than UTF-8; accepted is CSV UTF-8, whose first line names the columns %s", strings.Join(columns, ","))
+	}
+	return nil
 }
 
 // withLineFeeds returns text with line feeds for carriage returns, if a carriage return
