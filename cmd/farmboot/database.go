@@ -97,7 +97,11 @@ func mayOpen(cfg setup.Config) error {
 	for _, path := range []string{cfg.Provisioning.Database, filepath.Dir(cfg.Provisioning.Database)} {
 		err := unix.Access(path, unix.R_OK|unix.W_OK)
 		if errors.Is(err, unix.EACCES) {
-			return fmt.Errorf("you may not change %s: run this %s", path, whoMay(path))
+			not := "read"
+			if unix.Access(path, unix.R_OK) == nil {
+				not = "change" // who reads takes part in SQLite's locks and log, by writing
+			}
+			return fmt.Errorf("you may not %s %s: run this %s", not, path, whoMay(path))
 		}
 		if err == nil {
 			return nil

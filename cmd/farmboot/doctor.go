@@ -42,7 +42,10 @@ func (c doctorCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
 		defer up.Close()
 	}
 	inUse := func(ctx context.Context) (doctor.InUse, error) { return inUse(ctx, cfg) }
-	report := doctor.Examine(doctor.Gather(ctx, cfg, e.now(), kernels, inUse))
+	at := newProgress(e.stderr, e.now)
+	facts := doctor.Gather(ctx, cfg, e.now(), kernels, inUse, at.say)
+	at.end()
+	report := doctor.Examine(facts)
 	if c.JSON {
 		err = printJSON(e.stdout, report)
 	} else {

@@ -43,7 +43,14 @@ func (p *progress) show(what string, got, size int64) {
 
 const bar = "##############################"
 
-// end removes the bar.
+// say shows in one line what is done now.
+func (p *progress) say(what string) {
+	if p.on {
+		fmt.Fprintf(p.w, "\r\x1b[K%s …", what)
+	}
+}
+
+// end removes the bar, or the line.
 func (p *progress) end() {
 	if p.on {
 		fmt.Fprint(p.w, "\r\x1b[K")

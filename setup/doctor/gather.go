@@ -37,9 +37,10 @@ const answerLimit = 3 * time.Second
 // Gather collects the facts: within seconds where all is well, within a minute where no
 // DHCP server answers. It sends DHCP requests on the LANs, as machines that boot there
 // would, but takes no address. store has the kernels, and asks their upstream, if there is
-// one; inUse reads the database.
-func Gather(ctx context.Context, c setup.Config, now time.Time, store *kernel.Store, inUse func(context.Context) (InUse, error)) Facts {
+// one; inUse reads the database; look is told what is looked at now.
+func Gather(ctx context.Context, c setup.Config, now time.Time, store *kernel.Store, inUse func(context.Context) (InUse, error), look func(what string)) Facts {
 	f := Facts{Now: now, Config: c}
+	look("looking at this host: firewall, daemon, ports")
 	f.Interfaces, f.InterfacesErr = c.Interfaces()
 	f.Own = ownAddresses()
 	f.Firewall, f.FirewallErr = readFirewall(ctx)
@@ -57,7 +58,9 @@ func Gather(ctx context.Context, c setup.Config, now time.Time, store *kernel.St
 		f.Chains, f.ChainErr = chains(ctx, c, f.Interfaces)
 	}
 	f.Ports = ports(ctx, c, f.Interfaces, f.Running)
+	look("asking the LAN as machines do that boot, for 15 seconds to a minute")
 	f.LANs = listen(ctx, c, f.Interfaces)
+	look("looking at iPXE, kernels and the database")
 	if _, f.TemplateErr = os.ReadDir(c.IPXE.Template); f.TemplateErr == nil {
 		f.Template = binary.Load(c.IPXE.Template).Problems()
 	}
@@ -66,6 +69,7 @@ func Gather(ctx context.Context, c setup.Config, now time.Time, store *kernel.St
 	f.UEFIOnly = uefiOnly(c, store, f.Kernels)
 	f.StateFree, f.StateErr = state(c.State)
 	f.Unreadable, f.Unwritable = closed(c.State, filepath.Base(c.Provisioning.Database))
+	look("looking at names, certificates and the clock")
 	if c.BaseHost != nil {
 		f.BaseHost, f.BaseHostErr = resolve(ctx, c.BaseHost.Hostname())
 		if f.BaseHostErr == nil && !slices.ContainsFunc(f.BaseHost, func(a netip.Addr) bool { return slices.Contains(f.Own, a) }) {
