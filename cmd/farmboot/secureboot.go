@@ -563,7 +563,7 @@ type secureBootRotateCmd struct {
 func (secureBootRotateCmd) Help() string {
 	return `Makes a new key. Everything is signed with both until --finish, so nodes boot on while
 they are enrolled anew, one by one. Asks on a terminal, as every node is to be enrolled
-anew then.
+anew then, and goes on without asking where there is none, in a script.
 
 Examples:
 
