@@ -157,17 +157,12 @@ func (a *Assigner) Default(mac MAC) Assignment {
 // that fails, or takes longer than admitLimit, keeps no node from booting: it gets what
 // it got last. The error is that of ctx.
 func (a *Assigner) Admit(ctx context.Context, mac MAC) (Assignment, error) {
-	within, cancel := context.WithTimeout(ctx, admitLimit)
-	defer cancel()
-	as, err := a.Assignment(within, mac)
-	switch {
-	case ctx.Err() != nil:
-		return as, ctx.Err()
-	case err != nil:
-		as = a.LastKnown(mac)
-		return as, nil
-	case as.Policy != Hold:
-		return as, nil
+	as, ok := a.Recall(mac)
+	if !ok {
+		as = a.assignmentOrLast(ctx, mac)
+	}
+	if err := ctx.Err(); err != nil || as.Policy != Hold {
+		return as, err
 	}
 	if d, err := a.store.Seen(ctx, mac); err == nil {
 		as.Code = d.Code
@@ -175,6 +170,17 @@ func (a *Assigner) Admit(ctx context.Context, mac MAC) (Assignment, error) {
 	}
 	as.Code = a.makeCode(ctx, mac)
 	return as, nil
+}
+
+// assignmentOrLast returns what mac gets, or got last if the store does not tell in time.
+func (a *Assigner) assignmentOrLast(ctx context.Context, mac MAC) Assignment {
+	ctx, cancel := context.WithTimeout(ctx, admitLimit)
+	defer cancel()
+	as, err := a.Assignment(ctx, mac)
+	if err != nil {
+		as = a.LastKnown(mac)
+	}
+	return as
 }
 
 // admitLimit is how long a node waits for its script while the store does not answer:
