@@ -2,9 +2,9 @@ package recorder
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -163,23 +163,24 @@ func (r *Recorder) tell(e *provisioning.Event) {
 	if left > 0 {
 		r.log.Warn("too much at once: some steps are not in the log", "lines", left)
 	}
-	attrs := []any{"stage", e.Stage}
+	line := slog.NewRecord(time.Now(), level, "boot", 0)
+	line.AddAttrs(slog.String("stage", string(e.Stage)))
 	if !e.MAC.IsZero() {
-		attrs = append(attrs, "mac", e.MAC)
+		line.AddAttrs(slog.String("mac", e.MAC.String()))
 	}
 	if e.Peer.IsValid() {
-		attrs = append(attrs, "peer", e.Peer)
+		line.AddAttrs(slog.String("peer", e.Peer.String()))
 	}
 	if !e.Cause.IsZero() {
-		attrs = append(attrs, "cause", e.Cause.ID)
+		line.AddAttrs(slog.String("cause", string(e.Cause.ID)))
 	}
 	if detail := cause.Detail(*e); detail != "" {
-		attrs = append(attrs, "detail", detail)
+		line.AddAttrs(slog.String("detail", detail))
 	}
 	if e.Size > 0 {
-		attrs = append(attrs, "bytes", e.Bytes, "size", e.Size, "dur", e.Duration)
+		line.AddAttrs(slog.Int64("bytes", e.Bytes), slog.Int64("size", e.Size), slog.Duration("dur", e.Duration))
 	}
-	r.log.Log(context.Background(), level, "boot", attrs...)
+	_ = r.log.Handler().Handle(context.Background(), line) // as slog.Logger ignores it
 }
 
 // maxDetail is how long a text of an event may be, in bytes. Clients have their say
@@ -405,8 +406,8 @@ func (r *Recorder) Flush(ctx context.Context) {
 	}
 }
 
-// write stores a batch, and hands it to the subscribers. When it cannot be stored,
-// they get it all the same, without IDs.
+// write stores a batch, and hands it to the subscribers, with what another process stored
+// before. When it cannot be stored, they get it all the same, without IDs.
 func (r *Recorder) write(ctx context.Context, batch []boots.News) {
 	defer r.inbox.giveBack(batch)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
@@ -425,39 +426,53 @@ func (r *Recorder) write(ctx context.Context, batch []boots.News) {
 		return err
 	})
 	r.storing.Report(err)
-	events := slices.DeleteFunc(batch, func(n boots.News) bool { return !n.IsEvent() })
+	events, first := 0, int64(0)
+	for e := range eventsIn(batch) {
+		if events++; events == 1 {
+			first = e.ID
+		}
+	}
 	if err != nil {
 		r.open.Forget(changes)
 		r.sights.forget(seen)
-		r.dropped.WithLabelValues("store").Add(float64(len(events)))
-		for _, n := range events {
-			n.Event.ID = 0
-			r.subscribers.publish(n.Event)
+		r.dropped.WithLabelValues("store").Add(float64(events))
+		for e := range eventsIn(batch) {
+			e.ID = 0
+			r.subscribers.publish(*e)
 		}
 		return
 	}
 	r.open.Keep(changes)
-	r.stored.Add(float64(len(events)))
-	r.grown += len(events)
-	r.publish(ctx, events)
+	r.stored.Add(float64(events))
+	r.grown += events
+	switch {
+	case events == 0:
+	case first != r.last+1:
+		r.publishStored(ctx)
+	default:
+		r.last += int64(events)
+		r.publish(batch)
+	}
 }
 
-// publish hands events that have just been stored to the subscribers, with those that
-// another process stored before.
-func (r *Recorder) publish(ctx context.Context, events []boots.News) {
-	if len(events) == 0 {
-		return
+// eventsIn are the events of a batch.
+func eventsIn(batch []boots.News) iter.Seq[*provisioning.Event] {
+	return func(yield func(*provisioning.Event) bool) {
+		for i := range batch {
+			if n := &batch[i]; n.IsEvent() && !yield(&n.Event) {
+				return
+			}
+		}
 	}
-	if events[0].Event.ID != r.last+1 {
-		r.publishStored(ctx)
-		return
-	}
-	r.last = events[len(events)-1].Event.ID
+}
+
+// publish hands the events of a batch that has just been stored to the subscribers.
+func (r *Recorder) publish(batch []boots.News) {
 	if r.subscribers.count() == 0 {
 		return
 	}
-	for _, n := range events {
-		e := n.Event
+	for stored := range eventsIn(batch) {
+		e := *stored
 		e.At = provisioning.FromMillis(provisioning.Millis(e.At)) // as it is stored
 		e.Machine = provisioning.Machine{}
 		r.subscribers.publish(e)
