@@ -3,7 +3,6 @@ package provisioning
 import (
 	"cmp"
 	"crypto/rand"
-	"math/big"
 	"net/netip"
 	"strings"
 	"time"
@@ -51,22 +50,27 @@ const BootGap = 45 * time.Second
 // a room: no 0 O Q D, 1 I L, 2 Z, 5 S, 8 B, U V.
 const codeAlphabet = "34679ACEFGHJKMNPRTWXY"
 
-// codeLength makes 21^6 = 86 million codes: among 10,000 held nodes, a blind guess
-// hits one in 8,600 times, and the store refuses a code that is taken.
-const codeLength = 6
+// CodeLength is how many characters a claim code has. That makes 21^6 = 86 million codes:
+// among 10,000 held nodes, a blind guess hits one in 8,600 times, and the store refuses a
+// code that is taken.
+const CodeLength = 6
 
 // newCode makes a claim code. It is random, not made of the MAC address: whoever
 // knows it has stood before the node.
 func newCode() string {
-	code := make([]byte, codeLength)
-	for i := range code {
-		n, err := rand.Int(rand.Reader, big.NewInt(int64(len(codeAlphabet))))
-		if err != nil {
-			panic(err) // crypto/rand does not fail
+	code := make([]byte, 0, CodeLength)
+	for {
+		var random [2 * CodeLength]byte
+		_, _ = rand.Read(random[:]) // it does not fail
+		for _, b := range random {
+			if b %= 32; int(b) >= len(codeAlphabet) { // or some characters would come more often
+				continue
+			}
+			if code = append(code, codeAlphabet[b]); len(code) == CodeLength {
+				return string(code)
+			}
 		}
-		code[i] = codeAlphabet[n.Int64()]
 	}
-	return string(code)
 }
 
 // ParseCode reads a claim code as people type it: any case, with spaces or
@@ -77,8 +81,8 @@ func ParseCode(s string) (string, error) {
 	if wrong := strings.Join(strings.FieldsFunc(code, inCodes), ""); wrong != "" {
 		return "", Errorf(Invalid, "bad claim code %q: %q is in no claim code: accepted are the characters %s", Clip(s, 40), Clip(wrong, 40), codeAlphabet)
 	}
-	if len(code) != codeLength {
-		return "", Errorf(Invalid, "bad claim code %q: accepted are the %d characters on the node's screen", Clip(s, 40), codeLength)
+	if len(code) != CodeLength {
+		return "", Errorf(Invalid, "bad claim code %q: accepted are the %d characters on the node's screen", Clip(s, 40), CodeLength)
 	}
 	return code, nil
 }

@@ -29,8 +29,8 @@ func (h hash) Scan(src any) error {
 // Token implements [provisioning.Reader].
 func (r Reader) Token(ctx context.Context, id string) (provisioning.Token, error) {
 	var t provisioning.Token
-	err := r.one(ctx, provisioning.Errorf(provisioning.NotFound, "no token %q", id),
-		scanToken(&t), `SELECT `+tokenColumns+` FROM tokens WHERE id = $1`, id)
+	err := r.one(ctx, scanToken(&t), `SELECT `+tokenColumns+` FROM tokens WHERE id = $1`, id,
+		"no token %q", id)
 	return t, err
 }
 
@@ -59,8 +59,8 @@ func scanSession(s *provisioning.Session) []any {
 // Session implements [provisioning.Reader].
 func (r Reader) Session(ctx context.Context, h provisioning.SecretsHash) (provisioning.Session, error) {
 	var s provisioning.Session
-	err := r.one(ctx, provisioning.Errorf(provisioning.NotFound, "no such session"),
-		scanSession(&s), `SELECT hash, coalesce(token, ''), who, began, last_used, role, farmer, read_only FROM sessions WHERE hash = $1`, h[:])
+	err := r.one(ctx, scanSession(&s), `SELECT hash, coalesce(token, ''), who, began, last_used, role, farmer, read_only FROM sessions WHERE hash = $1`, h[:],
+		"no such session")
 	return s, err
 }
 

@@ -16,8 +16,8 @@ func scanNode(n *provisioning.Node) []any {
 // Node implements [provisioning.Reader].
 func (r Reader) Node(ctx context.Context, mac provisioning.MAC) (provisioning.Node, error) {
 	var n provisioning.Node
-	err := r.one(ctx, provisioning.Errorf(provisioning.NotFound, "no node %s is registered", mac),
-		scanNode(&n), `SELECT `+nodeColumns+` FROM nodes WHERE mac = $1`, mac[:])
+	err := r.one(ctx, scanNode(&n), `SELECT `+nodeColumns+` FROM nodes WHERE mac = $1`, mac[:],
+		"no node %s is registered", mac)
 	return n, err
 }
 
@@ -146,8 +146,8 @@ func scanFarmer(f *provisioning.Farmer) []any { return []any{&f.ID, &f.Name} }
 // Farmer implements [provisioning.Reader].
 func (r Reader) Farmer(ctx context.Context, id provisioning.FarmerID) (provisioning.Farmer, error) {
 	var f provisioning.Farmer
-	err := r.one(ctx, provisioning.Errorf(provisioning.NotFound, "no farmer %s is registered", id),
-		scanFarmer(&f), `SELECT id, name FROM farmers WHERE id = $1`, int64(id))
+	err := r.one(ctx, scanFarmer(&f), `SELECT id, name FROM farmers WHERE id = $1`, int64(id),
+		"no farmer %s is registered", id)
 	return f, err
 }
 

@@ -12,9 +12,9 @@ const provenKept = 100_000
 // Proven implements [provisioning.Reader].
 func (r Reader) Proven(ctx context.Context, mac provisioning.MAC) (provisioning.Proven, error) {
 	p := provisioning.Proven{MAC: mac}
-	err := r.one(ctx, provisioning.Errorf(provisioning.NotFound, "nothing has booted %s yet", mac),
-		[]any{&p.Client, &p.Strategy.NBP, &p.Strategy.Form, millis{&p.Since}},
-		`SELECT client, nbp, form, since FROM proven WHERE mac = $1`, mac[:])
+	err := r.one(ctx, []any{&p.Client, &p.Strategy.NBP, &p.Strategy.Form, millis{&p.Since}},
+		`SELECT client, nbp, form, since FROM proven WHERE mac = $1`, mac[:],
+		"nothing has booted %s yet", mac)
 	return p, err
 }
 

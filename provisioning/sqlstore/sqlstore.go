@@ -54,11 +54,12 @@ func (t Tx) decided() {
 	}
 }
 
-// one scans the only row of a query by key.
-func (r Reader) one(ctx context.Context, notFound *provisioning.Error, dest []any, query string, key any) error {
+// one scans the only row of a query by key. Where there is none, the error says so in the
+// words of notFound, a format for what.
+func (r Reader) one(ctx context.Context, dest []any, query string, key any, notFound string, what ...any) error {
 	err := r.Q.QueryRowContext(ctx, query, key).Scan(dest...)
 	if errors.Is(err, sql.ErrNoRows) {
-		return notFound
+		return provisioning.Errorf(provisioning.NotFound, notFound, what...)
 	}
 	return r.Explain(err)
 }
