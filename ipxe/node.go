@@ -12,7 +12,7 @@ import (
 // and the name in them. It may be used concurrently; nil remembers nothing.
 type Scripts struct {
 	mu   sync.Mutex
-	made *lru.Map[nodeScript, []byte] // with the gaps
+	made *lru.Map[nodeScript, [][]byte] // what stands before, between and behind the gaps for the MAC address
 }
 
 // nodeScript is all that a node's script depends on, but for the node that it shows.
@@ -27,10 +27,10 @@ const scriptsKept = 64
 
 // NewScripts returns Scripts that remember none yet.
 func NewScripts() *Scripts {
-	return &Scripts{made: lru.New[nodeScript, []byte](scriptsKept)}
+	return &Scripts{made: lru.New[nodeScript, [][]byte](scriptsKept)}
 }
 
-func (s *Scripts) get(k nodeScript) (script []byte, ok bool) {
+func (s *Scripts) get(k nodeScript) (parts [][]byte, ok bool) {
 	if s == nil {
 		return nil, false
 	}
@@ -39,13 +39,13 @@ func (s *Scripts) get(k nodeScript) (script []byte, ok bool) {
 	return s.made.Get(k)
 }
 
-func (s *Scripts) put(k nodeScript, script []byte) {
+func (s *Scripts) put(k nodeScript, parts [][]byte) {
 	if s == nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.made.Put(k, script)
+	s.made.Put(k, parts)
 }
 
 // The gaps, where a script shows its node, have control characters in them: nothing else
@@ -63,7 +63,7 @@ func (s Site) node(a provisioning.Assignment, kernels Kernels) ([]byte, error) {
 		return nil, err
 	}
 	key := nodeScript{s.Base, s.NTP, s.KernelArgs, s.RunModes[target.RunMode], target, a.Registered, a.Candidate, name != ""}
-	script, ok := s.Scripts.get(key)
+	parts, ok := s.Scripts.get(key)
 	if ok {
 		if _, err := kernels.Stat(target.KernelPath()); err != nil {
 			return nil, err
@@ -81,12 +81,14 @@ func (s Site) node(a provisioning.Assignment, kernels Kernels) ([]byte, error) {
 		if a.Candidate {
 			v.Candidate = a.Node.Kernel
 		}
-		if script, err = render("node.ipxe", v); err != nil {
+		script, err := render("node.ipxe", v)
+		if err != nil {
 			return nil, err
 		}
-		s.Scripts.put(key, script)
+		parts = bytes.Split(script, []byte(macGap))
+		s.Scripts.put(key, parts)
 	}
-	script = bytes.ReplaceAll(script, []byte(macGap), []byte(a.Node.MAC.String()))
+	script := bytes.Join(parts, []byte(a.Node.MAC.String()))
 	if name != "" {
 		script = bytes.ReplaceAll(script, []byte(nameGap), []byte(name))
 	}
