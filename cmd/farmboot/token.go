@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"time"
 
@@ -50,7 +49,10 @@ func (c tokenAddCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	_, unknown := db.store.Farmer(ctx, c.Farmer)
+	news, err := db.strangers(ctx, c.Farmer)
+	if err != nil {
+		return err
+	}
 	t, secret, err := db.registry.AddToken(ctx, operator(), provisioning.Token{
 		Role: c.Role, Farmer: c.Farmer, Name: c.Name, Expires: expires, ReadOnly: c.ReadOnly,
 	})
@@ -68,10 +70,7 @@ func (c tokenAddCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stderr, "token %s; its secret is shown only now, keep it safe\n", t.ID)
-	if err == nil && c.Farmer != 0 && unknown != nil {
-		_, err = fmt.Fprintf(e.stderr, "farmer %s was not registered, and is now\n", c.Farmer)
-	}
-	return err
+	return errors.Join(err, printStrangers(e.stderr, news, true))
 }
 
 // parseExpiry reads when a token ends: a day, or a time from now on in hours, days or
@@ -84,18 +83,22 @@ func parseExpiry(s string, now time.Time) (time.Time, error) {
 		return day.AddDate(0, 0, 1), nil // to its end
 	}
 	units := map[byte]time.Duration{'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}
-	n, err := strconv.ParseUint(s[:len(s)-1], 10, 16)
+	n, err := strconv.ParseUint(s[:len(s)-1], 10, 64)
 	unit, ok := units[s[len(s)-1]]
 	switch {
 	case ok && err == nil && n == 0:
 		return time.Time{}, usageError{fmt.Sprintf("token add: with --expires %s it would be expired at once: accepted is 1 or more of hours, days or weeks (12h, 90d, 2w); without --expires it does not expire", s)}
-	case ok && errors.Is(err, strconv.ErrRange):
-		return time.Time{}, usageError{fmt.Sprintf("token add: bad --expires %q: accepted are at most %d hours, days or weeks; without --expires it does not expire", provisioning.Clip(s, 40), math.MaxUint16)}
+	case ok && (errors.Is(err, strconv.ErrRange) || err == nil && n > uint64(mostExpiry/unit)):
+		return time.Time{}, usageError{fmt.Sprintf("token add: bad --expires %q: accepted are at most %dd; without --expires it does not expire", provisioning.Clip(s, 40), mostExpiry/units['d'])}
 	case !ok || err != nil:
 		return time.Time{}, usageError{fmt.Sprintf("token add: bad --expires %q: accepted are hours, days or weeks (12h, 90d, 2w), or a day (2027-01-31)", provisioning.Clip(s, 40))}
 	}
 	return now.Add(time.Duration(n) * unit), nil
 }
+
+// mostExpiry is the longest time that a token may be given: a century, short of what a
+// [time.Duration] holds.
+const mostExpiry = 36500 * 24 * time.Hour
 
 type tokenListCmd struct {
 	JSON bool `help:"As JSON, as the API shows it."`
