@@ -210,7 +210,7 @@ const script = "/provision/52:54:00:00:00:01"
 // change; whoever works beside a daemon with another configuration is told.
 func TestReload(t *testing.T) {
 	d := startDaemon(t)
-	if status, _, stderr := d.command("node", "add", "52:54:00:00:00:01", "--farmer", "7"); status != 0 || stderr != "" {
+	if status, _, stderr := d.command("node", "add", "52:54:00:00:00:01", "--farmer", "7"); status != 0 || stderr != "farmer 7 was not registered, and is now\n" {
 		t.Fatalf("exit %d, %s", status, stderr)
 	}
 	if _, text := d.get(script); !strings.Contains(text, "farmer_id=7") || strings.Contains(text, "quiet") {

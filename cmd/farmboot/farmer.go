@@ -42,18 +42,25 @@ func (c farmerAddCmd) Run(ctx context.Context, e *env, db *database) error {
 // registers him: a mistyped id is found only by who is told.
 func (d *database) strangers(ctx context.Context, farmers ...provisioning.FarmerID) (news []provisioning.FarmerID, err error) {
 	slices.Sort(farmers)
-	for _, f := range slices.Compact(farmers) {
-		if f == 0 {
-			continue
+	farmers = slices.DeleteFunc(slices.Compact(farmers), func(f provisioning.FarmerID) bool { return f == 0 })
+	if len(farmers) == 1 {
+		_, err := d.store.Farmer(ctx, farmers[0])
+		if provisioning.ErrorCode(err) == provisioning.NotFound {
+			return farmers, nil
 		}
-		switch _, err := d.store.Farmer(ctx, f); {
-		case provisioning.ErrorCode(err) == provisioning.NotFound:
-			news = append(news, f)
-		case err != nil:
+		return nil, err
+	}
+	known := make(map[provisioning.FarmerID]bool)
+	if len(farmers) > 0 {
+		registered, err := d.store.Farmers(ctx)
+		if err != nil {
 			return nil, err
 		}
+		for _, f := range registered {
+			known[f.ID] = true
+		}
 	}
-	return news, nil
+	return slices.DeleteFunc(farmers, func(f provisioning.FarmerID) bool { return known[f] }), nil
 }
 
 // printStrangers tells of farmers who were registered because they were mentioned, some of

@@ -77,7 +77,7 @@ func (c nodeAddCmd) Run(ctx context.Context, e *env, db *database) error {
 		return orSet(err)
 	}
 	fmt.Fprintf(e.stdout, "registered %s\n", summary(n))
-	return errors.Join(printStrangers(e.stdout, news, true), db.warn(e, n))
+	return errors.Join(printStrangers(e.stderr, news, true), db.warn(e, n))
 }
 
 // orSet says how a node is changed, where it cannot be registered because it is.
@@ -159,7 +159,7 @@ func (c nodeSetCmd) Run(ctx context.Context, e *env) error {
 	} else {
 		fmt.Fprintf(e.stdout, "changed %d nodes\n", len(nodes))
 	}
-	return errors.Join(printStrangers(e.stdout, news, true), db.warn(e, nodes...))
+	return errors.Join(printStrangers(e.stderr, news, true), db.warn(e, nodes...))
 }
 
 // which reads which nodes are meant: those named, without repeats, or those that match.
@@ -276,7 +276,7 @@ func (c nodeOnceCmd) Run(ctx context.Context, e *env, db *database) error {
 		c.Boot = ""
 	}
 	switch _, err := db.registry.SetNode(ctx, operator(), c.MAC, provisioning.NodePatch{Once: &c.Boot}); {
-	case provisioning.ErrorCode(err) == provisioning.Invalid:
+	case err != nil && provisioning.CauseOf(errors.Unwrap(err)).ID == provisioning.CauseKernelMissing:
 		return fmt.Errorf("%w; accepted besides kernels: exit and none", err)
 	case err != nil:
 		return orAdd(err)
@@ -477,7 +477,7 @@ func (c nodeClaimCmd) Run(ctx context.Context, e *env, db *database) error {
 		return orSet(err)
 	}
 	fmt.Fprintf(e.stdout, "claimed %s\n", summary(n))
-	return errors.Join(printStrangers(e.stdout, news, true), db.warn(e, n))
+	return errors.Join(printStrangers(e.stderr, news, true), db.warn(e, n))
 }
 
 // claim registers by claim code, or by MAC address, which is longer.

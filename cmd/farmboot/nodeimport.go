@@ -60,8 +60,8 @@ func (c nodeImportCmd) Run(ctx context.Context, e *env) error {
 		err = printJSON(e.stdout, report)
 	} else {
 		err = printImport(e.stdout, report, c.Verbose)
-		if report.Written || c.DryRun {
-			err = errors.Join(err, printStrangers(e.stdout, mentioned(rows, report, news), report.Written))
+		if report.Written || c.DryRun && refused == nil {
+			err = errors.Join(err, printStrangers(e.stderr, mentioned(rows, report, news), report.Written))
 		}
 	}
 	if err != nil {
