@@ -470,24 +470,15 @@ Example:
 }
 
 func (c secureBootEnrolCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
-	if !c.Cancel && !cfg.SecureBoot.Enabled { // before a database is made
+	ledger := openLedger(cfg, e.now)
+	if c.Cancel {
+		return c.cancel(ctx, e, ledger)
+	}
+	if !cfg.SecureBoot.Enabled {
 		return secureBootOff()
 	}
 	db, err := e.open(ctx)
 	if err != nil {
-		return err
-	}
-	ledger := openLedger(cfg, e.now)
-	if c.Cancel {
-		if ledger.Enrolling(c.MAC) {
-			if err := ledger.Enrolled(c.MAC); err != nil {
-				return err
-			}
-			if err := db.registry.Note(ctx, operator(), "node enrol cancel", c.MAC.String(), nil, nil); err != nil {
-				return err
-			}
-		}
-		_, err := fmt.Fprintf(e.stdout, "%s boots as usual\n", c.MAC)
 		return err
 	}
 	shims, err := binary.Load(cfg.IPXE.Template).Shims()
@@ -502,7 +493,7 @@ func (c secureBootEnrolCmd) Run(ctx context.Context, e *env, cfg setup.Config) e
 		return err
 	}
 	if err := db.registry.Note(ctx, operator(), "node enrol", c.MAC.String(), nil, nil); err != nil {
-		return err
+		return fmt.Errorf("%s is to be enrolled, but the history cannot be written: %w", c.MAC, err)
 	}
 	boot := "at its next boot"
 	if a.Policy != provisioning.Boot {
@@ -522,6 +513,25 @@ func (c secureBootEnrolCmd) Run(ctx context.Context, e *env, cfg setup.Config) e
 		return err
 	}
 	return db.warnOfEnrolment(ctx, e, a, c.MAC)
+}
+
+// cancel ends an enrolment. That needs no database, its line of the history does.
+func (c secureBootEnrolCmd) cancel(ctx context.Context, e *env, ledger *secureboot.Ledger) error {
+	enrolling := ledger.Enrolling(c.MAC)
+	if err := ledger.Enrolled(c.MAC); err != nil {
+		return err
+	}
+	if enrolling {
+		db, err := e.open(ctx)
+		if err == nil {
+			err = db.registry.Note(ctx, operator(), "node enrol cancel", c.MAC.String(), nil, nil)
+		}
+		if err != nil {
+			return fmt.Errorf("%s boots as usual, but the history cannot be written: %w", c.MAC, err)
+		}
+	}
+	_, err := fmt.Fprintf(e.stdout, "%s boots as usual\n", c.MAC)
+	return err
 }
 
 // warnOfEnrolment warns of a node that is not enrolled yet at its next boot, or that may be
