@@ -38,7 +38,7 @@ func (c migrateCmd) Run(ctx context.Context, e *env) error {
 	}
 	if target.Postgres() {
 		if err := postgres.CheckURL(c.To); err != nil {
-			return usageError{fmt.Sprintf("migrate: bad --to: %v; accepted is postgres://USER@HOST/DATABASE", err)}
+			return usageError{fmt.Sprintf("migrate: bad --to: %v; accepted is a connection URI of PostgreSQL, as postgres://USER@HOST/DATABASE", err)}
 		}
 	}
 	db, err := e.open(ctx)

@@ -107,10 +107,12 @@ func given(text string) (string, error) {
 	return text, nil
 }
 
-// inPlainWords says of what the parser does not take what is accepted in its place: of a
-// command by the name that other programs have for it, of a
-// number below 0, which it takes for a flag that is not known, and of a MAC address where
-// that is the value of a flag; nil if the error is of something else.
+// inPlainWords says of what the parser does not take what is accepted in its place:
+//   - of a command by the name that other programs have for it,
+//   - of a MAC address, or the name of a kernel, where that is the value of a flag,
+//   - of a number below 0, which the parser takes for a flag that is not known.
+//
+// It is nil if the error is of something else.
 func inPlainWords(err error) error {
 	var perr *kong.ParseError
 	if !errors.As(err, &perr) || perr.Context == nil || len(perr.Context.Path) == 0 {
@@ -136,7 +138,7 @@ func inPlainWords(err error) error {
 			}
 		}
 	}
-	if strings.HasSuffix(rest[0], kernelSuffix) {
+	if strings.HasSuffix(rest[0], kernelSuffix) && !strings.HasPrefix(rest[0], "-") {
 		for _, f := range in.Flags {
 			if f.Name == "kernel" {
 				return fmt.Errorf("unexpected argument %s, did you mean --kernel %[1]s?", rest[0])

@@ -38,7 +38,8 @@ const (
 	connections = 4
 )
 
-// CheckURL says what is wrong with the URL of a database, without its password.
+// CheckURL says what is wrong with the URL of a database. Of a password in it pgx shows
+// nothing, as far as it finds that in what is no URL.
 func CheckURL(url string) error {
 	_, err := pgx.ParseConfig(url)
 	return err
@@ -50,7 +51,7 @@ func CheckURL(url string) error {
 func Open(ctx context.Context, url string) (*Store, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, provisioning.Errorf(provisioning.Invalid, "[provisioning] database: %w", err) // pgx leaves out the password
+		return nil, provisioning.Errorf(provisioning.Invalid, "[provisioning] database: %w", err) // see CheckURL
 	}
 	db := stdlib.OpenDB(*config)
 	db.SetMaxOpenConns(connections)
