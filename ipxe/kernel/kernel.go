@@ -293,17 +293,17 @@ func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
 
 // gone is missing for a link at path to what is not there: it says which kernel that was.
 func (s *Store) gone(rel, path string, err error) error {
-	missing := missing(rel, err)
+	refusal := missing(rel, err)
 	at, known := errors.AsType[*fs.PathError](err)
 	fi, noLink := os.Lstat(path)
-	if provisioning.ErrorCode(missing) != provisioning.NotFound || !known || noLink != nil || fi.Mode().Type() != fs.ModeSymlink {
-		return missing
+	if provisioning.ErrorCode(refusal) != provisioning.NotFound || !known || noLink != nil || fi.Mode().Type() != fs.ModeSymlink {
+		return refusal
 	}
 	file := filepath.Base(at.Path)
 	if CheckName(file) != nil || !sameFolder(filepath.Dir(at.Path), s.dir) { // farmboot kernel add would not bring it back
-		return missing
+		return refusal
 	}
-	c := provisioning.CauseOf(missing)
+	c := provisioning.CauseOf(refusal)
 	c.File = file
 	return cause.Error(provisioning.NotFound, c)
 }

@@ -190,15 +190,15 @@ var (
 )
 
 func wordsOf(c provisioning.Cause) words {
-	switch {
-	case c.ID != provisioning.CauseKernelMissing || c.File == "":
-	case c.RunMode != "":
-		return goneDefault
-	default:
-		return goneLink
-	}
-	if c.ID == provisioning.CauseKernelMissing && c.RunMode != "" {
-		return missingDefault
+	if c.ID == provisioning.CauseKernelMissing {
+		switch isDefault, isLink := c.RunMode != "", c.File != ""; {
+		case isDefault && isLink:
+			return goneDefault
+		case isDefault:
+			return missingDefault
+		case isLink:
+			return goneLink
+		}
 	}
 	if w, ok := texts[c.ID]; ok {
 		return w

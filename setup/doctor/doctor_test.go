@@ -359,6 +359,14 @@ func TestChecks(t *testing.T) {
 			f.InUse.Kernels = map[string]int{"own.efi": 2, "good.efi": 1}
 			f.Named = map[string]error{"own.efi": errNoKernel}
 		}, []string{"problem kernels run mode qa has no kernel yet registered nodes boot that run mode: 3", "problem kernels no kernel own.efi 2"}},
+		{"kernels that are gone", func(f *Facts) {
+			f.Kernels = map[string]error{"qa": goneError("v1.efi")}
+			f.InUse.Kernels = map[string]int{"latest.efi": 2}
+			f.Named = map[string]error{"latest.efi": goneError("v2.efi")}
+		}, []string{
+			"warning kernels run mode qa: its kernel v1.efi is gone farmboot kernel add FILE --name v1.efi",
+			"problem kernels kernel latest.efi stands for v2.efi, which is gone registered nodes are to boot it: 2 farmboot kernel add FILE --name v2.efi",
+		}},
 		{"no kernel for BIOS", func(f *Facts) {
 			f.Kernels = map[string]error{"qa": errNoKernel}
 			f.UEFIOnly = []string{"prod", "test", "dev"}

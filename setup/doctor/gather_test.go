@@ -238,7 +238,10 @@ func TestKernels(t *testing.T) {
 	if err := os.Symlink("../former.efi", filepath.Join(c.Kernel.NetPath, "qa.efi")); err != nil {
 		t.Fatal(err)
 	}
-	got, named, err := kernels(t.Context(), c, store, map[string]int{"half.efi": 1, "none.efi": 2})
+	if err := os.Symlink("v2.efi", filepath.Join(c.Kernel.Path, "latest.efi")); err != nil {
+		t.Fatal(err)
+	}
+	got, named, err := kernels(t.Context(), c, store, map[string]int{"half.efi": 1, "none.efi": 2, "latest.efi": 1})
 	if says := fmt.Sprint(got["qa"]); says != "its kernel former.efi is gone" || got["dev"] != errNoKernel {
 		t.Errorf("qa, whose kernel is gone: %s; dev, which has none: %v", says, got["dev"])
 	}
@@ -254,7 +257,7 @@ func TestKernels(t *testing.T) {
 	if modes := uefiOnly(c, store, got); modes != nil {
 		t.Errorf("BIOS machines do not start the kernels of %q, which are bzImages", modes)
 	}
-	if len(named) != 2 || named["none.efi"] != errNoKernel || !strings.Contains(fmt.Sprint(named["half.efi"]), "is cut short") {
+	if len(named) != 3 || named["none.efi"] != errNoKernel || named["latest.efi"] != goneError("v2.efi") || !strings.Contains(fmt.Sprint(named["half.efi"]), "is cut short") {
 		t.Errorf("kernels that nodes name: %v", named)
 	}
 }

@@ -198,6 +198,12 @@ func checkKernels(f Facts) []Finding {
 		return []Finding{stop(fmt.Sprintf("the kernel folder %s cannot be read: %v", k.NetPath, f.KernelErr), "nodes load their kernel from it", "run the doctor as root; give the folder to the user that farmboot runs as")}
 	}
 	const mend = "farmboot kernel add FILE, then farmboot kernel use %s KERNEL; or the board's page Kernels"
+	mendOf := func(mode string, err error) string {
+		if gone, ok := errors.AsType[goneError](err); ok {
+			return fmt.Sprintf("farmboot kernel add FILE --name %s, or farmboot kernel use %s KERNEL; or the board's page Kernels", gone, mode)
+		}
+		return fmt.Sprintf(mend, mode)
+	}
 	var all []Finding
 	p := f.Config.Provisioning
 	var unused []string
@@ -210,28 +216,30 @@ func checkKernels(f Facts) []Finding {
 		}
 		switch {
 		case errors.Is(err, kernel.ErrUnknown):
-			all = append(all, warn(what, "nodes boot it only if it is a kernel of another format that iPXE knows", fmt.Sprintf(mend, mode)))
+			all = append(all, warn(what, "nodes boot it only if it is a kernel of another format that iPXE knows", mendOf(mode, err)))
 		case mode == string(p.RunMode) && p.Unknown == provisioning.Boot:
-			all = append(all, stop(what, "unregistered nodes boot that run mode", fmt.Sprintf(mend, mode)))
+			all = append(all, stop(what, "unregistered nodes boot that run mode", mendOf(mode, err)))
 		case nodes > 0:
-			all = append(all, stop(what, fmt.Sprintf("registered nodes boot that run mode: %d", nodes), fmt.Sprintf(mend, mode)))
+			all = append(all, stop(what, fmt.Sprintf("registered nodes boot that run mode: %d", nodes), mendOf(mode, err)))
 		case err != errNoKernel:
-			all = append(all, warn(what, "nodes of that run mode would not boot", fmt.Sprintf(mend, mode)))
+			all = append(all, warn(what, "nodes of that run mode would not boot", mendOf(mode, err)))
 		default:
 			unused = append(unused, mode)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Named)) {
 		err, level := f.Named[name], stop
-		what := err.Error()
-		switch {
+		what, file := err.Error(), name
+		switch gone, isLink := errors.AsType[goneError](err); {
+		case isLink:
+			what, file = fmt.Sprintf("kernel %s stands for %s, which is gone", name, gone), string(gone)
 		case err == errNoKernel:
 			what = "there is no kernel " + name
 		case errors.Is(err, kernel.ErrUnknown):
 			level = warn
 		}
 		all = append(all, level(what, fmt.Sprintf("registered nodes are to boot it: %d", f.InUse.Kernels[name]),
-			"farmboot kernel add FILE --name "+name+", or register them with another kernel"))
+			"farmboot kernel add FILE --name "+file+", or register them with another kernel"))
 	}
 	if len(unused) > 0 {
 		all = append(all, warn("no kernel yet for run mode "+strings.Join(unused, ", "), "nodes of that run mode find nothing to boot", "where you use them: "+fmt.Sprintf(mend, unused[0])))
