@@ -578,9 +578,18 @@ func seen(t *testing.T, open Open) {
 	among, err := s.SeenAmong(ctx, []provisioning.MAC{MAC(2), MAC(3)})
 	wantCode(t, err, "")
 	wantEqual(t, "seen among two", among, map[provisioning.MAC]provisioning.Discovered{MAC(2): later})
-	taken, err := s.CodesTaken(ctx, []string{"CCCCCC", "DDDDDD"})
+	many := make([]string, 1500)
+	for i := range many {
+		many[i] = fmt.Sprintf("X%05d", i)
+	}
+	for _, codes := range [][]string{{"CCCCCC"}, {"CCCCCC", "DDDDDD"}, {"DDDDDD", "CCCCCC"}, append(many, "CCCCCC")} {
+		taken, err := s.CodesTaken(ctx, codes)
+		wantCode(t, err, "")
+		wantEqual(t, "codes taken", taken, []string{"CCCCCC"})
+	}
+	taken, err := s.CodesTaken(ctx, many)
 	wantCode(t, err, "")
-	wantEqual(t, "codes taken", taken, []string{"CCCCCC"})
+	wantEqual(t, "codes taken by nobody", taken, []string{})
 
 	clash := provisioning.Discovered{MAC: MAC(3), Code: "AAAAAA"}
 	wantCode(t, s.Update(ctx, func(tx provisioning.Tx) error { return tx.PutSeen(ctx, clash) }), provisioning.Conflict)
