@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"slices"
+	"strconv"
 
 	"farmboot/provisioning"
 )
@@ -108,12 +109,19 @@ func nodesWhere(q provisioning.NodeQuery) *where {
 // serials are the machines whose serial number has a text in it.
 const serials = `mac IN (SELECT mac FROM seen WHERE lower(serial) LIKE ? ESCAPE '\')`
 
-// listed is a list of MAC addresses as a subquery. Its parameters are how many bytes
-// they have and what joined returns: one for each would be too many, for there may be
-// tens of thousands. That coalesce never meets NULL; it tells PostgreSQL what type its
-// parameter has.
-const listed = `(WITH RECURSIVE cut (n) AS (SELECT 1 UNION ALL SELECT n + 6 FROM cut WHERE n + 6 < ?)
-	SELECT substr(coalesce(?, (SELECT mac FROM nodes LIMIT 0)), n, 6) FROM cut)`
+// pieces is a list as a subquery: what an expression of one parameter is, cut into pieces of
+// so many bytes or characters. Its parameters are how many there are in all, and that one: one
+// for each piece would be too many, for there may be tens of thousands, and SQLite takes the
+// square of their number to read a statement.
+func pieces(of string, length int) string {
+	n := strconv.Itoa(length)
+	return `(WITH RECURSIVE cut (n) AS (SELECT 1 UNION ALL SELECT n + ` + n + ` FROM cut WHERE n + ` + n + ` < ?)
+	SELECT substr(` + of + `, n, ` + n + `) FROM cut)`
+}
+
+// listed is a list of MAC addresses, which joined joins. That coalesce never meets NULL; it
+// tells PostgreSQL what type its parameter has.
+var listed = pieces(`coalesce(?, (SELECT mac FROM nodes LIMIT 0))`, len(provisioning.MAC{}))
 
 // joined is the bytes of MAC addresses, one after the other.
 func joined(macs []provisioning.MAC) []byte {

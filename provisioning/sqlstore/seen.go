@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"farmboot/provisioning"
@@ -64,15 +65,24 @@ func (t Tx) PutSeen(ctx context.Context, seen ...provisioning.Discovered) error 
 	})
 }
 
-// listedCodes is a list of claim codes as a subquery, as [listed] is one of MAC addresses. Its
-// parameters are how many characters they have, and the codes one after the other. With a
-// parameter for each, SQLite takes as long to read a thousand as to store their machines.
-const listedCodes = `(WITH RECURSIVE cut (n) AS (SELECT 1 UNION ALL SELECT n + 6 FROM cut WHERE n + 6 < ?)
-	SELECT substr(CAST(? AS TEXT), n, 6) FROM cut)`
+// listedCodes is a list of claim codes, one after the other.
+var listedCodes = pieces(`CAST(? AS TEXT)`, provisioning.CodeLength)
+
+// codesAtOnce is how many of them one query looks for: to cut a piece out of a text, its
+// characters are counted from the start.
+const codesAtOnce = 256
 
 // CodesTaken implements [provisioning.Reader].
 func (r Reader) CodesTaken(ctx context.Context, codes []string) ([]string, error) {
-	var w where
-	w.and("code IN "+listedCodes, provisioning.CodeLength*len(codes), strings.Join(codes, ""))
-	return all(ctx, r, func(code *string) []any { return []any{code} }, `SELECT code FROM seen`+w.String(), w.args...)
+	taken := []string{}
+	for some := range slices.Chunk(codes, codesAtOnce) {
+		var w where
+		w.and("code IN "+listedCodes, provisioning.CodeLength*len(some), strings.Join(some, ""))
+		found, err := all(ctx, r, func(code *string) []any { return []any{code} }, `SELECT code FROM seen`+w.String(), w.args...)
+		if err != nil {
+			return nil, err
+		}
+		taken = append(taken, found...)
+	}
+	return taken, nil
 }
