@@ -41,6 +41,8 @@ type database struct {
 	editor   *kernel.Editor     // of kernels
 	upstream *upstream.Upstream // nil: there is none
 	rollout  *rollout.Rollout
+
+	newFarmers map[provisioning.FarmerID]bool // who were registered because this command mentioned them
 }
 
 // open opens the database that the configuration names. [run] closes it.
@@ -68,6 +70,8 @@ func (e *env) open(ctx context.Context) (*database, error) {
 	composer := cfg.Composer()
 	kernels := kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath)
 	nodes := registry.New(store, rulesOf(cfg, composer, kernels), e.now)
+	newFarmers := make(map[provisioning.FarmerID]bool)
+	nodes.HearFarmers(func(f provisioning.FarmerID) { newFarmers[f] = true })
 	editor := kernel.NewEditor(kernels, nodes)
 	up, err := newUpstream(cfg, kernels, editor, slog.New(slog.DiscardHandler), e.now)
 	if err != nil {
@@ -86,6 +90,8 @@ func (e *env) open(ctx context.Context) (*database, error) {
 		editor:   editor,
 		upstream: up,
 		rollout:  rollout.New(store, kernels, editor, e.now),
+
+		newFarmers: newFarmers,
 	}, nil
 }
 

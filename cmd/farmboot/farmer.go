@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -38,35 +39,11 @@ func (c farmerAddCmd) Run(ctx context.Context, e *env, db *database) error {
 	return err
 }
 
-// strangers returns those of the farmers who are not registered, by id. What mentions one
-// registers him: a mistyped id is found only by who is told.
-func (d *database) strangers(ctx context.Context, farmers ...provisioning.FarmerID) (news []provisioning.FarmerID, err error) {
-	slices.Sort(farmers)
-	farmers = slices.DeleteFunc(slices.Compact(farmers), func(f provisioning.FarmerID) bool { return f == 0 })
-	if len(farmers) == 1 {
-		_, err := d.store.Farmer(ctx, farmers[0])
-		if provisioning.ErrorCode(err) == provisioning.NotFound {
-			return farmers, nil
-		}
-		return nil, err
-	}
-	known := make(map[provisioning.FarmerID]bool)
-	if len(farmers) > 0 {
-		registered, err := d.store.Farmers(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range registered {
-			known[f.ID] = true
-		}
-	}
-	return slices.DeleteFunc(farmers, func(f provisioning.FarmerID) bool { return known[f] }), nil
-}
-
-// printStrangers tells of farmers who were registered because they were mentioned, some of
-// them by name if they are many.
-func printStrangers(w io.Writer, farmers []provisioning.FarmerID, done bool) error {
+// printNewFarmers tells of the farmers who were registered because they were mentioned, some
+// by id if they are many. Of a rehearsal, which is not done, it tells who would be.
+func (d *database) printNewFarmers(w io.Writer, done bool) error {
 	const some = 10
+	farmers := slices.Sorted(maps.Keys(d.newFarmers))
 	if len(farmers) == 0 {
 		return nil
 	}

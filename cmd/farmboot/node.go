@@ -46,14 +46,6 @@ func (f nodeFlags) patch() provisioning.NodePatch {
 	return p
 }
 
-// farmer is the farmer that the flags name; 0: none.
-func (f nodeFlags) farmer() provisioning.FarmerID {
-	if f.Farmer == nil {
-		return 0
-	}
-	return *f.Farmer
-}
-
 type nodeAddCmd struct {
 	MAC provisioning.MAC `arg:"" help:"MAC address, in any usual notation."`
 	nodeFlags
@@ -68,16 +60,12 @@ func (nodeAddCmd) Help() string {
 }
 
 func (c nodeAddCmd) Run(ctx context.Context, e *env, db *database) error {
-	news, err := db.strangers(ctx, c.farmer())
-	if err != nil {
-		return err
-	}
 	n, err := db.registry.AddNode(ctx, operator(), c.patch().Apply(provisioning.Node{MAC: c.MAC}))
 	if err != nil {
 		return orSet(err)
 	}
 	fmt.Fprintf(e.stdout, "registered %s\n", summary(n))
-	return errors.Join(printStrangers(e.stderr, news, true), db.warn(e, n))
+	return errors.Join(db.printNewFarmers(e.stderr, true), db.warn(e, n))
 }
 
 // orSet says how a node is changed, where it cannot be registered because it is.
@@ -146,10 +134,6 @@ func (c nodeSetCmd) Run(ctx context.Context, e *env) error {
 	if err != nil || macs == nil {
 		return err
 	}
-	news, err := db.strangers(ctx, c.farmer())
-	if err != nil {
-		return err
-	}
 	nodes, err := db.registry.SetNodes(ctx, operator(), macs, patch)
 	if err != nil {
 		return orAdd(err)
@@ -159,7 +143,7 @@ func (c nodeSetCmd) Run(ctx context.Context, e *env) error {
 	} else {
 		fmt.Fprintf(e.stdout, "changed %d nodes\n", len(nodes))
 	}
-	return errors.Join(printStrangers(e.stderr, news, true), db.warn(e, nodes...))
+	return errors.Join(db.printNewFarmers(e.stderr, true), db.warn(e, nodes...))
 }
 
 // which reads which nodes are meant: those named, without repeats, or those that match.
@@ -468,16 +452,12 @@ Example:
 }
 
 func (c nodeClaimCmd) Run(ctx context.Context, e *env, db *database) error {
-	news, err := db.strangers(ctx, c.farmer())
-	if err != nil {
-		return err
-	}
 	n, err := db.claim(ctx, c.Code, c.patch())
 	if err != nil {
 		return orSet(err)
 	}
 	fmt.Fprintf(e.stdout, "claimed %s\n", summary(n))
-	return errors.Join(printStrangers(e.stderr, news, true), db.warn(e, n))
+	return errors.Join(db.printNewFarmers(e.stderr, true), db.warn(e, n))
 }
 
 // claim registers by claim code, or by MAC address, which is longer.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/registry"
@@ -47,10 +46,6 @@ func (c nodeImportCmd) Run(ctx context.Context, e *env) error {
 	if len(rows) == 0 {
 		fmt.Fprintf(e.stderr, "farmboot: warning: there is no node in %s\n", c.source())
 	}
-	news, err := db.newIn(ctx, rows)
-	if err != nil {
-		return err
-	}
 	report, refused := db.registry.Import(ctx, operator(), rows,
 		registry.ImportOptions{Update: c.Update, SkipRefused: c.Skip, DryRun: c.DryRun})
 	if report.Rows == nil { // the store's fault, not a line's
@@ -61,7 +56,7 @@ func (c nodeImportCmd) Run(ctx context.Context, e *env) error {
 	} else {
 		err = printImport(e.stdout, report, c.Verbose)
 		if report.Written || c.DryRun && refused == nil {
-			err = errors.Join(err, printStrangers(e.stderr, mentioned(rows, report, news), report.Written))
+			err = errors.Join(err, db.printNewFarmers(e.stderr, report.Written))
 		}
 	}
 	if err != nil {
@@ -76,28 +71,6 @@ func (c nodeImportCmd) source() string {
 		return "standard input"
 	}
 	return printable(string(c.File))
-}
-
-// newIn returns those farmers in rows who are not registered.
-func (d *database) newIn(ctx context.Context, rows []provisioning.Row) ([]provisioning.FarmerID, error) {
-	var farmers []provisioning.FarmerID
-	for _, row := range rows {
-		if row.Patch.Farmer != nil {
-			farmers = append(farmers, *row.Patch.Farmer)
-		}
-	}
-	return d.strangers(ctx, farmers...)
-}
-
-// mentioned leaves those farmers out whom only lines that were refused mention.
-func mentioned(rows []provisioning.Row, report registry.ImportReport, farmers []provisioning.FarmerID) []provisioning.FarmerID {
-	by := make(map[provisioning.FarmerID]bool)
-	for i, row := range rows {
-		if row.Patch.Farmer != nil && report.Rows[i].Outcome != registry.Refused {
-			by[*row.Patch.Farmer] = true
-		}
-	}
-	return slices.DeleteFunc(farmers, func(f provisioning.FarmerID) bool { return !by[f] })
 }
 
 // read reads the rows, of whichever format the file is.

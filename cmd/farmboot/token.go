@@ -49,10 +49,6 @@ func (c tokenAddCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	news, err := db.strangers(ctx, c.Farmer)
-	if err != nil {
-		return err
-	}
 	t, secret, err := db.registry.AddToken(ctx, operator(), provisioning.Token{
 		Role: c.Role, Farmer: c.Farmer, Name: c.Name, Expires: expires, ReadOnly: c.ReadOnly,
 	})
@@ -70,7 +66,7 @@ func (c tokenAddCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stderr, "token %s; its secret is shown only now, keep it safe\n", t.ID)
-	return errors.Join(err, printStrangers(e.stderr, news, true))
+	return errors.Join(err, db.printNewFarmers(e.stderr, true))
 }
 
 // parseExpiry reads when a token ends: a day, or a time from now on in hours, days or

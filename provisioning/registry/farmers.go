@@ -54,13 +54,16 @@ func (r *Registry) AddFarmer(ctx context.Context, by provisioning.Actor, f provi
 	})
 }
 
-// ensureFarmer registers a farmer whom a node mentions.
+// ensureFarmer registers a farmer whom a node or a token mentions.
 func (r *Registry) ensureFarmer(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, id provisioning.FarmerID) error {
 	_, err := tx.Farmer(ctx, id)
-	if provisioning.ErrorCode(err) == provisioning.NotFound {
-		return r.putFarmer(ctx, tx, by, nil, provisioning.Farmer{ID: id})
+	if provisioning.ErrorCode(err) != provisioning.NotFound {
+		return err
 	}
-	return err
+	if r.newFarmer != nil {
+		r.newFarmer(id)
+	}
+	return r.putFarmer(ctx, tx, by, nil, provisioning.Farmer{ID: id})
 }
 
 func (r *Registry) putFarmer(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, before any, f provisioning.Farmer) error {

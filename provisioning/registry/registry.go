@@ -48,6 +48,8 @@ type Registry struct {
 	// wrongCodes limits how many wrong claim codes an actor may give, by name.
 	wrongCodes *limiter.Keyed[string]
 
+	newFarmer func(provisioning.FarmerID) // see HearFarmers; nil: nobody hears
+
 	importing sync.Mutex // held by a long import
 	noting    sync.Mutex // held while a use is noted
 }
@@ -65,6 +67,11 @@ func New(store provisioning.Store, rules Rules, now func() time.Time) *Registry 
 
 // SetRules replaces the rules, for the requests from now on.
 func (r *Registry) SetRules(rules Rules) { r.rules.Store(&rules) }
+
+// HearFarmers has fn told of each farmer who is registered because a node or a token mentions
+// him: a mistyped id is found only by who is told. What is rehearsed, or refused in the end,
+// is told too. It is set before the registry is used.
+func (r *Registry) HearFarmers(fn func(provisioning.FarmerID)) { r.newFarmer = fn }
 
 // Node returns a registered node.
 func (r *Registry) Node(ctx context.Context, by provisioning.Actor, mac provisioning.MAC) (provisioning.Node, error) {
