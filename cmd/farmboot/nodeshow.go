@@ -149,7 +149,7 @@ func (v nodeView) print(w io.Writer) error {
 		t.row("Boot program\tnbp auto: %s since %s", p.Strategy, localTime(p.Since))
 	}
 	if v.Enrolling {
-		t.row("Secure Boot\t%s", v.enrolment())
+		t.row("Secure Boot\tto be enrolled %s", enrolledAt(v.Policy))
 	}
 	if v.Name != "" {
 		t.row("Name\t%s", v.Name)
@@ -200,12 +200,12 @@ func (v nodeView) gets() string {
 	}
 }
 
-// enrolment says when it is made to trust our key.
-func (v nodeView) enrolment() string {
-	if v.Policy != provisioning.Boot {
-		return "to be enrolled at the first boot that it gets from us"
+// enrolledAt says when a node is made to trust our key that gets that policy now.
+func enrolledAt(p provisioning.Policy) string {
+	if p != provisioning.Boot {
+		return "at the first boot that it gets from us"
 	}
-	return "to be enrolled at its next boot"
+	return "at its next boot"
 }
 
 func (v nodeView) printHistory(w io.Writer) error {

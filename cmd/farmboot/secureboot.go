@@ -495,12 +495,8 @@ func (c secureBootEnrolCmd) Run(ctx context.Context, e *env, cfg setup.Config) e
 	if err := db.registry.Note(ctx, operator(), "node enrol", c.MAC.String(), nil, nil); err != nil {
 		return fmt.Errorf("%s is to be enrolled, but the history cannot be written: %w", c.MAC, err)
 	}
-	boot := "at its next boot"
-	if a.Policy != provisioning.Boot {
-		boot = "at the first boot that it gets from us"
-	}
 	if shims.MokManager != nil {
-		fmt.Fprintf(e.stdout, "%s gets MokManager %s; its screen says which keys to press\n", c.MAC, boot)
+		fmt.Fprintf(e.stdout, "%s gets MokManager %s; its screen says which keys to press\n", c.MAC, enrolledAt(a.Policy))
 		fmt.Fprintln(e.stdout, "with Secure Boot on it has to boot by UEFI HTTP Boot, or from a stick of ours: over PXE MokManager finds no certificate")
 	} else {
 		fmt.Fprintf(e.stdout, "%s boots as usual unless it is in Setup Mode: iPXE's own shim has no MokManager; the files of farmboot secureboot export go into the firmware's db\n", c.MAC)
