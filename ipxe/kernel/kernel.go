@@ -294,25 +294,19 @@ func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
 // gone is missing for a link at path to what is not there: it says which kernel that was.
 func (s *Store) gone(rel, path string, err error) error {
 	refusal := missing(rel, err)
-	at, known := errors.AsType[*fs.PathError](err)
+	at, known := errors.AsType[*fs.PathError](err) // of [filepath.EvalSymlinks]: its folder is resolved
 	fi, noLink := os.Lstat(path)
 	if provisioning.ErrorCode(refusal) != provisioning.NotFound || !known || noLink != nil || fi.Mode().Type() != fs.ModeSymlink {
 		return refusal
 	}
-	file := filepath.Base(at.Path)
-	if CheckName(file) != nil || !sameFolder(filepath.Dir(at.Path), s.dir) { // farmboot kernel add would not bring it back
+	folder, file := filepath.Split(at.Path)
+	kernels, err := filepath.EvalSymlinks(s.dir)
+	if err != nil || filepath.Clean(folder) != kernels || CheckName(file) != nil { // farmboot kernel add would not bring it back
 		return refusal
 	}
 	c := provisioning.CauseOf(refusal)
 	c.File = file
 	return cause.Error(provisioning.NotFound, c)
-}
-
-// sameFolder tells whether two paths lead to one folder.
-func sameFolder(a, b string) bool {
-	x, errX := os.Stat(a)
-	y, errY := os.Stat(b)
-	return errX == nil && errY == nil && os.SameFile(x, y)
 }
 
 func missing(rel string, err error) error {
