@@ -163,7 +163,7 @@ func (r *Recorder) tell(e *provisioning.Event) {
 	if left > 0 {
 		r.log.Warn("too much at once: some steps are not in the log", "lines", left)
 	}
-	line := slog.NewRecord(time.Now(), level, "boot", 0)
+	line := slog.NewRecord(time.Now(), level, "boot", 0) // without its caller, whom Log looks up for each
 	line.AddAttrs(slog.String("stage", string(e.Stage)))
 	if !e.MAC.IsZero() {
 		line.AddAttrs(slog.String("mac", e.MAC.String()))
