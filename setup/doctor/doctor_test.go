@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -384,6 +385,8 @@ func TestChecks(t *testing.T) {
 		{"kernel of another format", func(f *Facts) {
 			f.Kernels = map[string]error{"prod": fmt.Errorf("net/prod.efi %w", kernel.ErrUnknown)}
 		}, []string{"warning kernels run mode prod: net/prod.efi is neither another format that iPXE knows"}},
+		{"database, not root", func(f *Facts) { f.InUseErr = fmt.Errorf("open: %w", fs.ErrPermission) }, []string{"warning database run the doctor as root"}},
+		{"certificate, not root", func(f *Facts) { f.CertificateErr = fmt.Errorf("open: %w", fs.ErrPermission) }, []string{"warning certificate run the doctor as root"}},
 		{"database", func(f *Facts) { f.InUseErr = errors.New("malformed") }, []string{"problem database malformed backup farmboot restore"}},
 		{"no kernel for held nodes", func(f *Facts) {
 			f.Kernels = map[string]error{"prod": errNoKernel}
@@ -450,6 +453,25 @@ func TestChecks(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestMendsOfGoneKernelsAreCommands that work as they stand.
+func TestMendsOfGoneKernelsAreCommands(t *testing.T) {
+	f := healthy()
+	f.Kernels = map[string]error{"qa": goneError("v1.efi")}
+	f.InUse.Kernels = map[string]int{"latest.efi": 2}
+	f.Named = map[string]error{"latest.efi": goneError("v2.efi")}
+	var mends []string
+	for _, finding := range checkKernels(f) {
+		mends = append(mends, finding.Mend)
+	}
+	want := []string{
+		"farmboot kernel add FILE --name v1.efi, or farmboot kernel use qa KERNEL; or the board's page Kernels",
+		"farmboot kernel add FILE --name v2.efi, or register them with another kernel",
+	}
+	if !slices.Equal(mends, want) {
+		t.Errorf("mends are %q, want %q", mends, want)
 	}
 }
 

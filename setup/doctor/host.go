@@ -200,7 +200,7 @@ func checkKernels(f Facts) []Finding {
 	const mend = "farmboot kernel add FILE, then farmboot kernel use %s KERNEL; or the board's page Kernels"
 	mendOf := func(mode string, err error) string {
 		if gone, ok := errors.AsType[goneError](err); ok {
-			return fmt.Sprintf("farmboot kernel add FILE --name %s, or farmboot kernel use %s KERNEL; or the board's page Kernels", gone, mode)
+			return fmt.Sprintf("farmboot kernel add FILE --name %s, or farmboot kernel use %s KERNEL; or the board's page Kernels", string(gone), mode)
 		}
 		return fmt.Sprintf(mend, mode)
 	}
@@ -255,6 +255,9 @@ func checkKernels(f Facts) []Finding {
 }
 
 func checkDatabase(f Facts) []Finding {
+	if errors.Is(f.InUseErr, fs.ErrPermission) {
+		return []Finding{warn("the database could not be read: "+f.InUseErr.Error(), "", "run the doctor as root")}
+	}
 	if f.InUseErr != nil {
 		return []Finding{stop("the database cannot be read: "+f.InUseErr.Error(), "registered nodes get the default of unregistered ones, and nothing can be changed", "mend what it says, or stop farmboot and put a backup in its place: farmboot restore FILE")}
 	}
@@ -331,6 +334,9 @@ func checkCertificate(f Facts) []Finding {
 	level := warn
 	if b := f.Config.BaseHost; b != nil && b.Scheme == "https" {
 		level = stop
+	}
+	if errors.Is(f.CertificateErr, fs.ErrPermission) {
+		return []Finding{warn("the certificate could not be read: "+f.CertificateErr.Error(), "", "run the doctor as root; the user that farmboot runs as needs to read it")}
 	}
 	if f.CertificateErr != nil {
 		return []Finding{stop(f.CertificateErr.Error(), "farmboot does not start without its certificate", "correct [http] tls-cert and tls-key, or leave both empty for a certificate of our own")}
