@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/registry"
 )
 
 // tokenCmd is "farmboot token".
@@ -84,17 +85,13 @@ func parseExpiry(s string, now time.Time) (time.Time, error) {
 	switch {
 	case ok && err == nil && n == 0:
 		return time.Time{}, usageError{fmt.Sprintf("token add: with --expires %s it would be expired at once: accepted is 1 or more of hours, days or weeks (12h, 90d, 2w); without --expires it does not expire", s)}
-	case ok && (errors.Is(err, strconv.ErrRange) || err == nil && n > uint64(mostExpiry/unit)):
-		return time.Time{}, usageError{fmt.Sprintf("token add: bad --expires %q: accepted are at most %dd; without --expires it does not expire", provisioning.Clip(s, 40), mostExpiry/units['d'])}
+	case ok && (errors.Is(err, strconv.ErrRange) || err == nil && n > uint64(registry.LongestToken/unit)):
+		return time.Time{}, usageError{fmt.Sprintf("token add: bad --expires %q: accepted are at most a hundred years; without --expires it does not expire", provisioning.Clip(s, 40))}
 	case !ok || err != nil:
 		return time.Time{}, usageError{fmt.Sprintf("token add: bad --expires %q: accepted are hours, days or weeks (12h, 90d, 2w), or a day (2027-01-31)", provisioning.Clip(s, 40))}
 	}
 	return now.Add(time.Duration(n) * unit), nil
 }
-
-// mostExpiry is the longest time that a token may be given: a century, short of what a
-// [time.Duration] holds.
-const mostExpiry = 36500 * 24 * time.Hour
 
 type tokenListCmd struct {
 	JSON bool `help:"As JSON, as the API shows it."`

@@ -60,6 +60,10 @@ func stored(t time.Time) time.Time {
 	return t.UTC().Truncate(time.Millisecond)
 }
 
+// LongestToken is for how long a token may be given that has an end: a hundred years and a day,
+// short of what a [time.Duration] holds.
+const LongestToken = (36525 + 1) * 24 * time.Hour
+
 // checkToken refuses a token that cannot be made so.
 func (r *Registry) checkToken(t provisioning.Token) error {
 	switch {
@@ -69,6 +73,8 @@ func (r *Registry) checkToken(t provisioning.Token) error {
 		return provisioning.Errorf(provisioning.Invalid, "a token with role %s needs the farmer's id", provisioning.RoleFarmer)
 	case t.Role == provisioning.RoleAdmin && t.Farmer != 0:
 		return provisioning.Errorf(provisioning.Invalid, "a token with role %s is not one farmer's: leave out the farmer, or choose role %s", provisioning.RoleAdmin, provisioning.RoleFarmer)
+	case t.Expires.After(r.now().Add(LongestToken)):
+		return provisioning.Errorf(provisioning.Invalid, "a token that expires in the year %d is given for too long: accepted are at most a hundred years; without an end it does not expire", t.Expires.UTC().Year())
 	case !t.Expires.IsZero() && !t.Expires.After(r.now()):
 		return provisioning.Errorf(provisioning.Invalid, "a token that expires at %s would have expired already: accepted is a time to come", t.Expires.UTC().Format(time.RFC3339))
 	}
