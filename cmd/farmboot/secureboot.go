@@ -517,16 +517,18 @@ func (c secureBootEnrolCmd) cancel(ctx context.Context, e *env, ledger *securebo
 	if err := ledger.Enrolled(c.MAC); err != nil {
 		return err
 	}
-	if enrolling {
-		db, err := e.open(ctx)
-		if err == nil {
-			err = db.registry.Note(ctx, operator(), "node enrol cancel", c.MAC.String(), nil, nil)
-		}
-		if err != nil {
-			return fmt.Errorf("%s boots as usual, but the history cannot be written: %w", c.MAC, err)
-		}
+	if !enrolling {
+		_, err := fmt.Fprintf(e.stdout, "%s was not to be enrolled\n", c.MAC)
+		return err
 	}
-	_, err := fmt.Fprintf(e.stdout, "%s boots as usual\n", c.MAC)
+	db, err := e.open(ctx)
+	if err == nil {
+		err = db.registry.Note(ctx, operator(), "node enrol cancel", c.MAC.String(), nil, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("%s is not to be enrolled any more, but the history cannot be written: %w", c.MAC, err)
+	}
+	_, err = fmt.Fprintf(e.stdout, "%s is not to be enrolled any more\n", c.MAC)
 	return err
 }
 
