@@ -108,7 +108,7 @@ func given(text string) (string, error) {
 }
 
 // inPlainWords says of what the parser does not take what is accepted in its place:
-//   - of a command by the name that other programs have for it,
+//   - of a command by the name that other programs have for it, or that systemctl has,
 //   - of a MAC address, or the name of a kernel, where that is the value of a flag,
 //   - of a number below 0, which the parser takes for a flag that is not known.
 //
@@ -124,6 +124,9 @@ func inPlainWords(err error) error {
 		return nil
 	}
 	in := cmp.Or(perr.Context.Selected(), perr.Context.Model.Node)
+	if in == perr.Context.Model.Node && slices.Contains([]string{"restart", "stop", "reload"}, rest[0]) {
+		return fmt.Errorf("unexpected argument %s: the daemon is a service: systemctl %[1]s farmboot", rest[0])
+	}
 	if ours := meant(in, rest[0]); ours != "" {
 		return fmt.Errorf("unexpected argument %s, did you mean %q?", rest[0], ours)
 	}
