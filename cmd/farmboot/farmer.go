@@ -51,17 +51,17 @@ func (d *database) printNewFarmers(w io.Writer, done bool) error {
 	for _, f := range farmers[:min(len(farmers), some)] {
 		ids = append(ids, f.String())
 	}
-	who, were, are := "farmer "+ids[0], "was not registered", ", and is now"
+	who, what := "farmer "+ids[0], "was not registered, and is now"
 	if len(farmers) > 1 {
-		who, were, are = "farmers "+strings.Join(ids, ", "), "were not registered", ", and are now"
+		who, what = "farmers "+strings.Join(ids, ", "), "were not registered, and are now"
 	}
 	if more := len(farmers) - some; more > 0 {
 		who += fmt.Sprintf(" and %d more", more)
 	}
 	if !done {
-		are = ""
+		what = "would be registered with them"
 	}
-	_, err := fmt.Fprintf(w, "%s %s%s\n", who, were, are)
+	_, err := fmt.Fprintf(w, "%s %s\n", who, what)
 	return err
 }
 
