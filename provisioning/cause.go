@@ -28,7 +28,7 @@ const (
 	CauseExitNode        CauseID = "exit-node"         // registered so: it goes on to its next boot device
 	CauseExitOnce        CauseID = "exit-once"         // the same, for this boot alone
 	CauseHeld            CauseID = "held"              // not registered, and unknown = "hold"; Note is its claim code
-	CauseKernelMissing   CauseID = "kernel-missing"    // Kernel; RunMode, if it is the default of one; File, if that is gone to which it is a link
+	CauseKernelMissing   CauseID = "kernel-missing"    // Kernel; RunMode, if it is the default of one; File, if that is gone to which it is a link; Note, if that is no file of ours
 	CauseKernelBroken    CauseID = "kernel-broken"     // Kernel is not whole, or none; Note
 	CauseKernelUnread    CauseID = "kernel-unreadable" // Kernel cannot be read; Note
 	CauseRunModeUnknown  CauseID = "runmode-unknown"   // RunMode; Note lists what is accepted

@@ -98,7 +98,7 @@ var imports = []struct {
 	{"setup/oui", []string{"provisioning"}},
 	{"setup/docs", nil},
 	{"setup/alert", []string{"provisioning/pause"}},
-	{"setup/doctor", []string{"setup", "setup/ca", "setup/secureboot", "setup/doctor/firewall", "dhcp", "dhcp/fakeclient", "ipxe…", "provisioning", "provisioning/filenames"}},
+	{"setup/doctor", []string{"setup", "setup/ca", "setup/secureboot", "setup/doctor/firewall", "dhcp", "dhcp/fakeclient", "ipxe…", "provisioning", "provisioning/cause", "provisioning/filenames"}},
 	{"setup/doctor/firewall", nil},
 	{"setup/lab", nil},
 	{"setup/needs", nil},

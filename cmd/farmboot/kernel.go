@@ -140,6 +140,9 @@ func (c kernelListCmd) Run(ctx context.Context, e *env, db *database) error {
 	if err != nil {
 		return err
 	}
+	for _, dead := range db.kernels.Dead() { // which the list leaves out
+		fmt.Fprintf(e.stderr, "farmboot: warning: %s\n", oneLine(dead))
+	}
 	if c.JSON {
 		return printJSON(e.stdout, infos)
 	}

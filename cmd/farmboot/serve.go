@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
 	"farmboot/setup"
 	"farmboot/setup/ca"
 )
@@ -163,7 +165,22 @@ func (a *appliance) warnings() {
 		a.log.Warn("Secure Boot is switched on, but cannot be: x64 UEFI nodes get the plain chain", "err", a.insecure,
 			"mend", "setup/template.sh "+a.cfg.IPXE.Template+", or --from a folder that has shimx64.efi and mmx64.efi, then start anew")
 	}
-	if bare := a.kernels.Kernelless(a.cfg.RunModes); len(bare) > 0 && a.upstream == nil {
+	if a.upstream == nil {
+		a.warnOfKernels()
+	}
+}
+
+// warnOfKernels logs which run modes have no kernel, and which file is gone that one boots.
+func (a *appliance) warnOfKernels() {
+	var bare []string
+	for _, l := range a.kernels.Kernelless(a.cfg.RunModes) {
+		if !l.Gone() {
+			bare = append(bare, string(l.RunMode))
+			continue
+		}
+		a.log.Warn("a run mode has no kernel any more: its nodes wait until there is one", "runmode", l.RunMode, "why", l.Why(), "mend", cause.Hint(provisioning.CauseOf(l.Err)))
+	}
+	if len(bare) > 0 {
 		a.log.Warn("some run modes have no kernel: their nodes wait until there is one", "runmodes", strings.Join(bare, " "),
 			"mend", "farmboot kernel add FILE, then farmboot kernel use "+bare[0]+" KERNEL; or the board's page Kernels")
 	}

@@ -2,17 +2,47 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"farmboot/http/api"
 	"farmboot/ipxe/kernel/kerneltest"
 )
+
+// TestGoneKernel: the log of the start, status and the API say which file is gone that a run
+// mode boots.
+func TestGoneKernel(t *testing.T) {
+	d := startDaemonAs(t, "farmboot", func(d *daemon) {
+		net := filepath.Join(d.state, "kernel", "net")
+		if err := errors.Join(os.MkdirAll(net, 0o755), os.Symlink("../v1.efi", filepath.Join(net, "qa.efi"))); err != nil {
+			t.Fatal(err)
+		}
+	})
+	d.says(`runmode=qa why="boots v1.efi, which is gone" mend="farmboot kernel use qa KERNEL`, 1)
+	d.says(`runmodes="test dev"`, 1)
+	if status, text, _ := d.command("status"); status != 0 || !regexp.MustCompile(`(?m)^run mode qa +boots v1.efi, which is gone$`).MatchString(text) || !regexp.MustCompile(`(?m)^run mode dev +has no kernel yet$`).MatchString(text) {
+		t.Errorf("status:\n%s", text)
+	}
+	_, text, _ := d.command("status", "--json")
+	var s daemonStatus
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(s.RunModes, func(m api.RunMode) bool { return m.RunMode == "qa" })
+	if m := s.RunModes[i]; m.Kernel || m.Missing != "boots v1.efi, which is gone" {
+		t.Errorf("API: %+v", m)
+	}
+}
 
 // TestStatusOfKernels: status says which run mode tries a kernel, and which does not boot
 // upstream's newest.

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 
+	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
 	"farmboot/provisioning/rights"
 )
@@ -63,6 +64,7 @@ type RunMode struct {
 	RunMode   string `json:"runmode"`
 	Name      string `json:"name"`
 	Kernel    bool   `json:"kernel"`
+	Missing   string `json:"missing,omitempty"`   // why it has none, to be read behind the run mode
 	Candidate string `json:"candidate,omitempty"` // kernel that some of its nodes try
 	Held      string `json:"held,omitempty"`      // upstream's kernel, where somebody gave it another one
 }
@@ -73,7 +75,10 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by provisioning.Act
 	modes := a.Composer().RunModes
 	kernelless := a.Kernels.Kernelless(modes)
 	for _, mode := range modes.Ordered() {
-		about := RunMode{RunMode: string(mode), Name: modes[mode], Kernel: !slices.Contains(kernelless, string(mode))}
+		about := RunMode{RunMode: string(mode), Name: modes[mode], Kernel: true}
+		if i := slices.IndexFunc(kernelless, func(l kernel.Lack) bool { return l.RunMode == mode }); i >= 0 {
+			about.Kernel, about.Missing = false, kernelless[i].Why()
+		}
 		if c := a.Rollout.Current(r.Context(), mode); c != nil {
 			about.Candidate = c.Kernel
 		}

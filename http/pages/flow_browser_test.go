@@ -107,7 +107,7 @@ func TestFarmersWay(t *testing.T) {
 	tab.says(".filename", "ipxe-prod-1234.img")
 	tab.wait("document.querySelector('#farmer-error').textContent === '' && !document.querySelector('#farmer').hasAttribute('aria-invalid')")
 	tab.click("input[name=runmode][value=test]")
-	tab.says("#product", "no kernel for test yet")
+	tab.says("#product", "Run mode test has no kernel yet")
 	tab.click("input[name=runmode][value=prod]")
 	tab.click("input[name=format][value=iso]")
 	tab.says(".filename", "ipxe-prod-1234.iso")

@@ -83,7 +83,8 @@ func (form) NBPs() []choice { return nbps }
 type choice struct {
 	Value, Title, Text string
 	Checked            bool
-	Missing            bool // it works only when something else has been done
+	Missing            string // of a run mode: why it has no kernel, to be read behind its name; "": it has one
+	Gone               bool   // because the file is gone
 }
 
 // checked returns the choices with the one of that value checked.

@@ -42,7 +42,7 @@ func (p *Pages) images(w http.ResponseWriter, r *http.Request) error {
 	modes := p.Site(answer.LocalOf(r)).RunModes
 	page := imagesPage{frame: frame{Section: "images"}, Kernels: kernels}
 	for _, c := range networks(p.Kernels, modes, "") {
-		if c.Missing {
+		if c.Missing != "" {
 			page.Bare = append(page.Bare, c)
 		}
 	}

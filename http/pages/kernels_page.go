@@ -57,8 +57,8 @@ func (a *Admin) showKernels(w http.ResponseWriter, r *http.Request, by provision
 		}
 	}
 	modes := a.Site(answer.LocalOf(r)).RunModes
-	for _, m := range modes.Ordered() {
-		mode := pointedMode{choice: choice{Value: string(m), Title: modes[m]}}
+	for _, c := range networks(a.Kernels, modes, "") {
+		m, mode := provisioning.RunMode(c.Value), pointedMode{choice: c}
 		for _, k := range page.Kernels {
 			if slices.Contains(k.RunModes, m) {
 				mode.Kernel = k.Name

@@ -185,7 +185,7 @@ func TestRunModesWithoutKernelAreMarked(t *testing.T) {
 	b.add(t, provisioning.Node{MAC: macOf(1), RunMode: "prod"})
 	for _, target := range []string{"/admin/discovered", "/admin/nodes", "/admin/nodes/import", "/admin/nodes/" + macOf(1).String()} {
 		_, page := b.look(t, target)
-		if !strings.Contains(page, ">Development (dev): no kernel yet<") || strings.Contains(page, "(prod): no kernel yet") {
+		if !strings.Contains(page, ">Development (dev) has no kernel yet<") || strings.Contains(page, "(prod) has no kernel yet") {
 			t.Errorf("%s: %s", target, text(page))
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"farmboot/ipxe/catalog"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
 )
 
 // Pages is the part that needs no signing in. All fields are required but those that say
@@ -69,9 +70,11 @@ func networks(kernels *kernel.Store, modes provisioning.RunModes, selected provi
 	var cs []choice
 	kernelless := kernels.Kernelless(modes)
 	for _, m := range modes.Ordered() {
-		cs = append(cs, choice{
-			Value: string(m), Title: modes[m], Checked: m == selected, Missing: slices.Contains(kernelless, string(m)),
-		})
+		c := choice{Value: string(m), Title: modes[m], Checked: m == selected}
+		if i := slices.IndexFunc(kernelless, func(l kernel.Lack) bool { return l.RunMode == m }); i >= 0 {
+			c.Missing, c.Gone = kernelless[i].Why(), kernelless[i].Gone()
+		}
+		cs = append(cs, c)
 	}
 	return cs
 }
@@ -81,7 +84,7 @@ type product struct {
 	Order    catalog.Order
 	Download *catalog.Download
 	Problem  string // why there is no download
-	NoKernel bool   // because there is nothing to boot yet
+	NoKernel string // why there is nothing to boot: what its run mode, or its kernel, lacks
 	Base     string // URL by which nodes reach us
 	Strange  bool   // who asks may not be able to: see [Pages]
 
@@ -96,7 +99,7 @@ func (p *Pages) order(r *http.Request, o catalog.Order, site ipxe.Site) (product
 	got := product{Order: o, Base: site.Base, SecureBoot: p.SecureBoot}
 	got.Strange = p.Strange != nil && p.Strange(answer.PeerOf(r))
 	if err := p.Kernels.Available(r.Context(), o.Target.KernelPath()); err != nil {
-		got.NoKernel = true
+		got.NoKernel = cause.Lack(err)
 		return got, nil
 	}
 	d, err := p.Describe(o)

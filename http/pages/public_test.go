@@ -6,7 +6,9 @@ import (
 	"errors"
 	"html"
 	"net/netip"
+	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -35,7 +37,7 @@ func TestPublicPages(t *testing.T) {
 		{"/generate/", 200, []string{"ipxe-prod.img"}},
 		{"/?farmer=1234&runmode=prod&format=iso", 200, []string{"ipxe-prod-1234.iso", `href="/iso/prod/1234"`, "virtual media", `href="/?farmer=1234&format=iso&runmode=prod"`, "farmer_id=1234"}},
 		{"/?farmer=%201234%20", 200, []string{"ipxe-prod-1234.img"}},
-		{"/?runmode=test&format=krn", 200, []string{"no kernel for test yet", "What is missing"}},
+		{"/?runmode=test&format=krn", 200, []string{"Run mode test has no kernel yet", "What is missing"}},
 		{"/?format=krn", 200, []string{"ipxe-prod.lkrn", "linux16"}},
 		{"/?format=snponly", 200, []string{"ipxe-snp-prod.efi", "BOOTX64.EFI", "chain http://192.0.2.1/snponly/prod"}},
 		{"/?farmer=0", 400, []string{"from 1 to 4294967295", `value="0"`}},
@@ -156,6 +158,36 @@ func TestNoKernels(t *testing.T) {
 	r, page := newBench(t).get(t, "/images")
 	if r.StatusCode != 200 || !strings.Contains(page, "No kernel yet") || !strings.Contains(page, "farmboot kernel use prod zos.efi") {
 		t.Errorf("status %d: %s", r.StatusCode, page)
+	}
+}
+
+// TestGoneKernel: pages say which file is gone that a run mode boots.
+func TestGoneKernel(t *testing.T) {
+	b := newAdminBench(t)
+	b.write(t, "net/prod.efi", "MZ")
+	b.write(t, "qa.efi", "MZ")
+	folder := b.Kernels.Folder()
+	if err := os.Symlink("../v1.efi", filepath.Join(folder, "net", "qa.efi")); err != nil {
+		t.Fatal(err)
+	}
+	const gone = "boots v1.efi, which is gone"
+	for path, want := range map[string]string{
+		"/":              "<em> " + gone + "</em>",
+		"/?runmode=qa":   "Run mode qa " + gone + ": a node",
+		"/expert":        " (qa) " + gone + "</option>",
+		"/images":        " (qa) " + gone + ".",
+		"/admin/kernels": ">No kernel: " + gone + "</option>",
+		"/admin/nodes":   " (qa) " + gone + "</option>",
+	} {
+		if _, page := b.look(t, path); !strings.Contains(page, want) {
+			t.Errorf("%s does not say %q: %s", path, want, text(page))
+		}
+	}
+	if err := os.Remove(filepath.Join(folder, "net", "prod.efi")); err != nil {
+		t.Fatal(err)
+	}
+	if _, page := b.look(t, "/images"); !strings.Contains(page, gone) {
+		t.Errorf("/images, where no run mode has a kernel: %s", text(page))
 	}
 }
 

@@ -213,7 +213,7 @@ func (s *Store) resolve(rel string) (dir, file string, err error) {
 			return dir, file, nil
 		}
 	}
-	return "", "", provisioning.Errorf(provisioning.NotFound, "missing kernel %s: it is a link to a file outside of the kernel folders, which is never served; put the file itself there (farmboot kernel add FILE)", rel)
+	return "", "", cause.Error(provisioning.NotFound, cause.Outside(provisioning.CauseOf(missing(rel, nil))))
 }
 
 // FileOf is the kernel in the folder that rel stands for, through links; "" if the file
@@ -256,13 +256,46 @@ const (
 	defaultExt = ".efi"
 )
 
-// Kernelless returns those of the run modes, by keyword, whose default kernel is
+// Lack is a run mode whose default kernel is missing.
+type Lack struct {
+	RunMode provisioning.RunMode
+	Err     error // of [Store.Stat]
+}
+
+// Why says so behind the run mode: "has no kernel yet".
+func (l Lack) Why() string { return cause.Lack(l.Err) }
+
+// Gone tells whether there was a kernel, or a link to one.
+func (l Lack) Gone() bool { return !cause.NoneYet(l.Err) }
+
+// Kernelless returns those of the run modes, in their order, whose default kernel is
 // missing.
-func (s *Store) Kernelless(modes provisioning.RunModes) []string {
-	return slices.DeleteFunc(modes.Keywords(), func(m string) bool {
-		_, err := s.Stat(DefaultOf(provisioning.RunMode(m)))
-		return err == nil
-	})
+func (s *Store) Kernelless(modes provisioning.RunModes) []Lack {
+	var all []Lack
+	for _, m := range modes.Ordered() {
+		if _, err := s.Stat(DefaultOf(m)); err != nil {
+			all = append(all, Lack{m, err})
+		}
+	}
+	return all
+}
+
+// Dead returns, as errors of [Store.Stat], what is wrong with links that lead to no kernel.
+func (s *Store) Dead() []error {
+	var all []error
+	for prefix, dir := range map[string]string{"": s.dir, netPrefix: s.net} {
+		entries, _ := os.ReadDir(dir) // one that is not there, or cannot be read, has none
+		for _, e := range entries {
+			if e.Type()&fs.ModeSymlink == 0 || CheckName(e.Name()) != nil {
+				continue
+			}
+			if _, err := s.Stat(prefix + e.Name()); err != nil {
+				all = append(all, err)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b error) int { return cmp.Compare(a.Error(), b.Error()) })
+	return all
 }
 
 // Open opens a kernel to be read. Errors are those of [Store.Stat].

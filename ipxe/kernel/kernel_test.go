@@ -379,14 +379,34 @@ func TestPointKeepsRealFiles(t *testing.T) {
 func TestKernelless(t *testing.T) {
 	s, dir := newStore(t)
 	modes := provisioning.RunModes{"prod": "", "test": "", "qa": "", "own": ""}
-	if got := strings.Join(s.Kernelless(modes), " "); got != "prod test qa own" {
+	says := func() string {
+		var b strings.Builder
+		for _, l := range s.Kernelless(modes) {
+			fmt.Fprintf(&b, "%s %s (%t). ", l.RunMode, l.Why(), l.Gone())
+		}
+		return b.String()
+	}
+	if got := says(); got != "prod has no kernel yet (false). test has no kernel yet (false). qa has no kernel yet (false). own has no kernel yet (false). " {
 		t.Errorf("of an empty folder: %s", got)
 	}
-	if err := errors.Join(s.Put("a.efi", efi("a"), Want{}), s.Point("own", "a.efi", false), s.Point("test", "a.efi", false), os.Symlink("gone", filepath.Join(dir, DefaultOf("qa")))); err != nil {
+	if err := errors.Join(s.Put("a.efi", efi("a"), Want{}), s.Point("own", "a.efi", false), s.Point("test", "a.efi", false), os.Symlink("../gone.efi", filepath.Join(dir, DefaultOf("qa")))); err != nil {
 		t.Fatal(err)
 	}
-	if got := strings.Join(s.Kernelless(modes), " "); got != "prod qa" {
+	if got := says(); got != "prod has no kernel yet (false). qa boots gone.efi, which is gone (true). " {
 		t.Errorf("without a kernel: %s", got)
+	}
+	if err := errors.Join(os.Remove(filepath.Join(dir, DefaultOf("qa"))), os.Symlink("/etc/hostname", filepath.Join(dir, DefaultOf("qa"))), os.Symlink("b.efi", filepath.Join(dir, "link.efi"))); err != nil {
+		t.Fatal(err)
+	}
+	if got := says(); got != "prod has no kernel yet (false). qa boots a file outside of the kernel folders, which is never served (true). " {
+		t.Errorf("with a link out: %s", got)
+	}
+	var dead []string
+	for _, err := range s.Dead() {
+		dead = append(dead, provisioning.CauseOf(err).Kernel)
+	}
+	if got := strings.Join(dead, " "); got != "link.efi net/qa.efi" {
+		t.Errorf("dead links: %s", got)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 // words are what there is to say of a cause. Each text may name values of it in braces.
 type words struct {
 	message string
+	lack    string   // of a kernel that is not here: the same behind the name of its run mode, or its own
 	hint    string   // what to do, one line behind the message
 	check   []string // what to look at when a boot ends with it, likeliest first
 }
@@ -29,6 +30,7 @@ var texts = map[provisioning.CauseID]words{
 	provisioning.CauseHeld:     {message: "not registered: waits with claim code {note}"},
 	provisioning.CauseKernelMissing: {
 		message: "missing kernel {kernel}: there is none of that name (see farmboot kernel list)",
+		lack:    "is not here",
 		hint:    "farmboot kernel add FILE --name {kernel} stores it, or the board's page Kernels",
 		check:   kernelThere,
 	},
@@ -39,6 +41,7 @@ var texts = map[provisioning.CauseID]words{
 	},
 	provisioning.CauseKernelUnread: {
 		message: "kernel {kernel} cannot be read: {note}",
+		lack:    "has a kernel that cannot be read: {note}",
 		check:   []string{"the kernel folder is there, and the appliance may read it: farmboot doctor"},
 	},
 	provisioning.CauseRunModeUnknown: {
@@ -170,28 +173,59 @@ var kernelThere = []string{
 // missingDefault is what CauseKernelMissing says of the default kernel of a run mode.
 var missingDefault = words{
 	message: "missing kernel {kernel}: run mode {runmode} has no kernel yet",
+	lack:    "has no kernel yet",
 	hint:    "farmboot kernel use {runmode} KERNEL gives it one (farmboot kernel add FILE first), or the board's page Kernels",
 	check:   kernelThere,
 }
 
 // goneDefault and goneLink are what it says where there is a link, and the file behind it is
-// gone.
+// gone; outsideDefault and outsideLink where that file is none that is served.
 var (
 	goneDefault = words{
 		message: "missing kernel {kernel}: run mode {runmode} boots {file}, which is gone",
+		lack:    "boots {file}, which is gone",
 		hint:    "farmboot kernel use {runmode} KERNEL gives it another one, farmboot kernel add FILE --name {file} stores it again, or the board's page Kernels",
 		check:   kernelThere,
 	}
 	goneLink = words{
 		message: "missing kernel {kernel}: it stands for {file}, which is gone",
+		lack:    "stands for {file}, which is gone",
 		hint:    "farmboot kernel add FILE --name {file} stores it again, or the board's page Kernels",
+		check:   kernelThere,
+	}
+	outsideDefault = words{
+		message: "missing kernel {kernel}: it is a link to {note}",
+		lack:    "boots {note}",
+		hint:    outsideHint,
+		check:   kernelThere,
+	}
+	outsideLink = words{
+		message: outsideDefault.message,
+		lack:    "is a link to {note}",
+		hint:    outsideHint,
 		check:   kernelThere,
 	}
 )
 
+// What is said of a link that leads out of the kernel folders.
+const (
+	outside     = "a file outside of the kernel folders, which is never served"
+	outsideHint = "put the file itself there (farmboot kernel add FILE)"
+)
+
+// Outside is c of a kernel that is a link out of the kernel folders.
+func Outside(c provisioning.Cause) provisioning.Cause {
+	c.Note = outside
+	return c
+}
+
 func wordsOf(c provisioning.Cause) words {
 	if c.ID == provisioning.CauseKernelMissing {
 		switch isDefault, isLink := c.RunMode != "", c.File != ""; {
+		case isDefault && c.Note != "":
+			return outsideDefault
+		case c.Note != "":
+			return outsideLink
 		case isDefault && isLink:
 			return goneDefault
 		case isDefault:
@@ -223,6 +257,20 @@ func Message(c provisioning.Cause) string { return fill(wordsOf(c).message, c) }
 
 // Hint says what to do about it, in one line; "" if there is nothing to say.
 func Hint(c provisioning.Cause) string { return fill(wordsOf(c).hint, c) }
+
+// Lack says why there is no kernel to boot, by an error of package kernel; before it comes
+// the run mode, or the kernel: "run mode dev", "has no kernel yet".
+func Lack(err error) string {
+	c := provisioning.CauseOf(err)
+	return cmp.Or(fill(wordsOf(c).lack, c), "cannot be booted now") // upstream is silent, for instance
+}
+
+// NoneYet tells whether an error is that a run mode has never been given a kernel, or that
+// there is no trace of the kernel of a name.
+func NoneYet(err error) bool {
+	c := provisioning.CauseOf(err)
+	return c.ID == provisioning.CauseKernelMissing && c.File == "" && c.Note == ""
+}
 
 func join(message, hint string) string {
 	if hint == "" {

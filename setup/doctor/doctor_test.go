@@ -24,6 +24,7 @@ import (
 	"farmboot/ipxe/binary/authenticode"
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
 	"farmboot/setup"
 	"farmboot/setup/doctor/firewall"
 )
@@ -86,7 +87,7 @@ func ill() Facts {
 		Choices: []fakeclient.Choice{c}, Alone: []Alone{{router, c}},
 	}}
 	f.TemplateErr = fs.ErrNotExist
-	f.Kernels = map[string]error{"prod": errNoKernel, "qa": errNoKernel}
+	f.Kernels = map[string]error{"prod": noKernel("net/prod.efi", "prod", ""), "qa": noKernel("net/qa.efi", "qa", "")}
 	f.Unsynchronized = true
 	return f
 }
@@ -133,6 +134,12 @@ func golden(t *testing.T, name, got string) {
 	if d := cmp.Diff(string(want), got); d != "" {
 		t.Errorf("%s (-want +got):\n%s", file, d)
 	}
+}
+
+// noKernel is what package kernel says of a kernel that is not here: the default of a run
+// mode, or a link to a file that is gone.
+func noKernel(name string, mode provisioning.RunMode, file string) error {
+	return cause.Error(provisioning.NotFound, provisioning.Cause{ID: provisioning.CauseKernelMissing, Kernel: name, RunMode: mode, File: file})
 }
 
 // TestChecks changes one thing in a healthy world at a time. Each wanted finding
@@ -349,27 +356,27 @@ func TestChecks(t *testing.T) {
 		},
 		{"closed kernel folder", func(f *Facts) { f.KernelErr = fs.ErrPermission }, []string{"problem kernels /var/lib/farmboot/kernel/net cannot be read"}},
 		{"no default kernels", func(f *Facts) {
-			f.Kernels = map[string]error{"prod": errNoKernel, "test": errNoKernel, "qa": errNoKernel}
+			f.Kernels = map[string]error{"prod": noKernel("net/prod.efi", "prod", ""), "test": noKernel("net/test.efi", "test", ""), "qa": noKernel("net/qa.efi", "qa", "")}
 		}, []string{
 			"problem kernels prod has no kernel yet unregistered nodes farmboot kernel add FILE farmboot kernel use prod KERNEL",
 			"warning kernels no kernel yet for run mode qa, test farmboot kernel use qa KERNEL",
 		}},
 		{"no kernel for registered nodes", func(f *Facts) {
-			f.Kernels = map[string]error{"qa": errNoKernel}
+			f.Kernels = map[string]error{"qa": noKernel("net/qa.efi", "qa", "")}
 			f.InUse.RunModes = map[provisioning.RunMode]int{"qa": 3}
 			f.InUse.Kernels = map[string]int{"own.efi": 2, "good.efi": 1}
-			f.Named = map[string]error{"own.efi": errNoKernel}
-		}, []string{"problem kernels run mode qa has no kernel yet registered nodes boot that run mode: 3", "problem kernels no kernel own.efi 2"}},
+			f.Named = map[string]error{"own.efi": noKernel("own.efi", "", "")}
+		}, []string{"problem kernels run mode qa has no kernel yet registered nodes boot that run mode: 3", "problem kernels kernel own.efi is not here 2"}},
 		{"kernels that are gone", func(f *Facts) {
-			f.Kernels = map[string]error{"qa": goneError("v1.efi")}
+			f.Kernels = map[string]error{"qa": noKernel("net/qa.efi", "qa", "v1.efi")}
 			f.InUse.Kernels = map[string]int{"latest.efi": 2}
-			f.Named = map[string]error{"latest.efi": goneError("v2.efi")}
+			f.Named = map[string]error{"latest.efi": noKernel("latest.efi", "", "v2.efi")}
 		}, []string{
-			"warning kernels run mode qa: its kernel v1.efi is gone farmboot kernel add FILE --name v1.efi",
+			"warning kernels run mode qa boots v1.efi, which is gone farmboot kernel add FILE --name v1.efi",
 			"problem kernels kernel latest.efi stands for v2.efi, which is gone registered nodes are to boot it: 2 farmboot kernel add FILE --name v2.efi",
 		}},
 		{"no kernel for BIOS", func(f *Facts) {
-			f.Kernels = map[string]error{"qa": errNoKernel}
+			f.Kernels = map[string]error{"qa": noKernel("net/qa.efi", "qa", "")}
 			f.UEFIOnly = []string{"prod", "test", "dev"}
 		}, []string{
 			"warning kernels no kernel yet for run mode qa",
@@ -389,7 +396,7 @@ func TestChecks(t *testing.T) {
 		{"certificate, not root", func(f *Facts) { f.CertificateErr = fmt.Errorf("open: %w", fs.ErrPermission) }, []string{"warning certificate run the doctor as root"}},
 		{"database", func(f *Facts) { f.InUseErr = errors.New("malformed") }, []string{"problem database malformed backup farmboot restore"}},
 		{"no kernel for held nodes", func(f *Facts) {
-			f.Kernels = map[string]error{"prod": errNoKernel}
+			f.Kernels = map[string]error{"prod": noKernel("net/prod.efi", "prod", "")}
 			f.Config.Provisioning.Unknown = "hold"
 		}, []string{"warning kernels no kernel yet for run mode prod"}},
 		{"state read-only", func(f *Facts) { f.StateErr = syscall.EROFS }, []string{"problem state read-only file system"}},
@@ -459,9 +466,9 @@ func TestChecks(t *testing.T) {
 // TestMendsOfGoneKernelsAreCommands that work as they stand.
 func TestMendsOfGoneKernelsAreCommands(t *testing.T) {
 	f := healthy()
-	f.Kernels = map[string]error{"qa": goneError("v1.efi")}
+	f.Kernels = map[string]error{"qa": noKernel("net/qa.efi", "qa", "v1.efi")}
 	f.InUse.Kernels = map[string]int{"latest.efi": 2}
-	f.Named = map[string]error{"latest.efi": goneError("v2.efi")}
+	f.Named = map[string]error{"latest.efi": noKernel("latest.efi", "", "v2.efi")}
 	var mends []string
 	for _, finding := range checkKernels(f) {
 		mends = append(mends, finding.Mend)

@@ -230,13 +230,6 @@ func kernels(ctx context.Context, c setup.Config, store *kernel.Store, used map[
 			if provisioning.ErrorCode(err) == provisioning.NotFound {
 				err = store.Available(ctx, rel)
 			}
-			if provisioning.ErrorCode(err) == provisioning.NotFound {
-				if file := provisioning.CauseOf(err).File; file != "" {
-					err = goneError(file)
-				} else {
-					err = errNoKernel
-				}
-			}
 			if err != nil {
 				mu.Lock()
 				defer mu.Unlock()
@@ -270,14 +263,6 @@ func uefiOnly(c setup.Config, store *kernel.Store, wrong map[string]error) (mode
 	}
 	return modes
 }
-
-var errNoKernel = errors.New("has no kernel yet")
-
-// goneError is of a link: the file of that name is gone to which it leads.
-type goneError string
-
-// Error implements error.
-func (e goneError) Error() string { return fmt.Sprintf("its kernel %s is gone", string(e)) }
 
 // state tries to write to the state folder, or to the folder that it would be made
 // in, and returns the free space there in bytes.

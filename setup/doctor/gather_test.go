@@ -21,6 +21,7 @@ import (
 	"farmboot/ipxe/kernel"
 	"farmboot/ipxe/kernel/kerneltest"
 	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
 	"farmboot/setup"
 	"farmboot/setup/needs"
 )
@@ -242,8 +243,8 @@ func TestKernels(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, named, err := kernels(t.Context(), c, store, map[string]int{"half.efi": 1, "none.efi": 2, "latest.efi": 1})
-	if says := fmt.Sprint(got["qa"]); says != "its kernel former.efi is gone" || got["dev"] != errNoKernel {
-		t.Errorf("qa, whose kernel is gone: %s; dev, which has none: %v", says, got["dev"])
+	if gone, none := cause.Lack(got["qa"]), cause.Lack(got["dev"]); gone != "boots former.efi, which is gone" || none != "has no kernel yet" {
+		t.Errorf("qa, whose kernel is gone: %s; dev, which has none: %s", gone, none)
 	}
 	if want := "dev qa test"; err != nil || strings.Join(slices.Sorted(maps.Keys(got)), " ") != want {
 		t.Errorf("without a kernel are %v, error %v; want %q", got, err, want)
@@ -257,7 +258,7 @@ func TestKernels(t *testing.T) {
 	if modes := uefiOnly(c, store, got); modes != nil {
 		t.Errorf("BIOS machines do not start the kernels of %q, which are bzImages", modes)
 	}
-	if len(named) != 3 || named["none.efi"] != errNoKernel || named["latest.efi"] != goneError("v2.efi") || !strings.Contains(fmt.Sprint(named["half.efi"]), "is cut short") {
+	if len(named) != 3 || cause.Lack(named["none.efi"]) != "is not here" || cause.Lack(named["latest.efi"]) != "stands for v2.efi, which is gone" || !strings.Contains(fmt.Sprint(named["half.efi"]), "is cut short") {
 		t.Errorf("kernels that nodes name: %v", named)
 	}
 }
@@ -285,7 +286,7 @@ func TestKernelsOfUpstream(t *testing.T) {
 	store := kernel.Open(c.Kernel.Path, c.Kernel.NetPath)
 	store.SetUpstream(has{"net/prod.efi", "net/test.efi", "own.efi"})
 	modes, named, err := kernels(t.Context(), c, store, map[string]int{"own.efi": 1})
-	if err != nil || len(modes) != 2 || modes["dev"] != errNoKernel || !strings.Contains(fmt.Sprint(modes["qa"]), "nobody answers") || len(named) != 0 {
+	if err != nil || len(modes) != 2 || !cause.NoneYet(modes["dev"]) || !strings.Contains(fmt.Sprint(modes["qa"]), "nobody answers") || len(named) != 0 {
 		t.Errorf("%v, %v, %v", modes, named, err)
 	}
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
 	"farmboot/provisioning/filenames"
 	"farmboot/setup"
 	"farmboot/setup/doctor/firewall"
@@ -199,8 +201,8 @@ func checkKernels(f Facts) []Finding {
 	}
 	const mend = "farmboot kernel add FILE, then farmboot kernel use %s KERNEL; or the board's page Kernels"
 	mendOf := func(mode string, err error) string {
-		if gone, ok := errors.AsType[goneError](err); ok {
-			return fmt.Sprintf("farmboot kernel add FILE --name %s, or farmboot kernel use %s KERNEL; or the board's page Kernels", string(gone), mode)
+		if gone := provisioning.CauseOf(err).File; gone != "" {
+			return fmt.Sprintf("farmboot kernel add FILE --name %s, or farmboot kernel use %s KERNEL; or the board's page Kernels", gone, mode)
 		}
 		return fmt.Sprintf(mend, mode)
 	}
@@ -210,9 +212,9 @@ func checkKernels(f Facts) []Finding {
 	for _, mode := range slices.Sorted(maps.Keys(f.Kernels)) {
 		nodes := f.InUse.RunModes[provisioning.RunMode(mode)]
 		err := f.Kernels[mode]
-		what := fmt.Sprintf("run mode %s %v", mode, err)
-		if err != errNoKernel {
-			what = fmt.Sprintf("run mode %s: %v", mode, err)
+		what := fmt.Sprintf("run mode %s: %v", mode, err)
+		if missing(err) {
+			what = fmt.Sprintf("run mode %s %s", mode, cause.Lack(err))
 		}
 		switch {
 		case errors.Is(err, kernel.ErrUnknown):
@@ -221,7 +223,7 @@ func checkKernels(f Facts) []Finding {
 			all = append(all, stop(what, "unregistered nodes boot that run mode", mendOf(mode, err)))
 		case nodes > 0:
 			all = append(all, stop(what, fmt.Sprintf("registered nodes boot that run mode: %d", nodes), mendOf(mode, err)))
-		case err != errNoKernel:
+		case !cause.NoneYet(err):
 			all = append(all, warn(what, "nodes of that run mode would not boot", mendOf(mode, err)))
 		default:
 			unused = append(unused, mode)
@@ -229,12 +231,10 @@ func checkKernels(f Facts) []Finding {
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Named)) {
 		err, level := f.Named[name], stop
-		what, file := err.Error(), name
-		switch gone, isLink := errors.AsType[goneError](err); {
-		case isLink:
-			what, file = fmt.Sprintf("kernel %s stands for %s, which is gone", name, gone), string(gone)
-		case err == errNoKernel:
-			what = "there is no kernel " + name
+		what, file := err.Error(), cmp.Or(provisioning.CauseOf(err).File, name)
+		switch {
+		case missing(err):
+			what = fmt.Sprintf("kernel %s %s", name, cause.Lack(err))
 		case errors.Is(err, kernel.ErrUnknown):
 			level = warn
 		}
@@ -253,6 +253,9 @@ func checkKernels(f Facts) []Finding {
 	}
 	return all
 }
+
+// missing tells whether an error is that there is no file of a kernel.
+func missing(err error) bool { return provisioning.CauseOf(err).ID == provisioning.CauseKernelMissing }
 
 func checkDatabase(f Facts) []Finding {
 	if errors.Is(f.InUseErr, fs.ErrPermission) {
