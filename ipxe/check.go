@@ -127,7 +127,7 @@ func (p parameter) shown(value string) string {
 // parameters are what Zero-OS reads (v3, October 2026), what it no longer reads,
 // and the parameters of Linux that people give most.
 var parameters = []parameter{
-	{"runmode", zeroOS, "the grid network that the node joins", false, func(v string, _ Target) *Finding {
+	{"runmode", zeroOS, "the grid that the node joins", false, func(v string, _ Target) *Finding {
 		if slices.Contains([]string{"prod", "test", "dev", "qa"}, v) {
 			return nil
 		}

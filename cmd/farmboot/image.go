@@ -21,7 +21,7 @@ import (
 
 type imageCmd struct {
 	Kind    string               `arg:"" help:"${kinds}."`
-	RunMode provisioning.RunMode `arg:"" optional:"" name:"runmode" help:"Run mode: the grid network, prod for instance."`
+	RunMode provisioning.RunMode `arg:"" optional:"" name:"runmode" help:"Run mode: prod, test, …"`
 	Farmer  string               `arg:"" optional:"" help:"Farmer id, 1 to 4294967295."`
 	Args    string               `arg:"" optional:"" help:"Extra kernel arguments, as one word of the shell; empty: none." empty:""`
 
