@@ -328,6 +328,25 @@ func TestChecks(t *testing.T) {
 		},
 		{"a service that is not well", func(f *Facts) { f.HTTP[0].Err = saysError{"503 Service Unavailable", "no kernel folder"} }, []string{"problem http 503 no kernel folder"}},
 		{"a port is closed", func(f *Facts) { f.Ports[0].Bound = nil }, []string{"problem ports UDP port 67 is closed systemctl restart farmboot"}},
+		{"the port for TLS is closed", func(f *Facts) { f.Ports[1] = Port{Key: adminPortKey, Network: "tcp", Number: 443} }, []string{"warning ports TCP port 443 is closed nodes boot without it the board and the API are out of reach systemctl restart farmboot"}},
+		{"the port for TLS is closed, where nodes use it", func(f *Facts) {
+			f.Config.BaseHost = &url.URL{Scheme: "https", Host: "boot.example"}
+			f.Ports[1] = Port{Key: adminPortKey, Network: "tcp", Number: 443}
+			f.HTTPS[0].Err = errors.New("reset")
+		}, []string{"problem ports TCP port 443 is closed none boots", "problem http HTTPS at 192.0.2.10:443 does not answer: reset nodes get their boot scripts over https there", "warning base-host boot.example"}},
+		{"HTTPS dead", func(f *Facts) { f.HTTPS[0].Err = errors.New("reset") }, []string{"warning http HTTPS at 192.0.2.10:443 does not answer: reset nodes boot without it"}},
+		{"the port for TLS is taken before the start", func(f *Facts) {
+			f.Running, f.TFTP, f.HTTP, f.HTTPS = false, nil, nil, nil
+			f.Ports[1] = Port{Key: adminPortKey, Network: "tcp", Number: 443, Err: syscall.EADDRINUSE, Holders: []Holder{{"caddy", "77"}}}
+		}, []string{"problem daemon farmboot is not running", "problem ports TCP port 443 is taken by caddy farmboot cannot start without it"}},
+		{"firewall drops the port for TLS", func(f *Facts) {
+			f.Ports = append(f.Ports, Port{Key: adminPortKey, Network: "tcp", Number: 443, Bound: []netip.Addr{netip.IPv6Unspecified()}})
+			rules(":INPUT ACCEPT\n-A INPUT -p tcp --dport 443 -j DROP")(f)
+		}, []string{"warning firewall TCP port 443 nodes boot without it"}},
+		{"firewall lets some in by the port for TLS", func(f *Facts) {
+			f.Ports = append(f.Ports, Port{Key: adminPortKey, Network: "tcp", Number: 443, Bound: []netip.Addr{netip.IPv6Unspecified()}})
+			rules(":INPUT ACCEPT\n-A INPUT -p tcp --dport 443 -m limit --limit 5/sec -j DROP")(f)
+		}, []string{"warning firewall some people's requests may not reach us"}},
 		{"bound to an address that is gone", func(f *Facts) { f.Ports[1].Bound = []netip.Addr{other} }, []string{"problem ports TCP port 80 at 192.0.2.66, which is no address of this host any more"}},
 		{"TFTP dead", func(f *Facts) { f.TFTP[0].Err = errors.New("timeout") }, []string{"problem tftp TFTP at 192.0.2.10:69 does not answer: timeout"}},
 		{"HTTP dead", func(f *Facts) { f.HTTP[0].Err = errors.New("reset") }, []string{"problem http HTTP at 192.0.2.10:80 does not answer: reset"}},

@@ -54,11 +54,9 @@ func checkPorts(f Facts) []Finding {
 		others := slices.DeleteFunc(slices.Clone(p.Holders), ours)
 		switch {
 		case f.Running && len(p.Bound) == 0:
-			all = append(all, stop(name+" is closed: farmboot does not listen on it", p.unheard(f.Config), restart))
+			all = append(all, p.lost(f.Config, name+" is closed: farmboot does not listen on it", restart))
 		case f.Running && !slices.ContainsFunc(p.Bound, func(a netip.Addr) bool { return a.IsUnspecified() || slices.Contains(f.Own, a) }):
-			all = append(all, stop(
-				fmt.Sprintf("farmboot listens for %s at %s, which is no address of this host any more", name, list(p.Bound)),
-				p.unheard(f.Config), restart))
+			all = append(all, p.lost(f.Config, fmt.Sprintf("farmboot listens for %s at %s, which is no address of this host any more", name, list(p.Bound)), restart))
 		case p.Err == nil:
 		case errors.Is(p.Err, fs.ErrPermission):
 			all = append(all, warn(name+" could not be tried: "+p.Err.Error(), "", "run the doctor as root"))
@@ -121,9 +119,13 @@ func checkRule(f Facts, i setup.Interface, p Port) []Finding {
 	mend := fmt.Sprintf("let it in, for example: nft insert rule inet filter input iifname %s %s dport %d accept", i.Name, p.Network, p.Number)
 	switch f.Firewall.In(packet) {
 	case firewall.Dropped:
-		return []Finding{stop(fmt.Sprintf("this host's firewall drops what comes in on %s for %s", i.Name, name), p.unheard(f.Config), mend)}
+		return []Finding{p.lost(f.Config, fmt.Sprintf("this host's firewall drops what comes in on %s for %s", i.Name, name), mend)}
 	case firewall.Unknown:
-		return []Finding{warn(fmt.Sprintf("this host's firewall lets in some of what comes on %s for %s", i.Name, name), "its rules go by more than the port, and some nodes' requests may not reach us", mend)}
+		whose := "nodes'"
+		if p.forPeople(f.Config) {
+			whose = "people's"
+		}
+		return []Finding{warn(fmt.Sprintf("this host's firewall lets in some of what comes on %s for %s", i.Name, name), "its rules go by more than the port, and some "+whose+" requests may not reach us", mend)}
 	}
 	return nil
 }
@@ -144,16 +146,23 @@ func offerTo(i setup.Interface) firewall.Packet {
 	}
 }
 
-func checkTFTP(f Facts) []Finding { return reached(f, f.TFTP, "udp", "TFTP", "network boot programs") }
-
-func checkHTTP(f Facts) []Finding {
-	return append(
-		reached(f, f.HTTP, "tcp", "HTTP", "boot scripts and kernels"),
-		reached(f, f.HTTPS, "tcp", "HTTPS", "boot scripts over https, and people the board")...)
+func checkTFTP(f Facts) []Finding {
+	return reached(f, f.TFTP, "udp", "TFTP", "nodes get their network boot programs there", stop)
 }
 
-// reached judges services that were asked from this host itself.
-func reached(f Facts, services []Reach, network, name, what string) []Finding {
+func checkHTTP(f Facts) []Finding {
+	level, why := warn, peopleAlone
+	if overTLS(f.Config) {
+		level, why = stop, "nodes get their boot scripts over https there, and people the board"
+	}
+	return append(
+		reached(f, f.HTTP, "tcp", "HTTP", "nodes get their boot scripts and kernels there", stop),
+		reached(f, f.HTTPS, "tcp", "HTTPS", why, level)...)
+}
+
+// reached judges services that were asked from this host itself; why says what comes of it,
+// at which level, that one does not answer.
+func reached(f Facts, services []Reach, network, name, why string, level func(what, why, mend string) Finding) []Finding {
 	var all []Finding
 	for _, r := range services {
 		here := firewall.Packet{
@@ -167,7 +176,7 @@ func reached(f Facts, services []Reach, network, name, what string) []Finding {
 		case !answered && f.FirewallErr == nil && f.Firewall.In(here) != firewall.Accepted:
 			all = append(all, warn(fmt.Sprintf("%s at %s could not be tried: this host's firewall drops what it sends to itself", name, r.Addr), "", ""))
 		default:
-			all = append(all, stop(fmt.Sprintf("%s at %s does not answer: %v", name, r.Addr, r.Err), "nodes get their "+what+" there", restart))
+			all = append(all, level(fmt.Sprintf("%s at %s does not answer: %v", name, r.Addr, r.Err), why, restart))
 		}
 	}
 	return all

@@ -37,15 +37,33 @@ func (p Port) unheard(c setup.Config) string {
 	case tftpPortKey:
 		return "machines get no boot program by PXE; those boot that fetch it by HTTP: iPXE in ROM, UEFI HTTP Boot"
 	case bootPortKey, adminPortKey:
-		switch secure := c.BaseHost != nil && c.BaseHost.Scheme == "https"; {
+		switch secure := overTLS(c); {
 		case secure == (p.Key == adminPortKey):
 			return "nodes get no boot script and no kernel: none boots"
 		case secure:
 			return "nodes and media that ask by plain HTTP get nothing"
 		}
-		return "nodes boot without it; the board and the API are out of reach"
+		return peopleAlone
 	}
 	return "nodes' requests do not reach us: they are not told what to boot"
+}
+
+// peopleAlone is what comes of it that nobody reaches the port for TLS, where nodes are not
+// led there.
+const peopleAlone = "nodes boot without it, but for media made with scheme=https; the board and the API are out of reach"
+
+// overTLS tells whether nodes fetch over TLS.
+func overTLS(c setup.Config) bool { return c.BaseHost != nil && c.BaseHost.Scheme == "https" }
+
+// forPeople tells whether a port is there for people, and nodes boot without it.
+func (p Port) forPeople(c setup.Config) bool { return p.Key == adminPortKey && !overTLS(c) }
+
+// lost is a finding on a port that is not reached.
+func (p Port) lost(c setup.Config, what, mend string) Finding {
+	if p.forPeople(c) {
+		return warn(what, p.unheard(c), mend)
+	}
+	return stop(what, p.unheard(c), mend)
 }
 
 // ports are those that the daemon opens. While it does not run, each is opened
