@@ -148,7 +148,7 @@ func TestValues(t *testing.T) {
 		{"network.interface", []string{`""`, `"eth0"`, `[]`, `["a","b.100"]`}, []string{`["a","a"]`, `"eth0 eth1"`, `"eth0/x"`, `"a234567890123456"`, "1", "[1]", `[""]`}},
 		{"network.address", []string{`""`, `"10.77.0.2"`, `"10.0.0.0/8"`, `"0.0.0.0/0"`}, []string{`"10.77.0.2/8"`, `"10.77.0"`, `"fd00::1"`, `"fd00::/8"`, `"eth0"`, `["10.0.0.0/8"]`, "10"}},
 		{"log-format", []string{`"text"`, `"json"`}, []string{`"logfmt"`, `""`, "true"}},
-		{"provisioning.database", []string{`"p.db"`, `"a:b"`, `"postgres://x/y"`, `"postgresql://x/y"`}, []string{`"mysql://x/y"`, `"sqlite://p.db"`, `""`, "1"}},
+		{"provisioning.database", []string{`"p.db"`, `"a:b"`, `"postgres://x/y"`, `"postgresql://x/y"`, `"POSTGRES://x/y"`, `"postgres/p.db"`}, []string{`"mysql://x/y"`, `"sqlite://p.db"`, `"postgres//x/y"`, `"SQLite3:/p.db"`, `"host = x dbname=y"`, `""`, "1"}},
 		{"dhcp.port", []string{"1", "65535"}, []string{"0", "65536", "-1", "67.0", `"67"`}},
 		{"tftp.max-block-size", []string{"512", "65464"}, []string{"511", "65465"}},
 		{"provisioning.unknown", []string{`"boot"`, `"hold"`, `"exit"`, `"ignore"`}, []string{`"deny"`, `""`, "true"}},

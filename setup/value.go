@@ -128,12 +128,30 @@ func duration(least time.Duration) reader[time.Duration] {
 
 // database reads the path of a SQLite file, or the URL of a PostgreSQL database.
 func database(v any) (string, error) {
-	s, _ := v.(string)
-	if strings.Contains(s, "://") && !(Provisioning{Database: s}).Postgres() {
-		return s, accepted("the path of a SQLite file, or a postgres:// URL")
+	s, err := path(v)
+	if err != nil {
+		return s, err
 	}
-	return path(v)
+	s, wrong := ParseDatabase(s)
+	return s, only(wrong == "", "the path of a SQLite file, or a postgres:// URL")
 }
+
+// ParseDatabase reads the path of a SQLite file, or the URL of a PostgreSQL database, whose
+// scheme may be in capitals (RFC 3986 section 3.1). wrong is how what is neither begins.
+func ParseDatabase(s string) (database, wrong string) {
+	if scheme, rest, isURL := strings.Cut(s, "://"); isURL {
+		database = strings.ToLower(scheme) + "://" + rest
+		if !(Provisioning{Database: database}).Postgres() {
+			return s, scheme + "://"
+		}
+		return database, ""
+	}
+	return s, noDatabase.FindString(s)
+}
+
+// noDatabase is how the name of no file begins, but a URL that is mistyped or of another
+// program, or a connection string of libpq (key=value).
+var noDatabase = regexp.MustCompile(`^(?i:(postgres|postgresql|sqlite|sqlite3|mysql|mariadb|jdbc|file)(:/*|//+)|(host|hostaddr|port|dbname|user|password|service)\s*=)`)
 
 // network reads an IPv4 network, or an address, which stands for the network of itself
 // alone.

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strings"
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/postgres"
@@ -32,12 +31,16 @@ Examples:
 }
 
 func (c migrateCmd) Run(ctx context.Context, e *env) error {
-	target := setup.Provisioning{Database: c.To}
-	if scheme, _, isURL := strings.Cut(c.To, "://"); isURL && !target.Postgres() {
-		return usageError{fmt.Sprintf("migrate: bad --to with %s://: accepted are a postgres:// URL and the name of a SQLite file", provisioning.Clip(scheme, 40))}
+	if c.To == "-" {
+		return usageError{"migrate: a database cannot be written to standard output: give a postgres:// URL, or the name of a SQLite file"}
 	}
+	database, wrong := setup.ParseDatabase(c.To)
+	if wrong != "" {
+		return usageError{fmt.Sprintf("migrate: bad --to with %s: accepted are a postgres:// URL, as postgres://USER@HOST/DATABASE, and the name of a SQLite file", provisioning.Clip(wrong, 40))}
+	}
+	target := setup.Provisioning{Database: database}
 	if target.Postgres() {
-		if err := postgres.CheckURL(c.To); err != nil {
+		if err := postgres.CheckURL(database); err != nil {
 			return usageError{fmt.Sprintf("migrate: bad --to: %v; accepted is a connection URI of PostgreSQL, as postgres://USER@HOST/DATABASE", err)}
 		}
 	}
