@@ -28,7 +28,7 @@ type imageCmd struct {
 	Output fileName `short:"o" placeholder:"FILE" help:"File to write, which must be named; - for standard output."`
 	Force  bool     `short:"f" help:"Replace FILE if it exists."`
 	Kernel string   `placeholder:"NAME" help:"Kernel file; by default the run mode's." type:"kernel"`
-	Arch   string   `placeholder:"ARCH" help:"amd64, arm64 or riscv64, for uefi, uefi-generic and uefi-provision."`
+	Arch   string   `placeholder:"ARCH" help:"amd64, arm64 or riscv64, for uefi, uefi-generic and uefi-provision; iso, usb and uefimg are for amd64 and arm64 at once."`
 	Scheme string   `placeholder:"SCHEME" help:"How the image fetches: http or https; by default what base-host says."`
 }
 
@@ -119,6 +119,9 @@ func (c imageCmd) remarks(w io.Writer, cfg setup.Config, from *sources, order ca
 		}
 	case c.RunMode != "":
 		fmt.Fprintf(&b, "note: image %s is the same for every run mode\n", order.Kind)
+	}
+	if shared := order.Kind.Shared(); c.Arch != "" && shared != nil {
+		fmt.Fprintf(&b, "note: image %s is the same for %s: --arch changes nothing\n", order.Kind, strings.Join(shared, " and "))
 	}
 	if cfg.BaseHost == nil && order.Kind != image.GenericKernel && order.Kind != image.GenericUEFI {
 		fmt.Fprintf(&b, "note: it fetches from %s, an address of this network: for farmers elsewhere set base-host first\n", from.site(netip.Addr{}, c.Scheme).Base)

@@ -134,6 +134,19 @@ func (k Kind) Recipe(o Options) (Recipe, error) {
 	return Recipe{}, provisioning.Errorf(provisioning.Invalid, "no %s image for arch %q: accepted are %s", k, o.Arch, join(accepted))
 }
 
+// Shared lists the architectures that the one image of a kind is for; none where each has
+// its own.
+func (k Kind) Shared() (arches []string) {
+	all := k.traits().made
+	for _, m := range all {
+		if len(all) == 1 || !slices.Equal(m.files, all[0].files) {
+			return nil
+		}
+		arches = append(arches, string(m.arch))
+	}
+	return arches
+}
+
 // ContentType returns the media type to serve images of this kind as.
 func (k Kind) ContentType() string {
 	if k.traits().layout == Alone {
