@@ -53,7 +53,7 @@ func openInput(name string) (io.ReadCloser, error) {
 	return ordinary.Open(name)
 }
 
-// noURL refuses a URL where a file belongs that a command reads.
+// noURL refuses a URL where a file belongs.
 func noURL(name string) error {
 	if isURL(name) {
 		return provisioning.Errorf(provisioning.Invalid, "%s is a URL: accepted is the name of a file", name)
@@ -101,8 +101,11 @@ func writeFile(name string, mode fs.FileMode, replace bool, fill func(io.Writer)
 	return nil
 }
 
-// notFolder refuses a folder where a file is to be written, and names one in it.
+// notFolder refuses a folder where a file is to be written, and names one in it; and a URL.
 func notFolder(name fileName, file string) error {
+	if err := noURL(string(name)); err != nil {
+		return err
+	}
 	if fi, err := os.Stat(string(name)); err != nil || !fi.IsDir() {
 		return nil
 	}

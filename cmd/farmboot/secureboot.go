@@ -424,6 +424,13 @@ Example:
 }
 
 func (c secureBootExportCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
+	const accepted = "give the name of a folder, which is made if need be"
+	if c.Dir == "-" {
+		return usageError{"secureboot export: several files cannot be written to standard output: " + accepted}
+	}
+	if isURL(string(c.Dir)) {
+		return provisioning.Errorf(provisioning.Invalid, "%s is a URL: %s", c.Dir, accepted)
+	}
 	if fi, err := os.Stat(string(c.Dir)); err == nil && !fi.IsDir() {
 		return provisioning.Errorf(provisioning.Conflict, "%s is not a folder: accepted is the name of one, which is made if need be", c.Dir)
 	}
