@@ -71,6 +71,7 @@ func (e *env) open(ctx context.Context) (*database, error) {
 	kernels := kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath)
 	nodes := registry.New(store, rulesOf(cfg, composer, kernels), e.now)
 	newFarmers := make(map[provisioning.FarmerID]bool)
+	nodes.EndEnrolments(openLedger(cfg, e.now))
 	nodes.HearFarmers(func(f provisioning.FarmerID) { newFarmers[f] = true })
 	editor := kernel.NewEditor(kernels, nodes)
 	up, err := newUpstream(cfg, kernels, editor, slog.New(slog.DiscardHandler), e.now)

@@ -428,11 +428,18 @@ Examples:
 }
 
 func (c nodeRmCmd) Run(ctx context.Context, e *env, db *database) error {
+	enrolling := make(map[provisioning.MAC]bool)
+	for _, mac := range c.MAC {
+		enrolling[mac] = openLedger(db.cfg, e.now).Enrolling(mac)
+	}
 	if err := db.registry.RemoveNodes(ctx, operator(), c.MAC); err != nil {
 		return err
 	}
 	for _, mac := range c.MAC {
 		fmt.Fprintf(e.stdout, "removed %s\n", mac)
+		if enrolling[mac] {
+			fmt.Fprintf(e.stdout, "%s is not to be enrolled any more\n", mac)
+		}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"iter"
 	"slices"
 	"strings"
@@ -48,7 +49,8 @@ type Registry struct {
 	// wrongCodes limits how many wrong claim codes an actor may give, by name.
 	wrongCodes *limiter.Keyed[string]
 
-	newFarmer func(provisioning.FarmerID) // see HearFarmers; nil: nobody hears
+	newFarmer  func(provisioning.FarmerID) // see HearFarmers; nil: nobody hears
+	enrolments Enrolments                  // see EndEnrolments; nil: there are none
 
 	importing sync.Mutex // held by a long import
 	noting    sync.Mutex // held while a use is noted
@@ -72,6 +74,35 @@ func (r *Registry) SetRules(rules Rules) { r.rules.Store(&rules) }
 // him: a mistyped id is found only by who is told. What is rehearsed, or refused in the end,
 // is told too. It is set before the registry is used.
 func (r *Registry) HearFarmers(fn func(provisioning.FarmerID)) { r.newFarmer = fn }
+
+// Enrolments keeps which nodes are to be made to trust our key for Secure Boot.
+type Enrolments interface {
+	// Enrolling tells whether m is to be enrolled.
+	Enrolling(m provisioning.MAC) bool
+	// Enrolled ends that.
+	Enrolled(m provisioning.MAC) error
+}
+
+// EndEnrolments has the enrolment of a node end with its registration. It is set before the
+// registry is used.
+func (r *Registry) EndEnrolments(e Enrolments) { r.enrolments = e }
+
+// endEnrolments ends the enrolments of nodes that are not registered any more. Its line of
+// the history is none of the batch that the removal may be of, which can be taken back.
+func (r *Registry) endEnrolments(ctx context.Context, by provisioning.Actor, macs ...provisioning.MAC) error {
+	for _, mac := range macs {
+		if r.enrolments == nil || !r.enrolments.Enrolling(mac) {
+			continue
+		}
+		if err := r.enrolments.Enrolled(mac); err != nil {
+			return fmt.Errorf("%s is removed: %w", mac, err)
+		}
+		if err := r.Note(ctx, by, "node enrol cancel", mac.String(), nil, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Node returns a registered node.
 func (r *Registry) Node(ctx context.Context, by provisioning.Actor, mac provisioning.MAC) (provisioning.Node, error) {
@@ -302,18 +333,27 @@ func (r *Registry) each(ctx context.Context, macs []provisioning.MAC, did string
 	return err
 }
 
-// RemoveNode unregisters a node. What happened to it stays in the history.
+// RemoveNode unregisters a node, and ends its enrolment. What happened to it stays in the
+// history.
 func (r *Registry) RemoveNode(ctx context.Context, by provisioning.Actor, mac provisioning.MAC) error {
-	return r.store.Update(ctx, func(tx provisioning.Tx) error { return r.remove(ctx, tx, by, mac) })
+	err := r.store.Update(ctx, func(tx provisioning.Tx) error { return r.remove(ctx, tx, by, mac) })
+	if err != nil {
+		return err
+	}
+	return r.endEnrolments(ctx, by, mac)
 }
 
 // RemoveNodes unregisters nodes, all or none: none if one of them is not registered
 // or is not by's. One that is named twice is removed once.
 func (r *Registry) RemoveNodes(ctx context.Context, by provisioning.Actor, macs []provisioning.MAC) error {
 	macs = slices.Compact(slices.SortedFunc(slices.Values(macs), provisioning.MAC.Compare))
-	return r.each(ctx, macs, "removed", func(ctx context.Context, tx provisioning.Tx, i int) error {
+	err := r.each(ctx, macs, "removed", func(ctx context.Context, tx provisioning.Tx, i int) error {
 		return r.remove(ctx, tx, by, macs[i])
 	})
+	if err != nil {
+		return err
+	}
+	return r.endEnrolments(ctx, by, macs...)
 }
 
 func (r *Registry) remove(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, mac provisioning.MAC) error {

@@ -34,8 +34,9 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (i
 	if err := rights.Admin(by, "take changes back"); err != nil {
 		return 0, err
 	}
+	alone := ctx
 	ctx = together(ctx)
-	undone := 0
+	undone, removed := 0, []provisioning.MAC(nil)
 	err := r.store.Update(ctx, func(tx provisioning.Tx) error {
 		changes, err := tx.Changes(ctx, provisioning.ChangeQuery{ID: id})
 		if err != nil {
@@ -49,14 +50,18 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (i
 				return err
 			}
 		}
-		undone = 0
+		undone, removed = 0, nil
 		for _, c := range changes { // the newest first
 			did, err := r.undo(ctx, tx, by, c)
 			if err != nil {
 				return err
 			}
-			if did {
-				undone++
+			if !did {
+				continue
+			}
+			undone++
+			if mac, err := provisioning.ParseMAC(c.Subject); err == nil && len(c.Before) == 0 {
+				removed = append(removed, mac)
 			}
 		}
 		if undone == 0 {
@@ -66,6 +71,9 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (i
 	})
 	if refusal(err) {
 		err = provisioning.Errorf(provisioning.ErrorCode(err), "nothing was taken back: %w", err)
+	}
+	if err == nil {
+		err = r.endEnrolments(alone, by, removed...)
 	}
 	return undone, err
 }
