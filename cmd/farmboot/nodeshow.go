@@ -149,7 +149,7 @@ func (v nodeView) print(w io.Writer) error {
 		t.row("Boot program\tnbp auto: %s since %s", p.Strategy, localTime(p.Since))
 	}
 	if v.Enrolling {
-		t.row("Secure Boot\tto be enrolled %s", enrolledAt(v.Policy))
+		t.row("Secure Boot\tto be enrolled at its next boot from us")
 	}
 	if v.Name != "" {
 		t.row("Name\t%s", v.Name)
@@ -198,14 +198,6 @@ func (v nodeView) gets() string {
 	default:
 		return "no answer"
 	}
-}
-
-// enrolledAt says when a node is made to trust our key that gets that policy now.
-func enrolledAt(p provisioning.Policy) string {
-	if p != provisioning.Boot {
-		return "at the first boot that it gets from us"
-	}
-	return "at its next boot"
 }
 
 func (v nodeView) printHistory(w io.Writer) error {

@@ -196,7 +196,7 @@ const signEvery = 20 * time.Second
 type secureBootCmd struct {
 	Show   secureBootShowCmd   `cmd:"" help:"Show our certificate, what it signs, and which nodes trust it."`
 	Export secureBootExportCmd `cmd:"" help:"Write our certificate into a folder, as files for firmware."`
-	Enrol  secureBootEnrolCmd  `cmd:"" help:"Make a node trust our certificate, at its next boot."`
+	Enrol  secureBootEnrolCmd  `cmd:"" help:"Make a node trust our certificate, at its next boot from us."`
 	Rotate secureBootRotateCmd `cmd:"" help:"Replace the key; the former one goes on signing until you end that."`
 }
 
@@ -403,7 +403,7 @@ func (c secureBootShowCmd) Run(ctx context.Context, e *env, cfg setup.Config) er
 		}
 	}
 	notes("nodes that have shown that they trust it", st.Trusted)
-	notes("nodes that are to be enrolled at their next boot", st.ToEnrol)
+	notes("nodes that are to be enrolled at their next boot from us", st.ToEnrol)
 	_, err = fmt.Fprint(e.stdout, b.String())
 	return err
 }
@@ -460,8 +460,8 @@ type secureBootEnrolCmd struct {
 }
 
 func (secureBootEnrolCmd) Help() string {
-	return `At its next boot the node gets MokManager, with our certificate at hand over the
-network, and its screen says which keys to press:
+	return `At its next boot from us the node gets MokManager, with our certificate at hand over
+the network, and its screen says which keys to press:
 
   Secure Boot off     over PXE or HTTP Boot; switch it on afterwards
   Secure Boot on      over UEFI HTTP Boot alone: what shim starts over PXE finds no
@@ -503,7 +503,7 @@ func (c secureBootEnrolCmd) Run(ctx context.Context, e *env, cfg setup.Config) e
 		return fmt.Errorf("%s is to be enrolled, but the history cannot be written: %w", c.MAC, err)
 	}
 	if shims.MokManager != nil {
-		fmt.Fprintf(e.stdout, "%s gets MokManager %s; its screen says which keys to press\n", c.MAC, enrolledAt(a.Policy))
+		fmt.Fprintf(e.stdout, "%s gets MokManager at its next boot from us; its screen says which keys to press\n", c.MAC)
 		fmt.Fprintln(e.stdout, "with Secure Boot on it has to boot by UEFI HTTP Boot, or from a stick of ours: over PXE MokManager finds no certificate")
 	} else {
 		fmt.Fprintf(e.stdout, "%s boots as usual unless it is in Setup Mode: iPXE's own shim has no MokManager; the files of farmboot secureboot export go into the firmware's db\n", c.MAC)
@@ -539,7 +539,7 @@ func (c secureBootEnrolCmd) cancel(ctx context.Context, e *env, ledger *securebo
 	return err
 }
 
-// warnOfEnrolment warns of a node that is not enrolled yet at its next boot, or that may be
+// warnOfEnrolment warns of a node whose next boot is not from us, or that may be
 // the wrong one.
 func (d *database) warnOfEnrolment(ctx context.Context, e *env, a provisioning.Assignment, mac provisioning.MAC) error {
 	warning := ""

@@ -1006,13 +1006,13 @@ func TestEnrolButton(t *testing.T) {
 	}
 	e := enrolment{}
 	b.Enrolment = e
-	if _, page := b.look(t, at); !strings.Contains(page, "Enrol at its next boot") {
+	if _, page := b.look(t, at); !strings.Contains(page, "Enrol at its next boot from us") {
 		t.Error("there is no button")
 	}
 	if r, _ := b.send(t, at+"/enrol", url.Values{"enrol": {"1"}}); r.StatusCode != 303 || !e[macOf(1)] {
 		t.Errorf("enrol: %d, %v", r.StatusCode, e)
 	}
-	if _, page := b.look(t, at); !strings.Contains(page, "Let it boot as usual") || strings.Contains(page, "Enrol at its next boot") {
+	if _, page := b.look(t, at); !strings.Contains(page, "Let it boot as usual") || strings.Contains(page, "Enrol at its next boot from us") {
 		t.Error("its page does not tell that it is to be enrolled")
 	}
 	if r, _ := b.send(t, at+"/enrol", url.Values{"enrol": {""}}); r.StatusCode != 303 || e[macOf(1)] {

@@ -129,7 +129,7 @@ var whatWasDone = map[string]string{
 	"node-changed":    "Saved. It counts from the node's next start on.",
 	"node-claimed":    "Claimed. If it waits on its screen, it boots on within seconds.",
 	"node-once":       "Saved. It counts for the node's next boot alone.",
-	"node-enrol":      "Saved. It is made to trust our key at its next boot: by HTTP Boot, or with Secure Boot off, its screen says which keys to press.",
+	"node-enrol":      "Saved. It is made to trust our key at its next boot from us: by HTTP Boot, or with Secure Boot off, its screen says which keys to press.",
 	"node-enrol-off":  "Saved. It boots as usual.",
 	"node-woken":      "The magic packet is on its way. If Wake-on-LAN is on in its firmware, the node starts.",
 	"nodes-woken":     "Magic packets go out, to 20 nodes every 10 seconds. Those start that have Wake-on-LAN on in their firmware.",

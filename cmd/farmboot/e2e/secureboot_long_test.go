@@ -112,7 +112,7 @@ func TestEnrolHTTPBoot(t *testing.T) {
 	n.sees(t, `Verification failed`)
 	n.presses(t, keysFromVolume...)
 	n.boots(t, kernelArgs+" runmode=prod")
-	if shown := a.farmboot(t, "secureboot", "show"); !strings.Contains(shown, n.mac) || !strings.Contains(shown, "to be enrolled at their next boot: none") {
+	if shown := a.farmboot(t, "secureboot", "show"); !strings.Contains(shown, n.mac) || !strings.Contains(shown, "to be enrolled at their next boot from us: none") {
 		t.Errorf("it is not known that the machine trusts our key:\n%s", shown)
 	}
 }
@@ -286,7 +286,7 @@ func TestEnrolSetupMode(t *testing.T) {
 					t.Errorf("the firmware's variables have no %.40q", want)
 				}
 			}
-			if shown := a.farmboot(t, "secureboot", "show"); !strings.Contains(shown, n.mac) || !strings.Contains(shown, "to be enrolled at their next boot: none") {
+			if shown := a.farmboot(t, "secureboot", "show"); !strings.Contains(shown, n.mac) || !strings.Contains(shown, "to be enrolled at their next boot from us: none") {
 				t.Errorf("it is not known that the machine trusts our key:\n%s", shown)
 			}
 		})
