@@ -234,7 +234,11 @@ func warnOfStrangers(ctx context.Context, e *env, db *database, c *rollout.Canar
 		case p.Unknown == provisioning.Boot && p.RunMode == c.RunMode:
 			fmt.Fprintf(e.stderr, "farmboot: warning: %s is not registered: is it the right one?\n", mac)
 		default:
-			fmt.Fprintf(e.stderr, "farmboot: warning: %s is not registered and does not boot run mode %s, so it tries nothing: farmboot node add %[1]s --runmode %[2]s\n", mac, c.RunMode)
+			register, err := db.howToRegister(ctx, mac)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(e.stderr, "farmboot: warning: %s is not registered and does not boot run mode %s, so it tries nothing: %s --runmode %[2]s\n", mac, c.RunMode, register)
 		}
 	}
 	return nil

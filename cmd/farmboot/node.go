@@ -84,6 +84,20 @@ func orAdd(err error) error {
 	return err
 }
 
+// howToRegister is the command that registers a MAC address which is not registered: what is
+// held is claimed.
+func (d *database) howToRegister(ctx context.Context, mac provisioning.MAC) (string, error) {
+	if d.cfg.Provisioning.Unknown == provisioning.Hold {
+		switch _, err := d.registry.Seen(ctx, operator(), mac); {
+		case err == nil:
+			return "farmboot node claim " + mac.String(), nil
+		case provisioning.ErrorCode(err) != provisioning.NotFound:
+			return "", err
+		}
+	}
+	return "farmboot node add " + mac.String(), nil
+}
+
 type nodeSetCmd struct {
 	nodeChoice
 	nodeFlags

@@ -555,7 +555,11 @@ func (d *database) warnOfEnrolment(ctx context.Context, e *env, a provisioning.A
 		}
 		warning = "is not registered, and has not been seen booting here: is it the right one?"
 	case !a.Registered:
-		warning = fmt.Sprintf("is not registered, and unregistered nodes boot nothing here (unknown = %q): farmboot node add %s", a.Policy, mac)
+		register, err := d.howToRegister(ctx, mac)
+		if err != nil {
+			return err
+		}
+		warning = fmt.Sprintf("is not registered, and unregistered nodes boot nothing here (unknown = %q): %s", a.Policy, register)
 	case !a.Node.Exit:
 		warning = "goes on to its next boot device before that, once (farmboot node once " + mac.String() + " none ends that)"
 	default:
