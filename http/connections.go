@@ -95,11 +95,23 @@ func hangUp(conn net.Conn) {
 	conn.Close()
 }
 
+// hangUpAll closes all connections.
+func (c *connections) hangUpAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.visits {
+		hangUp(conn)
+	}
+}
+
 // enter counts a connection, and returns the one that has to go for it: itself, where
 // nobody waits.
 func (c *connections) enter(conn net.Conn, peer netip.Addr) (victim net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.visits[conn] != nil {
+		return nil // net/http has it from the front
+	}
 	h := c.hosts[peer]
 	if h == nil {
 		h = &host{addr: peer}

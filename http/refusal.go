@@ -18,23 +18,11 @@ var refusals = map[int]string{
 	http.StatusRequestHeaderFieldsTooLarge: fmt.Sprintf("bad request: its URL and header are longer than %d bytes, which is all that is accepted", headerLimit),
 }
 
-// plainListener makes connections that say why net/http itself refuses a request. TLS has
-// to be over it, for net/http wants to see that.
-type plainListener struct{ net.Listener }
-
-// Accept implements [net.Listener].
-func (l plainListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		return &plainConn{TCPConn: tcp}, nil
-	}
-	return conn, err
-}
-
 // plainConn is a TCP connection, with all that net/http uses of one. What is written to it
 // while no handler has a request of it is of net/http itself.
 type plainConn struct {
 	*net.TCPConn
+	read    []byte      // of it before net/http had it
 	handled atomic.Bool // a handler has a request of it, which is not answered whole yet
 	begun   bool        // its first read has begun; net/http reads beside others after that alone
 }
@@ -45,22 +33,13 @@ func (c *plainConn) Read(p []byte) (int, error) {
 		c.begun = true
 		growStack()
 	}
+	if len(c.read) > 0 {
+		n := copy(p, c.read)
+		c.read = c.read[n:]
+		return n, nil
+	}
 	return c.TCPConn.Read(p)
 }
-
-// growStack makes the stack of the goroutine that serves a connection 8 KB, which is room
-// for what it calls to answer a request. Go would double it again and again meanwhile, and
-// move more each time: that took an eleventh of the CPU time of a connection with one request
-// (measured).
-//
-//go:noinline
-func growStack() {
-	var room [5 << 10]byte
-	touch(&room)
-}
-
-//go:noinline
-func touch(room *[5 << 10]byte) { room[0] = 1 }
 
 // setHandled notes whether a handler has a request of a connection, where that is a plain one.
 func setHandled(conn net.Conn, handled bool) {

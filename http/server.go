@@ -40,17 +40,26 @@ func withDeadlines(h http.Handler) http.Handler {
 // grace is what answers under way get to finish when the server stops.
 const grace = 8 * time.Second
 
+// headerTime is how long the header of a request may take to come, and idleTime how long a
+// connection may be without a request, after one.
+const (
+	headerTime = 10 * time.Second
+	idleTime   = 2 * time.Minute
+)
+
 // Serve serves h on ln until ctx ends, then gives running answers some seconds and
 // returns nil.
 func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
 	conns := newConnections(log)
+	base := answer.WithStop(context.Background(), ctx.Done())
+	first := newFront(ctx, base, ln, h, conns, log)
 	srv := &http.Server{
 		Handler:           withDeadlines(conns.watch(whole(limitIPXE(h)))),
-		BaseContext:       func(net.Listener) context.Context { return answer.WithStop(context.Background(), ctx.Done()) },
+		BaseContext:       func(net.Listener) context.Context { return base },
 		ConnContext:       withConn,
 		ConnState:         conns.track,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
+		ReadHeaderTimeout: headerTime,
+		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    headerLimit,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
@@ -61,13 +70,14 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logge
 		<-ctx.Done()
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
-		if err := srv.Shutdown(end); err != nil {
-			stopped <- srv.Close()
-			return
+		err := srv.Shutdown(end)
+		if err != nil {
+			err = srv.Close()
 		}
-		stopped <- nil
+		first.wait(end)
+		stopped <- err
 	}()
-	if err := srv.Serve(plainListener{ln}); !errors.Is(err, http.ErrServerClosed) {
+	if err := srv.Serve(first); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return <-stopped

@@ -43,6 +43,12 @@ func (r asking) takesTurns() bool {
 // waitsAlready tells whether the script asks that has a node wait.
 func (r asking) waitsAlready() bool { return r.query.Has("waits") }
 
+// mayWait tells whether a request for a script with that query can be left waiting for its
+// answer: for its turn, or to be claimed.
+func mayWait(query string) bool {
+	return strings.Contains(query, "waits") || strings.Contains(query, "held")
+}
+
 // boots tells whether it is certain that a node boots next: our own script asks, which says
 // what machine it runs on, or one that waits.
 func (r asking) boots() bool { return r.waitsAlready() || r.query.Has("platform") }
