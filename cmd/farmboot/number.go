@@ -1,11 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -105,90 +103,6 @@ func given(text string) (string, error) {
 		return "", errors.New("its value is empty: give one")
 	}
 	return text, nil
-}
-
-// inPlainWords says of what the parser does not take what is accepted in its place:
-//   - of a command by the name that other programs have for it, or that systemctl has,
-//   - of a MAC address, or the name of a kernel, where that is the value of a flag,
-//   - of a number below 0, which the parser takes for a flag that is not known.
-//
-// It is nil if the error is of something else.
-func inPlainWords(err error) error {
-	var perr *kong.ParseError
-	if !errors.As(err, &perr) || perr.Context == nil || len(perr.Context.Path) == 0 {
-		return nil
-	}
-	path := perr.Context.Path
-	rest := path[len(path)-1].Remainder()
-	if len(rest) == 0 {
-		return nil
-	}
-	in := cmp.Or(perr.Context.Selected(), perr.Context.Model.Node)
-	if in == perr.Context.Model.Node && slices.Contains([]string{"restart", "stop", "reload"}, rest[0]) {
-		return fmt.Errorf("unexpected argument %s: the daemon is a service: systemctl %[1]s farmboot", rest[0])
-	}
-	if ours := meant(in, rest[0]); ours != "" {
-		return fmt.Errorf("unexpected argument %s, did you mean %q?", rest[0], ours)
-	}
-	if perr.Context.Selected() == nil {
-		return nil
-	}
-	wanted := perr.Context.Selected().Positional
-	if _, err := provisioning.ParseMAC(rest[0]); err == nil && len(wanted) == 0 {
-		for _, f := range perr.Context.Selected().Flags {
-			if f.Name == "mac" || f.Name == "subject" {
-				return fmt.Errorf("unexpected argument %s, did you mean --%s %[1]s?", rest[0], f.Name)
-			}
-		}
-	}
-	if strings.HasSuffix(rest[0], kernelSuffix) && !strings.HasPrefix(rest[0], "-") {
-		for _, f := range in.Flags {
-			if f.Name == "kernel" {
-				return fmt.Errorf("unexpected argument %s, did you mean --kernel %[1]s?", rest[0])
-			}
-		}
-	}
-	if !isNegative(rest[0]) {
-		return nil
-	}
-	for _, p := range path { // what has its value already
-		if p.Positional != nil && !p.Positional.IsCumulative() {
-			wanted = wanted[1:]
-		}
-	}
-	if len(wanted) == 0 {
-		return nil
-	}
-	return fmt.Errorf("<%s>: bad value %q: accepted is: %s", wanted[0].Name, provisioning.Clip(rest[0], 40), strings.TrimSuffix(wanted[0].Help, "."))
-}
-
-// elsewhere is what other programs call commands that we have. The parser finds words that
-// are spelled alike, and these are not.
-var elsewhere = map[string][]string{
-	"check":  {"test", "validate", "lint"},
-	"add":    {"create", "new", "register", "store", "upload"},
-	"enrol":  {"enroll", "trust"},
-	"list":   {"ls", "all", "index"},
-	"rm":     {"remove", "delete", "del", "erase", "unregister", "revoke"},
-	"serve":  {"run", "start", "daemon", "server"},
-	"set":    {"update", "change", "edit", "modify"},
-	"show":   {"get", "info", "view", "describe", "status"},
-	"use":    {"set", "default", "point", "activate"},
-	"doctor": {"diagnose", "verify", "test"},
-}
-
-// meant returns the command below node that somebody means by the name that it has in other
-// programs; "": there is none.
-func meant(node *kong.Node, word string) string {
-	if childOf(node, word) != nil {
-		return ""
-	}
-	for _, child := range node.Children {
-		if slices.Contains(elsewhere[child.Name], strings.ToLower(word)) {
-			return child.Name
-		}
-	}
-	return ""
 }
 
 // reads makes a mapper of what reads a text.

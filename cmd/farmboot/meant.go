@@ -1,0 +1,162 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"farmboot/provisioning"
+)
+
+// inPlainWords says of what the parser does not take what is accepted in its place:
+//   - of a command by the name that other programs have for it, or that systemctl has,
+//   - of a command without its group: "claim" for "node claim",
+//   - of a flag for what is given without one, or in another way,
+//   - of a MAC address, or the name of a kernel, where that is the value of a flag,
+//   - of a number below 0, which the parser takes for a flag that is not known.
+//
+// It is nil if the error is of something else.
+func inPlainWords(err error) error {
+	var perr *kong.ParseError
+	if !errors.As(err, &perr) || perr.Context == nil || len(perr.Context.Path) == 0 {
+		return nil
+	}
+	path := perr.Context.Path
+	in := cmp.Or(perr.Context.Selected(), perr.Context.Model.Node)
+	if flag, unknown := strings.CutPrefix(perr.Error(), "unknown flag "); unknown && !isNegative(flag) {
+		flag, _, _ = strings.Cut(flag, ",")
+		return flagMeant(in, flag)
+	}
+	rest := path[len(path)-1].Remainder()
+	if len(rest) == 0 {
+		return nil
+	}
+	if in == perr.Context.Model.Node {
+		if command := ofService(rest[0]); command != "" {
+			return fmt.Errorf("unexpected argument %s: the daemon is a service: %s", rest[0], command)
+		}
+	}
+	if ours := meant(in, rest[0]); ours != "" {
+		return fmt.Errorf("unexpected argument %s, did you mean %s?", rest[0], ours)
+	}
+	if perr.Context.Selected() == nil {
+		return nil
+	}
+	wanted := perr.Context.Selected().Positional
+	if _, err := provisioning.ParseMAC(rest[0]); err == nil && len(wanted) == 0 {
+		for _, f := range perr.Context.Selected().Flags {
+			if f.Name == "mac" || f.Name == "subject" {
+				return fmt.Errorf("unexpected argument %s, did you mean --%s %[1]s?", rest[0], f.Name)
+			}
+		}
+	}
+	if strings.HasSuffix(rest[0], kernelSuffix) && !strings.HasPrefix(rest[0], "-") {
+		for _, f := range in.Flags {
+			if f.Name == "kernel" {
+				return fmt.Errorf("unexpected argument %s, did you mean --kernel %[1]s?", rest[0])
+			}
+		}
+	}
+	if !isNegative(rest[0]) {
+		return nil
+	}
+	for _, p := range path { // what has its value already
+		if p.Positional != nil && !p.Positional.IsCumulative() {
+			wanted = wanted[1:]
+		}
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	return fmt.Errorf("<%s>: bad value %q: accepted is: %s", wanted[0].Name, provisioning.Clip(rest[0], 40), strings.TrimSuffix(wanted[0].Help, "."))
+}
+
+// ofService is the command of systemd for what people want of the daemon.
+func ofService(word string) string {
+	switch word {
+	case "restart", "stop", "reload":
+		return "systemctl " + word + " farmboot"
+	case "log", "logs", "journal":
+		return "journalctl -u farmboot"
+	}
+	return ""
+}
+
+// elsewhere is what other programs call commands that we have, those first that are likelier
+// meant. The parser finds words that are spelled alike, and these are not, or mean the opposite.
+var elsewhere = []struct {
+	ours   string // "enrol --cancel": with a flag
+	theirs []string
+}{
+	{"check", []string{"test", "validate", "lint"}},
+	{"rollback", []string{"revert", "back", "undo", "downgrade"}},
+	{"enrol --cancel", []string{"cancel", "unenrol", "unenroll"}},
+	{"enrol", []string{"enroll", "trust", "import", "mok"}}, // mokutil --import
+	{"rotate", []string{"renew", "generate", "replace"}},
+	{"wake", []string{"wol", "start", "poweron", "power-on"}},
+	{"add", []string{"create", "new", "register", "store", "upload", "put", "import"}},
+	{"rm", []string{"remove", "delete", "del", "erase", "unregister", "revoke"}},
+	{"serve", []string{"run", "start", "daemon", "server"}},
+	{"set", []string{"update", "change", "edit", "modify", "rename"}},
+	{"show", []string{"get", "info", "view", "describe", "status"}},
+	{"list", []string{"ls", "all", "index", "show", "get", "info", "view", "describe"}},
+	{"use", []string{"set", "default", "point", "activate"}},
+	{"sync", []string{"pull", "fetch", "update", "refresh"}},
+	{"doctor", []string{"diagnose", "verify", "test"}},
+}
+
+// meant returns, in quotes, the command below node that somebody means by the name that it
+// has in other programs, or without its group; "": there is none.
+func meant(node *kong.Node, word string) string {
+	if childOf(node, word) != nil {
+		return ""
+	}
+	for _, e := range elsewhere {
+		command, _, _ := strings.Cut(e.ours, " ")
+		if childOf(node, command) != nil && slices.Contains(e.theirs, strings.ToLower(word)) {
+			return fmt.Sprintf("%q", e.ours)
+		}
+	}
+	var grouped []string
+	for _, group := range node.Children {
+		if child := childOf(group, strings.ToLower(word)); child != nil && !child.Hidden {
+			grouped = append(grouped, fmt.Sprintf("%q", group.Name+" "+child.Name))
+		}
+	}
+	if len(grouped) > 2 { // "list" says nothing of what
+		return ""
+	}
+	return strings.Join(grouped, " or ")
+}
+
+// fileFlags are how other programs name the file, or folder, that is an argument of ours.
+var fileFlags = []string{"o", "out", "output", "i", "in", "input", "f", "file", "d", "dir", "folder", "url"}
+
+// flagMeant says how a command is given what somebody wrote a flag for that it does not have.
+// Of short ones the parser's guess is -h, whatever they are.
+func flagMeant(in *kong.Node, flag string) error {
+	name := strings.ToLower(strings.TrimLeft(flag, "-"))
+	for _, p := range in.Positional {
+		if p.Name == name || p.Target.Type() == reflect.TypeFor[fileName]() && slices.Contains(fileFlags, name) {
+			return fmt.Errorf("unknown flag %s: <%s> is given without a flag", flag, p.Name)
+		}
+	}
+	has := func(name string) bool {
+		return slices.ContainsFunc(in.Flags, func(f *kong.Flag) bool { return f.Name == name })
+	}
+	switch {
+	case slices.Contains([]string{"o", "output", "format"}, name) && has("json"):
+		return fmt.Errorf("unknown flag %s, did you mean \"--json\"?", flag)
+	case name == "v" && has("version"):
+		return fmt.Errorf("unknown flag %s, did you mean \"--version\"?", flag)
+	}
+	if len(name) == 1 {
+		return fmt.Errorf("unknown flag %s", flag)
+	}
+	return nil
+}
