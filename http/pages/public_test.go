@@ -19,8 +19,10 @@ import (
 // TestSymptomAddress: the short address on a node's screen leads to its symptom.
 func TestSymptomAddress(t *testing.T) {
 	b := newBench(t)
-	if r, _ := b.get(t, "/help/kernel-missing"); r.StatusCode != 302 || r.Header.Get("Location") != "/help/symptoms#kernel-missing" {
-		t.Errorf("status %d, Location %q", r.StatusCode, r.Header.Get("Location"))
+	for _, symptom := range []string{"kernel-missing", "probing-edd"} {
+		if r, _ := b.get(t, "/help/"+symptom); r.StatusCode != 302 || r.Header.Get("Location") != "/help/symptoms#"+symptom {
+			t.Errorf("%s: status %d, Location %q", symptom, r.StatusCode, r.Header.Get("Location"))
+		}
 	}
 }
 
