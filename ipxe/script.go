@@ -44,7 +44,7 @@ type view struct {
 	Registered bool
 	RunMode    provisioning.RunMode
 	Pretty     string
-	Farmer     provisioning.FarmerID
+	Farmer     string // "": none
 	Args       string // as it may be shown
 	Kernel     string
 	KernelName string // as iPXE calls it: the last element of its URL
@@ -68,10 +68,18 @@ func (s Site) Boot(t Target) ([]byte, error) {
 func (s Site) view(t Target, line string) view {
 	return view{
 		Base: s.Base, NTP: s.NTP,
-		RunMode: t.RunMode, Pretty: s.RunModes[t.RunMode], Farmer: t.Farmer, Args: shown(t.Args),
+		RunMode: t.RunMode, Pretty: s.RunModes[t.RunMode], Farmer: farmerText(t.Farmer), Args: shown(t.Args),
 		Card:   "${net${nic}/mac}",
 		Kernel: t.KernelPath(), KernelName: path.Base(t.KernelPath()), KernelURL: s.Base + "/kernel/" + escapePath(t.KernelPath()), Cmdline: line,
 	}
+}
+
+// farmerText is how a script shows a farmer; "": there is none.
+func farmerText(id provisioning.FarmerID) string {
+	if id == 0 {
+		return ""
+	}
+	return id.String()
 }
 
 // Provision renders the script that goes into network boot programs and into

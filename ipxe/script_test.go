@@ -240,15 +240,19 @@ func skeleton(script []byte) []string {
 // other.
 func TestNodeScriptsAreTheirOwn(t *testing.T) {
 	site := Site{Composer: Composer{RunModes: provisioning.RunModes{"prod": "Production"}}, Base: "http://10.0.0.1", Scripts: NewScripts()}
-	for _, name := range []string{"", "rack 1", "\x00mac\x00", "${net0/mac}", "", "rack 2", "a && b"} {
-		for n := range byte(3) {
-			mac := provisioning.MAC{2, 0, 0, 0, 0, n}
-			a := provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: provisioning.Node{MAC: mac, RunMode: "prod", Name: name}}
+	for _, name := range []string{"", "rack 1", "\x00mac\x00", macGap, "farmer_id=7 " + farmerGap, "${net0/mac}", "", "rack 2", "a && b"} {
+		for n, farmer := range []provisioning.FarmerID{7, 0, 8, 10, 4294967295, 9} {
+			mac := provisioning.MAC{2, 0, 0, 0, 0, byte(n)}
+			a := provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: provisioning.Node{MAC: mac, RunMode: "prod", Name: name, Farmer: farmer, Args: "x=7"}}
 			got, err := site.Answer(a, everyKernel{})
 			if err != nil || got.Refusal != nil {
 				t.Fatal(err, got.Refusal)
 			}
-			v := site.view(NodeTarget(a.Node), "runmode=prod")
+			line, err := site.Cmdline(NodeTarget(a.Node))
+			if err != nil {
+				t.Fatal(err)
+			}
+			v := site.view(NodeTarget(a.Node), line)
 			v.MAC, v.Card, v.Name, v.Registered = mac.String(), mac.String(), say(name), true
 			want, err := render("node.ipxe", v)
 			if err != nil {
@@ -257,6 +261,19 @@ func TestNodeScriptsAreTheirOwn(t *testing.T) {
 			if !bytes.Equal(got.Script, want) {
 				t.Errorf("%q of %s:\n%s\nwant\n%s", name, mac, got.Script, want)
 			}
+		}
+	}
+}
+
+// TestLongestLineOfAFarmer: the farmer's id counts, also where the script is remembered.
+func TestLongestLineOfAFarmer(t *testing.T) {
+	site := Site{Composer: Composer{RunModes: provisioning.RunModes{"prod": "Production"}}, Base: "http://10.0.0.1", Scripts: NewScripts()}
+	args := strings.Repeat("x", maxCmdline-len("runmode=prod farmer_id=7 "))
+	for _, farmer := range []provisioning.FarmerID{7, 8, 10, 123456, 9} {
+		a := provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: provisioning.Node{MAC: provisioning.MAC{2}, RunMode: "prod", Farmer: farmer, Args: args}}
+		got, err := site.Answer(a, everyKernel{})
+		if fits := farmer < 10; err != nil || (got.Refusal == nil) != fits {
+			t.Errorf("farmer %d: %v, %v", farmer, got.Refusal, err)
 		}
 	}
 }
@@ -312,7 +329,7 @@ func BenchmarkNodeScripts(b *testing.B) {
 			site := Site{Composer: Composer{RunModes: provisioning.RunModes{"prod": "Production"}}, Base: "http://10.0.0.1", Scripts: scripts}
 			b.ReportAllocs()
 			for n := 0; b.Loop(); n++ {
-				node := provisioning.Node{MAC: provisioning.MAC{2, 0, 0, 0, byte(n >> 8), byte(n)}, RunMode: "prod", Name: "rack 1"}
+				node := provisioning.Node{MAC: provisioning.MAC{2, 0, 0, 0, byte(n >> 8), byte(n)}, RunMode: "prod", Name: "rack 1", Farmer: provisioning.FarmerID(1 + n%1000)}
 				if got, err := site.Answer(provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: node}, everyKernel{}); err != nil || got.Refusal != nil {
 					b.Fatal(err, got.Refusal)
 				}
