@@ -3,6 +3,7 @@ package boots
 import (
 	"cmp"
 	"context"
+	"iter"
 	"net/netip"
 	"slices"
 	"time"
@@ -66,10 +67,10 @@ func (n *News) IsEvent() bool { return !n.Peer.IsValid() }
 // Number gives the events among news their IDs, greater than all before. A store that ended
 // without warning may have lost the last transactions, and gives their IDs again; the boots
 // that are remembered have them, and go on in other rows then.
-func (o *Open) Number(ctx context.Context, tx provisioning.Tx, news []News) error {
+func (o *Open) Number(ctx context.Context, tx provisioning.Tx, news ...[]News) error {
 	events := 0
-	for i := range news {
-		if news[i].IsEvent() {
+	for n := range all(news) {
+		if n.IsEvent() {
 			events++
 		}
 	}
@@ -83,13 +84,26 @@ func (o *Open) Number(ctx context.Context, tx provisioning.Tx, news []News) erro
 		}
 		id, o.boots = o.last+1, lru.New[whose, open](o.most)
 	}
-	for i := range news {
-		if n := &news[i]; n.IsEvent() {
+	for n := range all(news) {
+		if n.IsEvent() {
 			n.Event.ID = id
 			id++
 		}
 	}
 	return nil
+}
+
+// all is the news of all chunks.
+func all(chunks [][]News) iter.Seq[*News] {
+	return func(yield func(*News) bool) {
+		for _, chunk := range chunks {
+			for i := range chunk {
+				if !yield(&chunk[i]) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Changes are the rows that change with some news.
@@ -102,11 +116,14 @@ type Changes struct {
 
 // Add returns what changes with that news, whose events have growing IDs. It is remembered
 // when [Open.Keep] is called: what could not be stored may be added again.
-func (o *Open) Add(news []News) Changes {
-	usual := len(news)/2 + 1 // a DISCOVER and its OFFER are one node's
+func (o *Open) Add(news ...[]News) Changes {
+	usual := 1
+	for _, chunk := range news {
+		usual += len(chunk) / 2 // a DISCOVER and its OFFER are one node's
+	}
 	c := Changes{at: make(map[whose]int, usual), open: make([]open, 0, usual)}
-	for i := range news {
-		if n := &news[i]; n.IsEvent() {
+	for n := range all(news) {
+		if n.IsEvent() {
 			o.step(&c, &n.Event)
 		} else {
 			o.learn(&c, n)

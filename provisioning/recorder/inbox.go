@@ -11,6 +11,10 @@ import (
 // busy meanwhile.
 const inboxSize = 6144
 
+// chunkSize is how many of them lie together in memory, some 30 KB: whoever answers nodes
+// never waits until many have been copied to a larger place, or a batch has been taken out.
+const chunkSize = 64
+
 // inbox holds what was recorded until it is stored. Whoever stores it is woken once for a
 // batch: to wake a thread for each event takes processor time from what answers nodes.
 type inbox struct {
@@ -18,8 +22,9 @@ type inbox struct {
 
 	mu      sync.Mutex
 	enough  int
-	waiting []boots.News
-	spare   []boots.News // the memory of a batch that is stored, of length 0
+	count   int
+	waiting [][]boots.News // chunks: full but for the last one
+	spare   [][]boots.News // empty ones, of batches that are stored
 }
 
 func newInbox() *inbox { return &inbox{ring: make(chan struct{}, 1), enough: 1} }
@@ -28,15 +33,29 @@ func newInbox() *inbox { return &inbox{ring: make(chan struct{}, 1), enough: 1} 
 func (b *inbox) put(n *boots.News) (ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.waiting) >= inboxSize {
+	if b.count >= inboxSize {
 		return false
 	}
-	if len(b.waiting) == cap(b.waiting) { // append alone makes room for a quarter more
-		b.waiting = slices.Grow(b.waiting, max(64, len(b.waiting)))
+	last := len(b.waiting) - 1
+	if last < 0 || len(b.waiting[last]) == chunkSize {
+		b.waiting = append(b.waiting, b.chunk())
+		last++
 	}
-	b.waiting = append(b.waiting, *n)
+	b.waiting[last] = append(b.waiting[last], *n)
+	b.count++
 	b.ringIfEnough()
 	return true
+}
+
+// chunk returns an empty one.
+func (b *inbox) chunk() []boots.News {
+	last := len(b.spare) - 1
+	if last < 0 {
+		return make([]boots.News, 0, chunkSize)
+	}
+	chunk := b.spare[last]
+	b.spare = b.spare[:last]
+	return chunk
 }
 
 // await returns a channel that has a value soon after so many wait; it may have one before.
@@ -49,7 +68,7 @@ func (b *inbox) await(enough int) <-chan struct{} {
 }
 
 func (b *inbox) ringIfEnough() {
-	if len(b.waiting) < b.enough {
+	if b.count < b.enough {
 		return
 	}
 	select {
@@ -62,27 +81,40 @@ func (b *inbox) ringIfEnough() {
 func (b *inbox) len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.waiting)
+	return b.count
 }
 
-// take returns the first of those that wait, at most so many. They are the caller's until
-// he gives their memory back.
-func (b *inbox) take(most int) []boots.News {
+// take returns the first of those that wait, in chunks: at most so many, or one chunk. They
+// are the caller's until he gives their memory back.
+func (b *inbox) take(most int) (batch [][]boots.News) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := min(most, len(b.waiting))
-	batch := b.waiting[:n:n]
-	b.waiting, b.spare = append(b.spare, b.waiting[n:]...), nil
+	n := min(max(1, most/chunkSize), len(b.waiting))
+	batch = slices.Clone(b.waiting[:n])
+	b.waiting = slices.Delete(b.waiting, 0, n)
+	b.count -= eventCount(batch)
 	return batch
 }
 
 // giveBack keeps the memory of a batch for the next one, while there is much to hold.
-func (b *inbox) giveBack(batch []boots.News) {
-	if len(batch) < recorderBatch/2 {
-		return
+func (b *inbox) giveBack(batch [][]boots.News) {
+	much := eventCount(batch) >= recorderBatch/2
+	for i, chunk := range batch {
+		clear(chunk)
+		batch[i] = chunk[:0]
 	}
-	clear(batch)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.spare = batch[:0]
+	b.spare = nil
+	if much {
+		b.spare = batch
+	}
+}
+
+// eventCount is how many are in a batch.
+func eventCount(batch [][]boots.News) (n int) {
+	for _, chunk := range batch {
+		n += len(chunk)
+	}
+	return n
 }

@@ -408,17 +408,17 @@ func (r *Recorder) Flush(ctx context.Context) {
 
 // write stores a batch, and hands it to the subscribers, with what another process stored
 // before. When it cannot be stored, they get it all the same, without IDs.
-func (r *Recorder) write(ctx context.Context, batch []boots.News) {
+func (r *Recorder) write(ctx context.Context, batch [][]boots.News) {
 	defer r.inbox.giveBack(batch)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
 	seen := r.sights.news(batch)
 	var changes boots.Changes
 	err := r.store.UpdateUnsynced(ctx, func(tx provisioning.Tx) error {
-		if err := r.open.Number(ctx, tx, batch); err != nil {
+		if err := r.open.Number(ctx, tx, batch...); err != nil {
 			return err
 		}
-		changes = r.open.Add(batch)
+		changes = r.open.Add(batch...)
 		if err := tx.WriteBoots(ctx, changes.BootChanges); err != nil {
 			return err
 		}
@@ -456,18 +456,20 @@ func (r *Recorder) write(ctx context.Context, batch []boots.News) {
 }
 
 // eventsIn are the events of a batch.
-func eventsIn(batch []boots.News) iter.Seq[*provisioning.Event] {
+func eventsIn(batch [][]boots.News) iter.Seq[*provisioning.Event] {
 	return func(yield func(*provisioning.Event) bool) {
-		for i := range batch {
-			if n := &batch[i]; n.IsEvent() && !yield(&n.Event) {
-				return
+		for _, chunk := range batch {
+			for i := range chunk {
+				if n := &chunk[i]; n.IsEvent() && !yield(&n.Event) {
+					return
+				}
 			}
 		}
 	}
 }
 
 // publish hands the events of a batch that has just been stored to the subscribers.
-func (r *Recorder) publish(batch []boots.News) {
+func (r *Recorder) publish(batch [][]boots.News) {
 	if r.subscribers.count() == 0 {
 		return
 	}

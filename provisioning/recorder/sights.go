@@ -38,11 +38,10 @@ func newSights() *sights {
 
 // news returns which machines events show, but those that say nothing new, and takes note
 // of them; what cannot be stored is to be forgotten.
-func (s *sights) news(batch []boots.News) []provisioning.Sight {
+func (s *sights) news(batch [][]boots.News) []provisioning.Sight {
 	var news []provisioning.Sight
-	for i := range batch {
-		e := &batch[i].Event
-		if !batch[i].IsEvent() || !showsNode(e) {
+	for e := range eventsIn(batch) {
+		if !showsNode(e) {
 			continue
 		}
 		now := sight{at: e.At.UnixMilli(), what: maphash.Comparable(s.seed, struct {
