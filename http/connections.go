@@ -15,7 +15,7 @@ import (
 	"farmboot/http/answer"
 )
 
-// connections bounds how many connections a server holds: an idle one is some 25 KB, and a
+// connections bounds how many connections a server holds: an idle one is some 20 KB, and a
 // file descriptor. When there is no room, the oldest connection goes that waits for a
 // request, of the host that has most of those: a few hosts that open many and ask nothing
 // keep no node from booting.

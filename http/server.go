@@ -51,7 +51,8 @@ const (
 // returns nil.
 func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
 	conns := newConnections(log)
-	base := answer.WithStop(context.Background(), ctx.Done())
+	base, cancel := context.WithCancel(answer.WithStop(context.Background(), ctx.Done()))
+	defer cancel()
 	first := newFront(ctx, base, ln, h, conns, log)
 	srv := &http.Server{
 		Handler:           withDeadlines(conns.watch(whole(limitIPXE(h)))),
@@ -78,6 +79,7 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logge
 		stopped <- err
 	}()
 	if err := srv.Serve(first); !errors.Is(err, http.ErrServerClosed) {
+		conns.hangUpAll()
 		return err
 	}
 	return <-stopped

@@ -2,7 +2,7 @@ package http
 
 // Go doubles the stack of a goroutine when a call finds no room, again and again, and moves
 // more each time: that took an eleventh of the CPU time of a connection with one request
-// (measured). Whoever serves a connection grows its stack once, before there is much to move.
+// (measured). Whoever serves a connection grows its stack in one step, before there is much to move.
 
 // growStack makes the stack of its goroutine 8 KB, which is room for what net/http calls to
 // send a kernel or an image.

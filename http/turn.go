@@ -43,10 +43,11 @@ func (r asking) takesTurns() bool {
 // waitsAlready tells whether the script asks that has a node wait.
 func (r asking) waitsAlready() bool { return r.query.Has("waits") }
 
-// mayWait tells whether a request for a script with that query can be left waiting for its
-// answer: for its turn, or to be claimed.
-func mayWait(query string) bool {
-	return strings.Contains(query, "waits") || strings.Contains(query, "held")
+// mayWait tells whether a request for a script can be left waiting for its answer: for its
+// turn, or to be claimed.
+func mayWait(r *http.Request) bool {
+	asks := asking{r, r.URL.Query()}
+	return asks.waitsAlready() || asks.held()
 }
 
 // boots tells whether it is certain that a node boots next: our own script asks, which says

@@ -92,13 +92,13 @@ func (b *inbox) take(most int) (batch [][]boots.News) {
 	n := min(max(1, most/chunkSize), len(b.waiting))
 	batch = slices.Clone(b.waiting[:n])
 	b.waiting = slices.Delete(b.waiting, 0, n)
-	b.count -= eventCount(batch)
+	b.count -= newsCount(batch)
 	return batch
 }
 
 // giveBack keeps the memory of a batch for the next one, while there is much to hold.
 func (b *inbox) giveBack(batch [][]boots.News) {
-	much := eventCount(batch) >= recorderBatch/2
+	much := newsCount(batch) >= recorderBatch/2
 	for i, chunk := range batch {
 		clear(chunk)
 		batch[i] = chunk[:0]
@@ -111,8 +111,8 @@ func (b *inbox) giveBack(batch [][]boots.News) {
 	}
 }
 
-// eventCount is how many are in a batch.
-func eventCount(batch [][]boots.News) (n int) {
+// newsCount is how much news is in a batch.
+func newsCount(batch [][]boots.News) (n int) {
 	for _, chunk := range batch {
 		n += len(chunk)
 	}

@@ -26,7 +26,7 @@ func TestInboxKeepsOrder(t *testing.T) {
 		<-b.await(1)
 		for _, most := range []int{recorderBatch, 7} {
 			batch := b.take(most)
-			if n := eventCount(batch); n > max(most, chunkSize) {
+			if n := newsCount(batch); n > max(most, chunkSize) {
 				t.Fatalf("%d taken of %d", n, most)
 			}
 			for e := range eventsIn(batch) {
