@@ -223,7 +223,7 @@ func TestReload(t *testing.T) {
 	d.hangup()
 	d.says(`changed="base-host debug boot.kernel-args runmodes" needs_restart="kernel.net-path secure-boot.enabled"`, 1)
 	const restart = "the daemon runs with another configuration than this command: it needs a restart (systemctl restart farmboot) for kernel.net-path, secure-boot.enabled\n"
-	if status, stdout, stderr := d.command("status"); status != 0 || stderr != "" || !strings.Contains(stdout, restart) || strings.Contains(stdout, "all works") {
+	if status, stdout, stderr := d.command("status"); status != 0 || stderr != "" || !strings.Contains(stdout, restart) || strings.Contains(stdout, "the daemon works") {
 		t.Errorf("exit %d, %q, %q", status, stdout, stderr)
 	}
 	for _, args := range [][]string{{"secureboot", "show"}, {"secureboot", "enrol", "52:54:00:00:00:01"}, {"secureboot", "rotate", "--yes"}, {"secureboot", "export", filepath.Join(d.state, "keys")}, {"node", "list"}} {
@@ -290,7 +290,7 @@ func TestHealth(t *testing.T) {
 	}
 	d.get(script) // now it is known
 	status, stdout, stderr := d.command("status")
-	if status != 0 || stderr != "" || !strings.Contains(stdout, fmt.Sprintf(":%d", d.port)) || !strings.Contains(stdout, "all works") || !strings.Contains(stdout, "run mode test") {
+	if status != 0 || stderr != "" || !strings.Contains(stdout, fmt.Sprintf(":%d", d.port)) || !strings.Contains(stdout, "the daemon works") || !strings.Contains(stdout, "run mode test") {
 		t.Errorf("exit %d, %s\n%s", status, stderr, stdout)
 	}
 	var s daemonStatus

@@ -81,7 +81,7 @@ func (s daemonStatus) print(e *env) error {
 		if s.ConfigDiffers {
 			t.row("WARNING configuration\t%s", printable(difference(s.Status)))
 		} else if len(s.Problems) == 0 {
-			t.row("all works")
+			t.row("the daemon works")
 		}
 	}
 	for _, m := range s.RunModes {
