@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -90,18 +91,18 @@ func (r *Registry) EndEnrolments(e Enrolments) { r.enrolments = e }
 // endEnrolments ends the enrolments of nodes that are not registered any more. Its line of
 // the history is none of the batch that the removal may be of, which can be taken back.
 func (r *Registry) endEnrolments(ctx context.Context, by provisioning.Actor, macs ...provisioning.MAC) error {
+	var faults error
 	for _, mac := range macs {
 		if r.enrolments == nil || !r.enrolments.Enrolling(mac) {
 			continue
 		}
 		if err := r.enrolments.Enrolled(mac); err != nil {
-			return fmt.Errorf("%s is removed: %w", mac, err)
+			faults = errors.Join(faults, fmt.Errorf("%s is removed, and is to be enrolled still: %w", mac, err))
+			continue
 		}
-		if err := r.Note(ctx, by, "node enrol cancel", mac.String(), nil, nil); err != nil {
-			return err
-		}
+		faults = errors.Join(faults, r.Note(ctx, by, "node enrol cancel", mac.String(), nil, nil))
 	}
-	return nil
+	return faults
 }
 
 // Node returns a registered node.

@@ -293,6 +293,39 @@ func TestRemoveNodes(t *testing.T) {
 	}
 }
 
+// enrolments cannot be ended for one of the nodes.
+type enrolments map[provisioning.MAC]bool
+
+func (e enrolments) Enrolling(m provisioning.MAC) bool { return e[m] }
+
+func (e enrolments) Enrolled(m provisioning.MAC) error {
+	if m == storetest.MAC(1) {
+		return errors.New("the disk broke")
+	}
+	delete(e, m)
+	return nil
+}
+
+// TestEnrolmentsThatCannotEnd: one that cannot be ended keeps no other one.
+func TestEnrolmentsThatCannotEnd(t *testing.T) {
+	r, _, _ := newRegistry(t)
+	enrolling := enrolments{}
+	r.EndEnrolments(enrolling)
+	var macs []provisioning.MAC
+	for n := range 3 {
+		give(t, r, n, 5)
+		macs = append(macs, storetest.MAC(n))
+		enrolling[storetest.MAC(n)] = true
+	}
+	err := r.RemoveNodes(t.Context(), admin, macs)
+	if err == nil || !strings.Contains(err.Error(), storetest.MAC(1).String()+" is removed, and is to be enrolled still: the disk broke") {
+		t.Error(err)
+	}
+	if len(enrolling) != 1 {
+		t.Errorf("to be enrolled still: %v", enrolling)
+	}
+}
+
 func TestRefusedNodes(t *testing.T) {
 	r, _, _ := newRegistry(t)
 	for name, n := range map[string]provisioning.Node{
