@@ -141,13 +141,16 @@ var fileFlags = []string{"o", "out", "output", "i", "in", "input", "f", "file", 
 // Of short ones the parser's guess is -h, whatever they are.
 func flagMeant(in *kong.Node, flag string) error {
 	name := strings.ToLower(strings.TrimLeft(flag, "-"))
+	has := func(name string) bool {
+		return slices.ContainsFunc(in.Flags, func(f *kong.Flag) bool { return f.Name == name })
+	}
+	if name == "f" && has("force") {
+		return fmt.Errorf("unknown flag %s, did you mean \"--force\"?", flag)
+	}
 	for _, p := range in.Positional {
 		if p.Name == name || p.Target.Type() == reflect.TypeFor[fileName]() && slices.Contains(fileFlags, name) {
 			return fmt.Errorf("unknown flag %s: <%s> is given without a flag", flag, p.Name)
 		}
-	}
-	has := func(name string) bool {
-		return slices.ContainsFunc(in.Flags, func(f *kong.Flag) bool { return f.Name == name })
 	}
 	switch {
 	case slices.Contains([]string{"o", "output", "format"}, name) && has("json"):
