@@ -170,15 +170,15 @@ func (a *appliance) warnings() {
 	}
 }
 
-// warnOfKernels logs which run modes have no kernel, and which file is gone that one boots.
+// warnOfKernels logs which run modes have no kernel, and what keeps one from booting its kernel.
 func (a *appliance) warnOfKernels() {
 	var bare []string
 	for _, l := range a.kernels.Kernelless(a.cfg.RunModes) {
-		if !l.Gone() {
+		if !l.Broken() {
 			bare = append(bare, string(l.RunMode))
 			continue
 		}
-		a.log.Warn("a run mode has no kernel any more: its nodes wait until there is one", "runmode", l.RunMode, "why", l.Why(), "mend", cause.Hint(provisioning.CauseOf(l.Err)))
+		a.log.Warn("the kernel of a run mode cannot be booted: its nodes wait until it can", "runmode", l.RunMode, "why", l.Why(), "mend", cause.Hint(provisioning.CauseOf(l.Err)))
 	}
 	if len(bare) > 0 {
 		a.log.Warn("some run modes have no kernel: their nodes wait until there is one", "runmodes", strings.Join(bare, " "),

@@ -39,6 +39,9 @@ func TestGoneKernel(t *testing.T) {
 		t.Fatal(err)
 	}
 	i := slices.IndexFunc(s.RunModes, func(m api.RunMode) bool { return m.RunMode == "qa" })
+	if i < 0 {
+		t.Fatalf("the API does not tell of qa: %+v", s.RunModes)
+	}
 	if m := s.RunModes[i]; m.Kernel || m.Missing != "boots v1.efi, which is gone" {
 		t.Errorf("API: %+v", m)
 	}

@@ -84,7 +84,7 @@ type choice struct {
 	Value, Title, Text string
 	Checked            bool
 	Missing            string // of a run mode: why it has no kernel, to be read behind its name; "": it has one
-	Gone               bool   // because the file is gone
+	Broken             bool   // because what should lead to its kernel does not
 }
 
 // checked returns the choices with the one of that value checked.

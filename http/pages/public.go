@@ -72,7 +72,7 @@ func networks(kernels *kernel.Store, modes provisioning.RunModes, selected provi
 	for _, m := range modes.Ordered() {
 		c := choice{Value: string(m), Title: modes[m], Checked: m == selected}
 		if i := slices.IndexFunc(kernelless, func(l kernel.Lack) bool { return l.RunMode == m }); i >= 0 {
-			c.Missing, c.Gone = kernelless[i].Why(), kernelless[i].Gone()
+			c.Missing, c.Broken = kernelless[i].Why(), kernelless[i].Broken()
 		}
 		cs = append(cs, c)
 	}

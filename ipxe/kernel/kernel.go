@@ -198,8 +198,8 @@ func (s *Store) resolve(rel string) (dir, file string, err error) {
 		return "", "", err
 	}
 	real, err := filepath.EvalSymlinks(path)
-	if err != nil && errors.Unwrap(err) == nil { // "too many links": in a circle they lead to no file
-		return "", "", missing(rel, nil)
+	if err != nil && errors.Unwrap(err) == nil { // "too many links"
+		err = syscall.ELOOP
 	}
 	if err != nil {
 		return "", "", s.gone(rel, path, err)
@@ -265,8 +265,8 @@ type Lack struct {
 // Why says so behind the run mode: "has no kernel yet".
 func (l Lack) Why() string { return cause.Lack(l.Err) }
 
-// Gone tells whether there was a kernel, or a link to one.
-func (l Lack) Gone() bool { return !cause.NoneYet(l.Err) }
+// Broken tells whether there is something that should lead to a kernel, and does not.
+func (l Lack) Broken() bool { return !cause.NoneYet(l.Err) }
 
 // Kernelless returns those of the run modes, in their order, whose default kernel is
 // missing.
@@ -324,22 +324,25 @@ func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
 	return f, fi, nil
 }
 
-// gone is missing for a link at path to what is not there: it says which kernel that was.
+// gone is missing for a link at path to what is not there: it says which kernel that was, if
+// it was one.
 func (s *Store) gone(rel, path string, err error) error {
 	refusal := missing(rel, err)
 	at, known := errors.AsType[*fs.PathError](err) // of [filepath.EvalSymlinks]: its folder is resolved
 	fi, noLink := os.Lstat(path)
-	if provisioning.ErrorCode(refusal) != provisioning.NotFound || !known || noLink != nil || fi.Mode().Type() != fs.ModeSymlink {
-		return refusal
-	}
-	folder, file := filepath.Split(at.Path)
-	kernels, err := filepath.EvalSymlinks(s.dir)
-	if err != nil || filepath.Clean(folder) != kernels || CheckName(file) != nil { // farmboot kernel add would not bring it back
+	if provisioning.ErrorCode(refusal) != provisioning.NotFound || noLink != nil || fi.Mode().Type() != fs.ModeSymlink {
 		return refusal
 	}
 	c := provisioning.CauseOf(refusal)
-	c.File = file
-	return cause.Error(provisioning.NotFound, c)
+	if known {
+		folder, file := filepath.Split(at.Path)
+		kernels, err := filepath.EvalSymlinks(s.dir)
+		if err == nil && filepath.Clean(folder) == kernels && CheckName(file) == nil { // farmboot kernel add brings it back
+			c.File = file
+			return cause.Error(provisioning.NotFound, c)
+		}
+	}
+	return cause.Error(provisioning.NotFound, cause.Nowhere(c))
 }
 
 func missing(rel string, err error) error {

@@ -80,7 +80,7 @@ func TestNoNameLeavesTheFolder(t *testing.T) {
 }
 
 // TestMissing: who reads it, on a rack's screen or a page, learns how to get a kernel
-// there, without a word of folders and links; and which file is gone, where one was there.
+// there, without a word of folders; and which file is gone, where one was there.
 func TestMissing(t *testing.T) {
 	s, dir := newStore(t)
 	for link, to := range map[string]string{"net/qa.efi": "../v2.efi", "latest.efi": "v2.efi", "net/test.efi": "../latest.efi", "net/own.efi": "/nowhere/${net0}"} {
@@ -93,7 +93,7 @@ func TestMissing(t *testing.T) {
 		"net/qa.efi":   "missing kernel net/qa.efi: run mode qa boots v2.efi, which is gone; farmboot kernel use qa KERNEL gives it another one, farmboot kernel add FILE --name v2.efi stores it again, or the board's page Kernels",
 		"latest.efi":   "missing kernel latest.efi: it stands for v2.efi, which is gone; farmboot kernel add FILE --name v2.efi stores it again, or the board's page Kernels",
 		"net/test.efi": "missing kernel net/test.efi: run mode test boots v2.efi, which is gone; farmboot kernel use test KERNEL gives it another one, farmboot kernel add FILE --name v2.efi stores it again, or the board's page Kernels",
-		"net/own.efi":  "missing kernel net/own.efi: run mode own has no kernel yet; farmboot kernel use own KERNEL gives it one (farmboot kernel add FILE first), or the board's page Kernels",
+		"net/own.efi":  "missing kernel net/own.efi: it is a link to a file that is not there; store the file itself (farmboot kernel add FILE)",
 		"v3.efi":       "missing kernel v3.efi: there is none of that name (see farmboot kernel list); farmboot kernel add FILE --name v3.efi stores it, or the board's page Kernels",
 	} {
 		if _, err := s.Stat(name); err == nil || err.Error() != want {
@@ -382,7 +382,7 @@ func TestKernelless(t *testing.T) {
 	says := func() string {
 		var b strings.Builder
 		for _, l := range s.Kernelless(modes) {
-			fmt.Fprintf(&b, "%s %s (%t). ", l.RunMode, l.Why(), l.Gone())
+			fmt.Fprintf(&b, "%s %s (%t). ", l.RunMode, l.Why(), l.Broken())
 		}
 		return b.String()
 	}
@@ -398,8 +398,19 @@ func TestKernelless(t *testing.T) {
 	if err := errors.Join(os.Remove(filepath.Join(dir, DefaultOf("qa"))), os.Symlink("/etc/hostname", filepath.Join(dir, DefaultOf("qa"))), os.Symlink("b.efi", filepath.Join(dir, "link.efi"))); err != nil {
 		t.Fatal(err)
 	}
-	if got := says(); got != "prod has no kernel yet (false). qa boots a file outside of the kernel folders, which is never served (true). " {
+	if got := says(); got != "prod has no kernel yet (false). qa is pointed at a file outside of the kernel folders, which is never served (true). " {
 		t.Errorf("with a link out: %s", got)
+	}
+	for _, dest := range []string{"/srv/nothing/y.efi", "qa.efi"} { // a disk that is not mounted; a circle
+		if err := errors.Join(os.Remove(filepath.Join(dir, DefaultOf("qa"))), os.Symlink(dest, filepath.Join(dir, DefaultOf("qa")))); err != nil {
+			t.Fatal(err)
+		}
+		if got := says(); got != "prod has no kernel yet (false). qa is pointed at a file that is not there (true). " {
+			t.Errorf("with a link to %s: %s", dest, got)
+		}
+		if dead := s.Dead(); len(dead) != 2 || !strings.Contains(dead[1].Error(), "it is a link to a file that is not there") {
+			t.Errorf("dead links: %v", dead)
+		}
 	}
 	var dead []string
 	for _, err := range s.Dead() {

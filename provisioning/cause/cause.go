@@ -41,7 +41,8 @@ var texts = map[provisioning.CauseID]words{
 	},
 	provisioning.CauseKernelUnread: {
 		message: "kernel {kernel} cannot be read: {note}",
-		lack:    "has a kernel that cannot be read: {note}",
+		lack:    "cannot be booted: its file cannot be read: {note}",
+		hint:    "farmboot doctor says what stands in the way",
 		check:   []string{"the kernel folder is there, and the appliance may read it: farmboot doctor"},
 	},
 	provisioning.CauseRunModeUnknown: {
@@ -179,7 +180,7 @@ var missingDefault = words{
 }
 
 // goneDefault and goneLink are what it says where there is a link, and the file behind it is
-// gone; outsideDefault and outsideLink where that file is none that is served.
+// gone; outsideDefault and outsideLink where it leads elsewhere, to what is not served or not there.
 var (
 	goneDefault = words{
 		message: "missing kernel {kernel}: run mode {runmode} boots {file}, which is gone",
@@ -195,7 +196,7 @@ var (
 	}
 	outsideDefault = words{
 		message: "missing kernel {kernel}: it is a link to {note}",
-		lack:    "boots {note}",
+		lack:    "is pointed at {note}",
 		hint:    outsideHint,
 		check:   kernelThere,
 	}
@@ -210,12 +211,19 @@ var (
 // What is said of a link that leads out of the kernel folders.
 const (
 	outside     = "a file outside of the kernel folders, which is never served"
-	outsideHint = "put the file itself there (farmboot kernel add FILE)"
+	outsideHint = "store the file itself (farmboot kernel add FILE)"
 )
 
 // Outside is c of a kernel that is a link out of the kernel folders.
 func Outside(c provisioning.Cause) provisioning.Cause {
 	c.Note = outside
+	return c
+}
+
+// Nowhere is c of a kernel that is a link to what is not there, or a circle of links. Where it
+// leads is not for everybody who sees a node's screen.
+func Nowhere(c provisioning.Cause) provisioning.Cause {
+	c.Note = "a file that is not there"
 	return c
 }
 
@@ -265,8 +273,8 @@ func Lack(err error) string {
 	return cmp.Or(fill(wordsOf(c).lack, c), "cannot be booted now") // upstream is silent, for instance
 }
 
-// NoneYet tells whether an error is that a run mode has never been given a kernel, or that
-// there is no trace of the kernel of a name.
+// NoneYet tells whether an error is that there is nothing of that name: no kernel, and no link
+// to one. A run mode has no kernel yet then.
 func NoneYet(err error) bool {
 	c := provisioning.CauseOf(err)
 	return c.ID == provisioning.CauseKernelMissing && c.File == "" && c.Note == ""
