@@ -30,6 +30,7 @@ type Recorder struct {
 	log       *slog.Logger
 	now       func() time.Time
 	retention Retention
+	syncWait  time.Duration
 
 	inbox       *inbox
 	peers       *peers
@@ -73,7 +74,7 @@ const (
 // counters with metrics.
 func New(store provisioning.Store, retention Retention, log *slog.Logger, metrics prometheus.Registerer, now func() time.Time) *Recorder {
 	r := &Recorder{
-		store: store, log: log, now: now, retention: retention.orDefault(),
+		store: store, log: log, now: now, retention: retention.orDefault(), syncWait: syncWait,
 		storing:  logonce.Series{Log: log, Level: slog.LevelError, Fault: "boot events cannot be stored; nodes boot on", End: "boot events are stored again"},
 		inbox:    newInbox(),
 		peers:    newPeers(),
@@ -347,7 +348,7 @@ const syncWait = time.Second
 // Sync returns when what has been recorded is stored, as far as that takes no longer than
 // a moment: while the database is locked, readers are told what is there.
 func (r *Recorder) Sync(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, syncWait)
+	ctx, cancel := context.WithTimeout(ctx, r.syncWait)
 	defer cancel()
 	stored := make(chan struct{})
 	select {

@@ -46,6 +46,7 @@ func run(t *testing.T, s provisioning.Store, now func() time.Time) *running {
 	t.Helper()
 	metrics := prometheus.NewRegistry()
 	r := recorder.New(s, recorder.Retention{}, slog.New(slog.DiscardHandler), metrics, now)
+	r.SetSyncWait(waitLimit)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
