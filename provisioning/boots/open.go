@@ -69,7 +69,7 @@ func (n *News) IsEvent() bool { return !n.Peer.IsValid() }
 // that are remembered have them, and go on in other rows then.
 func (o *Open) Number(ctx context.Context, tx provisioning.Tx, news ...[]News) error {
 	events := 0
-	for n := range all(news) {
+	for n := range All(news...) {
 		if n.IsEvent() {
 			events++
 		}
@@ -84,7 +84,7 @@ func (o *Open) Number(ctx context.Context, tx provisioning.Tx, news ...[]News) e
 		}
 		id, o.boots = o.last+1, lru.New[whose, open](o.most)
 	}
-	for n := range all(news) {
+	for n := range All(news...) {
 		if n.IsEvent() {
 			n.Event.ID = id
 			id++
@@ -93,8 +93,8 @@ func (o *Open) Number(ctx context.Context, tx provisioning.Tx, news ...[]News) e
 	return nil
 }
 
-// all is the news of all chunks.
-func all(chunks [][]News) iter.Seq[*News] {
+// All is the news of all chunks, in order.
+func All(chunks ...[]News) iter.Seq[*News] {
 	return func(yield func(*News) bool) {
 		for _, chunk := range chunks {
 			for i := range chunk {
@@ -122,7 +122,7 @@ func (o *Open) Add(news ...[]News) Changes {
 		usual += len(chunk) / 2 // a DISCOVER and its OFFER are one node's
 	}
 	c := Changes{at: make(map[whose]int, usual), open: make([]open, 0, usual)}
-	for n := range all(news) {
+	for n := range All(news...) {
 		if n.IsEvent() {
 			o.step(&c, &n.Event)
 		} else {

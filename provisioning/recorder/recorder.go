@@ -459,11 +459,9 @@ func (r *Recorder) write(ctx context.Context, batch [][]boots.News) {
 // eventsIn are the events of a batch.
 func eventsIn(batch [][]boots.News) iter.Seq[*provisioning.Event] {
 	return func(yield func(*provisioning.Event) bool) {
-		for _, chunk := range batch {
-			for i := range chunk {
-				if n := &chunk[i]; n.IsEvent() && !yield(&n.Event) {
-					return
-				}
+		for n := range boots.All(batch...) {
+			if n.IsEvent() && !yield(&n.Event) {
+				return
 			}
 		}
 	}
