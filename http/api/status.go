@@ -2,9 +2,7 @@ package api
 
 import (
 	"net/http"
-	"slices"
 
-	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
 	"farmboot/provisioning/rights"
 )
@@ -73,11 +71,10 @@ type RunMode struct {
 func (a *API) status(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
 	s := Status{Version: a.Version, Time: a.Now().UTC().Format("2006-01-02T15:04:05Z"), Role: by.Role, Farmer: by.Farmer}
 	modes := a.Composer().RunModes
-	kernelless := a.Kernels.Kernelless(modes)
 	for _, mode := range modes.Ordered() {
 		about := RunMode{RunMode: string(mode), Name: modes[mode], Kernel: true}
-		if i := slices.IndexFunc(kernelless, func(l kernel.Lack) bool { return l.RunMode == mode }); i >= 0 {
-			about.Kernel, about.Missing = false, kernelless[i].Why()
+		if l := a.Kernels.Lack(mode); l != nil {
+			about.Kernel, about.Missing = false, l.Why()
 		}
 		if c := a.Rollout.Current(r.Context(), mode); c != nil {
 			about.Candidate = c.Kernel

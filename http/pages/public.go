@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"slices"
 
 	"github.com/gorilla/mux"
 
@@ -68,11 +67,10 @@ func claimLink(w http.ResponseWriter, r *http.Request) error {
 // left out: the image works as soon as there is one.
 func networks(kernels *kernel.Store, modes provisioning.RunModes, selected provisioning.RunMode) []choice {
 	var cs []choice
-	kernelless := kernels.Kernelless(modes)
 	for _, m := range modes.Ordered() {
 		c := choice{Value: string(m), Title: modes[m], Checked: m == selected}
-		if i := slices.IndexFunc(kernelless, func(l kernel.Lack) bool { return l.RunMode == m }); i >= 0 {
-			c.Missing, c.Broken = kernelless[i].Why(), kernelless[i].Broken()
+		if l := kernels.Lack(m); l != nil {
+			c.Missing, c.Broken = l.Why(), l.Broken()
 		}
 		cs = append(cs, c)
 	}

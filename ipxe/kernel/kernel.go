@@ -273,11 +273,19 @@ func (l Lack) Broken() bool { return !cause.NoneYet(l.Err) }
 func (s *Store) Kernelless(modes provisioning.RunModes) []Lack {
 	var all []Lack
 	for _, m := range modes.Ordered() {
-		if _, err := s.Stat(DefaultOf(m)); err != nil {
-			all = append(all, Lack{m, err})
+		if l := s.Lack(m); l != nil {
+			all = append(all, *l)
 		}
 	}
 	return all
+}
+
+// Lack says what is wrong with the default kernel of a run mode; nil: it is there.
+func (s *Store) Lack(m provisioning.RunMode) *Lack {
+	if _, err := s.Stat(DefaultOf(m)); err != nil {
+		return &Lack{m, err}
+	}
+	return nil
 }
 
 // Dead returns, as errors of [Store.Stat], what is wrong with links that lead to no kernel.

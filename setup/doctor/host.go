@@ -344,7 +344,7 @@ func list[T fmt.Stringer](things []T) string {
 func checkCertificate(f Facts) []Finding {
 	// Without an https base-host nodes use plain HTTP, and only people meet this.
 	level := warn
-	if b := f.Config.BaseHost; b != nil && b.Scheme == "https" {
+	if overTLS(f.Config) {
 		level = stop
 	}
 	if errors.Is(f.CertificateErr, fs.ErrPermission) {
