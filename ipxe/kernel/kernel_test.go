@@ -93,7 +93,7 @@ func TestMissing(t *testing.T) {
 		"net/qa.efi":   "missing kernel net/qa.efi: run mode qa boots v2.efi, which is gone; farmboot kernel use qa KERNEL gives it another one, farmboot kernel add FILE --name v2.efi stores it again, or the board's page Kernels",
 		"latest.efi":   "missing kernel latest.efi: it stands for v2.efi, which is gone; farmboot kernel add FILE --name v2.efi stores it again, or the board's page Kernels",
 		"net/test.efi": "missing kernel net/test.efi: run mode test boots v2.efi, which is gone; farmboot kernel use test KERNEL gives it another one, farmboot kernel add FILE --name v2.efi stores it again, or the board's page Kernels",
-		"net/own.efi":  "missing kernel net/own.efi: it is a link to a file that is not there; store the file itself (farmboot kernel add FILE)",
+		"net/own.efi":  "missing kernel net/own.efi: it is a link to a file that is not there; farmboot kernel use own KERNEL gives it one (farmboot kernel add FILE first), or the board's page Kernels",
 		"v3.efi":       "missing kernel v3.efi: there is none of that name (see farmboot kernel list); farmboot kernel add FILE --name v3.efi stores it, or the board's page Kernels",
 	} {
 		if _, err := s.Stat(name); err == nil || err.Error() != want {

@@ -197,26 +197,20 @@ var (
 	outsideDefault = words{
 		message: "missing kernel {kernel}: it is a link to {note}",
 		lack:    "is pointed at {note}",
-		hint:    outsideHint,
+		hint:    missingDefault.hint,
 		check:   kernelThere,
 	}
 	outsideLink = words{
 		message: outsideDefault.message,
 		lack:    "is a link to {note}",
-		hint:    outsideHint,
+		hint:    "farmboot kernel add FILE --name {kernel} stores a file in its place, or the board's page Kernels",
 		check:   kernelThere,
 	}
 )
 
-// What is said of a link that leads out of the kernel folders.
-const (
-	outside     = "a file outside of the kernel folders, which is never served"
-	outsideHint = "store the file itself (farmboot kernel add FILE)"
-)
-
 // Outside is c of a kernel that is a link out of the kernel folders.
 func Outside(c provisioning.Cause) provisioning.Cause {
-	c.Note = outside
+	c.Note = "a file outside of the kernel folders, which is never served"
 	return c
 }
 
