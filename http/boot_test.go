@@ -653,15 +653,28 @@ func (l *oneConn) Addr() net.Addr { return &net.UnixAddr{} }
 // it ended.
 func serveBench(t *testing.T) (ln net.Listener, cancel context.CancelFunc, done <-chan error) {
 	t.Helper()
+	ln = listen(t)
+	cancel, done = serveOn(t, ln, apphttp.Plane(&newBench(t).Boot))
+	return ln, cancel, done
+}
+
+// listen opens a port of loopback.
+func listen(t testing.TB) net.Listener {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return ln
+}
+
+// serveOn serves h on ln until cancel is called; done then says how it ended.
+func serveOn(t testing.TB, ln net.Listener, h http.Handler) (cancel context.CancelFunc, done <-chan error) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	h := apphttp.Plane(&newBench(t).Boot)
 	go func() { ended <- apphttp.Serve(ctx, ln, h, slog.New(slog.DiscardHandler)) }()
-	return ln, cancel, ended
+	return cancel, ended
 }
 
 func TestServeEndsWithItsContext(t *testing.T) {

@@ -2,10 +2,8 @@ package http_test
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -19,13 +17,8 @@ import (
 // serveHandler serves h on loopback until the test ends.
 func serveHandler(t *testing.T, h http.Handler) net.Addr {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- apphttp.Serve(ctx, ln, h, slog.New(slog.DiscardHandler)) }()
+	ln := listen(t)
+	cancel, done := serveOn(t, ln, h)
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -185,17 +178,12 @@ func FuzzShortWay(f *testing.F) {
 	})
 	var servers []net.Addr
 	for _, hide := range []bool{false, true} {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			f.Fatal(err)
-		}
+		ln := listen(f)
 		servers = append(servers, ln.Addr())
 		if hide {
 			ln = noTCP{ln}
 		}
-		ctx, cancel := context.WithCancel(f.Context())
-		done := make(chan error, 1)
-		go func() { done <- apphttp.Serve(ctx, ln, echo, slog.New(slog.DiscardHandler)) }()
+		cancel, done := serveOn(f, ln, echo)
 		f.Cleanup(func() {
 			cancel()
 			<-done
@@ -347,19 +335,12 @@ func TestStopWithConnectionsThatAskedForScripts(t *testing.T) {
 // TestStopEndsRequestsThatTakeLong: their contexts end with the grace, whichever way they came.
 func TestStopEndsRequestsThatTakeLong(t *testing.T) {
 	begun, ended := make(chan struct{}), make(chan struct{})
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() {
-		done <- apphttp.Serve(ctx, ln, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			begun <- struct{}{}
-			<-r.Context().Done()
-			ended <- struct{}{}
-		}), slog.New(slog.DiscardHandler))
-	}()
+	ln := listen(t)
+	cancel, done := serveOn(t, ln, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		begun <- struct{}{}
+		<-r.Context().Done()
+		ended <- struct{}{}
+	}))
 	for _, path := range []string{"/provision/x", "/kernel/x"} {
 		dial(t, ln.Addr()).send(t, "GET "+path+" HTTP/1.1\r\nHost: a\r\n\r\n")
 		<-begun

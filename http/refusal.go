@@ -35,7 +35,9 @@ func (c *plainConn) Read(p []byte) (int, error) {
 	}
 	if len(c.read) > 0 {
 		n := copy(p, c.read)
-		c.read = c.read[n:]
+		if c.read = c.read[n:]; len(c.read) == 0 {
+			c.read = nil // its memory is not held on
+		}
 		return n, nil
 	}
 	return c.TCPConn.Read(p)
