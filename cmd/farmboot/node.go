@@ -442,9 +442,9 @@ Examples:
 }
 
 func (c nodeRmCmd) Run(ctx context.Context, e *env, db *database) error {
-	enrolling := make(map[provisioning.MAC]bool)
+	ledger, enrolling := openLedger(db.cfg, e.now), make(map[provisioning.MAC]bool)
 	for _, mac := range c.MAC {
-		enrolling[mac] = openLedger(db.cfg, e.now).Enrolling(mac)
+		enrolling[mac] = ledger.Enrolling(mac)
 	}
 	if err := db.registry.RemoveNodes(ctx, operator(), c.MAC); err != nil {
 		return err
