@@ -144,12 +144,13 @@ func flagMeant(in *kong.Node, flag string) error {
 	has := func(name string) bool {
 		return slices.ContainsFunc(in.Flags, func(f *kong.Flag) bool { return f.Name == name })
 	}
-	if name == "f" && has("force") {
-		return fmt.Errorf("unknown flag %s, did you mean \"--force\"?", flag)
-	}
 	for _, p := range in.Positional {
 		if p.Name == name || p.Target.Type() == reflect.TypeFor[fileName]() && slices.Contains(fileFlags, name) {
-			return fmt.Errorf("unknown flag %s: <%s> is given without a flag", flag, p.Name)
+			also := ""
+			if name == "f" && has("force") {
+				also = ", and --force has no short form"
+			}
+			return fmt.Errorf("unknown flag %s: <%s> is given without a flag%s", flag, p.Name, also)
 		}
 	}
 	switch {
