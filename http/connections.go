@@ -38,8 +38,9 @@ type visit struct {
 	host *host
 	// waits is its place among those of its host that wait for a request, or for the
 	// rest of one; nil: it has asked, and is being answered.
-	waits *list.Element
-	since uint64 // the turn at which it began to
+	waits    *list.Element
+	since    uint64 // the turn at which it began to
+	answered bool   // it has been answered before
 }
 
 // host is who has connections.
@@ -93,6 +94,18 @@ func hangUp(conn net.Conn) {
 		conn = t.NetConn()
 	}
 	conn.Close()
+}
+
+// hangUpWaiting closes the plain connections that wait for a request, or for the rest of its
+// header: those that have had an answer before, or all.
+func (c *connections) hangUpWaiting(all bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn, v := range c.visits {
+		if p, plain := conn.(*plainConn); plain && v.waits != nil && !p.handled.Load() && (all || v.answered) {
+			hangUp(conn)
+		}
+	}
 }
 
 // hangUpAll closes all connections.
@@ -166,6 +179,7 @@ func (c *connections) waits(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if v := c.visits[conn]; v != nil && v.waits == nil {
+		v.answered = true
 		c.queue(v)
 	}
 }

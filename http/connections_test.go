@@ -154,3 +154,62 @@ func TestDownloadsAreNotClosedForOthers(t *testing.T) {
 		t.Errorf("%q, %v", text, err)
 	}
 }
+
+// TestHangUpWaiting: a stop ends what waits, those first that were answered before, and
+// nothing that is being answered, or whose body is on its way to a handler.
+func TestHangUpWaiting(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c := makeConnections(10, 10, slog.New(slog.DiscardHandler))
+	enter := func() (ours *plainConn, theirs net.Conn) {
+		theirs = dialFrom(t, "127.0.0.1", ln.Addr().String())
+		conn, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		ours = &plainConn{TCPConn: conn.(*net.TCPConn)}
+		c.track(ours, http.StateNew)
+		return ours, theirs
+	}
+	_, silent := enter()
+	answered, waits := enter()
+	c.asked(answered)
+	c.waits(answered)
+	asks, served := enter()
+	c.asked(asks)
+	sends, uploads := enter()
+	sends.handled.Store(true)
+	ended := func(conn net.Conn) {
+		t.Helper()
+		if _, err := conn.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("it goes on, or ends otherwise: %v", err)
+		}
+	}
+	goesOn := func(ours, theirs net.Conn) {
+		t.Helper()
+		if _, err := ours.Write([]byte("x")); err != nil {
+			t.Error(err)
+		}
+		if _, err := theirs.Read(make([]byte, 1)); err != nil {
+			t.Error(err)
+		}
+	}
+	c.hangUpWaiting(false)
+	ended(waits)
+	for conn := range c.visits {
+		if conn == net.Conn(answered) {
+			continue
+		}
+		if _, err := conn.Write(nil); err != nil {
+			t.Errorf("one is closed that was not answered: %v", err)
+		}
+	}
+	c.hangUpWaiting(true)
+	ended(silent)
+	goesOn(asks.TCPConn, served)
+	goesOn(sends.TCPConn, uploads)
+}

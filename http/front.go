@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -130,10 +129,6 @@ func (f *front) hangUp(conn net.Conn) {
 	f.conns.leave(conn)
 }
 
-// newcomerTime is how long a connection may take for its first request when the server is
-// about to stop.
-const newcomerTime = time.Second
-
 // serve answers what a connection asks, until it asks for something else than scripts.
 func (f *front) serve(conn *plainConn) {
 	defer func() {
@@ -151,23 +146,10 @@ func (f *front) serve(conn *plainConn) {
 	defer d.putBack()
 	d.in.Reset(conn.TCPConn)
 
-	var answered atomic.Bool
-	hurry := func() {
-		wait := newcomerTime
-		if answered.Load() {
-			wait = 0
-		}
-		_ = conn.SetReadDeadline(time.Now().Add(wait))
-	}
-	forget := context.AfterFunc(f.stop, hurry)
-	defer forget()
 	ctx := context.WithValue(f.base, http.LocalAddrContextKey, conn.LocalAddr())
 	peer := conn.RemoteAddr().String()
 	for wait := headerTime; ; wait = idleTime {
 		_ = conn.SetReadDeadline(time.Now().Add(wait))
-		if f.stop.Err() != nil {
-			hurry() // it may have been told before
-		}
 		if _, err := d.in.Peek(1); err != nil {
 			break
 		}
@@ -175,7 +157,6 @@ func (f *front) serve(conn *plainConn) {
 		r := scriptRequest(read, d.in)
 		if r == nil {
 			conn.read = bytes.Clone(read)
-			forget() // its deadlines are net/http's now
 			f.leave(accepted{conn: conn})
 			return
 		}
@@ -188,7 +169,6 @@ func (f *front) serve(conn *plainConn) {
 		if _, err := conn.TCPConn.Write(d.message(last)); err != nil || last {
 			break
 		}
-		answered.Store(true)
 		f.conns.waits(conn)
 	}
 	f.hangUp(conn)

@@ -40,6 +40,10 @@ func withDeadlines(h http.Handler) http.Handler {
 // grace is what answers under way get to finish when the server stops.
 const grace = 8 * time.Second
 
+// newcomerTime is how long connections that have not asked anything may take to, when the
+// server stops.
+const newcomerTime = time.Second
+
 // headerTime is how long the header of a request may take to come, and idleTime how long a
 // connection may be without a request, after one.
 const (
@@ -71,6 +75,9 @@ func Serve(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logge
 		<-ctx.Done()
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
+		conns.hangUpWaiting(false)
+		newcomers := time.AfterFunc(newcomerTime, func() { conns.hangUpWaiting(true) })
+		defer newcomers.Stop()
 		err := srv.Shutdown(end)
 		if err != nil {
 			err = srv.Close()
