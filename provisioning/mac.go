@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -16,8 +17,9 @@ type MAC [6]byte
 // far as it can mean one address only: twelve hexadecimal digits without separators
 // (5254000000b1, 0x5254000000b1), or in two to six groups of the same length, between
 // which stands one of ':', '-', '.', '_' or a space (52:54:00:00:00:b1, 5254.0000.00b1,
-// 5254-0000-00b1, 525400:0000b1); six groups may lack leading zeros (52:54:0:0:0:b1).
-// Upper or lower case, with or without quotes around it. The all-zero address and group
+// 5254-0000-00b1, 525400:0000b1); six groups may lack their leading zeros (52:54:0:0:0:b1), all of them, as
+// Solaris and macOS print them: one digit beside a group that has its leading zero is an
+// address that somebody cut short. Upper or lower case, with or without quotes around it. The all-zero address and group
 // addresses (multicast, broadcast: lowest bit of the first octet set) are refused, for no
 // network card has one. The error is an [Error] with code [Invalid].
 func ParseMAC(s string) (MAC, error) {
@@ -92,9 +94,12 @@ func macDigits(s string) (digits [12]byte, why string) {
 		return digits, noMAC
 	}
 	width := len(digits) / len(groups)
+	padded := width == 2 && slices.ContainsFunc(groups, func(g string) bool { return len(g) == width && g[0] == '0' })
 	for i, g := range groups {
 		switch {
 		case len(g) == width:
+		case len(g) == 1 && padded:
+			return digits, fmt.Sprintf("group %d has one digit, though others have their leading zeros: a digit is missing", i+1)
 		case len(g) == 1 && width == 2: // without its leading zero
 			g = "0" + g
 		default:
@@ -103,6 +108,17 @@ func macDigits(s string) (digits [12]byte, why string) {
 		copy(digits[i*width:], g)
 	}
 	return digits, ""
+}
+
+// shortened tells whether s, a MAC address that [ParseMAC] accepts, lacks leading zeros.
+func shortened(s string) bool {
+	n := 0
+	for _, r := range s {
+		if unicode.Is(unicode.ASCII_Hex_Digit, r) {
+			n++
+		}
+	}
+	return n < 12
 }
 
 // Clip shortens s to at most n bytes for use in a message.

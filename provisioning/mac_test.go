@@ -11,7 +11,7 @@ func TestParseMAC(t *testing.T) {
 	want := provisioning.MAC{0x52, 0x54, 0, 0, 0, 0xb1}
 	for _, good := range []string{
 		"52:54:00:00:00:b1", "52:54:00:00:00:B1", "52-54-00-00-00-b1", "5254.0000.00b1", "5254000000b1", "5254000000B1", " 52:54:00:00:00:b1\n",
-		"52:54:0:0:0:b1", "52-54-0-00-0-B1", "5254-0000-00b1", "5254:0000:00b1", "525400-0000b1", "525400:0000b1", "52 54 00 00 00 B1", "52.54.00.00.00.b1", "0x5254000000b1", "52_54_00_00_00_b1", `"52:54:0:0:0:b1"`, "'5254.0000.00b1'",
+		"52:54:0:0:0:b1", "52-54-0-0-0-B1", "5254-0000-00b1", "5254:0000:00b1", "525400-0000b1", "525400:0000b1", "52 54 00 00 00 B1", "52.54.00.00.00.b1", "0x5254000000b1", "52_54_00_00_00_b1", `"52:54:0:0:0:b1"`, "'5254.0000.00b1'",
 	} {
 		if got, err := provisioning.ParseMAC(good); err != nil || got != want {
 			t.Errorf("ParseMAC(%q) = %v, %v", good, got, err)
@@ -19,7 +19,7 @@ func TestParseMAC(t *testing.T) {
 	}
 	for _, bad := range []string{
 		"", "52:54:00:00:00", "52:54:00:00:00:b1:00", "52:54:00-00-00-b1", "52:54:00:00:00:g1", "5254.000000b1", "525:400:000:0b1", "5254.0.b1", "52::54:0:0:b1", "52:54:000:0:0:b1", ":::::", "0x52:54:00:00:00:b1",
-		"00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "5254000000b", "52:54 00:00 00:b1",
+		"00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "5254000000b", "52:54 00:00 00:b1", "52:54:00:00:01:0", "52-54-0-00-0-B1",
 	} {
 		if got, err := provisioning.ParseMAC(bad); provisioning.ErrorCode(err) != provisioning.Invalid {
 			t.Errorf("ParseMAC(%q) = %v, %v, want a refusal", bad, got, err)
@@ -35,6 +35,8 @@ func TestParseMACSaysWhatItIs(t *testing.T) {
 		"\uff15\uff12:54:00:00:00:b1":                                 "the character U+FF15",
 		"01-52-54-00-00-00-b1":                                        "comes behind 01-",
 		"52:54:00:ff:fe:00:00:b1":                                     "EUI-64",
+		"52:54:00:00:01:0":                                            "group 6 has one digit",
+		"2:54:00:00:00:b1":                                            "group 1 has one digit",
 		"20:00:55:04:01:fe:80:00:00:00:00:00:00:00:02:c9:02:00:23:13": "InfiniBand",
 	} {
 		if got, err := provisioning.ParseMAC(bad); provisioning.ErrorCode(err) != provisioning.Invalid || !strings.Contains(err.Error(), says) {

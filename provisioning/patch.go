@@ -49,13 +49,17 @@ type Row struct {
 	MAC   MAC
 	Patch NodePatch // what the line says; nil: nothing
 	Err   error     // why the line cannot be read; nil: it can
+
+	Warnings []string // what may have been read in another way than it was meant
 }
 
 // Set reads one field, of a column as CSV files name them.
 func (r *Row) Set(column, value string) (err error) {
 	switch column {
 	case "mac":
-		r.MAC, err = ParseMAC(value)
+		if r.MAC, err = ParseMAC(value); err == nil && shortened(value) {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("%s was read as %s", strings.TrimSpace(value), r.MAC))
+		}
 	case "farmer":
 		var id FarmerID
 		if strings.TrimSpace(value) != "0" { // as JSON and [provisioning] farmer write "nobody"

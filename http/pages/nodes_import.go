@@ -117,8 +117,9 @@ func (a *Admin) readRows(r *http.Request, f form) []provisioning.Row {
 	for l := range strings.Lines(text) {
 		line++
 		for word := range strings.FieldsFuncSeq(l, func(r rune) bool { return strings.ContainsRune(" \t\r\n,;", r) }) {
-			mac, err := provisioning.ParseMAC(word)
-			rows = append(rows, provisioning.Row{Line: line, MAC: mac, Patch: patch, Err: err})
+			row := provisioning.Row{Line: line, Patch: patch}
+			row.Err = row.Set("mac", word)
+			rows = append(rows, row)
 		}
 	}
 	return rows

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/rights"
@@ -93,8 +94,11 @@ func (r *Registry) importRows(ctx context.Context, tx provisioning.Tx, by provis
 		line := ImportedRow{Line: row.Line, MAC: row.MAC, Outcome: outcome}
 		if err != nil {
 			line.Outcome, line.Message = Refused, err.Error()
-		} else if warnings := r.rules.Load().Warnings; warnings != nil {
-			line.Warnings = warnings(n)
+		} else {
+			line.Warnings = row.Warnings
+			if warnings := r.rules.Load().Warnings; warnings != nil {
+				line.Warnings = slices.Concat(line.Warnings, warnings(n))
+			}
 		}
 		report.Counts[line.Outcome]++
 		report.Rows = append(report.Rows, line)
