@@ -178,6 +178,7 @@ func TestOnce(t *testing.T) {
 func TestProvision(t *testing.T) {
 	node := provisioning.Node{MAC: mac, RunMode: "prod", Farmer: 9}
 	noKernel := provisioning.Node{MAC: mac, RunMode: "test"}
+	emptyKernel := provisioning.Node{MAC: mac, RunMode: "prod", Kernel: "empty.efi"}
 	for _, tt := range []struct {
 		name   string
 		gets   provisioning.Assignment
@@ -192,6 +193,7 @@ func TestProvision(t *testing.T) {
 		{"too many digits", provisioning.Assignment{Policy: provisioning.Boot, Node: node}, "/provision/525400000000b1", 400, "", "bad MAC address"},
 		{"default", provisioning.Assignment{Policy: provisioning.Boot, Node: node}, "/provision/5254000000b1", 200, provisioning.StageScript, "not registered"},
 		{"no kernel", provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: noKernel}, "/provision/5254000000b1", 200, provisioning.StageRefused, "missing kernel net/test.efi"},
+		{"an empty kernel", provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: emptyKernel}, "/provision/5254000000b1", 200, provisioning.StageRefused, "kernel empty.efi cannot be booted"},
 		{"hold", provisioning.Assignment{Policy: provisioning.Hold, Code: "K7XQ"}, "/provision/5254000000b1", 200, provisioning.StageHold, "claim code .. K7XQ"},
 		{"hold again", provisioning.Assignment{Policy: provisioning.Hold, Code: "K7XQ"}, "/provision/5254000000b1?held=1", 200, "", "claim code .. K7XQ"},
 		{"exit", provisioning.Assignment{Policy: provisioning.Exit}, "/provision/5254000000b1", 200, provisioning.StageExit, "\niseq ${platform} efi && exit 1 || exit\n"},
@@ -202,6 +204,7 @@ func TestProvision(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t)
+			b.write("empty.efi", "")
 			b.nodes[mac] = tt.gets
 			var r *http.Response
 			synctest.Test(t, func(*testing.T) { r = b.do("GET", tt.target) }) // a held node waits

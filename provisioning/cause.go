@@ -29,7 +29,7 @@ const (
 	CauseExitOnce        CauseID = "exit-once"         // the same, for this boot alone
 	CauseHeld            CauseID = "held"              // not registered, and unknown = "hold"; Note is its claim code
 	CauseKernelMissing   CauseID = "kernel-missing"    // Kernel; RunMode, if it is the default of one; File, if that is gone to which it is a link; Note, if that is no file of ours
-	CauseKernelBroken    CauseID = "kernel-broken"     // Kernel is not whole, or none; Note
+	CauseKernelBroken    CauseID = "kernel-broken"     // Kernel is there, and no file that boots; RunMode, if it is the default of one; Note says why
 	CauseKernelUnread    CauseID = "kernel-unreadable" // Kernel cannot be read; Note
 	CauseRunModeUnknown  CauseID = "runmode-unknown"   // RunMode; Note lists what is accepted
 	CauseArgs            CauseID = "args"              // kernel arguments are refused; Note

@@ -134,8 +134,8 @@ func (v nodeView) print(w io.Writer) error {
 	if v.Policy == provisioning.Boot {
 		t.row("Run mode\t%s", v.RunMode)
 		t.row("Farmer\t%s", dash(v.Farmer.String()))
-		if provisioning.CauseOf(v.wrong).ID == provisioning.CauseKernelMissing {
-			t.row("Kernel\t%s (%s)", cause.Message(provisioning.CauseOf(v.wrong)), cause.Hint(provisioning.CauseOf(v.wrong)))
+		if wrong := provisioning.CauseOf(v.wrong); wrong.ID == provisioning.CauseKernelMissing || wrong.ID == provisioning.CauseKernelBroken {
+			t.row("Kernel\t%s (%s)", cause.Message(wrong), cause.Hint(wrong))
 		} else {
 			t.row("Kernel\t%s", v.File)
 		}

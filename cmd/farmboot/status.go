@@ -87,6 +87,8 @@ func (s daemonStatus) print(e *env) error {
 	for _, m := range s.RunModes {
 		if !m.Kernel {
 			t.row("run mode %s\t%s", m.RunMode, m.Missing)
+		} else if m.Doubt != "" {
+			t.row("run mode %s\t%s", m.RunMode, m.Doubt)
 		}
 		if m.Candidate != "" {
 			t.row("run mode %s\ttries %s on some nodes (farmboot kernel history %[1]s)", m.RunMode, m.Candidate)

@@ -47,6 +47,40 @@ func TestGoneKernel(t *testing.T) {
 	}
 }
 
+// TestNoKernels: status says which run mode's kernel was put there by hand, and is none; a node
+// is told of what can be seen of it without reading it.
+func TestNoKernels(t *testing.T) {
+	d := startDaemonAs(t, "farmboot", func(d *daemon) {
+		net := filepath.Join(d.state, "kernel", "net")
+		write := func(mode, text string) error {
+			return os.WriteFile(filepath.Join(net, mode+".efi"), []byte(text), 0o644)
+		}
+		if err := errors.Join(os.MkdirAll(filepath.Join(net, "qa.efi"), 0o755), write("prod", ""), write("test", "<!doctype html>\n"), write("dev", "#!ipxe\n")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	d.says(`runmode=prod why="has no kernel that boots: net/prod.efi is empty" mend="farmboot kernel use prod KERNEL`, 1)
+	_, text, _ := d.command("status")
+	for _, want := range []string{
+		"prod +has no kernel that boots: net/prod.efi is empty", "test +has no kernel that boots: net/test.efi is a web page", "qa +has no kernel that boots: net/qa.efi is a folder",
+		"dev +boots net/dev.efi, which is neither an EFI application nor a bzImage: nodes boot it only if iPXE knows its format",
+	} {
+		if !regexp.MustCompile("(?m)^run mode " + want + "$").MatchString(text) {
+			t.Errorf("status does not say %q:\n%s", want, text)
+		}
+	}
+	_, text, _ = d.command("status", "--json")
+	var s daemonStatus
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range s.RunModes {
+		if boots := m.RunMode == "dev"; m.Kernel != boots || (m.Missing == "") != boots || (m.Doubt != "") != boots {
+			t.Errorf("API: %+v", m)
+		}
+	}
+}
+
 // TestStatusOfKernels: status says which run mode tries a kernel, and which does not boot
 // upstream's newest.
 func TestStatusOfKernels(t *testing.T) {

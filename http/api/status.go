@@ -63,6 +63,7 @@ type RunMode struct {
 	Name      string `json:"name"`
 	Kernel    bool   `json:"kernel"`
 	Missing   string `json:"missing,omitempty"`   // why it has none, to be read behind the run mode
+	Doubt     string `json:"doubt,omitempty"`     // why that may be no kernel, to be read behind the run mode
 	Candidate string `json:"candidate,omitempty"` // kernel that some of its nodes try
 	Held      string `json:"held,omitempty"`      // upstream's kernel, where somebody gave it another one
 }
@@ -75,6 +76,8 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by provisioning.Act
 		about := RunMode{RunMode: string(mode), Name: modes[mode], Kernel: true}
 		if l := a.Kernels.Lack(mode); l != nil {
 			about.Kernel, about.Missing = false, l.Why()
+		} else {
+			about.Doubt = a.Kernels.Doubt(mode)
 		}
 		if c := a.Rollout.Current(r.Context(), mode); c != nil {
 			about.Candidate = c.Kernel

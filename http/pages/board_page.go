@@ -227,9 +227,14 @@ func rowOf(n provisioning.Node, registered bool, events []provisioning.Event, no
 	return row
 }
 
+// lacksKernel tells whether a boot ended for want of a kernel, which the page Kernels mends.
+func lacksKernel(c provisioning.Cause) bool {
+	return c.ID == provisioning.CauseKernelMissing || c.ID == provisioning.CauseKernelBroken
+}
+
 // seenBy is the row as by sees it.
 func (r boardRow) seenBy(by provisioning.Actor) boardRow {
-	r.Mend = rights.All(by) && r.Story.Cause.ID == provisioning.CauseKernelMissing
+	r.Mend = rights.All(by) && lacksKernel(r.Story.Cause)
 	return r
 }
 

@@ -32,7 +32,8 @@ type pointedMode struct {
 	Kernel string // "": none
 	Before string // kernel that it booted before; "": none that is here
 	Canary *rollout.Canary
-	Fixed  bool // it is a file of its own, not a link to one of the kernels
+	Fixed  bool   // it is a file of its own, not a link to one of the kernels
+	Fault  string // why nodes do not boot it, or may not, to be read behind the run mode; "": they do
 }
 
 func (a *Admin) kernels(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
@@ -74,6 +75,9 @@ func (a *Admin) showKernels(w http.ResponseWriter, r *http.Request, by provision
 			mode.Before = before.Kernel
 		}
 		mode.Fixed = mode.Kernel == kernel.DefaultOf(m)
+		if mode.Kernel != "" {
+			mode.Fault = cmp.Or(mode.Missing, a.Kernels.Doubt(m))
+		}
 		page.Modes = append(page.Modes, mode)
 	}
 	return render(w, status, "kernels", page)

@@ -142,7 +142,7 @@ func (a *Admin) nextBoot(r *http.Request, mac provisioning.MAC) (nextBoot, error
 	if err != nil {
 		return o, err
 	}
-	o.Script, o.Mend = string(gets.Script), gets.Event.Cause.ID == provisioning.CauseKernelMissing
+	o.Script, o.Mend = string(gets.Script), lacksKernel(gets.Event.Cause)
 	o.Wrong, _ = notice(gets.Refusal)
 	return o, nil
 }

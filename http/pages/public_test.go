@@ -193,6 +193,26 @@ func TestGoneKernel(t *testing.T) {
 	}
 }
 
+// TestNoFileThatBoots: pages say what is in the place of a run mode's kernel and is none.
+func TestNoFileThatBoots(t *testing.T) {
+	b := newAdminBench(t)
+	b.write(t, "net/prod.efi", "MZ")
+	b.write(t, "net/qa.efi", "")
+	b.write(t, "net/test.efi", "<!doctype html>\n")
+	const empty, web = "has no kernel that boots: net/qa.efi is empty", "has no kernel that boots: net/test.efi is a web page"
+	for path, wants := range map[string][]string{
+		"/":              {"<em> " + empty + "</em>", "<em> " + web + "</em>"},
+		"/images":        {" (qa) " + empty, " (test) " + web},
+		"/admin/kernels": {">No kernel: " + empty + "</option>", web + ".", "boots net/prod.efi, which is neither an EFI application nor a bzImage: "},
+	} {
+		for _, want := range wants {
+			if _, page := b.look(t, path); !strings.Contains(page, want) {
+				t.Errorf("%s does not say %q: %s", path, want, text(page))
+			}
+		}
+	}
+}
+
 func TestFaultIsNotShown(t *testing.T) {
 	b := newBench(t)
 	b.write(t, "net/prod.efi", "MZ")

@@ -251,7 +251,7 @@ func (s *Store) setAside(m provisioning.RunMode) error {
 	if err != nil {
 		return err
 	}
-	if fi, err := os.Lstat(path); err != nil || !fi.Mode().IsRegular() {
+	if fi, err := os.Lstat(path); err != nil || !fi.Mode().IsRegular() || fi.Size() == 0 {
 		return nil
 	}
 	sum, err := s.SHA256(rel)
@@ -305,7 +305,7 @@ func (s *Store) link(link, target string, replace bool) error {
 		return storage("make the folder of default kernels", err)
 	}
 	if fi, err := os.Lstat(path); err == nil && fi.IsDir() {
-		return provisioning.Errorf(provisioning.Conflict, "%s is a folder, not a link: it is never replaced; choose another name", link)
+		return provisioning.Errorf(provisioning.Conflict, "%s is a folder, not a link: it is never replaced; move it away first", link)
 	} else if err == nil && fi.Mode()&fs.ModeSymlink == 0 && !replace {
 		return provisioning.Errorf(provisioning.Conflict, "%s is a real file, not a link: it is never replaced; move it away first", link)
 	}

@@ -6,6 +6,7 @@ import (
 	"debug/pe"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 
@@ -133,6 +134,8 @@ func efiLength(file io.ReaderAt) (int64, bool) {
 // not. It can be stored all the same, by saying that it is one.
 var ErrUnknown = errors.New("is neither an EFI application nor a bzImage")
 
+var errEmpty = errors.New("is empty")
+
 // describe says what a file is that is no kernel, as far as people put such files in a
 // kernel's place: a download often gives a web page instead.
 func describe(file io.ReaderAt) error {
@@ -141,11 +144,21 @@ func describe(file io.ReaderAt) error {
 	text := bytes.ToLower(bytes.TrimSpace(head[:n]))
 	switch {
 	case n == 0:
-		return errors.New("is empty")
+		return errEmpty
 	case bytes.HasPrefix(text, []byte("<!doctype html")), bytes.HasPrefix(text, []byte("<html")):
 		return errors.New("is a web page")
 	}
 	return ErrUnknown
+}
+
+// fault says what is wrong with a file of that size, by its own header, behind its name: "is
+// a web page". nil: it is a kernel, and whole.
+func fault(file io.ReaderAt, size int64) error {
+	h := ReadHeader(file)
+	if h.Format == Unknown {
+		return describe(file)
+	}
+	return h.short(size)
 }
 
 // CheckFile refuses, with code [provisioning.Invalid], a file of that size that no node
@@ -166,10 +179,18 @@ func (h Header) Check(name string, size int64) error {
 	switch {
 	case h.Format == Unknown:
 		return provisioning.Errorf(provisioning.Invalid, "not a kernel: %s; accepted are EFI applications, such as Zero-OS, and bzImages", name)
-	case size < h.Length:
-		return provisioning.Errorf(provisioning.Invalid, "kernel %s is cut short: it has %d bytes, and its own header says %d", name, size, h.Length)
+	case h.short(size) != nil:
+		return provisioning.Errorf(provisioning.Invalid, "kernel %s %w", name, h.short(size))
 	}
 	return nil
+}
+
+// short says of a file of that size, behind its name, that it is cut short.
+func (h Header) short(size int64) error {
+	if size >= h.Length {
+		return nil
+	}
+	return fmt.Errorf("is cut short: it has %d bytes, and its own header says %d", size, h.Length)
 }
 
 // Header reads the header of a kernel. Errors are those of [Store.Stat].

@@ -147,10 +147,33 @@ func (s *Store) Stat(rel string) (fs.FileInfo, error) {
 		return nil, err
 	}
 	fi, err := os.Lstat(filepath.Join(dir, file))
-	if err != nil || !fi.Mode().IsRegular() {
+	if err != nil {
 		return nil, missing(rel, err)
 	}
-	return fi, nil
+	return fi, checkInfo(rel, fi)
+}
+
+// checkInfo refuses what no node boots whatever its bytes are: an empty file, and what is no
+// file. The error has code [provisioning.NotFound], for upstream may have a kernel.
+func checkInfo(rel string, fi fs.FileInfo) error {
+	switch {
+	case fi.IsDir():
+		return broken(rel, "is a folder")
+	case !fi.Mode().IsRegular():
+		return broken(rel, "is no ordinary file")
+	case fi.Size() == 0:
+		return broken(rel, errEmpty.Error())
+	}
+	return nil
+}
+
+// broken is the error of a kernel that is there, and cannot be booted.
+func broken(rel, note string) error {
+	c := provisioning.Cause{ID: provisioning.CauseKernelBroken, Kernel: rel, Note: note}
+	if m, ok := ModeOf(rel); ok {
+		c.RunMode = m
+	}
+	return cause.Error(provisioning.NotFound, c)
 }
 
 // statUsual is Stat for what nearly every kernel is, in four system calls at most where
@@ -165,7 +188,7 @@ func (s *Store) statUsual(rel string) fs.FileInfo {
 	if err == nil && fi.Mode().Type() == fs.ModeSymlink {
 		fi, err = os.Lstat(s.besides(path))
 	}
-	if err != nil || !fi.Mode().IsRegular() {
+	if err != nil || !fi.Mode().IsRegular() || fi.Size() == 0 {
 		return nil
 	}
 	return fi
@@ -256,20 +279,20 @@ const (
 	defaultExt = ".efi"
 )
 
-// Lack is a run mode whose default kernel is missing.
+// Lack is a run mode whose default kernel is missing, or cannot be booted.
 type Lack struct {
 	RunMode provisioning.RunMode
-	Err     error // of [Store.Stat]
+	Err     error // of [Store.Stat], or that a node cannot boot the file by its own header
 }
 
 // Why says so behind the run mode: "has no kernel yet".
 func (l Lack) Why() string { return cause.Lack(l.Err) }
 
-// Broken tells whether there is something that should lead to a kernel, and does not.
+// Broken tells whether there is something that should be a kernel, or lead to one, and does not.
 func (l Lack) Broken() bool { return !cause.NoneYet(l.Err) }
 
 // Kernelless returns those of the run modes, in their order, whose default kernel is
-// missing.
+// missing, or cannot be booted.
 func (s *Store) Kernelless(modes provisioning.RunModes) []Lack {
 	var all []Lack
 	for _, m := range modes.Ordered() {
@@ -280,24 +303,51 @@ func (s *Store) Kernelless(modes provisioning.RunModes) []Lack {
 	return all
 }
 
-// Lack says what is wrong with the default kernel of a run mode; nil: it is there.
+// Lack says what is wrong with the default kernel of a run mode; nil: it is there, and may be
+// booted. It reads the kernel's header, so what answers nodes asks [Store.Stat].
 func (s *Store) Lack(m provisioning.RunMode) *Lack {
-	if _, err := s.Stat(DefaultOf(m)); err != nil {
+	rel := DefaultOf(m)
+	if _, err := s.Stat(rel); err != nil {
 		return &Lack{m, err}
+	}
+	f, fi, err := s.Open(rel)
+	if err != nil {
+		return &Lack{m, err}
+	}
+	defer f.Close()
+	if why := fault(f, fi.Size()); why != nil && !errors.Is(why, ErrUnknown) {
+		return &Lack{m, broken(rel, why.Error())}
 	}
 	return nil
 }
 
-// Dead returns, as errors of [Store.Stat], what is wrong with links that lead to no kernel.
+// Doubt says, behind a run mode, why its default kernel, which is there, may be none; "": it
+// is one.
+func (s *Store) Doubt(m provisioning.RunMode) string {
+	rel := DefaultOf(m)
+	if err := s.Check(rel); errors.Is(err, ErrUnknown) {
+		return fmt.Sprintf("boots %s, which %v: nodes boot it only if iPXE knows its format", rel, ErrUnknown)
+	}
+	return ""
+}
+
+// Dead returns what is wrong with what is in the place of kernels: with links that lead to
+// none, empty files, and default kernels that a node cannot boot.
 func (s *Store) Dead() []error {
 	var all []error
 	for prefix, dir := range map[string]string{"": s.dir, netPrefix: s.net} {
 		entries, _ := os.ReadDir(dir) // one that is not there, or cannot be read, has none
 		for _, e := range entries {
-			if e.Type()&fs.ModeSymlink == 0 || CheckName(e.Name()) != nil {
+			rel := prefix + e.Name()
+			_, isDefault := ModeOf(rel)
+			if CheckName(e.Name()) != nil || strings.HasSuffix(e.Name(), signatureSuffix) || e.IsDir() && !isDefault {
 				continue
 			}
-			if _, err := s.Stat(prefix + e.Name()); err != nil {
+			_, err := s.Stat(rel)
+			if err == nil && isDefault {
+				err = s.Check(rel)
+			}
+			if err != nil {
 				all = append(all, err)
 			}
 		}
@@ -319,15 +369,20 @@ func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
 	defer root.Close()
 	// O_NONBLOCK: a named pipe would wait for its writer; for a file it means nothing.
 	f, err := root.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, syscall.ENXIO) { // a socket, or a device without its driver: no kernel
-		return nil, nil, missing(rel, nil)
+	if errors.Is(err, syscall.ENXIO) { // a socket, or a device without its driver
+		return nil, nil, broken(rel, "is no ordinary file")
 	}
 	if err != nil {
 		return nil, nil, missing(rel, err)
 	}
 	fi, err := f.Stat()
-	if err != nil || !fi.Mode().IsRegular() {
-		return nil, nil, errors.Join(missing(rel, err), f.Close())
+	if err != nil {
+		err = missing(rel, err)
+	} else {
+		err = checkInfo(rel, fi)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
 	}
 	return f, fi, nil
 }

@@ -35,9 +35,10 @@ var texts = map[provisioning.CauseID]words{
 		check:   kernelThere,
 	},
 	provisioning.CauseKernelBroken: {
-		message: "kernel {kernel} is broken: {note}",
-		hint:    "store it again (farmboot kernel add)",
-		check:   []string{"the kernel is whole: farmboot kernel list shows its size and SHA-256"},
+		message: "kernel {kernel} cannot be booted: it {note}",
+		lack:    "cannot be booted: it {note}",
+		hint:    "farmboot kernel add FILE --name {kernel} stores it again, or the board's page Kernels",
+		check:   kernelThere,
 	},
 	provisioning.CauseKernelUnread: {
 		message: "kernel {kernel} cannot be read: {note}",
@@ -179,6 +180,14 @@ var missingDefault = words{
 	check:   kernelThere,
 }
 
+// brokenDefault is what CauseKernelBroken says of the default kernel of a run mode.
+var brokenDefault = words{
+	message: texts[provisioning.CauseKernelBroken].message,
+	lack:    "has no kernel that boots: {kernel} {note}",
+	hint:    "farmboot kernel use {runmode} KERNEL gives it another one (farmboot kernel add FILE first), or the board's page Kernels",
+	check:   kernelThere,
+}
+
 // goneDefault and goneLink are what it says where there is a link, and the file behind it is
 // gone; outsideDefault and outsideLink where it leads elsewhere, to what is not served or not there.
 var (
@@ -235,6 +244,9 @@ func wordsOf(c provisioning.Cause) words {
 		case isLink:
 			return goneLink
 		}
+	}
+	if c.ID == provisioning.CauseKernelBroken && c.RunMode != "" {
+		return brokenDefault
 	}
 	if w, ok := texts[c.ID]; ok {
 		return w

@@ -263,8 +263,11 @@ func checkKernels(f Facts) []Finding {
 	return all
 }
 
-// missing tells whether an error is that there is no file of a kernel.
-func missing(err error) bool { return provisioning.CauseOf(err).ID == provisioning.CauseKernelMissing }
+// missing tells whether an error is that there is no file of a kernel, or none that boots.
+func missing(err error) bool {
+	id := provisioning.CauseOf(err).ID
+	return id == provisioning.CauseKernelMissing || id == provisioning.CauseKernelBroken
+}
 
 func checkDatabase(f Facts) []Finding {
 	if errors.Is(f.InUseErr, fs.ErrPermission) {
