@@ -123,7 +123,7 @@ func (a *API) table() []route {
 	const get, post, put, del = http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete
 	const anybody, farmers, admins = rights.Anybody, rights.Farmers, rights.Admins
 	return []route{
-		{method: get, path: "/api/v1/openapi.yaml", who: anybody, handle: a.openAPI},
+		{method: get, path: openAPIPath, who: anybody, handle: openAPI},
 		{method: get, path: "/api/v1/status", who: farmers, handle: a.status},
 		{method: get, path: "/api/v1/check", who: farmers, query: []string{"runmode", "farmer", "args", "kernel"}, handle: a.check},
 

@@ -93,7 +93,7 @@ func TestLegacyCookieIsNotForTheRest(t *testing.T) {
 }
 
 // TestWantsTLS: on plain HTTP every call says that it wants TLS, in the form that its client
-// reads.
+// reads; what describes them is there.
 func TestWantsTLS(t *testing.T) {
 	s := newSite(t)
 	refusals := api.WantsTLS{Answer: s.Answer, AdminURL: func(netip.Addr) string { return "https://10.0.0.1:8443" }}
@@ -103,12 +103,20 @@ func TestWantsTLS(t *testing.T) {
 		{"GET", "/api/symlink/x.efi/old.efi", `{"status":"error","message":"`},
 		{"GET", "/api/v1/nodes", `{"error":{"code":"forbidden","message":"`},
 		{"PUT", "/api/v1/kernels/x.efi", `{"error":{"code":"forbidden","message":"`},
+		{"POST", "/api/v1/openapi.yaml", `{"error":{"code":"forbidden","message":"`},
 	} {
 		w := httptest.NewRecorder()
 		plane.ServeHTTP(w, httptest.NewRequest(call.method, call.path, nil))
-		want := call.form + "this call wants TLS, for it carries a token: send it to https://10.0.0.1:8443" + call.path
+		want := call.form + "the API wants TLS, so that nobody on the way reads a token: send this call to https://10.0.0.1:8443" + call.path
 		if w.Code != http.StatusForbidden || !strings.HasPrefix(w.Body.String(), want) {
 			t.Errorf("%s %s: %d %s", call.method, call.path, w.Code, w.Body)
+		}
+	}
+	for _, method := range []string{"GET", "HEAD"} {
+		w := httptest.NewRecorder()
+		plane.ServeHTTP(w, httptest.NewRequest(method, "/api/v1/openapi.yaml", nil))
+		if w.Code != http.StatusOK || w.Header().Get("Content-Type") != "application/yaml" || method == "GET" && w.Body.String() != string(api.OpenAPIDocument) {
+			t.Errorf("%s: what describes the API, which is public, is answered with %d %v", method, w.Code, w.Header())
 		}
 	}
 }
