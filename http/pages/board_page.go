@@ -26,9 +26,10 @@ type boardPage struct {
 	frame
 	form
 	boardView
-	First   firstSteps
-	Filters []boardFilter
-	Pager   pager
+	First    firstSteps
+	Stranded []stranded
+	Filters  []boardFilter
+	Pager    pager
 }
 
 // Nothing says what the filter found nothing of.
@@ -73,6 +74,7 @@ type boardRow struct {
 	Last       time.Time
 	At         time.Time // when this was true
 	Mend       bool      // a kernel is missing, and whoever looks may store one
+	Lack       string    // what is wrong with the kernel of its own; "": nothing, or it has none
 	Machine    provisioning.Discovered
 }
 
@@ -106,7 +108,11 @@ func (r boardRow) Took() string {
 	if r.Group == "booting" {
 		end = r.At
 	}
-	return human.Duration(max(end.Sub(r.Story.Began), 0))
+	took := max(end.Sub(r.Story.Began), 0)
+	if took == 0 {
+		return "" // one step says nothing of how long it takes
+	}
+	return human.Duration(took)
 }
 
 // transfer is how a kernel went out.
@@ -388,6 +394,7 @@ func (a *Admin) rows(ctx context.Context, by provisioning.Actor, s selection, fr
 		rows = append(rows, row)
 	}
 	if to <= len(s.active) || s.quiets == 0 {
+		a.lacks(ctx, rows)
 		return rows, nil
 	}
 	s.quiet.Skip, s.quiet.Limit = max(from-len(s.active), 0), to-max(from, len(s.active))
@@ -395,6 +402,7 @@ func (a *Admin) rows(ctx context.Context, by provisioning.Actor, s selection, fr
 	for _, n := range quiet {
 		rows = append(rows, rowOf(n, true, nil, now))
 	}
+	a.lacks(ctx, rows)
 	return rows, err
 }
 
@@ -416,8 +424,14 @@ func (a *Admin) board(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 	if page.Rows, err = a.rows(r.Context(), by, s, from, page.Pager.To, now); err != nil {
 		return err
 	}
-	if page.First, err = a.firstSteps(r, by); err != nil {
+	bare := a.bare(r)
+	if page.First, err = a.firstSteps(r, by, bare); err != nil {
 		return err
+	}
+	if !page.First.Kernel {
+		if page.Stranded, err = a.stranded(r, by, bare); err != nil {
+			return err
+		}
 	}
 	return render(w, http.StatusOK, "board", page)
 }

@@ -1,25 +1,117 @@
 package pages
 
 import (
+	"context"
 	"net/http"
+	"slices"
 
 	"farmboot/http/answer"
+	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
 	"farmboot/provisioning/rights"
 )
 
 // firstSteps are what a new appliance needs; true: it is still to be done.
 type firstSteps struct {
-	Kernel bool // no run mode has one to boot
+	Kernel bool // no run mode has had one to boot
 	Token  bool // there is none, and sign-in links work once
 }
 
 // firstSteps tells an admin what is still to be done.
-func (a *Admin) firstSteps(r *http.Request, by provisioning.Actor) (firstSteps, error) {
+func (a *Admin) firstSteps(r *http.Request, by provisioning.Actor, bare []kernel.Lack) (firstSteps, error) {
 	if !rights.All(by) {
 		return firstSteps{}, nil
 	}
 	modes := a.Site(answer.LocalOf(r)).RunModes
 	tokens, err := a.Registry.Tokens(r.Context(), by)
-	return firstSteps{Kernel: len(a.Kernels.Kernelless(modes)) == len(modes), Token: len(tokens) == 0}, err
+	return firstSteps{Kernel: len(bare) == len(modes) && !slices.ContainsFunc(bare, kernel.Lack.Broken), Token: len(tokens) == 0}, err
+}
+
+// bare lists the run modes whose nodes have no kernel to fetch, here or upstream.
+func (a *Admin) bare(r *http.Request) []kernel.Lack {
+	return slices.DeleteFunc(a.Kernels.Kernelless(a.Site(answer.LocalOf(r)).RunModes), func(l kernel.Lack) bool {
+		return a.Kernels.Available(r.Context(), kernel.DefaultOf(l.RunMode)) == nil
+	})
+}
+
+// stranded is a run mode whose nodes have nothing to start.
+type stranded struct {
+	Title, Value, Why string
+	Nodes             int  // that are registered for it and name no kernel of their own
+	Strangers         bool // machines that are not registered boot it too
+}
+
+// Who has nothing to start.
+func (s stranded) Who() string {
+	nodes := digits(int64(s.Nodes)) + " nodes"
+	if s.Nodes == 1 {
+		nodes = "1 node"
+	}
+	switch {
+	case s.Nodes > 0 && s.Strangers:
+		return nodes + " and machines that are not registered have"
+	case s.Strangers:
+		return "machines that are not registered have"
+	case s.Nodes == 0:
+		return "a node of it would have"
+	case s.Nodes == 1:
+		return nodes + " has"
+	}
+	return nodes + " have"
+}
+
+// stranded lists those of the bare run modes that somebody boots, or that had a kernel.
+func (a *Admin) stranded(r *http.Request, by provisioning.Actor, bare []kernel.Lack) (list []stranded, err error) {
+	if len(bare) == 0 {
+		return nil, nil
+	}
+	stranger, err := a.Assignment(r.Context(), provisioning.MAC{})
+	if err != nil {
+		return nil, err
+	}
+	modes := a.Site(answer.LocalOf(r)).RunModes
+	for _, l := range bare {
+		s := stranded{Title: modes[l.RunMode], Value: string(l.RunMode), Why: l.Why()}
+		if s.Nodes, err = a.boots(r.Context(), by, l.RunMode); err != nil {
+			return nil, err
+		}
+		s.Strangers = rights.All(by) && stranger.Policy == provisioning.Boot && stranger.Node.RunMode == l.RunMode
+		if s.Nodes > 0 || s.Strangers || l.Broken() && rights.All(by) {
+			list = append(list, s)
+		}
+	}
+	return list, nil
+}
+
+// boots counts the nodes that boot the kernel of a run mode.
+func (a *Admin) boots(ctx context.Context, by provisioning.Actor, m provisioning.RunMode) (int, error) {
+	q := provisioning.NodeQuery{RunMode: m, Kernel: new(string)}
+	all, err := a.Registry.CountNodes(ctx, by, q)
+	if err != nil {
+		return 0, err
+	}
+	q.Exit = true
+	gone, err := a.Registry.CountNodes(ctx, by, q)
+	return max(all-gone, 0), err
+}
+
+// lacks tells, of each of those rows whose node is registered with a kernel of its own,
+// what is wrong with that.
+func (a *Admin) lacks(ctx context.Context, rows []boardRow) {
+	known := map[string]string{"": ""}
+	for i := range rows {
+		n := rows[i].Node
+		if n.Exit {
+			continue
+		}
+		lack, ok := known[n.Kernel]
+		if !ok {
+			if err := a.Kernels.Available(ctx, n.Kernel); err != nil {
+				lack = cause.Lack(err)
+			}
+			known[n.Kernel] = lack
+		}
+		rows[i].Lack = lack
+	}
 }

@@ -49,6 +49,7 @@ func inOrder(t *testing.T, page string, parts ...string) {
 
 func TestFirstSteps(t *testing.T) {
 	b := newAdminBench(t)
+	b.unknown(provisioning.Hold) // or machines that are not registered boot prod
 	tokens, err := b.Registry.Tokens(t.Context(), root)
 	if err != nil {
 		t.Fatal(err)
@@ -89,6 +90,86 @@ func TestFirstSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	steps()
+}
+
+// TestBoardTellsOfMissingKernels: before a node boots in vain, and who is concerned.
+func TestBoardTellsOfMissingKernels(t *testing.T) {
+	b := newAdminBench(t)
+	b.unknown(provisioning.Hold)
+	for _, name := range []string{"v1.efi", "v2.efi"} {
+		b.write(t, name, "MZ")
+	}
+	for mode, name := range map[provisioning.RunMode]string{"prod": "v1.efi", "qa": "v1.efi", "test": "v2.efi"} {
+		if err := b.Pages.Kernels.Point(mode, name, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, n := range []provisioning.Node{
+		{RunMode: "prod", Farmer: 5},
+		{RunMode: "prod"},
+		{RunMode: "prod", Exit: true},
+		{RunMode: "prod", Kernel: "v2.efi"},
+		{RunMode: "test", Kernel: "v1.efi", Farmer: 6},
+		{RunMode: "test", Kernel: "v1.efi", Exit: true},
+		{RunMode: "dev"},
+	} {
+		n.MAC = macOf(i)
+		b.add(t, n)
+	}
+	board := func(c *http.Cookie) string {
+		_, page := b.lookAs(t, c, "/admin")
+		return text(page)
+	}
+	const dev = "Development (dev) has no kernel yet: 1 node has nothing to start."
+	if said := board(b.cookie); !strings.Contains(said, dev) || strings.Contains(said, "v1.efi") || strings.Contains(said, "first step") {
+		t.Errorf("with all files there: %s", said)
+	}
+
+	if err := os.Remove(filepath.Join(b.dir, "v1.efi")); err != nil {
+		t.Fatal(err)
+	}
+	const lack = "Its kernel v1.efi is not here"
+	said := board(b.cookie)
+	for _, s := range []string{
+		"Production (prod) boots v1.efi, which is gone: 2 nodes have nothing to start.",
+		"Quality assurance (qa) boots v1.efi, which is gone: a node of it would have nothing to start.", dev,
+		"Store a kernel, or have a run mode boot one",
+	} {
+		if !strings.Contains(said, s) {
+			t.Errorf("the board does not say %q: %s", s, said)
+		}
+	}
+	if n := strings.Count(said, lack); n != 1 {
+		t.Errorf("%d nodes lack their own kernel: %s", n, said)
+	}
+	_, row := b.look(t, "/admin/board/rows?mac="+macOf(4).String())
+	inOrder(t, text(row), macOf(4).String(), lack)
+	b.unknown(provisioning.Boot)
+	if said := board(b.cookie); !strings.Contains(said, "2 nodes and machines that are not registered have nothing to start") {
+		t.Errorf("machines that are not registered boot prod: %s", said)
+	}
+
+	for farmer, want := range map[provisioning.FarmerID]string{5: "which is gone: 1 node has nothing to start. An admin", 6: lack} {
+		_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleFarmer, Farmer: farmer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := board(b.signIn(t, token))
+		if !strings.Contains(said, want) || strings.Contains(said, "qa") || strings.Contains(said, "Store a kernel") {
+			t.Errorf("farmer %d is told: %s", farmer, said)
+		}
+	}
+
+	// A lone kernel that is gone is no first step.
+	if err := os.Remove(filepath.Join(b.dir, "v2.efi")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(b.dir, "net", "qa.efi")); err != nil {
+		t.Fatal(err)
+	}
+	if said := board(b.cookie); !strings.Contains(said, "(test) boots v2.efi, which is gone") || strings.Contains(said, "first step") {
+		t.Errorf("with every kernel gone: %s", said)
+	}
 }
 
 // TestKernelOnTheBoard has kernels come whole, in parts and after broken tries.
