@@ -146,6 +146,10 @@ func (a *Admin) Routes(r *mux.Router) {
 	admins("/admin/tokens/{id}/remove", "remove token", a.removeToken)
 	get("/admin/history", "page history", a.history)
 	admins("/admin/history/{id:[0-9]+}/undo", "undo", a.undo)
+	// Among others the addresses of forms, where a browser stays with what was refused.
+	open(http.MethodGet, "/admin/{rest:.*}", "page none", func(http.ResponseWriter, *http.Request) error {
+		return provisioning.Errorf(provisioning.NotFound, "there is no such page")
+	})
 }
 
 // sameOrigin refuses forms that a page of another site sends.

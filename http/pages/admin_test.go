@@ -487,7 +487,7 @@ func TestNodesByForms(t *testing.T) {
 		t.Errorf("name %q", got)
 	}
 	_, page = b.send(t, "/admin/nodes/import", url.Values{"list": {"525400000099"}, "action": {"check"}})
-	if !strings.Contains(page, "1 added, 0 updated") || len(all()) != 3 {
+	if !strings.Contains(page, "Would be: 1 added, 0 updated") || len(all()) != 3 {
 		t.Errorf("a check only: %s", page)
 	}
 	// What is probably a mistake is told, by a check and by the import itself.
@@ -861,7 +861,7 @@ func TestDayOfAnAdmin(t *testing.T) {
 
 	// Two of three, and none if one of them is not there.
 	two := url.Values{"mac": {macOf(1).String(), macOf(2).String()}, "farmer": {"7"}}
-	if r, page := b.send(t, "/admin/discovered/selected", url.Values{"farmer": {"7"}}); r.StatusCode != 400 || !strings.Contains(page, "no node is selected") {
+	if r, page := b.send(t, "/admin/discovered/selected", url.Values{"farmer": {"7"}}); r.StatusCode != 400 || !strings.Contains(page, "no machine is selected") {
 		t.Errorf("none ticked: %d", r.StatusCode)
 	}
 	if r, _ := b.send(t, "/admin/discovered/selected", url.Values{"mac": {macOf(1).String(), macOf(9).String()}}); r.StatusCode != 404 {

@@ -74,6 +74,12 @@ func TestNoPageIsWiderThanItsWindow(t *testing.T) {
 				t.Errorf("%s, %d wide: the page is %d wide", path, width, wide)
 			}
 		}
+		tab.open("/admin/nodes/import") // what is accepted is one long word
+		tab.do(chromedp.SetValue("#list", "mac,colour"), chromedp.Click("button[value=import]"))
+		tab.says("#list-error", "colour")
+		if wide := get(tab, chromedp.Evaluate[int64]("document.documentElement.scrollWidth")); wide > width {
+			t.Errorf("a refused import, %d wide: the page is %d wide", width, wide)
+		}
 	}
 }
 

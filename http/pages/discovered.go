@@ -102,6 +102,9 @@ func (a *Admin) claim(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 	mac, noMAC := provisioning.ParseMAC(f.Get("machine"))
 	if _, noCode := provisioning.ParseCode(f.Get("machine")); noMAC != nil && noCode != nil {
 		f.Errors["machine"] = badMachine
+		if !rights.All(by) {
+			f.Errors["machine"] = badCode
+		}
 	}
 	if len(f.Errors) > 0 {
 		return a.showDiscovered(w, r, by, http.StatusBadRequest, page)
@@ -145,7 +148,7 @@ func (a *Admin) claimMany(w http.ResponseWriter, r *http.Request, by provisionin
 		return a.showDiscovered(w, r, by, http.StatusBadRequest, page)
 	}
 	if len(macs) == 0 {
-		page.Problem = errNoneSelected
+		page.Problem = errNoneClaimed
 		return a.showDiscovered(w, r, by, http.StatusBadRequest, page)
 	}
 	err := a.Registry.ClaimAll(r.Context(), by, macs, patch)

@@ -31,7 +31,9 @@ func (a *Admin) firstSteps(r *http.Request, by provisioning.Actor, bare []kernel
 // bare lists the run modes whose nodes have no kernel to fetch, here or upstream.
 func (a *Admin) bare(r *http.Request) []kernel.Lack {
 	return slices.DeleteFunc(a.Kernels.Kernelless(a.Site(answer.LocalOf(r)).RunModes), func(l kernel.Lack) bool {
-		return a.Kernels.Available(r.Context(), kernel.DefaultOf(l.RunMode)) == nil
+		rel := kernel.DefaultOf(l.RunMode)
+		_, err := a.Kernels.Stat(rel) // what is here and cannot be booted is not asked for upstream
+		return err != nil && a.Kernels.Available(r.Context(), rel) == nil
 	})
 }
 

@@ -86,6 +86,8 @@ func TestTimesAreLocal(t *testing.T) {
 	}
 	tab.open("/admin/tokens")
 	has("2031-01-03 01:30:00 GMT+5:30", "2031-01-03 01:30:00 GMT+5:30 (2031-01-02 20:00:00 UTC)")
+	made := b.now.Now().UTC().Add(5*time.Hour + 30*time.Minute).Format("2006-01-02 15:04:05")
+	has(made, made+" GMT+5:30 ("+b.now.Now().UTC().Format("2006-01-02 15:04:05")+" UTC)")
 	tab.open("/admin")
 	tab.says("#live", "Live")
 	b.play(t, bootOf(macOf(1), b.now.Now(), 1)...)

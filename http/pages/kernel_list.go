@@ -15,6 +15,7 @@ type imagesPage struct {
 	frame
 	Kernels []listedKernel
 	Bare    []choice // run modes that have no kernel
+	Offered string   // a kernel that they could boot; "": none
 }
 
 // listedKernel is a kernel as pages list it.
@@ -44,6 +45,12 @@ func (p *Pages) images(w http.ResponseWriter, r *http.Request) error {
 	for _, c := range networks(p.Kernels, modes, "") {
 		if c.Missing != "" {
 			page.Bare = append(page.Bare, c)
+		}
+	}
+	for _, k := range kernels {
+		if !k.Default() && p.Kernels.Check(k.Name) == nil {
+			page.Offered = k.Name
+			break
 		}
 	}
 	return render(w, http.StatusOK, "images", page)

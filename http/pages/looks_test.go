@@ -86,10 +86,45 @@ func TestFirstSteps(t *testing.T) {
 		t.Fatal(err)
 	}
 	steps(`href="/admin/tokens">Make a token`)
+	const admin, farmer = `value="admin" checked`, `value="farmer" checked`
+	if _, page = b.lookAs(t, linked, "/admin/tokens"); !strings.Contains(page, admin) {
+		t.Errorf("the first token is for: %s", page)
+	}
 	if _, _, err := b.Registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleAdmin}); err != nil {
 		t.Fatal(err)
 	}
 	steps()
+	if _, page = b.lookAs(t, linked, "/admin/tokens"); !strings.Contains(page, farmer) {
+		t.Errorf("another token is for: %s", page)
+	}
+}
+
+// TestNoSuchPage: in a browser a wrong address is a page too, which leads on; so is that
+// of a form.
+func TestNoSuchPage(t *testing.T) {
+	b := newAdminBench(t)
+	for target, leads := range map[string]string{
+		"/admin/nothing": `<a href="/admin">To the board`, "/admin/farmers/5/remove": `<a href="/admin">To the board`,
+		"/admin/nodes/xx": `<a href="/admin">To the board`, "/static/none": `<a href="/">To the start page`,
+	} {
+		if r, page := b.look(t, target); r.StatusCode < 400 || !strings.Contains(page, leads) {
+			t.Errorf("%s: %d %s", target, r.StatusCode, text(page))
+		}
+	}
+}
+
+// TestWhatWasTickedStays: a change that was refused is still one of all nodes.
+func TestWhatWasTickedStays(t *testing.T) {
+	b := newAdminBench(t)
+	b.add(t, provisioning.Node{MAC: macOf(1), RunMode: "prod"})
+	b.add(t, provisioning.Node{MAC: macOf(2), RunMode: "prod"})
+	const all = `name="all" value="1" checked`
+	if _, page := b.send(t, "/admin/nodes/selected", url.Values{"action": {"change"}, "all": {"1"}, "args": {`"`}}); !strings.Contains(page, all) {
+		t.Errorf("not ticked any more: %s", page)
+	}
+	if _, page := b.look(t, "/admin/nodes"); strings.Contains(page, all) {
+		t.Error("ticked from the start")
+	}
 }
 
 // TestBoardTellsOfMissingKernels: before a node boots in vain, and who is concerned.
@@ -229,6 +264,7 @@ func TestRefusedNodes(t *testing.T) {
 		t.Errorf("a farmer is led to %s", row)
 	}
 	_, page := b.look(t, "/admin/nodes/"+macOf(1).String())
+	inOrder(t, text(page), "It would be refused now: missing kernel net/dev.efi: run mode dev has no kernel yet. Store a kernel, or have a run mode boot one Boots")
 	inOrder(t, page, "It would be refused now", mend, `id="timeline">Boots`, "Check", `class="timeline"`, `id="settings">Settings`, `id="gets">`)
 	if strings.Contains(text(page), "runmode prod") || focused.MatchString(page) {
 		t.Errorf("the page says runmode, or opens at its form: %s", text(page))
@@ -258,6 +294,10 @@ func TestMachinesThatCannotBoot(t *testing.T) {
 	if n := strings.Count(page, "?claim="); n != 1 || !strings.Contains(page, "a Raspberry Pi claims to be") || !strings.Contains(page, "Cannot boot") {
 		t.Errorf("%d to be claimed: %s", n, text(page))
 	}
+	b.unknown(provisioning.Hold)
+	if _, page := b.look(t, "/admin/discovered"); strings.Count(page, "/qr.png") != 1 {
+		t.Errorf("what cannot boot shows a code, too: %s", text(page))
+	}
 }
 
 func TestRunModesWithoutKernelAreMarked(t *testing.T) {
@@ -285,6 +325,10 @@ func TestFarmerHasNoCodeToType(t *testing.T) {
 		if _, page := b.lookAs(t, his, "/admin/discovered"); strings.Contains(page, `id="machine"`) != form {
 			t.Errorf("unknown = %q: %s", policy, text(page))
 		}
+	}
+	b.unknown(provisioning.Hold)
+	if _, page := b.post(t, his, "/admin/discovered", url.Values{"machine": {"x"}}); !strings.Contains(page, "type the six characters") || strings.Contains(page, "MAC address") {
+		t.Errorf("he is told of what he cannot do: %s", text(page))
 	}
 }
 

@@ -2,6 +2,7 @@ package pages
 
 import (
 	"cmp"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -144,6 +145,9 @@ func (a *Admin) nextBoot(r *http.Request, mac provisioning.MAC) (nextBoot, error
 	}
 	o.Script, o.Mend = string(gets.Script), lacksKernel(gets.Event.Cause)
 	o.Wrong, _ = notice(gets.Refusal)
+	if e, ok := errors.AsType[*provisioning.Error](gets.Refusal); ok && o.Mend {
+		o.Wrong = e.Message // a link says what to do
+	}
 	return o, nil
 }
 

@@ -59,7 +59,10 @@ func (a *Admin) selected(r *http.Request, by provisioning.Actor, f form) ([]prov
 	return macs, nil
 }
 
-const errNoneSelected = "no node is selected: tick some of them first"
+const (
+	errNoneSelected = "no node is selected: tick some of them first"
+	errNoneClaimed  = "no machine is selected: tick some of them first"
+)
 
 // changeAll makes one change to many nodes. A field that is empty leaves them as
 // they are.

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"farmboot/ipxe/catalog"
+	"farmboot/ipxe/kernel/kerneltest"
 )
 
 // TestSymptomAddress: the short address on a node's screen leads to its symptom.
@@ -178,7 +179,7 @@ func TestGoneKernel(t *testing.T) {
 		"/?runmode=qa":   "Run mode qa " + gone + ": a node",
 		"/expert":        " (qa) " + gone + "</option>",
 		"/images":        " (qa) " + gone + ".",
-		"/admin/kernels": ">No kernel: " + gone + "</option>",
+		"/admin/kernels": ">Quality assurance " + gone + ".</p>",
 		"/admin/nodes":   " (qa) " + gone + "</option>",
 	} {
 		if _, page := b.look(t, path); !strings.Contains(page, want) {
@@ -203,12 +204,33 @@ func TestNoFileThatBoots(t *testing.T) {
 	for path, wants := range map[string][]string{
 		"/":              {"<em> " + empty + "</em>", "<em> " + web + "</em>"},
 		"/images":        {" (qa) " + empty, " (test) " + web},
-		"/admin/kernels": {">No kernel: " + empty + "</option>", web + ".", "boots net/prod.efi, which is neither an EFI application nor a bzImage: "},
+		"/admin/kernels": {">No kernel</option>", "Quality assurance " + empty + ".", web + ".", "boots net/prod.efi, which is neither an EFI application nor a bzImage: "},
 	} {
 		for _, want := range wants {
 			if _, page := b.look(t, path); !strings.Contains(page, want) {
 				t.Errorf("%s does not say %q: %s", path, want, text(page))
 			}
+		}
+	}
+}
+
+// TestImagesOfferWhatIsThere: a run mode without a kernel can boot one that is stored.
+func TestImagesOfferWhatIsThere(t *testing.T) {
+	b := newBench(t)
+	for name, want := range map[string]string{
+		"page.efi": "farmboot kernel add zos.efi &amp;&amp; farmboot kernel use prod zos.efi",
+		"v2.efi":   "farmboot kernel use prod v2.efi",
+	} {
+		content := "<!doctype html>\n"
+		if name == "v2.efi" {
+			content = kerneltest.EFI("v2")
+		}
+		if err := os.RemoveAll(b.dir); err != nil {
+			t.Fatal(err)
+		}
+		b.write(t, name, content)
+		if _, page := b.get(t, "/images"); !strings.Contains(page, ">"+want+"<") {
+			t.Errorf("with %s there is no %q: %s", name, want, text(page))
 		}
 	}
 }

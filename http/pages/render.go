@@ -130,6 +130,9 @@ type failurePage struct {
 func failure(w http.ResponseWriter, r *http.Request, err error) {
 	code := provisioning.ErrorCode(err)
 	data := failurePage{Status: answer.StatusOf(code), Message: answer.PublicMessage(err)}
+	if r.URL.Path == "/admin" || strings.HasPrefix(r.URL.Path, "/admin/") {
+		data.Section = "admin"
+	}
 	if err := render(w, data.Status, "failure", data); err != nil {
 		answer.Plain(w, r, err)
 	}

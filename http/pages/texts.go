@@ -9,7 +9,7 @@ import (
 
 // The texts that Go code chooses from. All others are in the templates.
 
-const badFarmer = "A farmer id is a whole number from 1 to 4294967295, digits only."
+const badFarmer = "A farmer id is a whole number from 1 to 4294967295, digits only"
 
 // formats are the kinds of image that farmers choose from, the one for nearly
 // everybody first.
@@ -87,10 +87,14 @@ var nbps = []choice{
 	{Value: "plain", Title: "Unsigned, for Secure Boot switched off (plain)"},
 }
 
-const badMachine = "Type the machine's MAC address, or the six characters on its screen if it shows any."
+// What is wrong with what should say which machine is meant.
+const (
+	badMachine = "type the machine's MAC address, or the six characters on its screen if it shows any"
+	badCode    = "type the six characters on the machine's screen"
+)
 
 // fieldWords are what fields of the history are called where it is not their name.
-var fieldWords = map[string]string{"runmode": "run mode", "nbp": "boot program"}
+var fieldWords = map[string]string{"runmode": "run mode", "nbp": "boot program", "args": "arguments", "exit": "its own disk", "read_only": "only to look"}
 
 // fieldWord is what a field is called.
 func fieldWord(name string) string { return cmp.Or(fieldWords[name], name) }
@@ -125,7 +129,7 @@ var tokenEnds = []choice{
 
 // whatWasDone says what a form did.
 var whatWasDone = map[string]string{
-	"node-added":      "Node registered. It boots so from its next start on.",
+	"node-added":      "Node registered. It boots like this from its next start on.",
 	"node-changed":    "Saved. It counts from the node's next start on.",
 	"node-claimed":    "Claimed. If it waits on its screen, it boots on within seconds.",
 	"node-once":       "Saved. It counts for the node's next boot alone.",

@@ -33,10 +33,14 @@ func (a *Admin) showTokens(w http.ResponseWriter, r *http.Request, by provisioni
 	page.frame = adminFrame(r, by, "tokens")
 	page.Now = a.Now()
 	page.Ends = checked(tokenEnds, page.Or("expires", ""))
-	page.Roles = checked(roles, page.Or("role", roles[0].Value))
 	if page.Tokens, err = a.Registry.Tokens(r.Context(), by); err != nil {
 		return err
 	}
+	role := provisioning.RoleFarmer
+	if len(page.Tokens) == 0 {
+		role = provisioning.RoleAdmin // whoever makes the first one makes it for himself
+	}
+	page.Roles = checked(roles, page.Or("role", string(role)))
 	return render(w, status, "tokens", page)
 }
 

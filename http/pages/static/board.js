@@ -16,8 +16,6 @@ let timer = null;
 let asking = false;
 
 if (board) {
-  ago(document);
-  setInterval(() => ago(document), 1000);
   setInterval(() => look(board.querySelectorAll("[data-group=booting]")), again);
   setInterval(() => look(board.querySelectorAll("[data-mac]")), 6 * again);
   document.addEventListener("visibilitychange", () => look([]));
@@ -95,7 +93,6 @@ function put(fresh, asked) {
   }
   document.getElementById("board-empty")?.toggleAttribute("hidden", board.childElementCount > 0);
   tell(fresh.getElementById("board-news"));
-  ago(board);
 }
 
 // begins tells whether a node has begun to boot since its old row was made: such a
@@ -134,17 +131,4 @@ function tell(now) {
   if (!now || !news || now.dataset.count === news.dataset.count) return;
   news.dataset.count = now.dataset.count;
   news.textContent = now.dataset.count === "0" ? "" : `${now.dataset.count} ${news.dataset.text}`;
-}
-
-// ago writes times as how long ago they were.
-function ago(root) {
-  const format = new Intl.RelativeTimeFormat(document.documentElement.lang, { style: "narrow" });
-  for (const t of root.querySelectorAll("time[data-ago]")) {
-    const s = Math.round((Date.parse(t.dateTime) - Date.now()) / 1000);
-    const [n, unit] = Math.abs(s) < 60 ? [s, "second"] : Math.abs(s) < 3600 ? [Math.round(s / 60), "minute"]
-      : Math.abs(s) < 86400 ? [Math.round(s / 3600), "hour"] : [Math.round(s / 86400), "day"];
-    t.title ||= t.textContent;
-    const text = format.format(Math.min(n, 0), unit);
-    if (t.textContent !== text) t.textContent = text;
-  }
 }
