@@ -73,6 +73,7 @@ type boardRow struct {
 	Kernel     transfer // how its kernel went out
 	Last       time.Time
 	At         time.Time // when this was true
+	Fixed      bool      // whoever looks may change nothing
 	Mend       bool      // a kernel is missing, and whoever looks may store one
 	Lack       string    // what is wrong with the kernel of its own; "": nothing, or it has none
 	Machine    provisioning.Discovered
@@ -240,7 +241,8 @@ func lacksKernel(c provisioning.Cause) bool {
 
 // seenBy is the row as by sees it.
 func (r boardRow) seenBy(by provisioning.Actor) boardRow {
-	r.Mend = rights.All(by) && lacksKernel(r.Story.Cause)
+	r.Fixed = rights.Change(by) != nil
+	r.Mend = rights.All(by) && !r.Fixed && lacksKernel(r.Story.Cause)
 	return r
 }
 

@@ -95,6 +95,25 @@ func TestTimesAreLocal(t *testing.T) {
 	has("", local+" GMT+5:30 ("+b.now.Now().UTC().Format("2006-01-02 15:04:05")+" UTC)")
 }
 
+// TestReadersPages: the scripts of pages find no forms there, and fail at nothing.
+func TestReadersPages(t *testing.T) {
+	b, tab := startBench(t)
+	b.add(t, provisioning.Node{MAC: macOf(1), RunMode: "prod"})
+	b.play(t, bootOf(macOf(2), b.now.Now().Add(-time.Hour), 5)...)
+	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleAdmin, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.cookie = b.signIn(t, token)
+	tab.cookie(b)
+	for _, path := range adminPages {
+		tab.open(path)
+		tab.says(".who", "only to look")
+	}
+	tab.open("/admin/discovered")
+	tab.says("main", "1h ago")
+}
+
 // TestFarmersWay goes a farmer's whole way, from his first mistake to the image on
 // his disk.
 func TestFarmersWay(t *testing.T) {

@@ -405,3 +405,30 @@ func TestOnlyAdminsFormsAreRead(t *testing.T) {
 		}
 	}
 }
+
+// TestReadersAreShownNoForms: whoever may change nothing fills in nothing that is refused
+// when it is sent.
+func TestReadersAreShownNoForms(t *testing.T) {
+	b := newAdminBench(t)
+	b.unknown(provisioning.Hold)
+	b.write(t, "zos.efi", "MZ")
+	b.add(t, provisioning.Node{MAC: macOf(1), RunMode: "dev", Farmer: 5, Name: "rack"})
+	b.play(t, bootOf(macOf(2), b.now.Now(), 3)...)
+	change := regexp.MustCompile(`<button class="button (?:primary|danger|small)|data-select|type="checkbox" name="mac"|\?claim=|>Register|>Set<|href="/admin/nodes/import"|Store a kernel`)
+	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleAdmin, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := b.signIn(t, token)
+	for _, target := range adminPages {
+		r, page := b.lookAs(t, reader, target)
+		if found := change.FindString(page); r.StatusCode != 200 || found != "" || !strings.Contains(page, ", only to look</span>") {
+			t.Errorf("%s: %d, %q in %s", target, r.StatusCode, found, text(page))
+		}
+		if _, page := b.look(t, target); strings.Contains(page, "only to look</span>") {
+			t.Errorf("%s: an admin may only look", target)
+		}
+	}
+	_, page := b.lookAs(t, reader, "/admin/nodes/"+macOf(1).String())
+	inOrder(t, page, `<fieldset class="stack" disabled>`, `value="rack"`, "</fieldset>")
+}

@@ -78,6 +78,9 @@ type frame struct {
 // All tells whether who looks may see everything, and is shown the way there.
 func (f frame) All() bool { return f.Actor != nil && rights.All(*f.Actor) }
 
+// Changes tells whether who looks may change anything, and is shown forms for it.
+func (f frame) Changes() bool { return f.Actor != nil && rights.Change(*f.Actor) == nil }
+
 // policy is the Content-Security-Policy of every page: nothing but our own static
 // files and, for the live parts, our own API.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
