@@ -164,7 +164,8 @@ func unresolved() Config {
 
 // Load reads the configuration: that of file, which must exist; or, when file is
 // "", that of [DefaultFile] or [SystemFile], the first that exists, or else the
-// defaults. Errors in the file are [Mistakes], all of them.
+// defaults. Errors in the file are [Mistakes], all of them; what could be read is returned with
+// them.
 func Load(file string) (Config, error) {
 	if file != "" {
 		return load(file)
@@ -188,13 +189,13 @@ func load(file string) (Config, error) {
 		return Config{}, fmt.Errorf("find configuration %s: %w", file, err)
 	}
 	c, mistakes := Parse(doc, filepath.Dir(abs))
+	c.File = abs
 	if len(mistakes) > 0 {
 		for i := range mistakes {
 			mistakes[i].File = file
 		}
-		return Config{}, mistakes
+		return c, mistakes
 	}
-	c.File = abs
 	return c, nil
 }
 

@@ -4,12 +4,16 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
+	"time"
 
+	"farmboot/provisioning/ordinary"
 	"farmboot/setup"
+	"farmboot/setup/ca"
 )
 
 type configCmd struct {
-	Check configCheckCmd `cmd:"" help:"Say what is wrong with a configuration file: every mistake with its line and column."`
+	Check configCheckCmd `cmd:"" help:"Say what is wrong with a configuration file, every mistake with its line and column, and with the certificate that it names."`
 }
 
 type configCheckCmd struct {
@@ -18,7 +22,10 @@ type configCheckCmd struct {
 
 // Help implements [kong.HelpProvider].
 func (configCheckCmd) Help() string {
-	return `Examples:
+	return `The daemon need not run, and nothing is changed. What is wrong besides on this host and
+its LAN: farmboot doctor.
+
+Examples:
 
   farmboot config check
   farmboot config check /etc/farmboot/appliance.toml`
@@ -31,11 +38,43 @@ func (c configCheckCmd) Run(e *env) error {
 		return noStdin
 	}
 	cfg, err := setup.Load(string(file))
-	if err != nil {
+	mistakes, ok := errors.AsType[setup.Mistakes](err)
+	if err != nil && !ok {
 		return err
+	}
+	warnings, wrong := checkFiles(cfg, e.now())
+	for _, w := range warnings {
+		fmt.Fprintf(e.stderr, "farmboot: warning: %s: %s\n", printable(string(cmp.Or(file, fileName(cfg.File)))), printable(w))
+	}
+	if wrong != nil {
+		mistakes = append(mistakes, setup.Mistake{File: string(cmp.Or(file, fileName(cfg.File))), Message: oneLine(wrong)})
+	}
+	if len(mistakes) > 0 {
+		return mistakes
 	}
 	_, err = fmt.Fprintf(e.stdout, "%s: ok\n", printable(cmp.Or(cfg.File, "no configuration file, all defaults")))
 	return err
+}
+
+// checkFiles looks at the files that a configuration names, and that the operator makes: err is
+// what keeps the daemon from starting, warnings are the rest.
+func checkFiles(cfg setup.Config, now time.Time) (warnings []string, err error) {
+	if cert, key := cfg.HTTP.TLSCert, cfg.HTTP.TLSKey; cert != "" && key != "" {
+		var weak []string
+		weak, err = ca.Inspect("", cert, key, now)
+		for _, w := range weak {
+			warnings = append(warnings, fmt.Sprintf("http.tls-cert %s: %s", cert, w))
+		}
+	}
+	if secret := cfg.OpenID.ClientSecretFile; secret != "" {
+		if _, unread := ordinary.ReadFile(secret); unread != nil {
+			warnings = append(warnings, "openid.client-secret-file: "+oneLine(unread))
+		}
+	}
+	if errors.Is(err, fs.ErrPermission) { // by us: the daemon may be another user
+		warnings, err = append(warnings, oneLine(err)+": check it as root"), nil
+	}
+	return warnings, err
 }
 
 // noStdin refuses standard input, which has no folder: paths in a configuration may be

@@ -49,6 +49,58 @@ func TestConfigCheck(t *testing.T) {
 	}
 }
 
+// TestConfigCheckFiles: the files that a configuration names are looked at as the daemon reads them.
+func TestConfigCheckFiles(t *testing.T) {
+	folder, now := t.TempDir(), time.Now()
+	write := func(name, text string) string {
+		name = filepath.Join(folder, name)
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	pair := func(name string, end time.Time) (cert, key string) {
+		in := filepath.Join(folder, name)
+		if err := os.Mkdir(in, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return certificate(t, in, end)
+	}
+	cert, key := pair("good", now.AddDate(0, 6, 0))
+	old, oldKey := pair("old", now.AddDate(0, 0, -3))
+	text, empty, absent := write("cert.txt", "no certificate\n"), write("empty", ""), filepath.Join(folder, "absent.pem")
+	for _, tt := range []struct {
+		name           string
+		cert, key      string
+		more           string
+		status         int
+		stdout, stderr string // parts
+	}{
+		{"good", cert, key, "", exitOK, "ok", ""},
+		{"a certificate that is not there", absent, key, "", exitRefused, "", "http.tls-cert: open " + absent + ": no such file"},
+		{"a key that is not there", cert, absent, "", exitRefused, "", "http.tls-key: open " + absent + ": no such file"},
+		{"a key of another one", cert, oldKey, "", exitRefused, "", "http.tls-cert " + cert + ", http.tls-key " + oldKey + ": tls: private key does not match"},
+		{"no certificate", text, key, "", exitRefused, "", "http.tls-cert " + text},
+		{"an empty one", empty, key, "", exitRefused, "", "http.tls-cert " + empty},
+		{"a folder", folder, key, "", exitRefused, "", "http.tls-cert: " + folder},
+		{"one that has ended", old, oldKey, "", exitOK, "ok", "farmboot: warning: "},
+		{"beside a mistake", absent, key, "debug = 1", exitRefused, "", "debug: accepted is true or false"},
+		{"no secret", cert, key, "openid.issuer = \"https://id.example.org\"\nopenid.client-id = \"x\"\nopenid.admins = [\"a\"]\nopenid.client-secret-file = \"" + absent + "\"", exitOK, "ok", "openid.client-secret-file: open " + absent},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			file := write("a.toml", fmt.Sprintf("%s\nhttp.tls-cert = %q\nhttp.tls-key = %q\n", tt.more, tt.cert, tt.key))
+			var stdout, stderr bytes.Buffer
+			status := run(t.Context(), []string{"config", "check", file}, &env{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, now: time.Now})
+			if status != tt.status || !strings.Contains(stdout.String(), tt.stdout) || !strings.Contains(stderr.String(), tt.stderr) || (tt.stdout == "") != (stdout.Len() == 0) || (tt.stderr == "") != (stderr.Len() == 0) {
+				t.Errorf("exit %d, stdout %q, stderr %q; want %d, %q, %q", status, stdout.String(), stderr.String(), tt.status, tt.stdout, tt.stderr)
+			}
+			if tt.cert == absent && !strings.Contains(stderr.String(), absent) {
+				t.Errorf("the certificate is not among the mistakes: %s", stderr.String())
+			}
+		})
+	}
+}
+
 func TestOneLine(t *testing.T) {
 	first, second := errors.New("no\x1b[2J\nth\x9bing ü"), errors.New("nor this")
 	for _, tt := range []struct {
