@@ -37,21 +37,30 @@ type daemonStatus struct {
 	Why     string `json:"why,omitempty"` // why not
 	Socket  string `json:"socket"`
 	api.Status
-	ConfigDiffers bool `json:"config_differs"` // the daemon runs with another configuration than is in the file
+	ConfigMistake string `json:"config_mistake,omitempty"` // in the file: the daemon would not start with it
+	ConfigDiffers bool   `json:"config_differs"`           // the daemon runs with another configuration than is in the file
 }
 
-// Run asks the daemon by its socket.
-func (c statusCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
+// Run asks the daemon by its socket. Of a configuration with mistakes it takes what could be
+// read, for a daemon that read it before them goes on.
+func (c statusCmd) Run(ctx context.Context, e *env) error {
+	cfg, wrong := e.config()
+	if wrong != nil && !isMistake(wrong) {
+		return wrong
+	}
 	s := daemonStatus{Socket: cfg.Socket()}
 	s.Version = versionString()
+	if wrong != nil {
+		s.ConfigMistake = oneLine(wrong)
+	}
 	status, err := askDaemon(ctx, cfg)
 	switch {
 	case err == nil:
-		s.Running, s.Status, s.ConfigDiffers = true, status, differs(cfg, status)
+		s.Running, s.Status, s.ConfigDiffers = true, status, wrong == nil && differs(cfg, status)
 	case notRunning(err):
 		s.Why, err = fmt.Sprintf("no daemon listens on %s", cfg.Socket()), nil
 	default:
-		return err
+		return errors.Join(wrong, err)
 	}
 	if c.JSON {
 		err = printJSON(e.stdout, s)
@@ -59,9 +68,16 @@ func (c statusCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
 		err = s.print(e)
 	}
 	if err == nil && !s.Running {
-		err = fmt.Errorf("the daemon does not run: %s", s.Why)
+		err = errors.Join(wrong, fmt.Errorf("the daemon does not run: %s", s.Why))
 	}
 	return err
+}
+
+// isMistake tells whether that error of [env.config] is of what stands in the file.
+func isMistake(err error) bool {
+	_, several := errors.AsType[setup.Mistakes](err)
+	_, first := errors.AsType[setup.Mistake](err)
+	return several || first
 }
 
 func (s daemonStatus) print(e *env) error {
@@ -78,7 +94,9 @@ func (s daemonStatus) print(e *env) error {
 		for _, p := range s.Problems {
 			t.row("PROBLEM %s\t%s", p.What, printable(p.Why))
 		}
-		if s.ConfigDiffers {
+		if s.ConfigMistake != "" {
+			t.row("WARNING configuration\t%s; the daemon runs with what it read before, and would not start with this", s.ConfigMistake)
+		} else if s.ConfigDiffers {
 			t.row("WARNING configuration\t%s", printable(difference(s.Status)))
 		} else if len(s.Problems) == 0 {
 			t.row("the daemon works")

@@ -81,6 +81,32 @@ func TestNoKernels(t *testing.T) {
 	}
 }
 
+// TestStatusBesideAMistake: a mistake that somebody made in the configuration hides no daemon.
+func TestStatusBesideAMistake(t *testing.T) {
+	d := startDaemon(t)
+	good, err := os.ReadFile(d.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mistake := range []string{"debug = 1\n", "debug = \n", "debug = 1\nport = 1\n"} {
+		if err := os.WriteFile(d.file, append([]byte(mistake), good...), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		status, text, stderr := d.command("status")
+		if status != 0 || stderr != "" || !regexp.MustCompile(`(?m)^farmboot .* runs$`).MatchString(text) || !strings.Contains(text, fmt.Sprintf(":%d", d.port)) ||
+			!regexp.MustCompile(`(?m)^WARNING configuration +.*:1:\d+: debug.*; the daemon runs with what it read before`).MatchString(text) || strings.Contains(text, "the daemon works") {
+			t.Errorf("%q: exit %d, %s\n%s", mistake, status, stderr, text)
+		}
+		var s daemonStatus
+		if _, text, _ := d.command("status", "--json"); json.Unmarshal([]byte(text), &s) != nil || !s.Running || s.ConfigMistake == "" || s.ConfigDiffers {
+			t.Errorf("%q: %s", mistake, text)
+		}
+	}
+	if status, _, stderr := d.command("node", "list"); status != exitRefused || !strings.Contains(stderr, "debug") {
+		t.Errorf("another command: exit %d, %s", status, stderr)
+	}
+}
+
 // TestStatusOfKernels: status says which run mode tries a kernel, and which does not boot
 // upstream's newest.
 func TestStatusOfKernels(t *testing.T) {
