@@ -2,13 +2,19 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+
+	"farmboot/provisioning"
 )
 
 // TestEnrolmentEndsWithTheNode: a node that is removed by the API is not to be enrolled any
@@ -29,19 +35,40 @@ func TestEnrolmentEndsWithTheNode(t *testing.T) {
 		return n.DialContext(ctx, "unix", filepath.Join(d.state, "farmboot.sock"))
 	}}}
 	defer client.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, "http://local/api/v1/nodes/"+mac, nil)
-	if err != nil {
-		t.Fatal(err)
+	call := func(method, path string) (int, string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://local/api/v1/"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		text, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, string(text)
 	}
-	res, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res.Body.Close()
-	if res.StatusCode != http.StatusNoContent {
-		t.Errorf("status %d", res.StatusCode)
+	if status, text := call(http.MethodDelete, "nodes/"+mac); status != http.StatusNoContent {
+		t.Errorf("status %d: %s", status, text)
 	}
 	if _, err := os.Stat(filepath.Join(d.state, file)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("it is still to be enrolled: %v", err)
+	}
+	var history []provisioning.Change
+	if _, text := call(http.MethodGet, "history"); json.Unmarshal([]byte(text), &history) != nil || len(history) != 3 ||
+		history[0].Action != "node enrol cancel" || history[1].Action != "node rm" || history[0].Batch != history[1].Batch {
+		t.Fatalf("history: %+v", history)
+	}
+	var undone struct {
+		Undone     int
+		Unenrolled []string
+	}
+	if status, text := call(http.MethodPost, fmt.Sprintf("history/%d/undo", history[1].ID)); status != http.StatusOK || json.Unmarshal([]byte(text), &undone) != nil ||
+		undone.Undone != 1 || !slices.Equal(undone.Unenrolled, []string{mac}) {
+		t.Errorf("undo: status %d, %s", status, text)
 	}
 }

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/cause"
 	"farmboot/provisioning/human"
+	"farmboot/provisioning/registry"
 )
 
 type eventsCmd struct {
@@ -139,15 +141,18 @@ func (c historyCmd) undo(ctx context.Context, e *env, db *database) error {
 			return err
 		}
 	}
+	changes = slices.DeleteFunc(changes, func(c provisioning.Change) bool { return !registry.CanUndo([]provisioning.Change{c}) })
 	if len(changes) > 1 {
 		if ok, err := e.confirm(fmt.Sprintf("Take %d changes back?", len(changes)), c.Yes); err != nil || !ok {
 			return err
 		}
 	}
-	n, err := db.registry.Undo(ctx, operator(), *c.Undo)
-	if err != nil {
-		return err
+	undone, err := db.registry.Undo(ctx, operator(), *c.Undo)
+	if undone.Changes > 0 {
+		fmt.Fprintf(e.stdout, "took %s back\n", countOf(undone.Changes, "change"))
 	}
-	_, err = fmt.Fprintf(e.stdout, "took %s back\n", countOf(n, "change"))
+	for _, mac := range undone.Unenrolled {
+		fmt.Fprintf(e.stdout, "%s is not to be enrolled any more: farmboot secureboot enrol %[1]s begins that anew\n", mac)
+	}
 	return err
 }

@@ -213,8 +213,11 @@ func changeID(text string) (int64, error) {
 
 // undo answers POST /api/v1/history/{id}/undo: takes a change back.
 func (a *API) undo(w http.ResponseWriter, r *http.Request, by provisioning.Actor, id int64) error {
-	n, err := a.Registry.Undo(r.Context(), by, id)
-	return reply(w, map[string]int{"undone": n}, err)
+	undone, err := a.Registry.Undo(r.Context(), by, id)
+	return reply(w, struct {
+		Undone     int                `json:"undone"`
+		Unenrolled []provisioning.MAC `json:"unenrolled,omitempty"`
+	}{undone.Changes, undone.Unenrolled}, err)
 }
 
 // nodeMachine answers GET /api/v1/nodes/{mac}/machine: what is known of the machine.

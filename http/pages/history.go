@@ -56,8 +56,12 @@ func (a *Admin) undo(w http.ResponseWriter, r *http.Request, by provisioning.Act
 	if err != nil {
 		return provisioning.Errorf(provisioning.NotFound, "there is no such change")
 	}
-	_, err = a.Registry.Undo(r.Context(), by, id)
-	return answerForm(w, r, err, "/admin/history", "undone", func(status int, problem string) error {
+	undone, err := a.Registry.Undo(r.Context(), by, id)
+	did := "undone"
+	if len(undone.Unenrolled) > 0 {
+		did = "undone-enrol"
+	}
+	return answerForm(w, r, err, "/admin/history", did, func(status int, problem string) error {
 		return a.showHistory(w, r, by, status, problem)
 	})
 }

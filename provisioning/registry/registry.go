@@ -88,10 +88,9 @@ type Enrolments interface {
 // registry is used.
 func (r *Registry) EndEnrolments(e Enrolments) { r.enrolments = e }
 
-// endEnrolments ends the enrolments of nodes that are not registered any more. Its line of
-// the history is none of the batch that the removal may be of, which can be taken back.
-func (r *Registry) endEnrolments(ctx context.Context, by provisioning.Actor, macs ...provisioning.MAC) error {
-	var faults error
+// endEnrolments ends the enrolments of nodes that are not registered any more, and returns whose
+// it ended. Its lines of the history are of the batch of the removal.
+func (r *Registry) endEnrolments(ctx context.Context, by provisioning.Actor, macs ...provisioning.MAC) (ended []provisioning.MAC, faults error) {
 	for _, mac := range macs {
 		if r.enrolments == nil || !r.enrolments.Enrolling(mac) {
 			continue
@@ -100,10 +99,15 @@ func (r *Registry) endEnrolments(ctx context.Context, by provisioning.Actor, mac
 			faults = errors.Join(faults, fmt.Errorf("%s is removed, and is to be enrolled still: %w", mac, err))
 			continue
 		}
-		faults = errors.Join(faults, r.Note(ctx, by, "node enrol cancel", mac.String(), nil, nil))
+		ended = append(ended, mac)
+		faults = errors.Join(faults, r.Note(ctx, by, enrolCancel, mac.String(), nil, nil))
 	}
-	return faults
+	return ended, faults
 }
+
+// enrolCancel is the action of the history that the enrolment of a node ended before it was
+// enrolled.
+const enrolCancel = "node enrol cancel"
 
 // Node returns a registered node.
 func (r *Registry) Node(ctx context.Context, by provisioning.Actor, mac provisioning.MAC) (provisioning.Node, error) {
@@ -337,24 +341,28 @@ func (r *Registry) each(ctx context.Context, macs []provisioning.MAC, did string
 // RemoveNode unregisters a node, and ends its enrolment. What happened to it stays in the
 // history.
 func (r *Registry) RemoveNode(ctx context.Context, by provisioning.Actor, mac provisioning.MAC) error {
-	err := r.store.Update(ctx, func(tx provisioning.Tx) error { return r.remove(ctx, tx, by, mac) })
-	if err != nil {
-		return err
+	if r.enrolments != nil && r.enrolments.Enrolling(mac) {
+		ctx = together(ctx)
 	}
-	return r.endEnrolments(ctx, by, mac)
+	err := r.store.Update(ctx, func(tx provisioning.Tx) error { return r.remove(ctx, tx, by, mac) })
+	if err == nil {
+		_, err = r.endEnrolments(ctx, by, mac)
+	}
+	return err
 }
 
 // RemoveNodes unregisters nodes, all or none: none if one of them is not registered
 // or is not by's. One that is named twice is removed once.
 func (r *Registry) RemoveNodes(ctx context.Context, by provisioning.Actor, macs []provisioning.MAC) error {
 	macs = slices.Compact(slices.SortedFunc(slices.Values(macs), provisioning.MAC.Compare))
+	ctx = together(ctx)
 	err := r.each(ctx, macs, "removed", func(ctx context.Context, tx provisioning.Tx, i int) error {
 		return r.remove(ctx, tx, by, macs[i])
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = r.endEnrolments(ctx, by, macs...)
 	}
-	return r.endEnrolments(ctx, by, macs...)
+	return err
 }
 
 func (r *Registry) remove(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, mac provisioning.MAC) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"farmboot/provisioning"
@@ -26,17 +27,25 @@ func batchOf(ctx context.Context) string {
 	return batch
 }
 
+// Undone is what became of changes that were taken back.
+type Undone struct {
+	Changes int
+	// Unenrolled are nodes whose enrolment for Secure Boot ended with their registration,
+	// which is taken back now, or was then: enrolments are not begun anew.
+	Unenrolled []provisioning.MAC
+}
+
 // Undo takes a change of a node back, by its number in the history, and with it those
 // made together with it, an import for instance: all or none, and only as long as every
-// node is still as the change left it ([provisioning.Conflict] else). It returns how
-// many were taken back. Changes of other things cannot be: [provisioning.Invalid].
-func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (int, error) {
+// node is still as the change left it ([provisioning.Conflict] else). Changes of
+// other things cannot be taken back: [provisioning.Invalid].
+func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (Undone, error) {
 	if err := rights.Admin(by, "take changes back"); err != nil {
-		return 0, err
+		return Undone{}, err
 	}
-	alone := ctx
 	ctx = together(ctx)
-	undone, removed := 0, []provisioning.MAC(nil)
+	var undone Undone
+	var removed []provisioning.MAC
 	err := r.store.Update(ctx, func(tx provisioning.Tx) error {
 		changes, err := tx.Changes(ctx, provisioning.ChangeQuery{ID: id})
 		if err != nil {
@@ -50,21 +59,26 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (i
 				return err
 			}
 		}
-		undone, removed = 0, nil
+		undone, removed = Undone{}, nil
 		for _, c := range changes { // the newest first
 			did, err := r.undo(ctx, tx, by, c)
 			if err != nil {
 				return err
 			}
+			if c.Action == enrolCancel && c.Batch != "" { // it ended with the registration
+				if mac, err := provisioning.ParseMAC(c.Subject); err == nil {
+					undone.Unenrolled = append(undone.Unenrolled, mac)
+				}
+			}
 			if !did {
 				continue
 			}
-			undone++
+			undone.Changes++
 			if mac, err := provisioning.ParseMAC(c.Subject); err == nil && len(c.Before) == 0 {
 				removed = append(removed, mac)
 			}
 		}
-		if undone == 0 {
+		if undone.Changes == 0 {
 			return provisioning.Errorf(provisioning.Invalid, "change %d is %q: only changes of nodes can be taken back", id, changes[0].Action)
 		}
 		return nil
@@ -72,16 +86,19 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (i
 	if refusal(err) {
 		err = provisioning.Errorf(provisioning.ErrorCode(err), "nothing was taken back: %w", err)
 	}
-	if err == nil {
-		err = r.endEnrolments(alone, by, removed...)
+	if err != nil {
+		return Undone{}, err
 	}
+	ended, err := r.endEnrolments(ctx, by, removed...)
+	undone.Unenrolled = append(undone.Unenrolled, ended...)
+	slices.SortFunc(undone.Unenrolled, provisioning.MAC.Compare)
 	return undone, err
 }
 
 // How a change is taken back.
 const (
 	takenBack = iota // it is of a node
-	stays            // a farmer was registered on the way
+	stays            // a farmer was registered on the way, or an enrolment ended
 	refused
 )
 
@@ -89,7 +106,7 @@ func undoing(c provisioning.Change) int {
 	switch c.Action {
 	case "node add", "node set", "node rm":
 		return takenBack
-	case "farmer add":
+	case "farmer add", enrolCancel:
 		return stays
 	}
 	return refused
@@ -110,7 +127,8 @@ func CanUndo(changes []provisioning.Change) bool {
 	return nodes
 }
 
-// undo takes one change back. A farmer who was registered on the way stays.
+// undo takes one change back. A farmer who was registered on the way stays, and an enrolment that
+// ended is not begun anew, which [Undone] tells.
 func (r *Registry) undo(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, c provisioning.Change) (bool, error) {
 	switch undoing(c) {
 	case stays:
