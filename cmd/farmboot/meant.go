@@ -107,6 +107,7 @@ var elsewhere = []struct {
 	{"list", []string{"ls", "all", "index", "show", "get", "info", "view", "describe"}},
 	{"use", []string{"set", "default", "point", "activate"}},
 	{"sync", []string{"pull", "fetch", "update", "refresh"}},
+	{"discovered", []string{"unknown", "unregistered", "waiting", "pending", "seen", "strangers"}},
 	{"doctor", []string{"diagnose", "verify", "test"}},
 }
 
@@ -154,6 +155,8 @@ func flagMeant(in *kong.Node, flag string) error {
 		}
 	}
 	switch {
+	case has("inventory") && slices.Contains([]string{"waiting", "unregistered", "unknown", "discovered", "held", "pending"}, name): // of node list
+		return fmt.Errorf("unknown flag %s, did you mean \"node discovered\"?", flag)
 	case slices.Contains([]string{"o", "output", "format"}, name) && has("json"):
 		return fmt.Errorf("unknown flag %s, did you mean \"--json\"?", flag)
 	case name == "v" && has("version"):

@@ -13,17 +13,18 @@ import (
 
 // nodeCmd is "farmboot node".
 type nodeCmd struct {
-	Add    nodeAddCmd    `cmd:"" help:"Register a node."`
-	Set    nodeSetCmd    `cmd:"" help:"Change registered nodes; what is not given stays."`
-	Once   nodeOnceCmd   `cmd:"" help:"Choose what a node's next boot alone gets: another kernel, or its disk."`
-	Wake   nodeWakeCmd   `cmd:"" help:"Switch nodes on by Wake-on-LAN, in waves."`
-	List   nodeListCmd   `cmd:"" help:"List the registered nodes."`
-	Show   nodeShowCmd   `cmd:"" help:"Show one node: what it boots, how its last boot went, who changed it."`
-	Rm     nodeRmCmd     `cmd:"" help:"Unregister nodes."`
-	Claim  nodeClaimCmd  `cmd:"" help:"Register the node that shows a claim code on its screen."`
-	Import nodeImportCmd `cmd:"" help:"Register many nodes, from CSV or a legacy bootstrap.sqlite3."`
-	Export nodeExportCmd `cmd:"" help:"Write all nodes as CSV, for node import."`
-	Check  nodeCheckCmd  `cmd:"" help:"Explain a kernel command line the way Zero-OS will read it."`
+	Add        nodeAddCmd        `cmd:"" help:"Register a node."`
+	Set        nodeSetCmd        `cmd:"" help:"Change registered nodes; what is not given stays."`
+	Once       nodeOnceCmd       `cmd:"" help:"Choose what a node's next boot alone gets: another kernel, or its disk."`
+	Wake       nodeWakeCmd       `cmd:"" help:"Switch nodes on by Wake-on-LAN, in waves."`
+	List       nodeListCmd       `cmd:"" help:"List the registered nodes."`
+	Show       nodeShowCmd       `cmd:"" help:"Show one node: what it boots, how its last boot went, who changed it."`
+	Rm         nodeRmCmd         `cmd:"" help:"Unregister nodes."`
+	Discovered nodeDiscoveredCmd `cmd:"" help:"List the machines that booted here and are not registered, with their claim codes."`
+	Claim      nodeClaimCmd      `cmd:"" help:"Register the node that shows a claim code on its screen."`
+	Import     nodeImportCmd     `cmd:"" help:"Register many nodes, from CSV or a legacy bootstrap.sqlite3."`
+	Export     nodeExportCmd     `cmd:"" help:"Write all nodes as CSV, for node import."`
+	Check      nodeCheckCmd      `cmd:"" help:"Explain a kernel command line the way Zero-OS will read it."`
 }
 
 // nodeFlags are the flags that say what a node boots. A pointer is nil if its flag
@@ -330,7 +331,9 @@ type nodeListCmd struct {
 }
 
 func (nodeListCmd) Help() string {
-	return `Examples:
+	return `Machines that are not registered: farmboot node discovered.
+
+Examples:
 
   farmboot node list
   farmboot node list --farmer 1234 --runmode prod
@@ -465,7 +468,8 @@ type nodeClaimCmd struct {
 
 func (nodeClaimCmd) Help() string {
 	return `A node that is held (unknown = "hold" in the configuration) shows a claim code and
-waits. Once it is claimed it boots on within five seconds.
+waits; farmboot node discovered lists those that do. Once it is claimed it boots on within
+five seconds.
 
 Example:
 
