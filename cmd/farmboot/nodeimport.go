@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/registry"
@@ -62,7 +64,29 @@ func (c nodeImportCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	return refused
+	return orTake(refused, report)
+}
+
+// orTake says what takes the lines of an import all the same that was refused.
+func orTake(refused error, report registry.ImportReport) error {
+	if refused == nil {
+		return nil
+	}
+	var ways []string
+	if slices.ContainsFunc(report.Rows, func(r registry.ImportedRow) bool { return r.Registered }) {
+		ways = append(ways, "--update changes nodes that are registered already")
+	}
+	switch others := len(report.Rows) - report.Counts[registry.Refused]; others {
+	case 0:
+	case 1:
+		ways = append(ways, "--skip imports the other one")
+	default:
+		ways = append(ways, "--skip imports the other "+countOf(others, "line"))
+	}
+	if ways == nil {
+		return refused
+	}
+	return fmt.Errorf("%w; %s", refused, strings.Join(ways, ", "))
 }
 
 // source names where the nodes come from.

@@ -78,11 +78,14 @@ func ReadCSV(from io.Reader) ([]provisioning.Row, error) {
 		if len(rows) == provisioning.MaxRows {
 			return nil, provisioning.Errorf(provisioning.Invalid, "the CSV file has more than %d lines: import it in parts", provisioning.MaxRows)
 		}
+		row := provisioning.Row{Line: lines.line}
 		if fault != nil {
-			rows = append(rows, provisioning.Row{Line: lines.line, Err: fault})
-			continue
+			row.Err = fault
+		} else {
+			row = parseRow(lines.line, header, record)
 		}
-		rows = append(rows, parseRow(lines.line, header, record))
+		row.Err = lines.about(row.Err)
+		rows = append(rows, row)
 	}
 }
 
@@ -93,7 +96,9 @@ const maxLine = 16 << 10
 // quote that has no partner spoils its own line only.
 type lineReader struct {
 	text *bufio.Reader
-	line int // of what was read last, from 1
+	line int  // of what was read last, from 1
+	open int  // line before it that leaves a quote open, which none between closes; 0: none
+	odd  bool // the last line has an odd number of quotes: it opens a field, or closes one
 }
 
 // next returns the fields of the next line that is not blank. An error that is a
@@ -106,6 +111,7 @@ func (l *lineReader) next() ([]string, error) {
 			return nil, err
 		}
 		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+		l.odd = strings.Count(line, `"`)%2 == 1
 		switch {
 		case line == "":
 			continue
@@ -120,10 +126,37 @@ func (l *lineReader) next() ([]string, error) {
 		in.FieldsPerRecord = -1 // said better by parseRow
 		record, err := in.Read()
 		if e, ok := errors.AsType[*csv.ParseError](err); ok {
+			if closes(line) && l.open == 0 {
+				l.open = l.line
+				return nil, provisioning.Errorf(provisioning.Invalid, "a field begins with a quote and does not end with one in this line: no field may have a line break in it")
+			}
 			return nil, provisioning.Errorf(provisioning.Invalid, "at character %d: %w; write a quote within quotes twice", e.Column, e.Err)
 		}
 		return record, err
 	}
+}
+
+// closes tells whether a line that cannot be read lacks nothing but a quote at its end.
+func closes(line string) bool {
+	in := csv.NewReader(strings.NewReader(line + `"`))
+	in.FieldsPerRecord = -1
+	_, err := in.Read()
+	return err == nil
+}
+
+// about says of a fault that its line may be no line of its own.
+func (l *lineReader) about(fault error) error {
+	open := l.open
+	if open == 0 || open == l.line {
+		return fault
+	}
+	if fault == nil || l.odd {
+		l.open = 0
+	}
+	if fault == nil {
+		return nil
+	}
+	return provisioning.Errorf(provisioning.Invalid, "%w (it may belong to the field that line %d leaves open)", fault, open)
 }
 
 // asUTF8 returns text without its byte order mark, and of UTF-16 with one makes UTF-8:

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -27,6 +28,8 @@ type ImportedRow struct {
 	Outcome  Outcome          `json:"outcome"`
 	Message  string           `json:"message,omitempty"`  // why it is refused
 	Warnings []string         `json:"warnings,omitempty"` // what is probably a mistake, though it is not refused
+
+	Registered bool `json:"-"` // it is refused for [ImportOptions.Update] is not set
 }
 
 // ImportReport tells what became of an import.
@@ -93,7 +96,7 @@ func (r *Registry) importRows(ctx context.Context, tx provisioning.Tx, by provis
 		}
 		line := ImportedRow{Line: row.Line, MAC: row.MAC, Outcome: outcome}
 		if err != nil {
-			line.Outcome, line.Message = Refused, err.Error()
+			line.Outcome, line.Message, line.Registered = Refused, err.Error(), errors.Is(err, errRegistered)
 		} else {
 			line.Warnings = row.Warnings
 			if warnings := r.rules.Load().Warnings; warnings != nil {
@@ -153,13 +156,15 @@ func (r *Registry) importRow(ctx context.Context, tx provisioning.Tx, by provisi
 	case err != nil:
 		return provisioning.Node{}, Refused, err
 	case !opt.Update:
-		return provisioning.Node{}, Refused, provisioning.Errorf(provisioning.Conflict, "node %s is registered already", row.MAC)
+		return provisioning.Node{}, Refused, provisioning.Errorf(provisioning.Conflict, "node %s %w", row.MAC, errRegistered)
 	case row.Patch.Apply(old) == old && rights.Owns(by, old.Farmer):
 		return old, Unchanged, nil
 	}
 	n, err := r.set(ctx, tx, by, row.MAC, row.Patch)
 	return n, Updated, err
 }
+
+var errRegistered = errors.New("is registered already")
 
 // refusal tells whether err is about what was asked, not about the store.
 func refusal(err error) bool {
