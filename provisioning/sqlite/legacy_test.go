@@ -23,7 +23,7 @@ func TestReadLegacy(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "bootstrap.sqlite3")
 			exec(t, file, `CREATE TABLE `+table,
 				`INSERT INTO provision VALUES ('52:54:00:00:00:01', 'prod', '77', 'zos-debug'), ('52:54:00:00:00:02', 'master', '', NULL),
-					('52:54:00:00:00:nonsense', 'prod', '', ''), ('52:54:00:00:01:03', 'prod', '8056c2e21c000001', ''), ('52:54:ff:00:00:04', '', '', ''), ('52:54:ff:0:0:05 ', ' prod ', '1234 ', '')`)
+					('52:54:00:00:00:nonsense', 'prod', '', ''), ('52:54:00:00:01:03', 'prod', '8056c2e21c000001', ''), ('52:54:ff:00:00:04', '', '', ''), ('52:54:ff:0:0:5 ', ' prod ', '1234 ', '')`)
 			rows, err := ReadLegacy(t.Context(), file)
 			if err != nil {
 				t.Fatal(err)
