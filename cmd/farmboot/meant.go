@@ -15,7 +15,7 @@ import (
 
 // inPlainWords says of what the parser does not take what is accepted in its place:
 //   - of a command by the name that other programs have for it, or that systemctl has,
-//   - of a command without its group: "claim" for "node claim",
+//   - of a command without its group: "claim" for "node claim", "enroll" for "secureboot enrol",
 //   - of a flag for what is given without one, or in another way,
 //   - of a MAC address, or the name of a kernel, where that is the value of a flag,
 //   - of a number below 0, which the parser takes for a flag that is not known.
@@ -117,22 +117,35 @@ func meant(node *kong.Node, word string) string {
 	if childOf(node, word) != nil {
 		return ""
 	}
-	for _, e := range elsewhere {
-		command, _, _ := strings.Cut(e.ours, " ")
-		if childOf(node, command) != nil && slices.Contains(e.theirs, strings.ToLower(word)) {
-			return fmt.Sprintf("%q", e.ours)
-		}
+	if ours := calledElsewhere(node, word); ours != "" {
+		return fmt.Sprintf("%q", ours)
 	}
-	var grouped []string
+	var grouped, called []string
 	for _, group := range node.Children {
 		if child := childOf(group, strings.ToLower(word)); child != nil && !child.Hidden {
 			grouped = append(grouped, fmt.Sprintf("%q", group.Name+" "+child.Name))
+		} else if ours := calledElsewhere(group, word); ours != "" {
+			called = append(called, fmt.Sprintf("%q", group.Name+" "+ours))
 		}
 	}
-	if len(grouped) > 2 { // "list" says nothing of what
-		return ""
+	if grouped == nil {
+		grouped = called
 	}
-	return strings.Join(grouped, " or ")
+	if last := len(grouped) - 1; last > 0 {
+		return strings.Join(grouped[:last], ", ") + " or " + grouped[last]
+	}
+	return strings.Join(grouped, "")
+}
+
+// calledElsewhere returns the command below node that other programs call so; "": none.
+func calledElsewhere(node *kong.Node, word string) string {
+	for _, e := range elsewhere {
+		command, _, _ := strings.Cut(e.ours, " ")
+		if childOf(node, command) != nil && slices.Contains(e.theirs, strings.ToLower(word)) {
+			return e.ours
+		}
+	}
+	return ""
 }
 
 // fileFlags are how other programs name the file, or folder, that is an argument of ours.

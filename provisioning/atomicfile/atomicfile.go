@@ -38,6 +38,11 @@ type File struct {
 // folder.
 func Create(dir string, mode fs.FileMode) (*File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, filePrefix+rand.Text()), os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, gone := os.Stat(dir); gone == nil { // proc(5)
+			return nil, errors.New("no file can be made in its folder")
+		}
+	}
 	if err != nil {
 		return nil, bare(err)
 	}

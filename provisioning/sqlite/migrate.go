@@ -142,6 +142,12 @@ func apply(ctx context.Context, db *sql.DB, m sqlstore.Migration) error {
 	return nil
 }
 
+// What refuses SQLite files of others, with the code [provisioning.Invalid].
+var (
+	errLegacy  = errors.New("is a legacy bootstrap.sqlite3, not a Farmboot database")
+	errForeign = errors.New("is a SQLite file, but not a Farmboot database")
+)
+
 // ourVersion returns the file's schema version, 0 for a new file. A SQLite file of
 // somebody else's is refused.
 func ourVersion(ctx context.Context, db *sql.DB, file string) (int, error) {
@@ -157,9 +163,9 @@ func ourVersion(ctx context.Context, db *sql.DB, file string) (int, error) {
 	case application == applicationID || tables == 0:
 		return version, nil
 	case legacy:
-		return 0, provisioning.Errorf(provisioning.Invalid, "%s is a legacy bootstrap.sqlite3, not a Farmboot database: choose another file name and run farmboot node import %[1]s", file)
+		return 0, provisioning.Errorf(provisioning.Invalid, "%s %w: choose another file name and run farmboot node import %[1]s", file, errLegacy)
 	default:
-		return 0, provisioning.Errorf(provisioning.Invalid, "%s is a SQLite file, but not a Farmboot database: choose another file name", file)
+		return 0, provisioning.Errorf(provisioning.Invalid, "%s %w: choose another file name", file, errForeign)
 	}
 }
 

@@ -76,6 +76,10 @@ func checkBackup(ctx context.Context, backup string) error {
 		return cutShort(backup)
 	}
 	switch {
+	case errors.Is(err, errLegacy):
+		return provisioning.Errorf(provisioning.Invalid, "%s %w: farmboot node import %[1]s takes its nodes", backup, errLegacy)
+	case errors.Is(err, errForeign):
+		return provisioning.Errorf(provisioning.Invalid, "%s %w: accepted is what farmboot backup has written", backup, errForeign)
 	case err != nil:
 		return err
 	case version == 0:
