@@ -205,6 +205,10 @@ func TestBoardTellsOfMissingKernels(t *testing.T) {
 	if said := board(b.cookie); !strings.Contains(said, "(test) boots v2.efi, which is gone") || strings.Contains(said, "first step") {
 		t.Errorf("with every kernel gone: %s", said)
 	}
+	b.write(t, "v2.efi", "<!doctype html>\n")
+	if said := board(b.cookie); !strings.Contains(said, "(test) has no kernel that boots: net/test.efi is a web page: a node of it would") {
+		t.Errorf("with a web page for a kernel: %s", said)
+	}
 }
 
 // TestKernelOnTheBoard has kernels come whole, in parts and after broken tries.
