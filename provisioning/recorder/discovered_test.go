@@ -1,6 +1,9 @@
 package recorder_test
 
 import (
+	"context"
+	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,4 +63,66 @@ func TestFirmwareThatAsksAgainIsNotStoredAgain(t *testing.T) {
 		}
 	}
 	r.stop()
+}
+
+// TestBootIsStoredAsSeenOnce, when its machine says no more of itself than in the boot before:
+// firmware, iPXE and its script each say another part of it.
+func TestBootIsStoredAsSeenOnce(t *testing.T) {
+	s, c := &counted{Store: storetest.SQLite(t)}, &clock{storetest.Noon}
+	r := run(t, s, c.now)
+	mac := storetest.MAC(1)
+	boot := func(address string, began time.Time) (stored int) {
+		before := s.seen.Load()
+		for i, e := range []provisioning.Event{
+			{Stage: provisioning.StageDiscover, Machine: provisioning.Machine{Arch: "BIOS", Firmware: "PXEClient", UUID: "4c4c4544"}},
+			{Stage: provisioning.StageDiscover, IPXE: true},
+			{Stage: provisioning.StageScript, Peer: netip.MustParseAddr(address), Machine: provisioning.Machine{Serial: "7"}},
+		} {
+			e.MAC, e.At = mac, began.Add(time.Duration(i)*time.Second)
+			r.Record(e)
+			r.Sync(t.Context())
+		}
+		return int(s.seen.Load() - before)
+	}
+	for _, step := range []struct {
+		what    string
+		address string
+		after   time.Duration // Noon
+		stored  int
+	}{
+		{"the first boot: the script says more than the firmware", "192.0.2.1", 0, 2},
+		{"another boot", "192.0.2.1", time.Hour, 1},
+		{"one with another address", "192.0.2.2", 2 * time.Hour, 2},
+	} {
+		if stored := boot(step.address, storetest.Noon.Add(step.after)); stored != step.stored {
+			t.Errorf("%s is stored as seen %d times, want %d", step.what, stored, step.stored)
+		}
+		d, err := s.Seen(t.Context(), mac)
+		want := provisioning.Machine{Arch: "BIOS", Firmware: "PXEClient", UUID: "4c4c4544", Serial: "7"}
+		if err != nil || d.Machine != want || d.Address != step.address {
+			t.Errorf("%s: %+v, %v", step.what, d, err)
+		}
+	}
+}
+
+// counted counts how often machines are stored as seen.
+type counted struct {
+	provisioning.Store
+	seen atomic.Int64
+}
+
+// UpdateUnsynced implements [provisioning.Store].
+func (c *counted) UpdateUnsynced(ctx context.Context, do func(provisioning.Tx) error) error {
+	return c.Store.UpdateUnsynced(ctx, func(tx provisioning.Tx) error { return do(countedTx{tx, c}) })
+}
+
+type countedTx struct {
+	provisioning.Tx
+	*counted
+}
+
+// PutSeen implements [provisioning.Tx].
+func (c countedTx) PutSeen(ctx context.Context, seen ...provisioning.Discovered) error {
+	c.seen.Add(int64(len(seen)))
+	return c.Tx.PutSeen(ctx, seen...)
 }

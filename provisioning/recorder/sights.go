@@ -2,7 +2,6 @@ package recorder
 
 import (
 	"hash/maphash"
-	"net/netip"
 	"time"
 
 	"farmboot/provisioning"
@@ -10,17 +9,18 @@ import (
 	"farmboot/provisioning/lru"
 )
 
-// sights remembers when machines were stored as seen, so that what firmware says again
-// while it waits for an answer is not stored again.
+// sights remembers what was stored of machines, so that what they say again while they boot is
+// not stored again.
 type sights struct {
 	last *lru.Map[provisioning.MAC, sight]
 	seed maphash.Seed
 }
 
-// sight is what was stored of a machine last: when, and a digest of the rest.
+// sight is what was stored of a machine last: when, in Unix milliseconds, and digests of what
+// it said of itself; 0: nothing.
 type sight struct {
-	at   int64 // Unix time in milliseconds
-	what uint64
+	at   int64
+	said [7]uint32
 }
 
 const (
@@ -28,7 +28,7 @@ const (
 	// may be. Firmware asks again after 4, 8, 16 and 32 s (PXE 2.1 section 2.2); see
 	// [provisioning.BootGap].
 	sightEvery = 10 * time.Second
-	// sightsKept is of how many machines, of some 60 bytes each.
+	// sightsKept is of how many machines, of some 80 bytes each.
 	sightsKept = 1 << 14
 )
 
@@ -44,17 +44,36 @@ func (s *sights) news(batch [][]boots.News) []provisioning.Sight {
 		if !showsNode(e) {
 			continue
 		}
-		now := sight{at: e.At.UnixMilli(), what: maphash.Comparable(s.seed, struct {
-			provisioning.Machine
-			netip.Addr
-		}{e.Machine, e.Peer})}
-		if last, ok := s.last.Get(e.MAC); ok && last.what == now.what && now.at >= last.at && now.at-last.at < sightEvery.Milliseconds() {
+		last, ok := s.last.Get(e.MAC)
+		now, more := s.add(last, e)
+		if ok && !more && now.at >= last.at && now.at-last.at < sightEvery.Milliseconds() {
 			continue
 		}
 		s.last.Put(e.MAC, now)
 		news = append(news, provisioning.Sight{MAC: e.MAC, At: e.At, Peer: e.Peer, Machine: e.Machine})
 	}
 	return news
+}
+
+// add returns what is known of a machine with an event, and whether that is more than before:
+// firmware, iPXE and its script say different things, of one boot.
+func (s *sights) add(last sight, e *provisioning.Event) (now sight, more bool) {
+	now = sight{at: e.At.UnixMilli(), said: last.said}
+	say := func(i int, digest uint64) {
+		d := uint32(digest) | 1
+		more = more || now.said[i] != d
+		now.said[i] = d
+	}
+	m := &e.Machine
+	for i, text := range [...]string{m.Arch, m.Firmware, m.UUID, m.Serial, m.Manufacturer, m.Product} {
+		if text != "" {
+			say(i, maphash.String(s.seed, text))
+		}
+	}
+	if e.Peer.IsValid() && !e.Peer.IsUnspecified() { // a DISCOVER comes from 0.0.0.0
+		say(len(now.said)-1, maphash.Comparable(s.seed, e.Peer))
+	}
+	return now, more
 }
 
 // forget takes back that these were stored.
