@@ -42,7 +42,7 @@ func benchBoots(ctx context.Context, s *site, rep *report) error {
 		{"UEFI, lock step", fakeclient.UEFI(), true, tftpOrder{file: "ipxe.efi", block: 1468}, eachSecond, 1},
 		{"UEFI, windowsize 4", fakeclient.UEFI(), true, tftpOrder{file: "ipxe.efi", block: 1468, window: 4}, eachSecond, 1.5},
 	} {
-		m, err := compare(5,
+		m, err := compare(11,
 			func() (sample, error) { return s.farmBoots(k, ours.host, script, ours.pid) },
 			func() (sample, error) { return s.farmBoots(k, other.host, script, others...) })
 		if err != nil {

@@ -30,7 +30,7 @@ func benchDHCP(ctx context.Context, s *site, rep *report) error {
 	}
 	rep.add(row{what: "DISCOVER to OFFER, one by one, median", unit: micros, ours: m[0]["p50"], beside: m[1]["p50"], peer: peer})
 	rep.add(row{what: "DISCOVER to OFFER, one by one, 99th percentile", unit: micros, ours: m[0]["p99"], beside: m[1]["p99"], peer: peer})
-	if m, err = compare(5,
+	if m, err = compare(11,
 		func() (sample, error) { return s.waiting(ours, 32, 10_000) },
 		func() (sample, error) { return s.waiting(other, 32, 10_000) }); err != nil {
 		return err

@@ -41,10 +41,10 @@ func benchTFTP(ctx context.Context, s *site, rep *report) error {
 		{"ipxe.efi, blksize 1428, windowsize 16", tftpOrder{block: 1428, window: 16}, 1, 7},
 		{"same, round trip 1 ms, blksize 1428", tftpOrder{block: 1428, delay: time.Millisecond}, 1, 3},
 		{"same, round trip 1 ms, windowsize 4", tftpOrder{block: 1428, window: 4, delay: time.Millisecond}, 1, 3},
-		{"ipxe.efi to 16 nodes at once, the last one", tftpOrder{block: 1428}, 16, 3},
-		{"ipxe.efi to 128 nodes at once, the last one", tftpOrder{block: 1428}, 128, 3},
-		{fmt.Sprintf("ipxe.efi to %d nodes at once, the last one", farm), tftpOrder{block: 1428}, farm, 3},
-		{fmt.Sprintf("same, windowsize 4, to %d nodes at once", farm), tftpOrder{block: 1428, window: 4}, farm, 3},
+		{"ipxe.efi to 16 nodes at once, the last one", tftpOrder{block: 1428}, 16, 15},
+		{"ipxe.efi to 128 nodes at once, the last one", tftpOrder{block: 1428}, 128, 5},
+		{fmt.Sprintf("ipxe.efi to %d nodes at once, the last one", farm), tftpOrder{block: 1428}, farm, 7},
+		{fmt.Sprintf("same, windowsize 4, to %d nodes at once", farm), tftpOrder{block: 1428, window: 4}, farm, 7},
 	} {
 		c.order.file = "ipxe.efi"
 		m, err := compare(c.rounds,
