@@ -74,10 +74,9 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by provisioning.Act
 	modes := a.Composer().RunModes
 	for _, mode := range modes.Ordered() {
 		about := RunMode{RunMode: string(mode), Name: modes[mode], Kernel: true}
-		if l := a.Kernels.Lack(mode); l != nil {
-			about.Kernel, about.Missing = false, l.Why()
-		} else {
-			about.Doubt = a.Kernels.Doubt(mode)
+		lack, doubt := a.Kernels.Judge(mode)
+		if about.Doubt = doubt; lack != nil {
+			about.Kernel, about.Missing = false, lack.Why()
 		}
 		if c := a.Rollout.Current(r.Context(), mode); c != nil {
 			about.Candidate = c.Kernel

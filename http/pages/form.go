@@ -85,6 +85,7 @@ type choice struct {
 	Checked            bool
 	Missing            string // of a run mode: why it has no kernel, to be read behind its name; "": it has one
 	Broken             bool   // because what should lead to its kernel does not
+	Doubt              string // of a run mode: why the kernel that it has may be none; "": it is one
 }
 
 // checked returns the choices with the one of that value checked.

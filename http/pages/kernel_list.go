@@ -47,13 +47,20 @@ func (p *Pages) images(w http.ResponseWriter, r *http.Request) error {
 			page.Bare = append(page.Bare, c)
 		}
 	}
-	for _, k := range kernels {
-		if !k.Default() && p.Kernels.Check(k.Name) == nil {
-			page.Offered = k.Name
-			break
-		}
+	if len(page.Bare) > 0 {
+		page.Offered = p.offered(kernels)
 	}
 	return render(w, http.StatusOK, "images", page)
+}
+
+// offered is the first of those kernels that a run mode can be pointed at and nodes can boot;
+// "": none. It reads their headers.
+func (p *Pages) offered(kernels []listedKernel) string {
+	i := slices.IndexFunc(kernels, func(k listedKernel) bool { return !k.Default() && p.Kernels.Check(k.Name) == nil })
+	if i < 0 {
+		return ""
+	}
+	return kernels[i].Name
 }
 
 // listKernels lists the kernels with their digests: those that a run mode boots, then

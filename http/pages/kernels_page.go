@@ -37,11 +37,7 @@ type pointedMode struct {
 }
 
 func (a *Admin) kernels(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	f := newForm(url.Values{})
-	if modes := a.Site(answer.LocalOf(r)).RunModes; len(a.Kernels.Kernelless(modes)) == len(modes) {
-		f.Set("runmode", first(modes.Keywords())) // what the first kernel is for
-	}
-	return a.showKernels(w, r, by, http.StatusOK, kernelsPage{form: f})
+	return a.showKernels(w, r, by, http.StatusOK, kernelsPage{form: newForm(url.Values{})})
 }
 
 func (a *Admin) showKernels(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, page kernelsPage) (err error) {
@@ -76,9 +72,12 @@ func (a *Admin) showKernels(w http.ResponseWriter, r *http.Request, by provision
 		}
 		mode.Fixed = mode.Kernel == kernel.DefaultOf(m)
 		if mode.Kernel != "" {
-			mode.Fault = cmp.Or(mode.Missing, a.Kernels.Doubt(m))
+			mode.Fault = cmp.Or(mode.Missing, mode.Doubt)
 		}
 		page.Modes = append(page.Modes, mode)
+	}
+	if status == http.StatusOK && !slices.ContainsFunc(page.Modes, func(m pointedMode) bool { return m.Missing == "" }) {
+		page.Set("runmode", first(modes.Keywords())) // what the first kernel is for
 	}
 	return render(w, status, "kernels", page)
 }

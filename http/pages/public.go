@@ -68,9 +68,10 @@ func claimLink(w http.ResponseWriter, r *http.Request) error {
 func networks(kernels *kernel.Store, modes provisioning.RunModes, selected provisioning.RunMode) []choice {
 	var cs []choice
 	for _, m := range modes.Ordered() {
-		c := choice{Value: string(m), Title: modes[m], Checked: m == selected}
-		if l := kernels.Lack(m); l != nil {
-			c.Missing, c.Broken = l.Why(), l.Broken()
+		lack, doubt := kernels.Judge(m)
+		c := choice{Value: string(m), Title: modes[m], Checked: m == selected, Doubt: doubt}
+		if lack != nil {
+			c.Missing, c.Broken = lack.Why(), lack.Broken()
 		}
 		cs = append(cs, c)
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 
 	"farmboot/provisioning"
 )
@@ -134,7 +133,8 @@ func efiLength(file io.ReaderAt) (int64, bool) {
 // not. It can be stored all the same, by saying that it is one.
 var ErrUnknown = errors.New("is neither an EFI application nor a bzImage")
 
-var errEmpty = errors.New("is empty")
+// errShort is what is wrong with a file that is cut short.
+var errShort = errors.New("is cut short")
 
 // describe says what a file is that is no kernel, as far as people put such files in a
 // kernel's place: a download often gives a web page instead.
@@ -144,7 +144,7 @@ func describe(file io.ReaderAt) error {
 	text := bytes.ToLower(bytes.TrimSpace(head[:n]))
 	switch {
 	case n == 0:
-		return errEmpty
+		return errors.New("is empty")
 	case bytes.HasPrefix(text, []byte("<!doctype html")), bytes.HasPrefix(text, []byte("<html")):
 		return errors.New("is a web page")
 	}
@@ -155,52 +155,25 @@ func describe(file io.ReaderAt) error {
 // a web page". nil: it is a kernel, and whole.
 func fault(file io.ReaderAt, size int64) error {
 	h := ReadHeader(file)
-	if h.Format == Unknown {
+	switch {
+	case h.Format == Unknown:
 		return describe(file)
+	case size < h.Length:
+		return fmt.Errorf("%w: it has %d bytes, and its own header says %d", errShort, size, h.Length)
 	}
-	return h.short(size)
+	return nil
 }
 
 // CheckFile refuses, with code [provisioning.Invalid], a file of that size that no node
 // can boot by its own header: one that is cut short, and one that is no kernel at all.
 func CheckFile(name string, file io.ReaderAt, size int64) error {
-	h := ReadHeader(file)
-	if h.Format == Unknown {
-		why := describe(file)
+	switch why := fault(file, size); {
+	case errors.Is(why, errShort):
+		return provisioning.Errorf(provisioning.Invalid, "kernel %s %w", name, why)
+	case why != nil:
 		return provisioning.Errorf(provisioning.Invalid, "not a kernel: %s %w; accepted are EFI applications, such as Zero-OS, and bzImages", name, why)
 	}
-	return h.Check(name, size)
-}
-
-// Check refuses, with code [provisioning.Invalid], a file of that size that no node can
-// boot by its own header: one that is cut short, and one that is no kernel at all. The
-// error says which.
-func (h Header) Check(name string, size int64) error {
-	switch {
-	case h.Format == Unknown:
-		return provisioning.Errorf(provisioning.Invalid, "not a kernel: %s; accepted are EFI applications, such as Zero-OS, and bzImages", name)
-	case h.short(size) != nil:
-		return provisioning.Errorf(provisioning.Invalid, "kernel %s %w", name, h.short(size))
-	}
 	return nil
-}
-
-// short says of a file of that size, behind its name, that it is cut short.
-func (h Header) short(size int64) error {
-	if size >= h.Length {
-		return nil
-	}
-	return fmt.Errorf("is cut short: it has %d bytes, and its own header says %d", size, h.Length)
-}
-
-// Header reads the header of a kernel. Errors are those of [Store.Stat].
-func (s *Store) Header(rel string) (Header, fs.FileInfo, error) {
-	f, fi, err := s.Open(rel)
-	if err != nil {
-		return Header{}, nil, err
-	}
-	defer f.Close()
-	return ReadHeader(f), fi, nil
 }
 
 // Check refuses a kernel that is missing, with code [provisioning.NotFound], or that no

@@ -58,17 +58,18 @@ func (s *Store) infoOf(k Kernel) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	h, fi, err := s.Header(k.Name)
+	f, fi, err := s.Open(k.Name)
 	if err != nil {
 		return Info{}, err
 	}
+	defer f.Close()
 	problem := ""
-	if err := h.Check(k.Name, fi.Size()); err != nil {
+	if err := CheckFile(k.Name, f, fi.Size()); err != nil {
 		problem = err.Error()
 	}
 	modes := k.RunModes
 	if modes == nil {
 		modes = []provisioning.RunMode{} // an empty list, not null
 	}
-	return Info{k.Name, k.Size, k.ModTime.UTC(), sum, h.Format, k.Target, modes, problem}, nil
+	return Info{k.Name, k.Size, k.ModTime.UTC(), sum, ReadHeader(f).Format, k.Target, modes, problem}, nil
 }

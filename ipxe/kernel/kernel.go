@@ -162,7 +162,7 @@ func checkInfo(rel string, fi fs.FileInfo) error {
 	case !fi.Mode().IsRegular():
 		return broken(rel, "is no ordinary file")
 	case fi.Size() == 0:
-		return broken(rel, errEmpty.Error())
+		return broken(rel, "is empty")
 	}
 	return nil
 }
@@ -296,39 +296,30 @@ func (l Lack) Broken() bool { return !cause.NoneYet(l.Err) }
 func (s *Store) Kernelless(modes provisioning.RunModes) []Lack {
 	var all []Lack
 	for _, m := range modes.Ordered() {
-		if l := s.Lack(m); l != nil {
-			all = append(all, *l)
+		if lack, _ := s.Judge(m); lack != nil {
+			all = append(all, *lack)
 		}
 	}
 	return all
 }
 
-// Lack says what is wrong with the default kernel of a run mode; nil: it is there, and may be
-// booted. It reads the kernel's header, so what answers nodes asks [Store.Stat].
-func (s *Store) Lack(m provisioning.RunMode) *Lack {
+// Judge says what is wrong with the default kernel of a run mode: lack, that it is missing or
+// cannot be booted; or doubt, behind the run mode, why a file that is there may be no kernel.
+// nil and "": nothing. It reads the kernel's header, so what answers nodes asks [Store.Stat].
+func (s *Store) Judge(m provisioning.RunMode) (lack *Lack, doubt string) {
 	rel := DefaultOf(m)
-	if _, err := s.Stat(rel); err != nil {
-		return &Lack{m, err}
-	}
 	f, fi, err := s.Open(rel)
 	if err != nil {
-		return &Lack{m, err}
+		return &Lack{m, err}, ""
 	}
 	defer f.Close()
-	if why := fault(f, fi.Size()); why != nil && !errors.Is(why, ErrUnknown) {
-		return &Lack{m, broken(rel, why.Error())}
+	switch why := fault(f, fi.Size()); {
+	case errors.Is(why, ErrUnknown):
+		return nil, fmt.Sprintf("boots %s, which %v: nodes boot it only if iPXE knows its format", rel, why)
+	case why != nil:
+		return &Lack{m, broken(rel, why.Error())}, ""
 	}
-	return nil
-}
-
-// Doubt says, behind a run mode, why its default kernel, which is there, may be none; "": it
-// is one.
-func (s *Store) Doubt(m provisioning.RunMode) string {
-	rel := DefaultOf(m)
-	if err := s.Check(rel); errors.Is(err, ErrUnknown) {
-		return fmt.Sprintf("boots %s, which %v: nodes boot it only if iPXE knows its format", rel, ErrUnknown)
-	}
-	return ""
+	return nil, ""
 }
 
 // Dead returns what is wrong with what is in the place of kernels: with links that lead to
