@@ -193,7 +193,7 @@ func TestProvision(t *testing.T) {
 		{"too many digits", provisioning.Assignment{Policy: provisioning.Boot, Node: node}, "/provision/525400000000b1", 400, "", "bad MAC address"},
 		{"default", provisioning.Assignment{Policy: provisioning.Boot, Node: node}, "/provision/5254000000b1", 200, provisioning.StageScript, "not registered"},
 		{"no kernel", provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: noKernel}, "/provision/5254000000b1", 200, provisioning.StageRefused, "missing kernel net/test.efi"},
-		{"an empty kernel", provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: emptyKernel}, "/provision/5254000000b1", 200, provisioning.StageRefused, "kernel empty.efi cannot be booted"},
+		{"an empty kernel", provisioning.Assignment{Policy: provisioning.Boot, Registered: true, Node: emptyKernel}, "/provision/5254000000b1", 200, provisioning.StageScript, "/kernel/empty.efi"},
 		{"hold", provisioning.Assignment{Policy: provisioning.Hold, Code: "K7XQ"}, "/provision/5254000000b1", 200, provisioning.StageHold, "claim code .. K7XQ"},
 		{"hold again", provisioning.Assignment{Policy: provisioning.Hold, Code: "K7XQ"}, "/provision/5254000000b1?held=1", 200, "", "claim code .. K7XQ"},
 		{"exit", provisioning.Assignment{Policy: provisioning.Exit}, "/provision/5254000000b1", 200, provisioning.StageExit, "\niseq ${platform} efi && exit 1 || exit\n"},
@@ -358,6 +358,7 @@ func TestStoreFailureIsNotNotFound(t *testing.T) {
 
 func TestKernel(t *testing.T) {
 	b := newBench(t)
+	b.write("empty.efi", "")
 	r := b.do("GET", "/kernel/net/prod.efi")
 	etag := r.Header.Get("Etag")
 	if text := body(t, r); r.StatusCode != 200 || text != "MZ prod kernel" || etag == "" || strings.HasPrefix(etag, "W/") || r.ContentLength != 14 {
@@ -382,6 +383,7 @@ func TestKernel(t *testing.T) {
 		{"GET", "/kernel/net/prod.efi", []string{"Range", "bytes=0-1", "If-Range", etag}, 206, "MZ"},
 		{"GET", "/kernel/net/prod.efi", []string{"Range", "bytes=0-1", "If-Range", `"other"`}, 200, "MZ prod kernel"},
 		{"GET", "/kernel/zos.efi.sha256", nil, 200, ""},
+		{"GET", "/kernel/empty.efi", nil, 200, ""},
 		{"GET", "/kernel/absent.efi", nil, 404, ""},
 		{"GET", "/kernel/absent.efi.sha256", nil, 404, ""},
 		{"GET", "/kernel/../boot_test.go", nil, 404, ""},

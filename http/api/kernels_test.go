@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -150,6 +151,28 @@ func TestForcedKernel(t *testing.T) {
 	if longer.Format != "efi" || longer.Problem != "" {
 		t.Errorf("%+v", longer)
 	}
+}
+
+// TestEmptyKernel: a file without content that somebody put into the folder is listed, and
+// shown as what it is.
+func TestEmptyKernel(t *testing.T) {
+	s := newSite(t)
+	if err := os.WriteFile(filepath.Join(s.folder, "blank.efi"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	type info struct {
+		Name, Problem string
+		Size          int64
+	}
+	one := decode[info](t, s.do("GET", "/api/v1/kernels/blank.efi", "").want(t, http.StatusOK))
+	if !strings.HasPrefix(one.Problem, "not a kernel: blank.efi is empty; ") || one.Size != 0 {
+		t.Errorf("%+v", one)
+	}
+	if all := decode[[]info](t, s.do("GET", "/api/v1/kernels", "").want(t, http.StatusOK)); !slices.Contains(all, one) {
+		t.Errorf("not in the list: %+v", all)
+	}
+	s.do("PUT", "/api/v1/kernels/net/dev", `{"kernel":"blank.efi"}`).want(t, http.StatusBadRequest)
+	s.do("DELETE", "/api/v1/kernels/blank.efi", "").want(t, http.StatusNoContent)
 }
 
 // TestRefusedUploads: nothing of them is left.

@@ -22,6 +22,7 @@ type imagesPage struct {
 type listedKernel struct {
 	kernel.Kernel
 	SHA256 string
+	Fault  string // why no node can boot it, by its own header; "": nothing is known
 }
 
 // Path is where nodes fetch it.
@@ -90,7 +91,7 @@ func listKernels(store *kernel.Store) ([]listedKernel, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, listedKernel{k, sum})
+		list = append(list, listedKernel{Kernel: k, SHA256: sum})
 	}
 	slices.SortStableFunc(list, func(a, b listedKernel) int {
 		return cmp.Or(cmp.Compare(a.idle(), b.idle()), b.ModTime.Compare(a.ModTime))

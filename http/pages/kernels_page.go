@@ -48,9 +48,13 @@ func (a *Admin) showKernels(w http.ResponseWriter, r *http.Request, by provision
 	if page.Kernels, err = listKernels(a.Kernels); err != nil {
 		return err
 	}
-	for _, k := range page.Kernels {
-		if !k.Default() {
-			page.Offered = append(page.Offered, k)
+	for i, k := range page.Kernels {
+		if k.Default() {
+			continue
+		}
+		page.Offered = append(page.Offered, k)
+		if err := a.Kernels.Check(k.Name); err != nil && !errors.Is(err, kernel.ErrUnknown) {
+			page.Kernels[i].Fault = answer.PublicMessage(err)
 		}
 	}
 	modes := a.Site(answer.LocalOf(r)).RunModes

@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"html"
+	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -200,17 +202,26 @@ func TestNoFileThatBoots(t *testing.T) {
 	b.write(t, "net/prod.efi", "MZ")
 	b.write(t, "net/qa.efi", "")
 	b.write(t, "net/test.efi", "<!doctype html>\n")
+	b.write(t, "net/dev.efi/a", "is in a folder")
+	b.write(t, "blank.efi", "")
+	b.write(t, "odd.efi", "#!ipxe\n")
 	const empty, web = "has no kernel that boots: net/qa.efi is empty", "has no kernel that boots: net/test.efi is a web page"
 	for path, wants := range map[string][]string{
 		"/":              {"<em> " + empty + "</em>", "<em> " + web + "</em>"},
 		"/images":        {" (qa) " + empty, " (test) " + web},
-		"/admin/kernels": {">No kernel</option>", "Quality assurance " + empty + ".", web + ".", "boots net/prod.efi, which is neither an EFI application nor a bzImage: "},
+		"/admin/kernels": {">A file of its own, net/qa.efi</option>", ">No kernel</option>", "Nodes cannot boot it: not a kernel: blank.efi is empty; ", "Quality assurance " + empty + ".", web + ".", "boots net/prod.efi, which is neither an EFI application nor a bzImage: "},
 	} {
 		for _, want := range wants {
 			if _, page := b.look(t, path); !strings.Contains(page, want) {
 				t.Errorf("%s does not say %q: %s", path, want, text(page))
 			}
 		}
+	}
+	if _, page := b.look(t, "/admin/kernels"); strings.Contains(page, "not a kernel: odd.efi") {
+		t.Errorf("nodes may know the format of odd.efi: %s", text(page))
+	}
+	if r, page := b.send(t, "/admin/kernels/remove", url.Values{"kernel": {"blank.efi"}}); r.StatusCode != http.StatusSeeOther {
+		t.Errorf("an empty kernel cannot be removed: %d %s", r.StatusCode, text(page))
 	}
 }
 

@@ -153,16 +153,14 @@ func (s *Store) Stat(rel string) (fs.FileInfo, error) {
 	return fi, checkInfo(rel, fi)
 }
 
-// checkInfo refuses what no node boots whatever its bytes are: an empty file, and what is no
-// file. The error has code [provisioning.NotFound], for upstream may have a kernel.
+// checkInfo refuses what is no file. The error has code [provisioning.NotFound], for upstream
+// may have a kernel.
 func checkInfo(rel string, fi fs.FileInfo) error {
 	switch {
 	case fi.IsDir():
 		return broken(rel, "is a folder")
 	case !fi.Mode().IsRegular():
 		return broken(rel, "is no ordinary file")
-	case fi.Size() == 0:
-		return broken(rel, "is empty")
 	}
 	return nil
 }
@@ -188,7 +186,7 @@ func (s *Store) statUsual(rel string) fs.FileInfo {
 	if err == nil && fi.Mode().Type() == fs.ModeSymlink {
 		fi, err = os.Lstat(s.besides(path))
 	}
-	if err != nil || !fi.Mode().IsRegular() || fi.Size() == 0 {
+	if err != nil || !fi.Mode().IsRegular() {
 		return nil
 	}
 	return fi
@@ -334,8 +332,8 @@ func (s *Store) Dead() []error {
 			if CheckName(e.Name()) != nil || strings.HasSuffix(e.Name(), signatureSuffix) || e.IsDir() && !isDefault {
 				continue
 			}
-			_, err := s.Stat(rel)
-			if err == nil && isDefault {
+			fi, err := s.Stat(rel)
+			if err == nil && (isDefault || fi.Size() == 0) {
 				err = s.Check(rel)
 			}
 			if err != nil {

@@ -421,6 +421,46 @@ func TestKernelless(t *testing.T) {
 	}
 }
 
+// TestEmptyFile: a file without content is one, and what reads its header says that nodes
+// cannot boot it.
+func TestEmptyFile(t *testing.T) {
+	s, dir := newStore(t)
+	if err := os.MkdirAll(filepath.Join(dir, "net"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var dead []string
+	for _, rel := range []string{"blank.efi", DefaultOf("prod")} {
+		if err := os.WriteFile(filepath.Join(dir, rel), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if fi, err := s.Stat(rel); err != nil || fi.Size() != 0 {
+			t.Errorf("Stat of %s: %v, %v", rel, fi, err)
+		}
+		if f, _, err := s.Open(rel); err != nil || f.Close() != nil {
+			t.Errorf("Open of %s: %v", rel, err)
+		}
+		wantCode(t, s.Check(rel), provisioning.Invalid)
+	}
+	if lack, doubt := s.Judge("prod"); lack == nil || !lack.Broken() || lack.Why() != "has no kernel that boots: net/prod.efi is empty" || doubt != "" {
+		t.Errorf("prod: %+v, %s", lack, doubt)
+	}
+	for _, err := range s.Dead() {
+		dead = append(dead, err.Error())
+	}
+	if len(dead) != 2 || !strings.Contains(dead[0], "blank.efi is empty") || !strings.Contains(dead[1], "net/prod.efi is empty") {
+		t.Errorf("told of %q", dead)
+	}
+	if info, err := s.Info("blank.efi"); err != nil || !strings.Contains(info.Problem, "blank.efi is empty") {
+		t.Errorf("%+v, %v", info, err)
+	}
+	if err := s.Remove("blank.efi"); err != nil {
+		t.Error(err)
+	}
+	if list, err := s.List(); err != nil || len(list) != 0 {
+		t.Errorf("listed: %+v, %v", list, err)
+	}
+}
+
 // TestLink: a link beside the kernels may be linked to in its turn, never leads to
 // itself, and protects what it leads to.
 func TestLink(t *testing.T) {
