@@ -396,7 +396,7 @@ func (a *Admin) rows(ctx context.Context, by provisioning.Actor, s selection, fr
 		rows = append(rows, row)
 	}
 	if to <= len(s.active) || s.quiets == 0 {
-		a.lacks(ctx, rows)
+		a.lacks(rows)
 		return rows, nil
 	}
 	s.quiet.Skip, s.quiet.Limit = max(from-len(s.active), 0), to-max(from, len(s.active))
@@ -404,7 +404,7 @@ func (a *Admin) rows(ctx context.Context, by provisioning.Actor, s selection, fr
 	for _, n := range quiet {
 		rows = append(rows, rowOf(n, true, nil, now))
 	}
-	a.lacks(ctx, rows)
+	a.lacks(rows)
 	return rows, err
 }
 

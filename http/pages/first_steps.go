@@ -28,12 +28,13 @@ func (a *Admin) firstSteps(r *http.Request, by provisioning.Actor, bare []kernel
 	return firstSteps{Kernel: len(bare) == len(modes) && !slices.ContainsFunc(bare, kernel.Lack.Broken), Token: len(tokens) == 0}, err
 }
 
-// bare lists the run modes whose nodes have no kernel to fetch, here or upstream.
+// bare lists the run modes whose nodes have no kernel to fetch, here or, as far as is known
+// without waiting for it, upstream.
 func (a *Admin) bare(r *http.Request) []kernel.Lack {
 	return slices.DeleteFunc(a.Kernels.Kernelless(a.Site(answer.LocalOf(r)).RunModes), func(l kernel.Lack) bool {
 		rel := kernel.DefaultOf(l.RunMode)
 		_, err := a.Kernels.Stat(rel) // what is here and cannot be booted is not asked for upstream
-		return err != nil && a.Kernels.Available(r.Context(), rel) == nil
+		return err != nil && a.Kernels.Known(rel) == nil
 	})
 }
 
@@ -99,8 +100,8 @@ func (a *Admin) boots(ctx context.Context, by provisioning.Actor, m provisioning
 }
 
 // lacks tells, of each of those rows whose node is registered with a kernel of its own,
-// what is wrong with that.
-func (a *Admin) lacks(ctx context.Context, rows []boardRow) {
+// what is wrong with that. It waits for no upstream.
+func (a *Admin) lacks(rows []boardRow) {
 	known := map[string]string{"": ""}
 	for i := range rows {
 		n := rows[i].Node
@@ -109,7 +110,7 @@ func (a *Admin) lacks(ctx context.Context, rows []boardRow) {
 		}
 		lack, ok := known[n.Kernel]
 		if !ok {
-			if err := a.Kernels.Available(ctx, n.Kernel); err != nil {
+			if err := a.Kernels.Known(n.Kernel); err != nil {
 				lack = cause.Lack(err)
 			}
 			known[n.Kernel] = lack

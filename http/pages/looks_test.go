@@ -3,16 +3,21 @@ package pages_test
 import (
 	"fmt"
 	"html"
+	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"farmboot/ipxe/kernel"
+	"farmboot/ipxe/upstream"
 	"farmboot/provisioning"
 )
 
@@ -208,6 +213,80 @@ func TestBoardTellsOfMissingKernels(t *testing.T) {
 	b.write(t, "v2.efi", "<!doctype html>\n")
 	if said := board(b.cookie); !strings.Contains(said, "(test) has no kernel that boots: net/test.efi is a web page: a node of it would") {
 		t.Errorf("with a web page for a kernel: %s", said)
+	}
+}
+
+// TestBoardWaitsForNoUpstream: it comes while upstream is silent, and misses no kernel that
+// upstream may have. What upstream says in the end is on it the next time.
+func TestBoardWaitsForNoUpstream(t *testing.T) {
+	b := newAdminBench(t)
+	b.unknown(provisioning.Hold)
+	asked, speak, gaveUp := make(chan string, 100), make(chan struct{}), make(chan string, 100)
+	silent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.URL.Path
+		select {
+		case <-speak:
+			http.NotFound(w, r)
+		case <-r.Context().Done(): // who asked waits no longer
+			gaveUp <- r.URL.Path
+		}
+	}))
+	t.Cleanup(silent.Close)
+	up, err := upstream.New(upstream.Options{
+		Base: silent.URL, Modes: slices.Collect(maps.Keys(modes)), Client: upstream.NewClient(upstream.DefaultLimits),
+		Store: b.Pages.Kernels, Editor: b.KernelEditor, Log: slog.New(slog.DiscardHandler), Now: time.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(up.Close)
+	for _, name := range []string{"v1.efi", "v2.efi"} {
+		b.write(t, name, "MZ")
+	}
+	b.add(t, provisioning.Node{MAC: macOf(1), RunMode: "prod", Kernel: "v1.efi"})
+	b.add(t, provisioning.Node{MAC: macOf(2), RunMode: "prod", Kernel: "v2.efi"})
+	b.add(t, provisioning.Node{MAC: macOf(3), RunMode: "prod"})
+	for _, name := range []string{"v1.efi", "v2.efi"} {
+		if err := os.Remove(filepath.Join(b.dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.Pages.Kernels.SetUpstream(up)
+
+	said := func(target string) string {
+		t.Helper()
+		r, page := b.look(t, target)
+		if r.StatusCode != 200 {
+			t.Fatalf("%s: %d %s", target, r.StatusCode, text(page))
+		}
+		return text(page)
+	}
+	rows := fmt.Sprintf("/admin/board/rows?mac=%s&mac=%s", macOf(1), macOf(2))
+	for _, target := range []string{"/admin", rows} {
+		if page := said(target); strings.Contains(page, "first step") || strings.Contains(page, "nothing to start") || strings.Contains(page, "is not here") || strings.Contains(page, "cannot be booted") {
+			t.Errorf("%s, before upstream has said anything: %s", target, page)
+		}
+	}
+	select {
+	case path := <-gaveUp:
+		t.Errorf("the board waited until upstream had been silent of %s for too long", path)
+	default:
+	}
+	want := map[string]bool{"/kernel/v1.efi": true, "/kernel/v2.efi": true}
+	for m := range modes {
+		want["/kernel/"+kernel.DefaultOf(m)] = true
+	}
+	for len(want) > 0 { // each of them at the same time
+		select {
+		case path := <-asked:
+			delete(want, path)
+		case <-time.After(waitLimit):
+			t.Fatalf("upstream is not asked for %v", want)
+		}
+	}
+	close(speak)
+	for target, says := range map[string]string{"/admin": "first step", rows: "Its kernel v2.efi is not here"} {
+		eventually(t, says, func() bool { return strings.Contains(said(target), says) })
 	}
 }
 

@@ -46,6 +46,9 @@ func Open(dir, net string) *Store {
 type Upstream interface {
 	// Has returns nil if it has a kernel, "NAME" or "net/R.efi".
 	Has(ctx context.Context, rel string) error
+	// Heard is Has by what is known already: it waits for nothing. known is false where that
+	// is nothing.
+	Heard(rel string) (known bool, err error)
 	// Take stores that kernel here.
 	Take(ctx context.Context, rel string) error
 }
@@ -62,6 +65,19 @@ func (s *Store) Available(ctx context.Context, rel string) error {
 		return err
 	}
 	if why := s.upstream.Has(ctx, rel); why != nil {
+		return NotUpstream(rel, err, why)
+	}
+	return nil
+}
+
+// Known is [Store.Available] by what upstream has said already: it waits for nobody. A kernel
+// that upstream has said nothing of is no error.
+func (s *Store) Known(rel string) error {
+	_, err := s.Stat(rel)
+	if s.upstream == nil || provisioning.ErrorCode(err) != provisioning.NotFound {
+		return err
+	}
+	if known, why := s.upstream.Heard(rel); known && why != nil {
 		return NotUpstream(rel, err, why)
 	}
 	return nil

@@ -50,6 +50,7 @@ type Upstream struct {
 	mu       sync.Mutex
 	running  map[string]*Download
 	answered map[string]answered
+	asking   map[string]bool // for [Upstream.Heard]
 	looked   looked
 	state    sync.Mutex // of the file that remembers what was taken
 }
@@ -85,7 +86,7 @@ func CheckTrust(s string) (*minisign.PublicKey, error) {
 
 // New returns an Upstream. Close it.
 func New(o Options) (*Upstream, error) {
-	u := &Upstream{Options: o, running: map[string]*Download{}, answered: map[string]answered{}}
+	u := &Upstream{Options: o, running: map[string]*Download{}, answered: map[string]answered{}, asking: map[string]bool{}}
 	var err error
 	if u.base, err = CheckBase(o.Base); err != nil {
 		return nil, err
@@ -131,6 +132,7 @@ const (
 	hasWait     = 5 * time.Second  // how long a node waits to hear whether there is a kernel
 	hasFor      = 30 * time.Second // how long that is believed
 	brokenFor   = 5 * time.Second  // how long a service that failed is left alone
+	heardFor    = 30 * time.Second // how much longer it counts for those who do not wait
 	maxAnswered = 1000
 	maxRunning  = 16 // downloads at a time
 )
@@ -153,6 +155,39 @@ func (u *Upstream) Has(ctx context.Context, rel string) error {
 	}
 	_, err := u.Size(ctx, rel)
 	return err
+}
+
+// Heard is Has by what the service has said: it waits for nothing. Where that is not what Has
+// would believe, the service is asked meanwhile, and whoever asks again some time later knows.
+// known is false where it has said nothing lately.
+func (u *Upstream) Heard(rel string) (known bool, err error) {
+	if err := u.knows(rel); err != nil {
+		return true, err
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.running[rel] != nil {
+		return true, nil
+	}
+	last, now := u.answered[rel], u.Now()
+	if !now.Before(last.until) {
+		u.ask(rel)
+	}
+	return now.Before(last.until.Add(heardFor)), last.err
+}
+
+// ask asks the service for a kernel, and waits for nothing; u.mu is locked.
+func (u *Upstream) ask(rel string) {
+	if u.asking[rel] || len(u.asking) >= maxRunning || u.ctx.Err() != nil {
+		return
+	}
+	u.asking[rel] = true
+	u.wg.Go(func() {
+		_, _ = u.Size(u.ctx, rel) // which remembers what it hears
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		delete(u.asking, rel)
+	})
 }
 
 // Size asks the service for the size of a kernel in bytes, -1 if it does not say.

@@ -676,6 +676,84 @@ func TestHas(t *testing.T) {
 	}
 }
 
+// TestHeard: who does not wait is told what the service has said, and the service is asked
+// meanwhile, once at a time.
+func TestHeard(t *testing.T) {
+	s := site{"/kernel/v2.efi": big("v2")}
+	asked, speak := make(chan string, 100), make(chan struct{})
+	var later atomic.Int64 // ns
+	b := newBench(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.URL.Path
+		select {
+		case <-speak:
+			s.ServeHTTP(w, r)
+		case <-r.Context().Done():
+		}
+	}), func(o *upstream.Options) {
+		o.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	})
+	heard := func(rel string, wantKnown bool, want provisioning.Code) {
+		t.Helper()
+		if known, err := b.Heard(rel); known != wantKnown || known && provisioning.ErrorCode(err) != want {
+			t.Errorf("%s: %t, %v, want %t and code %q", rel, known, err, wantKnown, want)
+		}
+		if err := b.store.Known(rel); wantKnown && provisioning.ErrorCode(err) != want || !wantKnown && err != nil {
+			t.Errorf("%s: the store says %v", rel, err)
+		}
+	}
+	// until asks for rel again and again until that is so.
+	until := func(rel, what string, so func(known bool) bool) {
+		t.Helper()
+		deadline, tick := time.After(time.Minute), time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			if known, _ := b.Heard(rel); so(known) {
+				return
+			}
+			select {
+			case <-tick.C:
+			case <-deadline:
+				t.Fatalf("waited in vain for %s: %s", rel, what)
+			}
+		}
+	}
+	asks := func(rel string) {
+		t.Helper()
+		until(rel, "it is asked for", func(bool) bool {
+			select {
+			case path := <-asked:
+				return path == "/kernel/"+rel
+			default:
+				return false
+			}
+		})
+	}
+	heard("net/proud.efi", true, provisioning.NotFound) // no run mode
+	for range 3 {
+		heard("v2.efi", false, "")
+		heard("v3.efi", false, "")
+	}
+	first := map[string]bool{<-asked: true, <-asked: true}
+	if !first["/kernel/v2.efi"] || !first["/kernel/v3.efi"] {
+		t.Errorf("asked for %v", first)
+	}
+	close(speak)
+	for _, rel := range []string{"v2.efi", "v3.efi"} {
+		until(rel, "it is known", func(known bool) bool { return known })
+	}
+	heard("v2.efi", true, "")
+	heard("v3.efi", true, provisioning.NotFound)
+	if n := len(asked); n > 0 {
+		t.Errorf("asked %d times more than once for each", n)
+	}
+	later.Add(int64(40 * time.Second)) // Has would ask anew
+	heard("v3.efi", true, provisioning.NotFound)
+	asks("v3.efi")
+	later.Add(int64(time.Hour))
+	heard("v2.efi", false, "")
+	asks("v2.efi")
+}
+
 // TestHops: two appliances that name each other as upstream come to an end.
 func TestHops(t *testing.T) {
 	var b *bench

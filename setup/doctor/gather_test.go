@@ -276,6 +276,8 @@ func (h has) Has(_ context.Context, rel string) error {
 	return provisioning.Errorf(provisioning.NotFound, "no %s", rel)
 }
 
+func (has) Heard(string) (bool, error) { return false, nil }
+
 func (has) Take(context.Context, string) error { return errors.New("the doctor takes nothing") }
 
 // TestKernelsOfUpstream: what upstream has, nodes boot.
