@@ -75,7 +75,8 @@ type boardRow struct {
 	At         time.Time // when this was true
 	Fixed      bool      // whoever looks may change nothing
 	Mend       bool      // a kernel is missing, and whoever looks may store one
-	Lack       string    // what is wrong with the kernel of its own; "": nothing, or it has none
+	Next       string    // kernel of its own that it boots next; "": that of its run mode, or none
+	Lack       string    // what is wrong with that; "": nothing
 	Machine    provisioning.Discovered
 }
 

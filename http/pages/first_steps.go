@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -99,22 +100,23 @@ func (a *Admin) boots(ctx context.Context, by provisioning.Actor, m provisioning
 	return max(all-gone, 0), err
 }
 
-// lacks tells, of each of those rows whose node is registered with a kernel of its own,
-// what is wrong with that. It waits for no upstream.
+// lacks tells, of each of those rows whose node boots next a kernel that it is registered
+// with, what is wrong with that. It waits for no upstream.
 func (a *Admin) lacks(rows []boardRow) {
 	known := map[string]string{"": ""}
 	for i := range rows {
 		n := rows[i].Node
-		if n.Exit {
+		if n.Once == provisioning.OnceExit || n.Once == "" && n.Exit {
 			continue
 		}
-		lack, ok := known[n.Kernel]
+		next := cmp.Or(n.Once, n.Kernel)
+		lack, ok := known[next]
 		if !ok {
-			if err := a.Kernels.Known(n.Kernel); err != nil {
+			if err := a.Kernels.Known(next); err != nil {
 				lack = cause.Lack(err)
 			}
-			known[n.Kernel] = lack
+			known[next] = lack
 		}
-		rows[i].Lack = lack
+		rows[i].Next, rows[i].Lack = next, lack
 	}
 }

@@ -182,8 +182,22 @@ func TestBoardTellsOfMissingKernels(t *testing.T) {
 	if n := strings.Count(said, lack); n != 1 {
 		t.Errorf("%d nodes lack their own kernel: %s", n, said)
 	}
-	_, row := b.look(t, "/admin/board/rows?mac="+macOf(4).String())
-	inOrder(t, text(row), macOf(4).String(), lack)
+	row := func() string {
+		_, page := b.look(t, "/admin/board/rows?mac="+macOf(4).String())
+		return text(page)
+	}
+	inOrder(t, row(), macOf(4).String(), lack)
+	for _, once := range []string{"v2.efi", provisioning.OnceExit} { // it boots, once
+		if _, err := b.Registry.SetNode(t.Context(), root, macOf(4), provisioning.NodePatch{Once: &once}); err != nil {
+			t.Fatal(err)
+		}
+		if said := row(); strings.Contains(said, "refused") {
+			t.Errorf("with %s for once: %s", once, said)
+		}
+	}
+	if _, err := b.Registry.SetNode(t.Context(), root, macOf(4), provisioning.NodePatch{Once: new("")}); err != nil {
+		t.Fatal(err)
+	}
 	b.unknown(provisioning.Boot)
 	if said := board(b.cookie); !strings.Contains(said, "2 nodes and machines that are not registered have nothing to start") {
 		t.Errorf("machines that are not registered boot prod: %s", said)
@@ -209,6 +223,16 @@ func TestBoardTellsOfMissingKernels(t *testing.T) {
 	}
 	if said := board(b.cookie); !strings.Contains(said, "(test) boots v2.efi, which is gone") || strings.Contains(said, "first step") {
 		t.Errorf("with every kernel gone: %s", said)
+	}
+	b.write(t, "v3.efi", "MZ")
+	if _, err := b.Registry.SetNode(t.Context(), root, macOf(0), provisioning.NodePatch{Once: new("v3.efi")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(b.dir, "v3.efi")); err != nil {
+		t.Fatal(err)
+	}
+	if said := board(b.cookie); !strings.Contains(said, "Its kernel v3.efi is not here: its next boot would be refused") {
+		t.Errorf("with a kernel for once that is gone: %s", said)
 	}
 	b.write(t, "v2.efi", "<!doctype html>\n")
 	if said := board(b.cookie); !strings.Contains(said, "(test) has no kernel that boots: net/test.efi is a web page: a node of it would") {
