@@ -314,6 +314,28 @@ func TestBoardWaitsForNoUpstream(t *testing.T) {
 	}
 }
 
+// TestReaderOfAnEmptyAppliance: an admin who may only look learns that no node can boot.
+func TestReaderOfAnEmptyAppliance(t *testing.T) {
+	b := newAdminBench(t)
+	b.unknown(provisioning.Hold)
+	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleAdmin, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := b.signIn(t, token)
+	const says = "No run mode has a kernel to boot: until an admin of this appliance gives it one, nodes have nothing to start."
+	if _, page := b.lookAs(t, reader, "/admin"); !strings.Contains(text(page), says) || strings.Contains(page, `href="/admin/kernels">Store`) || strings.Contains(page, "first step") {
+		t.Errorf("a reader is told: %s", text(page))
+	}
+	if _, page := b.look(t, "/admin"); strings.Contains(text(page), says) || !strings.Contains(text(page), "first step") {
+		t.Errorf("whoever may store one is told: %s", text(page))
+	}
+	b.write(t, "net/prod.efi", "MZ")
+	if _, page := b.lookAs(t, reader, "/admin"); strings.Contains(text(page), says) {
+		t.Errorf("with a kernel a reader is told: %s", text(page))
+	}
+}
+
 // TestKernelOnTheBoard has kernels come whole, in parts and after broken tries.
 func TestKernelOnTheBoard(t *testing.T) {
 	b := newAdminBench(t)
