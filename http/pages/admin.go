@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -61,11 +62,17 @@ type nodeHandler func(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 
 // Routes adds /admin and all below it to r.
 func (a *Admin) Routes(r *mux.Router) {
+	var paths []string                // in the order of their routes
+	accepted := map[string][]string{} // methods, by path
 	open := func(method, path, name string, h answer.Handler) {
 		methods := []string{method}
 		if method == http.MethodGet {
 			methods = append(methods, http.MethodHead)
 		}
+		if accepted[path] == nil {
+			paths = append(paths, path)
+		}
+		accepted[path] = append(accepted[path], methods...)
 		r.Handle(path, a.Answer.Handle(name, failure, sameOrigin(h))).Methods(methods...)
 	}
 	get := func(path, name string, h adminHandler) { open(http.MethodGet, path, name, a.signedIn(h)) }
@@ -146,10 +153,17 @@ func (a *Admin) Routes(r *mux.Router) {
 	admins("/admin/tokens/{id}/remove", "remove token", a.removeToken)
 	get("/admin/history", "page history", a.history)
 	admins("/admin/history/{id:[0-9]+}/undo", "undo", a.undo)
-	// Among others the addresses of forms, where a browser stays with what was refused.
-	open(http.MethodGet, "/admin/{rest:.*}", "page none", func(http.ResponseWriter, *http.Request) error {
+	// At the address of a form a browser stays with what was refused, and may ask for it again.
+	for _, path := range paths {
+		allow := strings.Join(accepted[path], ", ")
+		r.Handle(path, a.Answer.Handle("page method", failure, func(w http.ResponseWriter, r *http.Request) error {
+			w.Header().Set("Allow", allow)
+			return provisioning.Errorf(answer.NotAllowed, "method %.20q is not accepted here: accepted are %s", r.Method, allow)
+		}))
+	}
+	r.Handle("/admin/{rest:.*}", a.Answer.Handle("page none", failure, func(http.ResponseWriter, *http.Request) error {
 		return provisioning.Errorf(provisioning.NotFound, "there is no such page")
-	})
+	}))
 }
 
 // sameOrigin refuses forms that a page of another site sends.

@@ -105,15 +105,34 @@ func TestFirstSteps(t *testing.T) {
 }
 
 // TestNoSuchPage: in a browser a wrong address is a page too, which leads on; so is that
-// of a form.
+// of a form, and what is sent to where nothing is to be sent.
 func TestNoSuchPage(t *testing.T) {
 	b := newAdminBench(t)
-	for target, leads := range map[string]string{
-		"/admin/nothing": `<a href="/admin">To the board`, "/admin/farmers/5/remove": `<a href="/admin">To the board`,
-		"/admin/nodes/xx": `<a href="/admin">To the board`, "/static/none": `<a href="/">To the start page`,
+	const board, start = `<a href="/admin">To the board`, `<a href="/">To the start page`
+	for _, tt := range []struct {
+		method, target string
+		status         int
+		allow, leads   string
+	}{
+		{"GET", "/admin/nothing", 404, "", board},
+		{"HEAD", "/admin/nothing", 404, "", ""},
+		{"POST", "/admin/nothing", 404, "", board},
+		{"PUT", "/admin/nodes/52:54:00:00:00:01/nothing", 404, "", board},
+		{"DELETE", "/admin/board", 404, "", board},
+		{"GET", "/admin/farmers/5/remove", 405, "POST", board},
+		{"HEAD", "/admin/kernels/point", 405, "POST", ""},
+		{"GET", "/admin/nodes/52:54:00:00:00:01/once", 405, "POST", board},
+		{"POST", "/admin/history", 405, "GET, HEAD", board},
+		{"DELETE", "/admin/nodes/52:54:00:00:00:01", 405, "GET, HEAD, POST", board},
+		{"PUT", "/admin", 405, "GET, HEAD", board},
+		{"GET", "/admin/nodes/xx", 400, "", board},
+		{"GET", "/static/none", 404, "", start},
 	} {
-		if r, page := b.look(t, target); r.StatusCode < 400 || !strings.Contains(page, leads) {
-			t.Errorf("%s: %d %s", target, r.StatusCode, text(page))
+		req := httptest.NewRequest(tt.method, "https://appliance.example"+tt.target, nil)
+		req.AddCookie(b.cookie)
+		r, page := do(t, b.plane, req)
+		if r.StatusCode != tt.status || r.Header.Get("Allow") != tt.allow || !strings.Contains(page, tt.leads) {
+			t.Errorf("%s %s: %d, Allow %q, %s", tt.method, tt.target, r.StatusCode, r.Header.Get("Allow"), text(page))
 		}
 	}
 }
