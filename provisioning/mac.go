@@ -17,11 +17,12 @@ type MAC [6]byte
 // far as it can mean one address only: twelve hexadecimal digits without separators
 // (5254000000b1, 0x5254000000b1), or in two to six groups of the same length, between
 // which stands one of ':', '-', '.', '_' or a space (52:54:00:00:00:b1, 5254.0000.00b1,
-// 5254-0000-00b1, 525400:0000b1); six groups may lack their leading zeros (52:54:0:0:0:b1), all of them, as
-// Solaris and macOS print them: one digit beside a group that has its leading zero is an
-// address that somebody cut short. Upper or lower case, with or without quotes around it. The all-zero address and group
-// addresses (multicast, broadcast: lowest bit of the first octet set) are refused, for no
-// network card has one. The error is an [Error] with code [Invalid].
+// 5254-0000-00b1, 525400:0000b1); six groups may lack their leading zeros (52:54:0:0:0:b1),
+// all of them, as Solaris and macOS print them. One digit beside a group that has its leading
+// zero is refused: somebody cut the address short. Where no other starts with a zero
+// (52:54:ab:cd:ef:1), that cannot be told. Upper or lower case, with or without quotes around it. The all-zero
+// address and group addresses (multicast, broadcast: lowest bit of the first octet set) are
+// refused, for no network card has one. The error is an [Error] with code [Invalid].
 func ParseMAC(s string) (MAC, error) {
 	refuse := func(why string) (MAC, error) {
 		return MAC{}, Errorf(Invalid, "bad MAC address %q: %s; accepted are 52:54:00:00:00:b1, 52-54-00-00-00-b1, 5254.0000.00b1 and 5254000000b1", Clip(s, 40), why)
