@@ -226,7 +226,7 @@ func See(ctx context.Context, tx Tx, sights ...Sight) (map[MAC]Discovered, error
 	for _, s := range sights {
 		d := seen[s.MAC]
 		d.MAC = s.MAC
-		d = d.sight(s.Machine, s.At)
+		d = d.sight(s)
 		if s.Peer.IsValid() && !s.Peer.IsUnspecified() { // a DISCOVER comes from 0.0.0.0
 			d.Address = s.Peer.Unmap().String()
 		}

@@ -25,6 +25,7 @@ type Machine struct {
 type Sight struct {
 	MAC     MAC
 	At      time.Time
+	Heard   time.Time  // when it said something before that was not stored; zero: it did not
 	Peer    netip.Addr // its address, if it has one
 	Machine Machine    // what it said of itself
 }
@@ -96,11 +97,12 @@ type MachineNode struct {
 // noUUID is what iPXE says of a machine that has none.
 const noUUID = "00000000-0000-0000-0000-000000000000"
 
-// sight returns d after a DISCOVER from it: m is what it said, at the time.
-func (d Discovered) sight(m Machine, at time.Time) Discovered {
-	// Only firmware says something of its machine: what does not is iPXE, which has
-	// been loaded in the course of the same boot.
-	if d.Boots == 0 || m != (Machine{}) && at.Sub(d.LastSeen) > BootGap {
+// sight returns d after it was seen.
+func (d Discovered) sight(s Sight) Discovered {
+	m, at := s.Machine, s.At
+	// Our iPXE says nothing of its machine in a DISCOVER: it has been loaded in the course of
+	// the same boot.
+	if d.Boots == 0 || m != (Machine{}) && at.Sub(d.LastSeen) > BootGap && at.Sub(s.Heard) > BootGap {
 		d.Boots++
 	}
 	if d.FirstSeen.IsZero() {

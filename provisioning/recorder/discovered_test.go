@@ -105,6 +105,25 @@ func TestBootIsStoredAsSeenOnce(t *testing.T) {
 	}
 }
 
+// TestScriptThatComesLateIsOfTheSameBoot, where iPXE asked meanwhile, which is not stored.
+func TestScriptThatComesLateIsOfTheSameBoot(t *testing.T) {
+	s, c := storetest.SQLite(t), &clock{storetest.Noon}
+	r := run(t, s, c.now)
+	mac := storetest.MAC(1)
+	for _, e := range []provisioning.Event{
+		{Stage: provisioning.StageDiscover, At: storetest.Noon, Machine: provisioning.Machine{Arch: "BIOS"}},
+		{Stage: provisioning.StageDiscover, At: storetest.Noon.Add(8 * time.Second), IPXE: true},
+		{Stage: provisioning.StageScript, At: storetest.Noon.Add(50 * time.Second), Machine: provisioning.Machine{Serial: "7"}},
+	} {
+		e.MAC = mac
+		r.Record(e)
+		r.Sync(t.Context())
+	}
+	if d, err := s.Seen(t.Context(), mac); err != nil || d.Boots != 1 || d.Serial != "7" {
+		t.Errorf("%+v, %v; want one boot", d, err)
+	}
+}
+
 // counted counts how often machines are stored as seen.
 type counted struct {
 	provisioning.Store

@@ -19,8 +19,9 @@ type sights struct {
 // sight is what was stored of a machine last: when, in Unix milliseconds, and digests of what
 // it said of itself; 0: nothing.
 type sight struct {
-	at   int64
-	said [7]uint32
+	at    int64
+	heard int64 // when it said something last, stored or not
+	said  [7]uint32
 }
 
 const (
@@ -47,10 +48,16 @@ func (s *sights) news(batch [][]boots.News) []provisioning.Sight {
 		last, ok := s.last.Get(e.MAC)
 		now, more := s.add(last, e)
 		if ok && !more && now.at >= last.at && now.at-last.at < sightEvery.Milliseconds() {
+			last.heard = now.heard
+			s.last.Put(e.MAC, last)
 			continue
 		}
 		s.last.Put(e.MAC, now)
-		news = append(news, provisioning.Sight{MAC: e.MAC, At: e.At, Peer: e.Peer, Machine: e.Machine})
+		sight := provisioning.Sight{MAC: e.MAC, At: e.At, Peer: e.Peer, Machine: e.Machine}
+		if ok {
+			sight.Heard = time.UnixMilli(last.heard)
+		}
+		news = append(news, sight)
 	}
 	return news
 }
@@ -58,7 +65,8 @@ func (s *sights) news(batch [][]boots.News) []provisioning.Sight {
 // add returns what is known of a machine with an event, and whether that is more than before:
 // firmware, iPXE and its script say different things, of one boot.
 func (s *sights) add(last sight, e *provisioning.Event) (now sight, more bool) {
-	now = sight{at: e.At.UnixMilli(), said: last.said}
+	at := e.At.UnixMilli()
+	now = sight{at: at, heard: at, said: last.said}
 	say := func(i int, digest uint64) {
 		d := uint32(digest) | 1
 		more = more || now.said[i] != d
