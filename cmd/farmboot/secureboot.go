@@ -21,6 +21,7 @@ import (
 	"farmboot/provisioning"
 	"farmboot/provisioning/logonce"
 	"farmboot/provisioning/pause"
+	"farmboot/provisioning/registry"
 	"farmboot/setup"
 	"farmboot/setup/ca"
 	"farmboot/setup/secureboot"
@@ -530,7 +531,7 @@ func (c secureBootEnrolCmd) cancel(ctx context.Context, e *env, ledger *securebo
 	}
 	db, err := e.open(ctx)
 	if err == nil {
-		err = db.registry.Note(ctx, operator(), "node enrol cancel", c.MAC.String(), nil, nil)
+		err = db.registry.Note(ctx, operator(), registry.EnrolCancel, c.MAC.String(), nil, nil)
 	}
 	if err != nil {
 		return fmt.Errorf("%s is not to be enrolled any more, but the history cannot be written: %w", c.MAC, err)

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"farmboot/provisioning"
+	"farmboot/provisioning/registry"
 )
 
 // enrolment is whether a node is to be made to trust our key, for Secure Boot.
@@ -45,7 +46,7 @@ func (a *API) enrol(w http.ResponseWriter, r *http.Request, by provisioning.Acto
 func (a *API) cancelEnrolment(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC) error {
 	if a.Enrolment.Enrolling(mac) {
 		a.Enrolment.Enrolled(mac)
-		if err := a.Registry.Note(r.Context(), by, "node enrol cancel", mac.String(), nil, nil); err != nil {
+		if err := a.Registry.Note(r.Context(), by, registry.EnrolCancel, mac.String(), nil, nil); err != nil {
 			return err
 		}
 	}

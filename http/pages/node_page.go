@@ -10,6 +10,7 @@ import (
 	"farmboot/http/answer"
 	"farmboot/ipxe"
 	"farmboot/provisioning"
+	"farmboot/provisioning/registry"
 	"farmboot/provisioning/rights"
 	"farmboot/provisioning/story"
 )
@@ -190,7 +191,7 @@ func (a *Admin) enrol(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 	}
 	did, action := "node-enrol", "node enrol"
 	if f.Text("enrol") == "" {
-		did, action = "node-enrol-off", "node enrol cancel"
+		did, action = "node-enrol-off", registry.EnrolCancel
 		a.Enrolment.Enrolled(mac)
 	} else if err := a.Enrolment.Enrol(mac); err != nil {
 		return err

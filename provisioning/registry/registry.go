@@ -100,14 +100,14 @@ func (r *Registry) endEnrolments(ctx context.Context, by provisioning.Actor, mac
 			continue
 		}
 		ended = append(ended, mac)
-		faults = errors.Join(faults, r.Note(ctx, by, enrolCancel, mac.String(), nil, nil))
+		faults = errors.Join(faults, r.Note(ctx, by, EnrolCancel, mac.String(), nil, nil))
 	}
 	return ended, faults
 }
 
-// enrolCancel is the action of the history that the enrolment of a node ended before it was
+// EnrolCancel is the action of the history that the enrolment of a node ended before it was
 // enrolled.
-const enrolCancel = "node enrol cancel"
+const EnrolCancel = "node enrol cancel"
 
 // Node returns a registered node.
 func (r *Registry) Node(ctx context.Context, by provisioning.Actor, mac provisioning.MAC) (provisioning.Node, error) {

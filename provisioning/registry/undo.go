@@ -65,7 +65,7 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 			if err != nil {
 				return err
 			}
-			if c.Action == enrolCancel && c.Batch != "" { // it ended with the registration
+			if c.Action == EnrolCancel && c.Batch != "" { // it ended with the registration
 				if mac, err := provisioning.ParseMAC(c.Subject); err == nil {
 					undone.Unenrolled = append(undone.Unenrolled, mac)
 				}
@@ -106,7 +106,7 @@ func undoing(c provisioning.Change) int {
 	switch c.Action {
 	case "node add", "node set", "node rm":
 		return takenBack
-	case "farmer add", enrolCancel:
+	case "farmer add", EnrolCancel:
 		return stays
 	}
 	return refused
