@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -148,11 +149,19 @@ func (c historyCmd) undo(ctx context.Context, e *env, db *database) error {
 		}
 	}
 	undone, err := db.registry.Undo(ctx, operator(), *c.Undo)
+	var says strings.Builder
 	if undone.Changes > 0 {
-		fmt.Fprintf(e.stdout, "took %s back\n", countOf(undone.Changes, "change"))
+		fmt.Fprintf(&says, "took %s back\n", countOf(undone.Changes, "change"))
 	}
 	for _, mac := range undone.Unenrolled {
-		fmt.Fprintf(e.stdout, "%s is not to be enrolled any more: farmboot secureboot enrol %[1]s begins that anew\n", mac)
+		anew := ""
+		if slices.Contains(undone.Again, mac) {
+			anew = ": farmboot secureboot enrol " + mac.String() + " begins that anew"
+		}
+		fmt.Fprintf(&says, "%s is not to be enrolled any more%s\n", mac, anew)
+	}
+	if _, unsaid := io.WriteString(e.stdout, says.String()); unsaid != nil {
+		return errors.Join(err, unsaid)
 	}
 	return err
 }

@@ -993,6 +993,59 @@ func (e enrolment) Enrolling(m provisioning.MAC) bool { return e[m] }
 func (e enrolment) Enrol(m provisioning.MAC) error    { e[m] = true; return nil }
 func (e enrolment) Enrolled(m provisioning.MAC)       { delete(e, m) }
 
+// enrolments are an enrolment that ends with the registration of a node.
+type enrolments struct{ enrolment }
+
+func (e enrolments) Enrolled(m provisioning.MAC) error { delete(e.enrolment, m); return nil }
+
+// TestUndoNamesNodes: whose enrolment ended with a registration that is taken back, or was.
+func TestUndoNamesNodes(t *testing.T) {
+	b := newAdminBench(t)
+	const many = 21
+	var all []provisioning.MAC
+	for i := range many {
+		all = append(all, macOf(i+1))
+		b.add(t, provisioning.Node{MAC: all[i], RunMode: "prod"})
+	}
+	e := enrolment{}
+	b.Registry.EndEnrolments(enrolments{e})
+	said := regexp.MustCompile(`<p class="flash" role="status">([^<]*)</p>`)
+	undo := func(want string) {
+		t.Helper()
+		changes, err := b.Registry.History(t.Context(), root, provisioning.ChangeQuery{Limit: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, page := b.send(t, fmt.Sprintf("/admin/history/%d/undo", changes[0].ID), nil)
+		if r.StatusCode != 303 {
+			t.Fatalf("undo: %d %s", r.StatusCode, page)
+		}
+		_, page = b.look(t, r.Header.Get("Location"))
+		if got := said.FindStringSubmatch(page); got == nil || got[1] != want {
+			t.Errorf("it says %q, want %q", got, want)
+		}
+	}
+	const ended = "Taken back. Not to be enrolled for Secure Boot any more, for that ended with their registration: "
+	e[all[0]], e[all[1]] = true, true
+	if err := b.Registry.RemoveNodes(t.Context(), root, all); err != nil {
+		t.Fatal(err)
+	}
+	undo(ended + all[0].String() + ", " + all[1].String() + ".") // the removal
+	undo("Taken back.")                                          // that again
+	undo("Taken back.")                                          // and the nodes are back
+	var names []string
+	for _, mac := range all {
+		e[mac] = true
+		names = append(names, mac.String())
+	}
+	undo(ended + strings.Join(names[:many-1], ", ") + " and others (see below).")
+	for target, want := range map[string]string{"?done=undone-enrol": "see below.", "?done=undone-enrol&node=x": "see below."} {
+		if _, page := b.look(t, "/admin/history"+target); !strings.Contains(page, ended+want) {
+			t.Errorf("%s: %s", target, text(page))
+		}
+	}
+}
+
 // TestEnrolButton has a node enrolled for Secure Boot, and takes that back.
 func TestEnrolButton(t *testing.T) {
 	b := newAdminBench(t)

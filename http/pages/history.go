@@ -1,7 +1,9 @@
 package pages
 
 import (
+	"cmp"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,13 +59,34 @@ func (a *Admin) undo(w http.ResponseWriter, r *http.Request, by provisioning.Act
 		return provisioning.Errorf(provisioning.NotFound, "there is no such change")
 	}
 	undone, err := a.Registry.Undo(r.Context(), by, id)
-	did := "undone"
-	if len(undone.Unenrolled) > 0 {
-		did = "undone-enrol"
+	if ended := undone.Unenrolled; err == nil && len(ended) > 0 {
+		q := url.Values{"done": {"undone-enrol"}}
+		for _, mac := range ended[:min(len(ended), unenrolledShown+1)] {
+			q.Add("node", mac.String())
+		}
+		seeOther(w, r, "/admin/history?"+q.Encode())
+		return nil
 	}
-	return answerForm(w, r, err, "/admin/history", did, func(status int, problem string) error {
+	return answerForm(w, r, err, "/admin/history", "undone", func(status int, problem string) error {
 		return a.showHistory(w, r, by, status, problem)
 	})
+}
+
+// unenrolledShown is how many nodes are named whose enrolment ended.
+const unenrolledShown = 20
+
+// unenrolled names the nodes of a query whose enrolment ended.
+func unenrolled(q url.Values) string {
+	var nodes []string
+	for _, text := range q["node"] {
+		if mac, err := provisioning.ParseMAC(text); err == nil {
+			nodes = append(nodes, mac.String())
+		}
+	}
+	if len(nodes) > unenrolledShown {
+		return strings.Join(nodes[:unenrolledShown], ", ") + " and others (see below)"
+	}
+	return strings.Join(nodes, ", ")
 }
 
 func (a *Admin) showHistory(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, problem string) error {
@@ -72,6 +95,9 @@ func (a *Admin) showHistory(w http.ResponseWriter, r *http.Request, by provision
 		return err
 	}
 	page := historyPage{frame: adminFrame(r, by, "history")}
+	if q := r.URL.Query(); q.Get("done") == "undone-enrol" {
+		page.Done = strings.Replace(page.Done, "{nodes}", cmp.Or(unenrolled(q), "see below"), 1)
+	}
 	var shown [][]provisioning.Change
 	page.Problem = problem
 	page.Pager, shown = paged(r.URL, batches(changes), historySize)

@@ -41,6 +41,7 @@ func pageOf(u *url.URL, all, size int) (p pager, skipped int) {
 func pageURL(u *url.URL, n int) string {
 	q := u.Query()
 	q.Del("done")
+	q.Del("node")
 	q.Set("page", strconv.Itoa(n))
 	return u.Path + "?" + q.Encode()
 }

@@ -139,7 +139,7 @@ var whatWasDone = map[string]string{
 	"nodes-woken":     "Magic packets go out, to 20 nodes every 10 seconds. Those start that have Wake-on-LAN on in their firmware.",
 	"nodes-claimed":   "Claimed. Those that wait on their screens boot on within seconds.",
 	"undone":          "Taken back.",
-	"undone-enrol":    "Taken back. Enrolments for Secure Boot that ended with the nodes are not begun anew: enrol those nodes again if they are to be.",
+	"undone-enrol":    "Taken back. Not to be enrolled for Secure Boot any more, for that ended with their registration: {nodes}.",
 	"node-removed":    "Node removed. Its boots and its history stay.",
 	"nodes-changed":   "Saved for all selected nodes.",
 	"nodes-removed":   "The selected nodes are removed.",

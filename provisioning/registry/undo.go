@@ -33,6 +33,7 @@ type Undone struct {
 	// Unenrolled are nodes whose enrolment for Secure Boot ended with their registration,
 	// which is taken back now, or was then: enrolments are not begun anew.
 	Unenrolled []provisioning.MAC
+	Again      []provisioning.MAC // those of Unenrolled that are registered again
 }
 
 // Undo takes a change of a node back, by its number in the history, and with it those
@@ -67,7 +68,7 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 			}
 			if c.Action == EnrolCancel && c.Batch != "" { // it ended with the registration
 				if mac, err := provisioning.ParseMAC(c.Subject); err == nil {
-					undone.Unenrolled = append(undone.Unenrolled, mac)
+					undone.Again = append(undone.Again, mac)
 				}
 			}
 			if !did {
@@ -90,7 +91,7 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 		return Undone{}, err
 	}
 	ended, err := r.endEnrolments(ctx, by, removed...)
-	undone.Unenrolled = append(undone.Unenrolled, ended...)
+	undone.Unenrolled = slices.Concat(undone.Again, ended)
 	slices.SortFunc(undone.Unenrolled, provisioning.MAC.Compare)
 	return undone, err
 }
