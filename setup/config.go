@@ -22,6 +22,10 @@ import (
 type Config struct {
 	File string // the file that was read, absolute; "": none, all defaults
 
+	// StateInDoubt: by a mistake in the file State may be another folder than the one that is
+	// meant, and so may all that is relative to it.
+	StateInDoubt bool `json:"-"`
+
 	BaseHost *url.URL // scheme and host, nothing else; nil: the LAN interface's address
 	State    string   // folder of everything that we write
 	Debug    bool
@@ -221,6 +225,7 @@ func Parse(doc []byte, dir string) (Config, Mistakes) {
 	found, mistakes, lost := settings(doc)
 	c := unresolved()
 	mistakes = append(mistakes, c.set(found)...)
+	c.StateInDoubt = c.StateInDoubt || lost
 	c.resolve(dir)
 	if !lost {
 		mistakes = append(mistakes, c.contradictions(found)...)

@@ -106,6 +106,7 @@ func (c *Config) set(found []setting) (mistakes Mistakes) {
 	}
 	tables = append(tables, runModes)
 	wrong := map[string]bool{} // headings
+	given, strange := false, false
 	for _, s := range found {
 		i := slices.Index(names, s.key)
 		mode, isMode := strings.CutPrefix(s.key, runModes+".")
@@ -136,7 +137,17 @@ func (c *Config) set(found []setting) (mistakes Mistakes) {
 		if err != nil {
 			mistakes = append(mistakes, s.mistake("%s: %v", s.key, err))
 		}
+		switch last := s.key[strings.LastIndexByte(s.key, '.')+1:]; {
+		case isMode:
+		case s.key == "state" && !s.table && err == nil:
+			given = true
+		case last == "state": // what it accepts was not given, or it stands in a table
+			c.StateInDoubt = true
+		case i < 0 && !s.table && parent(s.key) == "" && !slices.Contains(tables, s.key): // state may be meant
+			strange = true
+		}
 	}
+	c.StateInDoubt = c.StateInDoubt || strange && !given
 	return mistakes
 }
 

@@ -42,16 +42,19 @@ type daemonStatus struct {
 }
 
 // Run asks the daemon by its socket. Of a configuration with mistakes it takes what could be
-// read, for a daemon that read it before them goes on.
+// read, for a daemon that read it before them goes on; where they leave in doubt whose socket is
+// meant, none is asked.
 func (c statusCmd) Run(ctx context.Context, e *env) error {
 	cfg, wrong := e.config()
-	if wrong != nil && !isMistake(wrong) {
+	if wrong != nil && (!isMistake(wrong) || cfg.StateInDoubt) {
 		return wrong
 	}
 	s := daemonStatus{Socket: cfg.Socket()}
 	s.Version = versionString()
+	var mistake error // as text: what is joined with [setup.Mistakes] is not printed
 	if wrong != nil {
 		s.ConfigMistake = oneLine(wrong)
+		mistake = errors.New(s.ConfigMistake)
 	}
 	status, err := askDaemon(ctx, cfg)
 	switch {
@@ -60,7 +63,7 @@ func (c statusCmd) Run(ctx context.Context, e *env) error {
 	case notRunning(err):
 		s.Why, err = fmt.Sprintf("no daemon listens on %s", cfg.Socket()), nil
 	default:
-		return errors.Join(wrong, err)
+		return errors.Join(mistake, err)
 	}
 	if c.JSON {
 		err = printJSON(e.stdout, s)
@@ -68,7 +71,7 @@ func (c statusCmd) Run(ctx context.Context, e *env) error {
 		err = s.print(e)
 	}
 	if err == nil && !s.Running {
-		err = errors.Join(wrong, fmt.Errorf("the daemon does not run: %s", s.Why))
+		err = errors.Join(mistake, fmt.Errorf("the daemon does not run: %s", s.Why))
 	}
 	return err
 }

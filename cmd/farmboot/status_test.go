@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +16,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"farmboot/http/api"
 	"farmboot/ipxe/kernel/kerneltest"
@@ -88,7 +91,7 @@ func TestStatusBesideAMistake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, mistake := range []string{"debug = 1\n", "debug = \n", "debug = 1\nport = 1\n"} {
+	for _, mistake := range []string{"debug = 1\n", "debug = \n", "debug = 1\nlog-format = 1\n", "debug = 1\nport = 1\n"} {
 		if err := os.WriteFile(d.file, append([]byte(mistake), good...), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -104,6 +107,54 @@ func TestStatusBesideAMistake(t *testing.T) {
 	}
 	if status, _, stderr := d.command("node", "list"); status != exitRefused || !strings.Contains(stderr, "debug") {
 		t.Errorf("another command: exit %d, %s", status, stderr)
+	}
+	// Where the mistake may be of the state folder, no daemon is asked: it may be another one's.
+	for _, text := range []string{
+		"state = 5\n", strings.Replace(string(good), "state", "stat", 1), "state = \"elsewhere\"\n" + string(good), string(good) + "[boot]\nstate = \"x\"\n",
+	} {
+		if err := os.WriteFile(d.file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if status, stdout, stderr := d.command("status"); status != exitRefused || stdout != "" || !strings.Contains(stderr, "stat") || strings.Contains(stderr, "daemon") {
+			t.Errorf("%q: exit %d, %s%s", text, status, stdout, stderr)
+		}
+	}
+}
+
+// TestStatusBesideAMistakeAndNoAnswer: what keeps a daemon from answering is told beside the mistake.
+func TestStatusBesideAMistakeAndNoAnswer(t *testing.T) {
+	folder := t.TempDir()
+	file := filepath.Join(folder, "a.toml")
+	if err := os.WriteFile(file, []byte("state = \".\"\ndebug = 1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	status := func() string {
+		var stdout, stderr bytes.Buffer
+		if status := run(t.Context(), []string{"--config", file, "status"}, &env{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, now: time.Now}); status != exitRefused || stdout.Len() > 0 {
+			t.Errorf("exit %d, %s", status, stdout.String())
+		}
+		return stderr.String()
+	}
+	const mistake = ":2:1: debug: accepted is true or false; found 1; "
+	if text := status(); strings.Count(text, "\n") != 1 || !strings.Contains(text, mistake+"the daemon does not run: no daemon listens on "+folder) {
+		t.Errorf("no daemon: %s", text)
+	}
+	socket, err := net.Listen("unix", filepath.Join(folder, "farmboot.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	go func() {
+		for {
+			c, err := socket.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	if text := status(); strings.Count(text, "\n") != 1 || !strings.Contains(text, mistake) || strings.HasSuffix(text, mistake+"\n") || strings.Contains(text, "does not run") {
+		t.Errorf("no answer: %s", text)
 	}
 }
 
