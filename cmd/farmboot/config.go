@@ -13,7 +13,7 @@ import (
 )
 
 type configCmd struct {
-	Check configCheckCmd `cmd:"" help:"Say what is wrong with a configuration file, every mistake with its line and column, and with the certificate that it names."`
+	Check configCheckCmd `cmd:"" help:"Say what is wrong with a configuration file, every mistake with its line and column, and with the certificate, key and secret that it names."`
 }
 
 type configCheckCmd struct {
@@ -22,8 +22,9 @@ type configCheckCmd struct {
 
 // Help implements [kong.HelpProvider].
 func (configCheckCmd) Help() string {
-	return `The daemon need not run, and nothing is changed. What is wrong besides on this host and
-its LAN: farmboot doctor.
+	return `Looks at the files too that http.tls-cert, http.tls-key and openid.client-secret-file
+name: run it as root, who may read them. The daemon need not run, and nothing is changed.
+What is wrong besides on this host and its LAN: farmboot doctor.
 
 Examples:
 
@@ -31,7 +32,7 @@ Examples:
   farmboot config check /etc/farmboot/appliance.toml`
 }
 
-// Run prints "FILE: ok", or returns all mistakes.
+// Run prints "FILE: ok", with what was not looked at, or returns all mistakes.
 func (c configCheckCmd) Run(e *env) error {
 	file := cmp.Or(c.File, e.configFile)
 	if file == "-" {
@@ -42,7 +43,12 @@ func (c configCheckCmd) Run(e *env) error {
 	if err != nil && !ok {
 		return err
 	}
-	warnings, wrong := checkFiles(cfg, e.now())
+	var warnings []string
+	var unread bool
+	var wrong error
+	if !cfg.StateInDoubt { // relative names are below that
+		warnings, unread, wrong = checkFiles(cfg, e.now())
+	}
 	for _, w := range warnings {
 		fmt.Fprintf(e.stderr, "farmboot: warning: %s: %s\n", printable(string(cmp.Or(file, fileName(cfg.File)))), printable(w))
 	}
@@ -52,13 +58,18 @@ func (c configCheckCmd) Run(e *env) error {
 	if len(mistakes) > 0 {
 		return mistakes
 	}
-	_, err = fmt.Fprintf(e.stdout, "%s: ok\n", printable(cmp.Or(cfg.File, "no configuration file, all defaults")))
+	verdict := "ok"
+	if unread {
+		verdict = "no mistake in the file itself; what it names could not be read"
+	}
+	_, err = fmt.Fprintf(e.stdout, "%s: %s\n", printable(cmp.Or(cfg.File, "no configuration file, all defaults")), verdict)
 	return err
 }
 
 // checkFiles looks at the files that a configuration names, and that the operator makes: err is
-// what keeps the daemon from starting, warnings are the rest.
-func checkFiles(cfg setup.Config, now time.Time) (warnings []string, err error) {
+// what keeps the daemon from starting, warnings are the rest; unread tells that we may not read
+// one of them.
+func checkFiles(cfg setup.Config, now time.Time) (warnings []string, unread bool, err error) {
 	if cert, key := cfg.HTTP.TLSCert, cfg.HTTP.TLSKey; cert != "" && key != "" {
 		var weak []string
 		weak, err = ca.Inspect("", cert, key, now)
@@ -67,14 +78,18 @@ func checkFiles(cfg setup.Config, now time.Time) (warnings []string, err error) 
 		}
 	}
 	if secret := cfg.OpenID.ClientSecretFile; secret != "" {
-		if _, unread := ordinary.ReadFile(secret); unread != nil {
-			warnings = append(warnings, "openid.client-secret-file: "+oneLine(unread))
+		if _, fault := ordinary.ReadFile(secret); fault != nil {
+			warning := "openid.client-secret-file: " + oneLine(fault)
+			if errors.Is(fault, fs.ErrPermission) {
+				warning, unread = warning+": check it as root", true
+			}
+			warnings = append(warnings, warning)
 		}
 	}
 	if errors.Is(err, fs.ErrPermission) { // by us: the daemon may be another user
-		warnings, err = append(warnings, oneLine(err)+": check it as root"), nil
+		warnings, unread, err = append(warnings, oneLine(err)+": check it as root"), true, nil
 	}
-	return warnings, err
+	return warnings, unread, err
 }
 
 // noStdin refuses standard input, which has no folder: paths in a configuration may be

@@ -33,6 +33,7 @@ func TestConfigCheck(t *testing.T) {
 		{"two mistakes", []string{"config", "check", bad}, exitRefused, "", bad + ":1:1: debug: accepted is true or false; found 1\nfarmboot: " + bad + ":4:1: unknown key dhcp.prot; did you mean dhcp.port?\n"},
 		{"too long a line", []string{"config", "check", long}, exitRefused, "", long + ":2:1: provisioning.args: kernel command line is 1945 bytes long: at most 1900 are accepted"},
 		{"two mistakes, another command", []string{"node", "list", "--config", bad}, exitRefused, "", "farmboot: " + bad + ":1:1: debug: accepted is true or false; found 1 (and 1 more: see farmboot config check " + bad + ")\n"},
+		{"a folder", []string{"config", "check", "testdata"}, exitRefused, "", "farmboot: read configuration: testdata is a folder: name the file in it\n"},
 		{"absent", []string{"config", "check", "absent.toml"}, exitRefused, "", "absent.toml: no such file"},
 	}
 	for _, tt := range tests {
@@ -69,6 +70,9 @@ func TestConfigCheckFiles(t *testing.T) {
 	cert, key := pair("good", now.AddDate(0, 6, 0))
 	old, oldKey := pair("old", now.AddDate(0, 0, -3))
 	text, empty, absent := write("cert.txt", "no certificate\n"), write("empty", ""), filepath.Join(folder, "absent.pem")
+	openid := func(secret string) string {
+		return fmt.Sprintf("openid.issuer = \"https://id.example.org\"\nopenid.client-id = \"x\"\nopenid.admins = [\"a\"]\nopenid.client-secret-file = %q", secret)
+	}
 	for _, tt := range []struct {
 		name           string
 		cert, key      string
@@ -85,7 +89,13 @@ func TestConfigCheckFiles(t *testing.T) {
 		{"a folder", folder, key, "", exitRefused, "", "http.tls-cert: " + folder},
 		{"one that has ended", old, oldKey, "", exitOK, "ok", "farmboot: warning: "},
 		{"beside a mistake", absent, key, "debug = 1", exitRefused, "", "debug: accepted is true or false"},
-		{"no secret", cert, key, "openid.issuer = \"https://id.example.org\"\nopenid.client-id = \"x\"\nopenid.admins = [\"a\"]\nopenid.client-secret-file = \"" + absent + "\"", exitOK, "ok", "openid.client-secret-file: open " + absent},
+		{"below the state folder", "good/cert.pem", "good/key.pem", fmt.Sprintf("state = %q", folder), exitOK, "ok", ""},
+		{"not below it", "old/absent.pem", "good/key.pem", fmt.Sprintf("state = %q", folder), exitRefused, "", "http.tls-cert: open " + filepath.Join(folder, "old/absent.pem") + ": no such file"},
+		{"below one that is not known", "good/cert.pem", "good/key.pem", "state = 5", exitRefused, "", "state: accepted is"},
+		{"below one that is misspelled", "good/cert.pem", "good/key.pem", fmt.Sprintf("stat = %q", folder), exitRefused, "", "unknown key stat; did you mean state?"},
+		{"below one that is written twice", "good/cert.pem", "good/key.pem", fmt.Sprintf("state = %q\nstate = \"/\"", folder), exitRefused, "", "state"},
+		{"a folder as the secret", cert, key, openid(folder), exitOK, "ok", "openid.client-secret-file: " + folder + " is a folder"},
+		{"no secret", cert, key, openid(absent), exitOK, "ok", "openid.client-secret-file: open " + absent},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			file := write("a.toml", fmt.Sprintf("%s\nhttp.tls-cert = %q\nhttp.tls-key = %q\n", tt.more, tt.cert, tt.key))
@@ -96,6 +106,9 @@ func TestConfigCheckFiles(t *testing.T) {
 			}
 			if tt.cert == absent && !strings.Contains(stderr.String(), absent) {
 				t.Errorf("the certificate is not among the mistakes: %s", stderr.String())
+			}
+			if strings.HasPrefix(tt.cert, "good/") && strings.Contains(stderr.String(), "tls-") {
+				t.Errorf("a certificate that may be elsewhere is among the mistakes: %s", stderr.String())
 			}
 		})
 	}
