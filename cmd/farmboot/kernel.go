@@ -140,7 +140,7 @@ func (c kernelListCmd) Run(ctx context.Context, e *env, db *database) error {
 	if err != nil {
 		return err
 	}
-	for _, dead := range db.kernels.Dead() { // which the list leaves out
+	for _, dead := range db.kernels.Dead() { // of which the list says nothing, or not what is wrong
 		fmt.Fprintf(e.stderr, "farmboot: warning: %s\n", oneLine(dead))
 	}
 	if c.JSON {

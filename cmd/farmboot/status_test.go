@@ -62,7 +62,15 @@ func TestNoKernels(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	d.says(`runmode=prod why="has no kernel that boots: net/prod.efi is empty" mend="farmboot kernel use prod KERNEL`, 1)
+	d.says(`its nodes fetch it, and fail" runmode=prod why="has no kernel that boots: net/prod.efi is empty" mend="farmboot kernel use prod KERNEL`, 1)
+	d.says(`its nodes fetch it, and fail" runmode=test why="has no kernel that boots: net/test.efi is a web page"`, 1)
+	d.says(`its nodes wait until it can" runmode=qa why="has no kernel that boots: net/qa.efi is a folder" mend="move it away first; then farmboot kernel use qa KERNEL`, 1)
+	if status, text := d.get("/kernel/net/qa.efi"); status != http.StatusNotFound || !strings.Contains(text, "it is a folder") {
+		t.Errorf("the folder: %d, %s", status, text)
+	}
+	if status, text := d.get("/kernel/net"); status != http.StatusNotFound || !strings.Contains(text, "there is none of that name") {
+		t.Errorf("the folder of all defaults: %d, %s", status, text)
+	}
 	_, text, _ := d.command("status")
 	for _, want := range []string{
 		"prod +has no kernel that boots: net/prod.efi is empty", "test +has no kernel that boots: net/test.efi is a web page", "qa +has no kernel that boots: net/qa.efi is a folder",

@@ -58,8 +58,13 @@ func (s *Store) checkPlace(name string) error {
 	if err := CheckNewName(name); err != nil {
 		return err
 	}
-	if fi, err := os.Lstat(filepath.Join(s.dir, name)); err == nil && fi.IsDir() {
-		return provisioning.Errorf(provisioning.Conflict, "%s is a folder, not a kernel", name)
+	path := filepath.Join(s.dir, name)
+	if fi, err := os.Lstat(path); err == nil && fi.IsDir() {
+		mend := "move it away first, or choose another name"
+		if path == s.net {
+			mend = "choose another name"
+		}
+		return provisioning.Errorf(provisioning.Conflict, "%s is a folder, not a kernel: it is never replaced; %s", name, mend)
 	}
 	return nil
 }

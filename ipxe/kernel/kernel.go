@@ -166,19 +166,32 @@ func (s *Store) Stat(rel string) (fs.FileInfo, error) {
 	if err != nil {
 		return nil, missing(rel, err)
 	}
-	return fi, checkInfo(rel, fi)
+	return fi, s.checkInfo(rel, fi)
 }
 
 // checkInfo refuses what is no file. The error has code [provisioning.NotFound], for upstream
 // may have a kernel.
-func checkInfo(rel string, fi fs.FileInfo) error {
+func (s *Store) checkInfo(rel string, fi fs.FileInfo) error {
 	switch {
 	case fi.IsDir():
-		return broken(rel, "is a folder")
+		return s.folder(rel)
 	case !fi.Mode().IsRegular():
 		return broken(rel, "is no ordinary file")
 	}
 	return nil
+}
+
+// folder is the error of a folder: one in the place of a run mode's kernel is in the way, any
+// other is no kernel.
+func (s *Store) folder(rel string) error {
+	m, isDefault := ModeOf(rel)
+	switch {
+	case !isDefault:
+		return missing(rel, nil)
+	case s.target(rel) != "": // which another link replaces
+		return broken(rel, "is a link to a folder")
+	}
+	return cause.Error(provisioning.NotFound, cause.Folder(provisioning.Cause{ID: provisioning.CauseKernelBroken, Kernel: rel, RunMode: m}))
 }
 
 // broken is the error of a kernel that is there, and cannot be booted.
@@ -337,19 +350,27 @@ func (s *Store) Judge(m provisioning.RunMode) (lack *Lack, doubt string) {
 }
 
 // Dead returns what is wrong with what is in the place of kernels: with links that lead to
-// none, empty files, and default kernels that a node cannot boot.
+// none, empty files, and default kernels that a node cannot boot, or may not be able to.
 func (s *Store) Dead() []error {
 	var all []error
 	for prefix, dir := range map[string]string{"": s.dir, netPrefix: s.net} {
 		entries, _ := os.ReadDir(dir) // one that is not there, or cannot be read, has none
 		for _, e := range entries {
 			rel := prefix + e.Name()
-			_, isDefault := ModeOf(rel)
+			mode, isDefault := ModeOf(rel)
 			if CheckName(e.Name()) != nil || strings.HasSuffix(e.Name(), signatureSuffix) || e.IsDir() && !isDefault {
 				continue
 			}
 			fi, err := s.Stat(rel)
-			if err == nil && (isDefault || fi.Size() == 0) {
+			switch {
+			case err != nil:
+			case isDefault:
+				if lack, doubt := s.Judge(mode); lack != nil {
+					err = lack.Err
+				} else if doubt != "" {
+					err = fmt.Errorf("run mode %s %s", mode, doubt)
+				}
+			case fi.Size() == 0:
 				err = s.Check(rel)
 			}
 			if err != nil {
@@ -384,7 +405,7 @@ func (s *Store) Open(rel string) (*os.File, fs.FileInfo, error) {
 	if err != nil {
 		err = missing(rel, err)
 	} else {
-		err = checkInfo(rel, fi)
+		err = s.checkInfo(rel, fi)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())

@@ -447,7 +447,7 @@ func TestEmptyFile(t *testing.T) {
 	for _, err := range s.Dead() {
 		dead = append(dead, err.Error())
 	}
-	if len(dead) != 2 || !strings.Contains(dead[0], "blank.efi is empty") || !strings.Contains(dead[1], "net/prod.efi is empty") {
+	if len(dead) != 2 || !strings.Contains(dead[0], "kernel net/prod.efi cannot be booted: it is empty") || !strings.Contains(dead[1], "blank.efi is empty") {
 		t.Errorf("told of %q", dead)
 	}
 	if info, err := s.Info("blank.efi"); err != nil || !strings.Contains(info.Problem, "blank.efi is empty") {

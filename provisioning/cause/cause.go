@@ -188,8 +188,18 @@ var brokenDefault = words{
 	check:   kernelThere,
 }
 
-// goneDefault and goneLink are what it says where there is a link, and the file behind it is
-// gone; outsideDefault and outsideLink where it leads elsewhere, to what is not served or not there.
+// aFolder is the note of a folder in a kernel's place, which no command replaces.
+const aFolder = "is a folder"
+
+// Folder is c of a folder in a kernel's place.
+func Folder(c provisioning.Cause) provisioning.Cause {
+	c.Note = aFolder
+	return c
+}
+
+// goneDefault and goneLink are what CauseKernelMissing says where there is a link, and the file
+// behind it is gone; outsideDefault and outsideLink where it leads elsewhere, to what is not served
+// or not there.
 var (
 	goneDefault = words{
 		message: "missing kernel {kernel}: run mode {runmode} boots {file}, which is gone",
@@ -246,7 +256,11 @@ func wordsOf(c provisioning.Cause) words {
 		}
 	}
 	if c.ID == provisioning.CauseKernelBroken && c.RunMode != "" {
-		return brokenDefault
+		w := brokenDefault
+		if c.Note == aFolder {
+			w.hint = "move it away first; then " + w.hint
+		}
+		return w
 	}
 	if w, ok := texts[c.ID]; ok {
 		return w
