@@ -168,7 +168,7 @@ func flagMeant(in *kong.Node, flag string) error {
 		}
 	}
 	switch {
-	case has("inventory") && slices.Contains([]string{"waiting", "unregistered", "unknown", "discovered", "held", "pending"}, name): // of node list
+	case in.Path() == "node list" && slices.Contains([]string{"waiting", "unregistered", "unknown", "discovered", "held", "pending"}, name):
 		return fmt.Errorf("unknown flag %s, did you mean \"node discovered\"?", flag)
 	case slices.Contains([]string{"o", "output", "format"}, name) && has("json"):
 		return fmt.Errorf("unknown flag %s, did you mean \"--json\"?", flag)
