@@ -33,6 +33,7 @@ find_mirror() {
 				if ($1 == suite) exit
 			}
 			END { sub(/\/$/, "", other); print other }')
+	[ -n "$mirror" ] || [ "$(os ID)" = debian ] || die "where is a Debian archive? This host is no Debian, and its own archive has not what we need: set DEBIAN_ARCHIVE=URL, the address of a mirror's folder that holds dists and pool"
 	[ -n "$mirror" ] || die "where is a Debian archive? This host's sources (/etc/apt/sources.list, /etc/apt/sources.list.d) name none with the component main: add it there, or set DEBIAN_ARCHIVE=URL, the address of a mirror's folder that holds dists and pool"
 }
 

@@ -13,7 +13,8 @@
 #
 # Without --from the files come from the package ipxe: from /usr/lib/ipxe if that
 # is installed and recent, else from the Debian mirror, suite trixie or newer.
-# Debian 12's (2019) and Ubuntu 24.04's (2022) packages are too old.
+# Debian 12's (2019) and Ubuntu 24.04's (2022) packages are too old. A host that is no Debian
+# has to be told of a Debian mirror: DEBIAN_ARCHIVE=URL, the folder that holds dists and pool.
 #
 # For Secure Boot, which farmboot does without where they are missing:
 #   shimx64.efi, mmx64.efi    from FOLDER, else /usr/lib/shim, else the packages

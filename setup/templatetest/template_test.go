@@ -262,3 +262,24 @@ func TestTemplateShim(t *testing.T) {
 		t.Errorf("iPXE's signed pair: %s", out)
 	}
 }
+
+// TestMirror: where a host is no Debian, no source of its own can help.
+func TestMirror(t *testing.T) {
+	for _, tt := range []struct{ id, archive, want string }{
+		{"debian", "", "where is a Debian archive? This host's sources "},
+		{"ubuntu", "", "where is a Debian archive? This host is no Debian, and its own archive has not what we need: set DEBIAN_ARCHIVE=URL, "},
+		{"ubuntu", "mirror:debian", "found mirror:debian"},
+	} {
+		release := filepath.Join(t.TempDir(), "os-release")
+		if err := os.WriteFile(release, []byte("ID="+tt.id+"\nVERSION_CODENAME=none\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "sh", "-euc",
+			`mount --bind "$1" /etc/os-release; . ../debian.sh; find_mirror; echo "found $mirror"`, "template.sh", release)
+		cmd.Env = append(os.Environ(), "PATH="+withoutApt(t)+":"+os.Getenv("PATH"), "DEBIAN_ARCHIVE="+tt.archive)
+		out, _ := cmd.CombinedOutput()
+		if !strings.Contains(string(out), tt.want) {
+			t.Errorf("%s, DEBIAN_ARCHIVE=%q: %s; want %q", tt.id, tt.archive, out, tt.want)
+		}
+	}
+}
