@@ -95,6 +95,7 @@ var elsewhere = []struct {
 }{
 	{"check", []string{"test", "validate", "lint"}},
 	{"rollback", []string{"revert", "back", "undo", "downgrade"}},
+	{"history --undo", []string{"undo"}}, // of what is no kernel
 	{"enrol --cancel", []string{"cancel", "unenrol", "unenroll"}},
 	{"enrol", []string{"enroll", "trust", "import", "mok"}}, // mokutil --import
 	{"rotate", []string{"renew", "generate", "replace"}},
