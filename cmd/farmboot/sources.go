@@ -14,6 +14,7 @@ import (
 	"farmboot/ipxe/binary"
 	"farmboot/ipxe/catalog"
 	"farmboot/ipxe/kernel"
+	"farmboot/provisioning/installed"
 	"farmboot/provisioning/owner"
 	"farmboot/setup"
 	"farmboot/setup/ca"
@@ -74,7 +75,7 @@ func openSources(cfg setup.Config, network func() *lan.View, log *slog.Logger, n
 // loadTemplate reads iPXE's binaries from that folder.
 func (s *sources) loadTemplate(folder string) error {
 	if _, err := os.Stat(folder); err != nil {
-		return fmt.Errorf("no iPXE template folder %s: make it with setup/template.sh %[1]s, or name another in [ipxe] template", folder)
+		return fmt.Errorf("no iPXE template folder %s: make it with %[2]s %[1]s, or name another in [ipxe] template", folder, installed.TemplateScript())
 	}
 	s.binaries.Store(binary.Load(folder))
 	return nil

@@ -16,6 +16,7 @@ import (
 	"farmboot/ipxe/segment"
 	"farmboot/provisioning"
 	"farmboot/provisioning/filenames"
+	"farmboot/provisioning/installed"
 )
 
 // Files of a template folder that machines do not fetch by themselves; the others are in
@@ -101,9 +102,9 @@ func (d folder) program(name string, parse func([]byte) (program, error)) file {
 // unusable says what is wrong with a template file, or that it is missing.
 func unusable(name string, err error) error {
 	if _, missing := errors.AsType[*fs.PathError](err); missing && errors.Is(err, fs.ErrNotExist) {
-		return provisioning.Errorf(provisioning.Unavailable, "the iPXE template folder has no %s: run setup/template.sh (%w)", name, err)
+		return provisioning.Errorf(provisioning.Unavailable, "the iPXE template folder has no %s: run %s (%w)", name, installed.TemplateScript(), err)
 	}
-	return provisioning.Errorf(provisioning.Unavailable, "%s in the iPXE template folder cannot be used: %w; run setup/template.sh", name, err)
+	return provisioning.Errorf(provisioning.Unavailable, "%s in the iPXE template folder cannot be used: %w; run %s", name, err, installed.TemplateScript())
 }
 
 // Problems returns what is wrong with which file of the folder; empty if nothing
