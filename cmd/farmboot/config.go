@@ -86,6 +86,11 @@ func checkFiles(cfg setup.Config, now time.Time) (warnings []string, unread bool
 			warnings = append(warnings, warning)
 		}
 	}
+	if cfg.IPXE.Template != setup.Default().IPXE.Template { // that is made when farmboot is installed
+		if missing := findTemplate(cfg.IPXE.Template); missing != nil {
+			warnings = append(warnings, "ipxe.template: "+oneLine(missing))
+		}
+	}
 	if errors.Is(err, fs.ErrPermission) { // by us: the daemon may be another user
 		warnings, unread, err = append(warnings, oneLine(err)+": check it as root"), true, nil
 	}

@@ -74,10 +74,18 @@ func openSources(cfg setup.Config, network func() *lan.View, log *slog.Logger, n
 
 // loadTemplate reads iPXE's binaries from that folder.
 func (s *sources) loadTemplate(folder string) error {
+	if err := findTemplate(folder); err != nil {
+		return err
+	}
+	s.binaries.Store(binary.Load(folder))
+	return nil
+}
+
+// findTemplate says what to do where there is no template folder.
+func findTemplate(folder string) error {
 	if _, err := os.Stat(folder); err != nil {
 		return fmt.Errorf("no iPXE template folder %s: make it with %[2]s %[1]s, or name another in [ipxe] template", folder, installed.TemplateScript())
 	}
-	s.binaries.Store(binary.Load(folder))
 	return nil
 }
 
