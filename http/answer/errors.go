@@ -3,6 +3,7 @@ package answer
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"farmboot/provisioning"
 )
@@ -45,6 +46,16 @@ func StatusOf(code provisioning.Code) int {
 		return http.StatusTooManyRequests
 	default:
 		return http.StatusInternalServerError
+	}
+}
+
+// Accepting refuses the methods that a path does not have, which are all but those (RFC 9110
+// section 15.5.6).
+func Accepting(methods []string) Handler {
+	allow := strings.Join(methods, ", ")
+	return func(w http.ResponseWriter, r *http.Request) error {
+		w.Header().Set("Allow", allow)
+		return provisioning.Errorf(NotAllowed, "method %.20q is not accepted here: accepted are %s", r.Method, allow)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -262,8 +261,7 @@ func sameOrigin(r *http.Request, rt route) error {
 	return authn.SameOrigin(r)
 }
 
-// notAllowed refuses the methods that a path does not have (RFC 9110 section
-// 15.5.6).
+// notAllowed refuses the methods that a path does not have.
 func notAllowed(table []route, path string) answer.Handler {
 	var methods []string
 	for _, rt := range table {
@@ -274,9 +272,5 @@ func notAllowed(table []route, path string) answer.Handler {
 			}
 		}
 	}
-	allow := strings.Join(methods, ", ")
-	return func(w http.ResponseWriter, r *http.Request) error {
-		w.Header().Set("Allow", allow)
-		return provisioning.Errorf(answer.NotAllowed, "method %.20q is not accepted here: accepted are %s", r.Method, allow)
-	}
+	return answer.Accepting(methods)
 }

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -155,11 +154,7 @@ func (a *Admin) Routes(r *mux.Router) {
 	admins("/admin/history/{id:[0-9]+}/undo", "undo", a.undo)
 	// At the address of a form a browser stays with what was refused, and may ask for it again.
 	for _, path := range paths {
-		allow := strings.Join(accepted[path], ", ")
-		r.Handle(path, a.Answer.Handle("page method", failure, func(w http.ResponseWriter, r *http.Request) error {
-			w.Header().Set("Allow", allow)
-			return provisioning.Errorf(answer.NotAllowed, "method %.20q is not accepted here: accepted are %s", r.Method, allow)
-		}))
+		r.Handle(path, a.Answer.Handle("page method", failure, answer.Accepting(accepted[path])))
 	}
 	r.Handle("/admin/{rest:.*}", a.Answer.Handle("page none", failure, func(http.ResponseWriter, *http.Request) error {
 		return provisioning.Errorf(provisioning.NotFound, "there is no such page")
