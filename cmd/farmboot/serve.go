@@ -165,7 +165,7 @@ func (a *appliance) warnings() {
 	}
 	if a.insecure != nil {
 		a.log.Warn("Secure Boot is switched on, but cannot be: x64 UEFI nodes get the plain chain", "err", a.insecure,
-			"mend", installed.TemplateScript()+" "+a.cfg.IPXE.Template+", or --from a folder that has shimx64.efi and mmx64.efi, then start anew")
+			"mend", installed.TemplateScript+" "+a.cfg.IPXE.Template+", or --from a folder that has shimx64.efi and mmx64.efi, then start anew")
 	}
 	if a.upstream == nil {
 		a.warnOfKernels()

@@ -84,7 +84,7 @@ func (s *sources) loadTemplate(folder string) error {
 // findTemplate says what to do where there is no template folder.
 func findTemplate(folder string) error {
 	if _, err := os.Stat(folder); err != nil {
-		return fmt.Errorf("no iPXE template folder %s: make it with %[2]s %[1]s, or name another in [ipxe] template", folder, installed.TemplateScript())
+		return fmt.Errorf("no iPXE template folder %s: make it with %[2]s %[1]s, or name another in [ipxe] template", folder, installed.TemplateScript)
 	}
 	return nil
 }

@@ -102,9 +102,9 @@ func (d folder) program(name string, parse func([]byte) (program, error)) file {
 // unusable says what is wrong with a template file, or that it is missing.
 func unusable(name string, err error) error {
 	if _, missing := errors.AsType[*fs.PathError](err); missing && errors.Is(err, fs.ErrNotExist) {
-		return provisioning.Errorf(provisioning.Unavailable, "the iPXE template folder has no %s: run %s (%w)", name, installed.TemplateScript(), err)
+		return provisioning.Errorf(provisioning.Unavailable, "the iPXE template folder has no %s: run %s (%w)", name, installed.TemplateScript, err)
 	}
-	return provisioning.Errorf(provisioning.Unavailable, "%s in the iPXE template folder cannot be used: %w; run %s", name, err, installed.TemplateScript())
+	return provisioning.Errorf(provisioning.Unavailable, "%s in the iPXE template folder cannot be used: %w; run %s", name, err, installed.TemplateScript)
 }
 
 // Problems returns what is wrong with which file of the folder; empty if nothing

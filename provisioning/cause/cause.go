@@ -98,7 +98,7 @@ var texts = map[provisioning.CauseID]words{
 	},
 	provisioning.CauseProgramsMissing: {
 		message: "the iPXE template folder cannot be used: {note}",
-		hint:    "run " + installed.TemplateScript(),
+		hint:    "run " + installed.TemplateScript,
 		check:   []string{"farmboot doctor on the appliance"},
 	},
 	provisioning.CauseSecureBoot: {
@@ -113,7 +113,7 @@ var texts = map[provisioning.CauseID]words{
 		hint:    "its set-up must trust Microsoft's certificate for others' programs",
 		check: []string{
 			"the firmware's set-up trusts Microsoft's third-party certificates (UEFI CA 2011 or 2023): some have a switch for them, off when sold",
-			"the firmware has not revoked this shim: " + installed.TemplateScript() + " --update gets the newest",
+			"the firmware has not revoked this shim: " + installed.TemplateScript + " --update gets the newest",
 			"or the firmware holds our certificate in db (farmboot secureboot export), and the node gets our iPXE without shim: farmboot node set MAC --nbp signed",
 		},
 	},

@@ -1,36 +1,41 @@
 package installed
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 )
 
-func TestFirst(t *testing.T) {
+func TestTemplateScript(t *testing.T) {
 	dir := t.TempDir()
-	packaged, beside := filepath.Join(dir, "share", "template.sh"), filepath.Join(dir, "template.sh")
-	if got := first(packaged, beside); got != "setup/template.sh" {
-		t.Errorf("in the sources it is %s", got)
+	program := filepath.Join(dir, "bin", "farmboot")
+	packaged, beside := filepath.Join(dir, "share", "farmboot", "template.sh"), filepath.Join(dir, "bin", "template.sh")
+	expect := func(where, want string) {
+		t.Helper()
+		if got := templateScript(program, nil); got != want {
+			t.Errorf("%s it is %s, want %s", where, got, want)
+		}
 	}
-	if err := os.WriteFile(beside, nil, 0o755); err != nil {
-		t.Fatal(err)
+	put := func(path string) {
+		t.Helper()
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o755)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if got := first(packaged, beside); got != beside {
-		t.Errorf("in an archive it is %s", got)
-	}
+	expect("in the sources", "setup/template.sh")
+	put(beside)
+	expect("in an archive", beside)
 	if err := os.MkdirAll(packaged, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if got := first(packaged, beside); got != beside {
-		t.Errorf("where there is a folder in its place it is %s", got)
-	}
+	expect("where a folder has its name", beside)
 	if err := os.Remove(packaged); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(packaged, nil, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if got := first(packaged, beside); got != packaged {
-		t.Errorf("with a package it is %s", got)
+	put(packaged)
+	expect("with a package", packaged)
+	if got := templateScript("", errors.New("no /proc")); got != "setup/template.sh" {
+		t.Errorf("of an unknown program it is %s", got)
 	}
 }

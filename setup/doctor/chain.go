@@ -162,7 +162,7 @@ func checkSecureBoot(f Facts) []Finding {
 	}
 	const why = "machines with Secure Boot on do not boot"
 	if f.ChainErr != nil {
-		return []Finding{stop("Secure Boot is switched on, but cannot be: "+f.ChainErr.Error(), why, installed.TemplateScript()+" "+f.Config.IPXE.Template+", then "+restart)}
+		return []Finding{stop("Secure Boot is switched on, but cannot be: "+f.ChainErr.Error(), why, installed.TemplateScript+" "+f.Config.IPXE.Template+", then "+restart)}
 	}
 	var all []Finding
 	for _, c := range f.Chains {
@@ -194,7 +194,7 @@ func judgeChain(c Chain) []Finding {
 func mendLink(file string) string {
 	switch path.Base(file) {
 	case filenames.Shim, filenames.IPXEShim, filenames.MokManager, filenames.EFI:
-		return "get them anew: " + installed.TemplateScript() + " --update"
+		return "get them anew: " + installed.TemplateScript + " --update"
 	case filenames.SecondStage, filenames.Certificate:
 		return restart + "; farmboot secureboot show"
 	}

@@ -186,7 +186,7 @@ func reached(f Facts, services []Reach, network, name, why string, level func(wh
 func checkTemplate(f Facts) []Finding {
 	dir := f.Config.IPXE.Template
 	if f.TemplateErr != nil {
-		return []Finding{stop(fmt.Sprintf("the iPXE template folder %s cannot be read: %v", dir, f.TemplateErr), "every boot file is made from the iPXE binaries in it", "run "+installed.TemplateScript()+" "+dir)}
+		return []Finding{stop(fmt.Sprintf("the iPXE template folder %s cannot be read: %v", dir, f.TemplateErr), "every boot file is made from the iPXE binaries in it", "run "+installed.TemplateScript+" "+dir)}
 	}
 	var all []Finding
 	for _, name := range slices.Sorted(maps.Keys(f.Template)) {
@@ -196,7 +196,7 @@ func checkTemplate(f Facts) []Finding {
 		if name == filenames.Undionly || name == filenames.EFI {
 			level = stop
 		}
-		all = append(all, level(f.Template[name].Error(), "what is made from "+name+" cannot be had", "run "+installed.TemplateScript()+" "+dir))
+		all = append(all, level(f.Template[name].Error(), "what is made from "+name+" cannot be had", "run "+installed.TemplateScript+" "+dir))
 	}
 	if all == nil {
 		all = []Finding{ok("the iPXE binaries in %s are good", dir)}
