@@ -151,10 +151,9 @@ func describe(file io.ReaderAt) error {
 	return ErrUnknown
 }
 
-// fault says what is wrong with a file of that size, by its own header, behind its name: "is
-// a web page". nil: it is a kernel, and whole.
-func fault(file io.ReaderAt, size int64) error {
-	h := ReadHeader(file)
+// fault says what is wrong with the file that h is the header of, of that size, behind its
+// name: "is a web page". nil: it is a kernel, and whole.
+func (h Header) fault(file io.ReaderAt, size int64) error {
 	switch {
 	case h.Format == Unknown:
 		return describe(file)
@@ -167,7 +166,12 @@ func fault(file io.ReaderAt, size int64) error {
 // CheckFile refuses, with code [provisioning.Invalid], a file of that size that no node
 // can boot by its own header: one that is cut short, and one that is no kernel at all.
 func CheckFile(name string, file io.ReaderAt, size int64) error {
-	switch why := fault(file, size); {
+	return refuse(name, ReadHeader(file).fault(file, size))
+}
+
+// refuse refuses a file of that name for its fault, if it has one.
+func refuse(name string, why error) error {
+	switch {
 	case errors.Is(why, errShort):
 		return provisioning.Errorf(provisioning.Invalid, "kernel %s %w", name, why)
 	case why != nil:

@@ -63,13 +63,13 @@ func (s *Store) infoOf(k Kernel) (Info, error) {
 		return Info{}, err
 	}
 	defer f.Close()
-	problem := ""
-	if err := CheckFile(k.Name, f, fi.Size()); err != nil {
+	h, problem := ReadHeader(f), ""
+	if err := refuse(k.Name, h.fault(f, fi.Size())); err != nil {
 		problem = err.Error()
 	}
 	modes := k.RunModes
 	if modes == nil {
 		modes = []provisioning.RunMode{} // an empty list, not null
 	}
-	return Info{k.Name, k.Size, k.ModTime.UTC(), sum, ReadHeader(f).Format, k.Target, modes, problem}, nil
+	return Info{k.Name, k.Size, k.ModTime.UTC(), sum, h.Format, k.Target, modes, problem}, nil
 }

@@ -340,7 +340,7 @@ func (s *Store) Judge(m provisioning.RunMode) (lack *Lack, doubt string) {
 		return &Lack{m, err}, ""
 	}
 	defer f.Close()
-	switch why := fault(f, fi.Size()); {
+	switch why := ReadHeader(f).fault(f, fi.Size()); {
 	case errors.Is(why, ErrUnknown):
 		return nil, fmt.Sprintf("boots %s, which %v: nodes boot it only if iPXE knows its format", rel, why)
 	case why != nil:
