@@ -180,11 +180,11 @@ func (a *appliance) warnOfKernels() {
 			bare = append(bare, string(l.RunMode))
 			continue
 		}
-		says := "the kernel of a run mode cannot be booted: its nodes wait until it can"
+		nodes := "its nodes wait until it can"
 		if _, err := a.kernels.Stat(kernel.DefaultOf(l.RunMode)); err == nil { // a boot script looks at no more than that
-			says = "the kernel of a run mode cannot be booted: its nodes fetch it, and fail"
+			nodes = "its nodes fetch it, and fail"
 		}
-		a.log.Warn(says, "runmode", l.RunMode, "why", l.Why(), "mend", cause.Hint(provisioning.CauseOf(l.Err)))
+		a.log.Warn("the kernel of a run mode cannot be booted: "+nodes, "runmode", l.RunMode, "why", l.Why(), "mend", cause.Hint(provisioning.CauseOf(l.Err)))
 	}
 	if len(bare) > 0 {
 		a.log.Warn("some run modes have no kernel: their nodes wait until there is one", "runmodes", strings.Join(bare, " "),
