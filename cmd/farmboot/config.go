@@ -23,8 +23,8 @@ type configCheckCmd struct {
 // Help implements [kong.HelpProvider].
 func (configCheckCmd) Help() string {
 	return `Looks at the files too that http.tls-cert, http.tls-key and openid.client-secret-file
-name: run it as root, who may read them. The daemon need not run, and nothing is changed.
-What is wrong besides on this host and its LAN: farmboot doctor.
+name, and for the folder of ipxe.template: run it as root, who may read them. The daemon need
+not run, and nothing is changed. What is wrong besides on this host and its LAN: farmboot doctor.
 
 Examples:
 
@@ -43,17 +43,17 @@ func (c configCheckCmd) Run(e *env) error {
 	if err != nil && !ok {
 		return err
 	}
-	var warnings []string
 	var unread bool
-	var wrong error
 	if !cfg.StateInDoubt { // relative names are below that
-		warnings, unread, wrong = checkFiles(cfg, e.now())
-	}
-	for _, w := range warnings {
-		fmt.Fprintf(e.stderr, "farmboot: warning: %s: %s\n", printable(string(cmp.Or(file, fileName(cfg.File)))), printable(w))
-	}
-	if wrong != nil {
-		mistakes = append(mistakes, setup.Mistake{File: string(cmp.Or(file, fileName(cfg.File))), Message: oneLine(wrong)})
+		name := string(cmp.Or(file, fileName(cfg.File)))
+		var warnings []string
+		warnings, unread, err = checkFiles(cfg, e.now())
+		for _, w := range warnings {
+			fmt.Fprintf(e.stderr, "farmboot: warning: %s: %s\n", printable(name), printable(w))
+		}
+		if err != nil {
+			mistakes = append(mistakes, setup.Mistake{File: name, Message: oneLine(err)})
+		}
 	}
 	if len(mistakes) > 0 {
 		return mistakes
@@ -76,6 +76,9 @@ func checkFiles(cfg setup.Config, now time.Time) (warnings []string, unread bool
 		for _, w := range weak {
 			warnings = append(warnings, fmt.Sprintf("http.tls-cert %s: %s", cert, w))
 		}
+		if errors.Is(err, fs.ErrPermission) { // by us: the daemon may be another user
+			warnings, unread, err = append(warnings, oneLine(err)+": check it as root"), true, nil
+		}
 	}
 	if secret := cfg.OpenID.ClientSecretFile; secret != "" {
 		if _, fault := ordinary.ReadFile(secret); fault != nil {
@@ -90,9 +93,6 @@ func checkFiles(cfg setup.Config, now time.Time) (warnings []string, unread bool
 		if missing := findTemplate(cfg.IPXE.Template); missing != nil {
 			warnings = append(warnings, "ipxe.template: "+oneLine(missing))
 		}
-	}
-	if errors.Is(err, fs.ErrPermission) { // by us: the daemon may be another user
-		warnings, unread, err = append(warnings, oneLine(err)+": check it as root"), true, nil
 	}
 	return warnings, unread, err
 }
