@@ -106,8 +106,9 @@ func (c *Config) set(found []setting) (mistakes Mistakes) {
 	}
 	tables = append(tables, runModes)
 	wrong := map[string]bool{} // headings
-	given, strange := false, false
+	var bad []string
 	for _, s := range found {
+		before := len(mistakes)
 		i := slices.Index(names, s.key)
 		mode, isMode := strings.CutPrefix(s.key, runModes+".")
 		var err error
@@ -137,18 +138,28 @@ func (c *Config) set(found []setting) (mistakes Mistakes) {
 		if err != nil {
 			mistakes = append(mistakes, s.mistake("%s: %v", s.key, err))
 		}
-		switch last := s.key[strings.LastIndexByte(s.key, '.')+1:]; {
-		case isMode:
-		case s.key == "state" && !s.table && err == nil:
-			given = true
-		case last == "state": // what it accepts was not given, or it stands in a table
-			c.StateInDoubt = true
-		case i < 0 && !s.table && parent(s.key) == "" && !slices.Contains(tables, s.key): // state may be meant
-			strange = true
+		if len(mistakes) > before {
+			bad = append(bad, s.key)
 		}
 	}
-	c.StateInDoubt = c.StateInDoubt || strange && !given
+	c.StateInDoubt = stateInDoubt(found, bad, slices.Concat(names, tables))
 	return mistakes
+}
+
+// stateInDoubt tells whether a key may have been meant to be state that is not: it has a value
+// that is bad, or stands in a table, or is not known where there is no good one.
+func stateInDoubt(found []setting, bad, known []string) bool {
+	given := slices.ContainsFunc(found, func(s setting) bool { return s.key == "state" }) && !slices.Contains(bad, "state")
+	return slices.ContainsFunc(found, func(s setting) bool {
+		switch table, name := parent(s.key), s.key[strings.LastIndexByte(s.key, '.')+1:]; {
+		case table == runModes:
+			return false
+		case name == "state":
+			return table != "" || !given
+		default:
+			return table == "" && !s.table && !given && !slices.Contains(known, s.key)
+		}
+	})
 }
 
 // into gives the value to set. One with an error of notation is given as text, so that it
