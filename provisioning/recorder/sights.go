@@ -53,11 +53,11 @@ func (s *sights) news(batch [][]boots.News) []provisioning.Sight {
 			continue
 		}
 		s.last.Put(e.MAC, now)
-		sight := provisioning.Sight{MAC: e.MAC, At: e.At, Peer: e.Peer, Machine: e.Machine}
+		heard := time.Time{}
 		if ok {
-			sight.Heard = time.UnixMilli(last.heard)
+			heard = time.UnixMilli(last.heard)
 		}
-		news = append(news, sight)
+		news = append(news, provisioning.Sight{MAC: e.MAC, At: e.At, Heard: heard, Peer: e.Peer, Machine: e.Machine})
 	}
 	return news
 }
