@@ -485,7 +485,10 @@ func TestChecks(t *testing.T) {
 // TestMendsOfGoneKernelsAreCommands that work as they stand.
 func TestMendsOfGoneKernelsAreCommands(t *testing.T) {
 	f := healthy()
-	f.Kernels = map[string]error{"qa": noKernel("net/qa.efi", "qa", "v1.efi")}
+	f.Kernels = map[string]error{
+		"dev": cause.Error(provisioning.NotFound, cause.Folder(provisioning.Cause{ID: provisioning.CauseKernelBroken, Kernel: "net/dev.efi", RunMode: "dev"})),
+		"qa":  noKernel("net/qa.efi", "qa", "v1.efi"),
+	}
 	f.InUse.Kernels = map[string]int{"latest.efi": 2}
 	f.Named = map[string]error{"latest.efi": noKernel("latest.efi", "", "v2.efi")}
 	var mends []string
@@ -493,7 +496,8 @@ func TestMendsOfGoneKernelsAreCommands(t *testing.T) {
 		mends = append(mends, finding.Mend)
 	}
 	want := []string{
-		"farmboot kernel add FILE --name v1.efi, or farmboot kernel use qa KERNEL; or the board's page Kernels",
+		"move it away first; then farmboot kernel use dev KERNEL gives it another one (farmboot kernel add FILE first), or the board's page Kernels",
+		"farmboot kernel use qa KERNEL gives it another one, farmboot kernel add FILE --name v1.efi stores it again, or the board's page Kernels",
 		"farmboot kernel add FILE --name v2.efi, or register them with another kernel",
 	}
 	if !slices.Equal(mends, want) {

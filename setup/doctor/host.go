@@ -211,8 +211,8 @@ func checkKernels(f Facts) []Finding {
 	}
 	const mend = "farmboot kernel add FILE, then farmboot kernel use %s KERNEL; or the board's page Kernels"
 	mendOf := func(mode string, err error) string {
-		if gone := provisioning.CauseOf(err).File; gone != "" {
-			return fmt.Sprintf("farmboot kernel add FILE --name %s, or farmboot kernel use %s KERNEL; or the board's page Kernels", gone, mode)
+		if missing(err) {
+			return cause.Hint(provisioning.CauseOf(err))
 		}
 		return fmt.Sprintf(mend, mode)
 	}
@@ -252,7 +252,7 @@ func checkKernels(f Facts) []Finding {
 			"farmboot kernel add FILE --name "+file+", or register them with another kernel"))
 	}
 	if len(unused) > 0 {
-		all = append(all, warn("no kernel yet for run mode "+strings.Join(unused, ", "), "nodes of that run mode find nothing to boot", "where you use them: "+fmt.Sprintf(mend, unused[0])))
+		all = append(all, warn("no kernel yet for run mode "+strings.Join(unused, ", "), "nodes of that run mode find nothing to boot", "where you use them: "+mendOf(unused[0], f.Kernels[unused[0]])))
 	}
 	if all == nil {
 		all = []Finding{ok("every run mode has a kernel in %s", k.NetPath)}
