@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -175,20 +176,21 @@ func (a *appliance) warnings() {
 // warnOfKernels logs which run modes have no kernel, and what keeps one from booting its kernel.
 func (a *appliance) warnOfKernels() {
 	var bare []string
+	mend := "" // of the first of them
 	for _, l := range a.kernels.Kernelless(a.cfg.RunModes) {
+		hint := cause.Hint(provisioning.CauseOf(l.Err))
 		if !l.Broken() {
-			bare = append(bare, string(l.RunMode))
+			bare, mend = append(bare, string(l.RunMode)), cmp.Or(mend, hint)
 			continue
 		}
 		nodes := "its nodes wait until it can"
 		if _, err := a.kernels.Stat(kernel.DefaultOf(l.RunMode)); err == nil { // a boot script looks at no more than that
 			nodes = "its nodes fetch it, and fail"
 		}
-		a.log.Warn("the kernel of a run mode cannot be booted: "+nodes, "runmode", l.RunMode, "why", l.Why(), "mend", cause.Hint(provisioning.CauseOf(l.Err)))
+		a.log.Warn("the kernel of a run mode cannot be booted: "+nodes, "runmode", l.RunMode, "why", l.Why(), "mend", hint)
 	}
 	if len(bare) > 0 {
-		a.log.Warn("some run modes have no kernel: their nodes wait until there is one", "runmodes", strings.Join(bare, " "),
-			"mend", "farmboot kernel add FILE, then farmboot kernel use "+bare[0]+" KERNEL; or the board's page Kernels")
+		a.log.Warn("some run modes have no kernel: their nodes wait until there is one", "runmodes", strings.Join(bare, " "), "mend", mend)
 	}
 }
 

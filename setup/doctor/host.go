@@ -209,12 +209,11 @@ func checkKernels(f Facts) []Finding {
 	if f.KernelErr != nil {
 		return []Finding{stop(fmt.Sprintf("the kernel folder %s cannot be read: %v", k.NetPath, f.KernelErr), "nodes load their kernel from it", "run the doctor as root; give the folder to the user that farmboot runs as")}
 	}
-	const mend = "farmboot kernel add FILE, then farmboot kernel use %s KERNEL; or the board's page Kernels"
 	mendOf := func(mode string, err error) string {
 		if missing(err) {
 			return cause.Hint(provisioning.CauseOf(err))
 		}
-		return fmt.Sprintf(mend, mode)
+		return fmt.Sprintf("farmboot kernel use %s KERNEL gives it another one (farmboot kernel add FILE first), or the board's page Kernels", mode)
 	}
 	var all []Finding
 	p := f.Config.Provisioning

@@ -97,6 +97,8 @@ func TestDeb(t *testing.T) {
 			}
 			s.security(t)
 			s.prefersNodes(t)
+			s.takesOwnKey(t)
+			s.namesItsScript(t)
 
 			mac := c.node.NICs[0].MAC
 			s.must(t, "farmboot", "node", "add", mac, "--farmer", "1234", "--name", "kept", "--args", "console=ttyS0")
@@ -133,6 +135,48 @@ func TestDeb(t *testing.T) {
 			}
 		})
 	}
+}
+
+// takesOwnKey gives the service a certificate of one's own as the manual says: its user has to
+// be able to read the key. Then all is as before.
+func (s *system) takesOwnKey(t *testing.T) {
+	t.Helper()
+	const folder, config = "/etc/farmboot/tls", "/etc/farmboot/appliance.toml"
+	s.apt(t, "install", "ssl-cert")
+	before := s.must(t, "cat", config)
+	s.must(t, "mkdir", folder)
+	s.must(t, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=boot", "-addext", "subjectAltName=DNS:boot.example.org",
+		"-keyout", folder+"/key.pem", "-out", folder+"/cert.pem")
+	s.must(t, "sed", "-i", "s|^tls-cert = .*|tls-cert = \""+folder+"/cert.pem\"|; s|^tls-key = .*|tls-key = \""+folder+"/key.pem\"|", config)
+	s.must(t, "chgrp", "ssl-cert", folder+"/key.pem")
+	s.must(t, "chmod", "640", folder+"/key.pem")
+	if out, err := s.run("systemctl", "restart", "farmboot"); err == nil {
+		t.Errorf("a user in no group reads the key: %s", out)
+	}
+	s.must(t, "mkdir", "-p", "/etc/systemd/system/farmboot.service.d")
+	s.write(t, "/etc/systemd/system/farmboot.service.d/override.conf", "[Service]\nSupplementaryGroups=ssl-cert\n")
+	s.must(t, "systemctl", "daemon-reload")
+	s.must(t, "systemctl", "restart", "farmboot")
+	s.runs(t)
+	s.must(t, "rm", "-r", "/etc/systemd/system/farmboot.service.d", folder)
+	s.write(t, config, before)
+	s.apt(t, "purge", "--autoremove", "ssl-cert")
+	s.must(t, "systemctl", "daemon-reload")
+	s.must(t, "systemctl", "restart", "farmboot")
+	s.runs(t)
+}
+
+// namesItsScript looks at what the doctor says where a boot program is gone: it has to name the
+// script that is there, and that script has to bring the program back.
+func (s *system) namesItsScript(t *testing.T) {
+	t.Helper()
+	const template, script = "/opt/ipxe-template", "/usr/share/farmboot/template.sh"
+	s.must(t, "rm", template+"/snponly.efi")
+	if out, _ := s.run("farmboot", "doctor"); !strings.Contains(out, "run "+script+" "+template) {
+		t.Errorf("without snponly.efi the doctor says:\n%s", out)
+	}
+	s.must(t, script, template)
+	s.must(t, "test", "-s", template+"/snponly.efi")
 }
 
 // TestRPM takes the rpm through its life on a system with systemd and rpm. Debian is
