@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -37,20 +36,7 @@ func TestEnrolmentEndsWithTheNode(t *testing.T) {
 	defer client.CloseIdleConnections()
 	call := func(method, path string) (int, string) {
 		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), method, "http://local/api/v1/"+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		text, err := io.ReadAll(res.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return res.StatusCode, string(text)
+		return request(t, &client, method, "http://local/api/v1/"+path)
 	}
 	if status, text := call(http.MethodDelete, "nodes/"+mac); status != http.StatusNoContent {
 		t.Errorf("status %d: %s", status, text)

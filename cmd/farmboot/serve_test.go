@@ -146,20 +146,27 @@ func TestServeReadOnlyState(t *testing.T) {
 
 func get(t *testing.T, url string) string {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	_, text := request(t, http.DefaultClient, http.MethodGet, url)
+	return text
+}
+
+// request sends a request without a body, and returns the answer.
+func request(t *testing.T, client *http.Client, method, url string) (status int, text string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := client.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
+	body, err := io.ReadAll(answer.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(text)
+	return answer.StatusCode, string(body)
 }
 
 // TestLogFormat: what collects logs gets an object a line, if it is to be JSON.

@@ -81,17 +81,9 @@ func serveAdminPlane(t *testing.T) *adminPlane {
 // TestPlainHTTPOnTheTLSPort: who forgets https:// is told so.
 func TestPlainHTTPOnTheTLSPort(t *testing.T) {
 	p := serveAdminPlane(t)
-	r, err := http.Get("http://" + p.addr + "/admin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	text, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.StatusCode != http.StatusBadRequest || string(text) != "bad request: this port takes TLS alone: write https:// before the address, or ask the port for plain HTTP\n" {
-		t.Errorf("status %d, %q", r.StatusCode, text)
+	status, text := request(t, http.DefaultClient, http.MethodGet, "http://"+p.addr+"/admin")
+	if status != http.StatusBadRequest || text != "bad request: this port takes TLS alone: write https:// before the address, or ask the port for plain HTTP\n" {
+		t.Errorf("status %d, %q", status, text)
 	}
 }
 
