@@ -45,32 +45,31 @@ type appliance struct {
 	health    *health
 	fixed     []api.Listener                   // those that stay as they are; complete before anything serves
 	broken    atomic.Pointer[map[string]error] // template files
-	// needsRestart are the keys of the file, as it was read last, that wait for a restart.
-	needsRestart atomic.Pointer[[]string]
-	now          func() time.Time
-	store        provisioning.Store
-	assigner     *provisioning.Assigner
-	recorder     *recorder.Recorder
-	proven       chan provisioning.Proven    // to be stored
-	progress     atomic.Pointer[dhcp.Server] // is told how far machines have come
-	metrics      *prometheus.Registry
-	registry     *registry.Registry
-	editor       *kernel.Editor
-	upstream     *upstream.Upstream // nil: there is none
-	rollout      *rollout.Rollout
-	boot         *apphttp.Boot
-	pages        *pages.Pages
-	board        *live.Board
-	teller       *alert.Teller
-	rivals       atomic.Pointer[[]doctor.Rival] // other boot servers; nil: not looked for yet
-	tellOf       func(alert.Notice)             // what happened: to teller
-	links        *authn.SignInLinks
-	waker        *wol.Queue
-	admin        *pages.Admin    // of the TLS plane
-	adminLink    pages.AdminLink // of the plain plane: links to admin
-	apiTLS       api.WantsTLS    // of the plain plane: names the API on TLS
-	api          *api.API        // of the TLS plane: tokens
-	local        *api.API        // of the Unix socket: whoever may open it is an admin
+	reread    atomic.Pointer[api.Reread]       // nil: the file has not been read again
+	now       func() time.Time
+	store     provisioning.Store
+	assigner  *provisioning.Assigner
+	recorder  *recorder.Recorder
+	proven    chan provisioning.Proven    // to be stored
+	progress  atomic.Pointer[dhcp.Server] // is told how far machines have come
+	metrics   *prometheus.Registry
+	registry  *registry.Registry
+	editor    *kernel.Editor
+	upstream  *upstream.Upstream // nil: there is none
+	rollout   *rollout.Rollout
+	boot      *apphttp.Boot
+	pages     *pages.Pages
+	board     *live.Board
+	teller    *alert.Teller
+	rivals    atomic.Pointer[[]doctor.Rival] // other boot servers; nil: not looked for yet
+	tellOf    func(alert.Notice)             // what happened: to teller
+	links     *authn.SignInLinks
+	waker     *wol.Queue
+	admin     *pages.Admin    // of the TLS plane
+	adminLink pages.AdminLink // of the plain plane: links to admin
+	apiTLS    api.WantsTLS    // of the plain plane: names the API on TLS
+	api       *api.API        // of the TLS plane: tokens
+	local     *api.API        // of the Unix socket: whoever may open it is an admin
 }
 
 // assemble reads what is there and wires the parts together.

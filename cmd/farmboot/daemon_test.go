@@ -240,9 +240,24 @@ func TestReload(t *testing.T) {
 	}
 	d.says("level=DEBUG", 1)
 
-	d.configure("colour = 1\nlog-format = 3")
+	differs := func(want string) {
+		t.Helper()
+		if _, stdout, _ := d.command("status"); !strings.Contains(stdout, "the daemon runs with another configuration than this command: "+want+"\n") {
+			t.Errorf("status does not say %q:\n%s", want, stdout)
+		}
+	}
+	d.configure("kernel.keep = 7") // and is not read again
+	differs("have it read the file again (systemctl reload farmboot) or restart it")
+
+	// A restart would end with what keeps the daemon from starting.
+	d.configure("http.tls-cert = '/none/cert.pem'\nhttp.tls-key = '/none/key.pem'")
 	d.hangup()
 	d.says("configuration not taken", 1)
+	differs("it refused the file when it read it last: http.tls-cert: open /none/cert.pem: no such file or directory; http.tls-key: open /none/key.pem: no such file or directory; correct that, then systemctl reload farmboot")
+
+	d.configure("colour = 1\nlog-format = 3")
+	d.hangup()
+	d.says("configuration not taken", 2)
 	if text := d.text(); !strings.Contains(text, "unknown key colour (and 1 more") {
 		t.Error("the mistakes are not said")
 	}

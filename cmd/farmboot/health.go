@@ -207,8 +207,8 @@ func (h *health) report() api.Health {
 		Problems:  h.problems(),
 		Config:    api.Config{File: cfg.File, Digest: cfg.Digest()},
 	}
-	if keys := h.needsRestart.Load(); keys != nil {
-		r.Config.NeedsRestart = *keys
+	if last := h.reread.Load(); last != nil {
+		r.Config.Reread = *last
 	}
 	if r.Problems == nil {
 		r.Problems = []api.Problem{}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"farmboot/http/api"
 	"farmboot/provisioning"
 	"farmboot/setup"
 )
@@ -29,23 +30,34 @@ func (r *reloader) run(ctx context.Context, hangup <-chan os.Signal) error {
 	}
 }
 
+// refuse says why nothing is taken of the file.
+func (r *reloader) refuse(why error) {
+	r.reread.Store(&api.Reread{Refused: oneLine(why)})
+	r.log.Error("configuration not taken, going on with that of before", "err", provisioning.Detail(why))
+}
+
 // reload takes what can change without a restart, and says what needs one. Of a file
 // with mistakes it takes nothing.
 func (r *reloader) reload() {
 	next, err := r.read()
 	if err != nil {
-		r.log.Error("configuration not taken, going on with that of before", "err", provisioning.Detail(err))
+		r.refuse(err)
 		return
 	}
 	running := *r.live.Load()
 	cfg, taken, restart := setup.Reload(r.cfg, running, next)
+	// A restart would end with what keeps the daemon from starting.
+	if _, _, err := checkFiles(next, r.now()); err != nil {
+		r.refuse(err)
+		return
+	}
 	// The folder is read even if its name is the same: its files may be others.
 	if err := r.loadTemplate(cfg.IPXE.Template); err != nil {
-		r.log.Error("configuration not taken, going on with that of before", "err", err)
+		r.refuse(err)
 		return
 	}
 	r.live.Store(&cfg)
-	r.needsRestart.Store(&restart)
+	r.reread.Store(&api.Reread{NeedsRestart: restart, RereadDigest: next.Digest()})
 	r.level.Set(levelOf(cfg))
 	r.assigner.SetUnknown(unknownOf(cfg))
 	r.registry.SetRules(rulesOf(cfg, cfg.Composer(), r.kernels))

@@ -39,6 +39,7 @@ type daemonStatus struct {
 	api.Status
 	ConfigMistake string `json:"config_mistake,omitempty"` // in the file: the daemon would not start with it
 	ConfigDiffers bool   `json:"config_differs"`           // the daemon runs with another configuration than is in the file
+	difference    string // how
 }
 
 // Run asks the daemon by its socket. Of a configuration with mistakes it takes what could be
@@ -60,6 +61,7 @@ func (c statusCmd) Run(ctx context.Context, e *env) error {
 	switch {
 	case err == nil:
 		s.Running, s.Status, s.ConfigDiffers = true, status, wrong == nil && differs(cfg, status)
+		s.difference = difference(cfg, status)
 	case notRunning(err):
 		s.Why, err = fmt.Sprintf("no daemon listens on %s", cfg.Socket()), nil
 	default:
@@ -100,7 +102,7 @@ func (s daemonStatus) print(e *env) error {
 		if s.ConfigMistake != "" {
 			t.row("WARNING configuration\t%s; the daemon runs with what it read before, and would not start with this", s.ConfigMistake)
 		} else if s.ConfigDiffers {
-			t.row("WARNING configuration\t%s", printable(difference(s.Status)))
+			t.row("WARNING configuration\t%s", printable(s.difference))
 		} else if len(s.Problems) == 0 {
 			t.row("the daemon works")
 		}
@@ -142,10 +144,13 @@ func differs(cfg setup.Config, s api.Status) bool {
 
 // difference says how the daemon runs with another configuration than a command, and what
 // to do about it.
-func difference(s api.Status) string {
+func difference(cfg setup.Config, s api.Status) string {
 	const other = "the daemon runs with another configuration than this command: "
-	if keys := s.Config.NeedsRestart; len(keys) > 0 {
-		return other + "it needs a restart (systemctl restart farmboot) for " + strings.Join(keys, ", ")
+	switch last := s.Config.Reread; {
+	case last.Refused != "":
+		return other + "it refused the file when it read it last: " + last.Refused + "; correct that, then systemctl reload farmboot"
+	case last.RereadDigest == cfg.Digest() && len(last.NeedsRestart) > 0:
+		return other + "it needs a restart (systemctl restart farmboot) for " + strings.Join(last.NeedsRestart, ", ")
 	}
 	return other + "have it read the file again (systemctl reload farmboot) or restart it"
 }
@@ -153,7 +158,7 @@ func difference(s api.Status) string {
 // warnIfDiffers warns where the daemon runs with another configuration than a command.
 func (e *env) warnIfDiffers(ctx context.Context, cfg setup.Config) {
 	if s, err := askDaemon(ctx, cfg); err == nil && differs(cfg, s) {
-		fmt.Fprintf(e.stderr, "farmboot: warning: %s\n", printable(difference(s)))
+		fmt.Fprintf(e.stderr, "farmboot: warning: %s\n", printable(difference(cfg, s)))
 	}
 }
 
@@ -166,7 +171,7 @@ func (e *env) beside(ctx context.Context, cfg setup.Config) error {
 		return nil // there is none, or we may not ask it
 	}
 	if differs(cfg, s) {
-		fmt.Fprintf(e.stderr, "farmboot: warning: %s\n", printable(difference(s)))
+		fmt.Fprintf(e.stderr, "farmboot: warning: %s\n", printable(difference(cfg, s)))
 	}
 	if s.Health == nil {
 		return nil

@@ -154,7 +154,7 @@ func healthy() api.Health {
 	return api.Health{
 		Listeners: []api.Listener{{Service: "tftp", Address: "udp 192.0.2.1:69", Interface: "eth0"}},
 		Problems:  []api.Problem{{What: "network", Why: "there is no eth1", StopsBoots: true}},
-		Config:    api.Config{File: "/etc/farmboot/appliance.toml", Digest: "d1", NeedsRestart: []string{"http.port"}},
+		Config:    api.Config{File: "/etc/farmboot/appliance.toml", Digest: "d1", Reread: api.Reread{NeedsRestart: []string{"http.port"}, RereadDigest: "d2"}},
 	}
 }
 

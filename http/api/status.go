@@ -42,9 +42,16 @@ type Problem struct {
 type Config struct {
 	File   string `json:"file"`   // "": none, all defaults
 	Digest string `json:"digest"` // differs as soon as one value does
-	// NeedsRestart are the keys that the file, when it was read last, had other values for,
-	// which the daemon takes when it is started anew.
+	Reread
+}
+
+// Reread is what the file said when it was read again, without a restart; empty: it was not.
+type Reread struct {
+	// NeedsRestart are the keys that it had other values for, which the daemon takes when it
+	// is started anew.
 	NeedsRestart []string `json:"needs_restart,omitempty"`
+	RereadDigest string   `json:"reread_digest,omitempty"` // as Config.Digest, of all that it said
+	Refused      string   `json:"refused,omitempty"`       // why nothing of it was taken
 }
 
 // Status is what GET /api/v1/status answers.

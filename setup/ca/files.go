@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -45,13 +46,17 @@ func (f *files) identity(now time.Time) (identity, error) {
 
 // operators reads an operator's certificate and its key.
 func operators(certFile, keyFile string) (tls.Certificate, error) {
-	cert, err := ordinary.ReadFile(certFile)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("http.tls-cert: %w", err)
+	read := func(key, file string) ([]byte, error) {
+		text, err := ordinary.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		return text, nil
 	}
-	key, err := ordinary.ReadFile(keyFile)
-	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("http.tls-key: %w", err)
+	cert, noCert := read("http.tls-cert", certFile)
+	key, noKey := read("http.tls-key", keyFile)
+	if err := errors.Join(noCert, noKey); err != nil {
+		return tls.Certificate{}, err
 	}
 	c, err := tls.X509KeyPair(cert, key)
 	if err != nil {
