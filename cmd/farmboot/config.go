@@ -89,10 +89,8 @@ func checkFiles(cfg setup.Config, now time.Time) (warnings []string, unread bool
 			warnings = append(warnings, warning)
 		}
 	}
-	if cfg.IPXE.Template != setup.Default().IPXE.Template { // that is made when farmboot is installed
-		if missing := findTemplate(cfg.IPXE.Template); missing != nil {
-			warnings = append(warnings, "ipxe.template: "+oneLine(missing))
-		}
+	if folder := cfg.IPXE.Template; folder != setup.Default().IPXE.Template { // that is made when farmboot is installed
+		err = errors.Join(err, findTemplate(folder))
 	}
 	return warnings, unread, err
 }

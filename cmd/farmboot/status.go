@@ -73,6 +73,9 @@ func (c statusCmd) Run(ctx context.Context, e *env) error {
 		err = s.print(e)
 	}
 	if err == nil && !s.Running {
+		if _, _, fault := checkFiles(cfg, e.now()); mistake == nil && fault != nil {
+			mistake = errors.New(oneLine(fault))
+		}
 		err = errors.Join(mistake, fmt.Errorf("the daemon does not run: %s", s.Why))
 	}
 	return err
