@@ -88,6 +88,20 @@ func ParseCode(s string) (string, error) {
 	return code, nil
 }
 
+// ParseClaim reads what says which node is claimed: its MAC address, or the code on its screen;
+// the other is zero. The error, an [Error] with code [Invalid], is of what was meant.
+func ParseClaim(s string) (mac MAC, code string, err error) {
+	mac, noMAC := ParseMAC(s)
+	if noMAC == nil {
+		return mac, "", nil
+	}
+	code, noCode := ParseCode(s)
+	if noCode != nil && MeantAsMAC(s, CodeLength+1) {
+		return MAC{}, "", noMAC
+	}
+	return MAC{}, code, noCode
+}
+
 // MachineNode is a node with what is known of its machine; nil: it has not been seen.
 type MachineNode struct {
 	Node

@@ -111,6 +111,25 @@ func macDigits(s string) (digits [12]byte, why string) {
 	return digits, ""
 }
 
+// MeantAsMAC tells whether s, which [ParseMAC] refuses, is a mistyped MAC address all the same: it
+// is of least or more hexadecimal digits, with or without separators, or of five or more groups
+// of one or two characters.
+func MeantAsMAC(s string, least int) bool {
+	groups := strings.FieldsFunc(unquoted(strings.TrimSpace(s)), func(r rune) bool { return strings.ContainsRune(macSeparators, r) })
+	digits, others, longest := 0, 0, 0
+	for _, g := range groups {
+		longest = max(longest, len(g))
+		for _, r := range g {
+			if unicode.Is(unicode.ASCII_Hex_Digit, r) {
+				digits++
+			} else {
+				others++
+			}
+		}
+	}
+	return others == 0 && digits >= least || len(groups) >= 5 && longest <= 2
+}
+
 // shortened tells whether s, a MAC address that [ParseMAC] accepts, lacks leading zeros.
 func shortened(s string) bool {
 	n := 0

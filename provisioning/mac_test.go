@@ -45,6 +45,41 @@ func TestParseMACSaysWhatItIs(t *testing.T) {
 	}
 }
 
+// TestParseClaim: one field, or argument, takes a MAC address or a claim code, and what is neither
+// is refused as what it was meant to be.
+func TestParseClaim(t *testing.T) {
+	for _, test := range []struct{ in, mac, code, says string }{
+		{in: "52:54:00:00:00:b1", mac: "52:54:00:00:00:b1"},
+		{in: "5254000000B1", mac: "52:54:00:00:00:b1"},
+		{in: "k7m-3px", code: "K7M3PX"},
+		{in: "K7 M3 PX", code: "K7M3PX"},
+		{in: "37-49-46", code: "374946"}, // digits alone
+		{in: "52:54:00:00:08:1", says: `bad MAC address "52:54:00:00:08:1": group 6 has one digit`},
+		{in: "52-54-00-00-08", says: `bad MAC address`},
+		{in: "52:54:00:00:0g:b1", says: `bad MAC address`},
+		{in: "5254000000b", says: `bad MAC address "5254000000b": not twelve`},
+		{in: "5254.0000.00b", says: `bad MAC address`},
+		{in: "52:54:00:ff:fe:00:00:b1", says: "EUI-64"},
+		{in: "K7M", says: `bad claim code "K7M": accepted are the 6 characters`},
+		{in: "K7M3PXX", says: `bad claim code "K7M3PXX"`},
+		{in: "K7M3P0", says: `"0" is in no claim code`},
+		{in: "", says: "bad claim code"},
+	} {
+		mac, code, err := provisioning.ParseClaim(test.in)
+		said := ""
+		if err != nil {
+			said = err.Error()
+		}
+		gotMAC := ""
+		if !mac.IsZero() {
+			gotMAC = mac.String()
+		}
+		if gotMAC != test.mac || code != test.code || (err != nil) != (test.says != "") || !strings.Contains(said, test.says) {
+			t.Errorf("ParseClaim(%q) = %v, %q, %v", test.in, mac, code, err)
+		}
+	}
+}
+
 func TestParseMACPrefix(t *testing.T) {
 	for _, test := range []struct{ in, lo, hi string }{
 		{"", "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff"},

@@ -108,9 +108,6 @@ func (c historyCmd) Run(ctx context.Context, e *env) error {
 	if c.Undo != nil && *c.Undo <= 0 {
 		return usageError{fmt.Sprintf("history: bad number %d of a change: farmboot history shows them", *c.Undo)}
 	}
-	if mac, err := provisioning.ParseMAC(c.Subject); err == nil {
-		c.Subject = mac.String()
-	}
 	db, err := e.open(ctx)
 	if err != nil {
 		return err

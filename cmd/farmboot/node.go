@@ -477,18 +477,10 @@ Example:
 }
 
 func (c nodeClaimCmd) Run(ctx context.Context, e *env, db *database) error {
-	n, err := db.claim(ctx, c.Code, c.patch())
+	n, err := db.registry.Claim(ctx, operator(), c.Code, c.patch())
 	if err != nil {
 		return orSet(err)
 	}
 	fmt.Fprintf(e.stdout, "claimed %s\n", summary(n))
 	return errors.Join(db.printNewFarmers(e.stderr, true), db.warn(e, n))
-}
-
-// claim registers by claim code, or by MAC address, which is longer.
-func (d *database) claim(ctx context.Context, code string, patch provisioning.NodePatch) (provisioning.Node, error) {
-	if mac, err := provisioning.ParseMAC(code); err == nil {
-		return d.registry.ClaimMAC(ctx, operator(), mac, patch)
-	}
-	return d.registry.ClaimByCode(ctx, operator(), code, patch)
 }

@@ -77,7 +77,11 @@ func (c nodeCheckCmd) Run(ctx context.Context, e *env) error {
 // target is what the command is to check: what a registered node boots, or what
 // the flags say.
 func (c nodeCheckCmd) target(ctx context.Context, e *env) (_ ipxe.Target, _ ipxe.Composer, err error) {
-	if mac, notMAC := provisioning.ParseMAC(c.Args); notMAC == nil {
+	mac, notMAC := provisioning.ParseMAC(c.Args)
+	if notMAC != nil && provisioning.MeantAsMAC(c.Args, 11) {
+		return ipxe.Target{}, ipxe.Composer{}, notMAC
+	}
+	if notMAC == nil {
 		db, err := e.open(ctx)
 		if err != nil {
 			return ipxe.Target{}, ipxe.Composer{}, err

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -202,6 +203,9 @@ func TestFarmersKeepToTheirOwn(t *testing.T) {
 	as("POST", "/api/v1/nodes/"+wild+"/claim", "", 403)     // without having seen it
 	as("POST", "/api/v1/nodes/K7MC3Y/claim", "", 404)       // with a code that nobody has
 	as("POST", "/api/v1/nodes/nonsense/claim", "", 400)     //
+	if said := as("POST", "/api/v1/nodes/52:54:00:00:08:1/claim", "", 400).body; !strings.Contains(string(said), "a digit is missing") {
+		t.Errorf("a MAC address with a digit missing is refused with %s", said)
+	}
 	as("POST", "/api/v1/nodes/K7MC3X/claim", `{"farmer":6}`, 403)
 	as("POST", "/api/v1/nodes/K7MC3X/claim", `{"name":"x","code":"K7MC3X"}`, 400)
 	n := decode[provisioning.Node](t, as("POST", "/api/v1/nodes/k7m-c3x/claim", `{"runmode":"test"}`, 201))

@@ -155,21 +155,14 @@ func (a *API) setNode(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 // claimNode answers POST /api/v1/nodes/{mac}/claim, where {mac} may also be the
 // claim code on the node's screen. The body, which may be empty, is what the node
 // is to be.
-func (a *API) claimNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, who string) (err error) {
+func (a *API) claimNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, who string) error {
 	var patch provisioning.NodePatch
 	if r.ContentLength != 0 {
 		if err := decodeBody(w, r, &patch); err != nil {
 			return err
 		}
 	}
-	var n provisioning.Node
-	if mac, macErr := provisioning.ParseMAC(who); macErr == nil {
-		n, err = a.Registry.ClaimMAC(r.Context(), by, mac, patch)
-	} else if _, codeErr := provisioning.ParseCode(who); codeErr == nil {
-		n, err = a.Registry.ClaimByCode(r.Context(), by, who, patch)
-	} else {
-		return provisioning.Errorf(provisioning.Invalid, "%.40q is neither a MAC address, such as 52:54:00:00:00:b1, nor a claim code, the six characters on the node's screen", who)
-	}
+	n, err := a.Registry.Claim(r.Context(), by, who, patch)
 	if err != nil {
 		return err
 	}

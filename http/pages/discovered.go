@@ -54,10 +54,12 @@ type discoveredMachine struct {
 
 func (a *Admin) discovered(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
 	f := newForm(url.Values{})
-	if mac, err := provisioning.ParseMAC(r.URL.Query().Get("claim")); err == nil {
-		f.Set("machine", mac.String())
-	} else if code, err := provisioning.ParseCode(r.URL.Query().Get("claim")); err == nil {
+	switch mac, code, err := provisioning.ParseClaim(r.URL.Query().Get("claim")); {
+	case err != nil: // a link of nobody's
+	case code != "":
 		f.Set("machine", code)
+	default:
+		f.Set("machine", mac.String())
 	}
 	return a.showDiscovered(w, r, by, http.StatusOK, discoveredPage{form: f})
 }
@@ -98,23 +100,20 @@ func (a *Admin) claim(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 		return err
 	}
 	page := discoveredPage{form: f}
-	// It is one field: what has twelve digits is a MAC address, all else a code.
-	mac, noMAC := provisioning.ParseMAC(f.Get("machine"))
-	if _, noCode := provisioning.ParseCode(f.Get("machine")); noMAC != nil && noCode != nil {
-		f.Errors["machine"] = badMachine
-		if !rights.All(by) {
+	if _, _, err := provisioning.ParseClaim(f.Get("machine")); err != nil {
+		switch {
+		case !rights.All(by):
 			f.Errors["machine"] = badCode
+		case f.Text("machine") == "":
+			f.Errors["machine"] = badMachine
+		default:
+			f.Errors["machine"] = answer.PublicMessage(err)
 		}
 	}
 	if len(f.Errors) > 0 {
 		return a.showDiscovered(w, r, by, http.StatusBadRequest, page)
 	}
-	var claimed provisioning.Node
-	if noMAC == nil {
-		claimed, err = a.Registry.ClaimMAC(r.Context(), by, mac, n.patch())
-	} else {
-		claimed, err = a.Registry.ClaimByCode(r.Context(), by, f.Get("machine"), n.patch())
-	}
+	claimed, err := a.Registry.Claim(r.Context(), by, f.Get("machine"), n.patch())
 	if err == nil {
 		return done(w, r, "/admin/nodes/"+claimed.MAC.String(), "node-claimed")
 	}

@@ -129,6 +129,18 @@ const (
 	actorsKept = 4096
 )
 
+// Claim registers a node by what [provisioning.ParseClaim] reads: see ClaimMAC and ClaimByCode.
+func (r *Registry) Claim(ctx context.Context, by provisioning.Actor, which string, patch provisioning.NodePatch) (provisioning.Node, error) {
+	mac, code, err := provisioning.ParseClaim(which)
+	switch {
+	case err != nil:
+		return provisioning.Node{}, err
+	case code != "":
+		return r.ClaimByCode(ctx, by, code, patch)
+	}
+	return r.ClaimMAC(ctx, by, mac, patch)
+}
+
 // ClaimByCode registers the node that shows the claim code, as its patch says; a
 // farmer's becomes his. Whoever knows the code has stood before the node, so a
 // farmer who guesses has to wait: [provisioning.Unavailable].

@@ -445,12 +445,21 @@ func (r *Registry) NodeHistory(ctx context.Context, by provisioning.Actor, mac p
 	return changesOf(n.Farmer, changes), nil
 }
 
-// History returns changes, newest first.
+// History returns changes, newest first. A subject that is a MAC address may be in any notation.
 func (r *Registry) History(ctx context.Context, by provisioning.Actor, q provisioning.ChangeQuery) ([]provisioning.Change, error) {
 	if err := rights.Admin(by, "read the history"); err != nil {
 		return nil, err
 	}
-	return r.store.Changes(ctx, q)
+	mac, noMAC := provisioning.ParseMAC(q.Subject)
+	if noMAC == nil {
+		q.Subject = mac.String()
+	}
+	changes, err := r.store.Changes(ctx, q)
+	// Eleven digits: neither a farmer's id nor a date has as many.
+	if err == nil && len(changes) == 0 && noMAC != nil && provisioning.MeantAsMAC(q.Subject, 11) {
+		err = noMAC
+	}
+	return changes, err
 }
 
 // changed writes a line of the history; before and after may be nil. Every change of
