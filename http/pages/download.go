@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"farmboot/http/answer"
 	"farmboot/ipxe"
@@ -28,10 +29,11 @@ func (p *Pages) download(w http.ResponseWriter, r *http.Request) error {
 	f := newForm(r.URL.Query())
 	farmer := f.farmer("farmer")
 	mode := f.runMode(site.RunModes, first(site.RunModes.Keywords()))
-	kind := f.oneOf("format", formats[0].Value, slices.Concat(formats, files))
+	media := p.media()
+	kind := f.oneOf("format", media[0].Value, slices.Concat(media, files))
 	page := downloadPage{
 		frame: frame{Section: "download"}, form: f,
-		Networks: networks(p.Kernels, site.RunModes, mode), Formats: checked(formats, kind), Files: checked(files, kind),
+		Networks: networks(p.Kernels, site.RunModes, mode), Formats: checked(media, kind), Files: checked(files, kind),
 		Link: "/?" + url.Values{"farmer": {f.Text("farmer")}, "runmode": {string(mode)}, "format": {kind}}.Encode(),
 	}
 	if len(f.Errors) == 0 {
@@ -45,6 +47,18 @@ func (p *Pages) download(w http.ResponseWriter, r *http.Request) error {
 		page.Product = &got
 	}
 	return render(w, statusOf(f), "download", page)
+}
+
+// media are [formats] with what is true of them here.
+func (p *Pages) media() []choice {
+	if !p.SecureBoot {
+		return formats
+	}
+	media := slices.Clone(formats)
+	for i := range media {
+		media[i].Text = strings.Replace(media[i].Text, editable, sealed, 1)
+	}
+	return media
 }
 
 // first is the first of what may be nothing.

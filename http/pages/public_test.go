@@ -291,6 +291,10 @@ func TestSecureBootKeys(t *testing.T) {
 	b.write(t, "net/prod.efi", "MZ prod kernel")
 	for _, on := range []bool{false, true} {
 		b.SecureBoot = on
+		_, page := b.get(t, "/")
+		if may := strings.Contains(page, "can be edited"); may == on || strings.Contains(page, "leave its files as they are") != on {
+			t.Errorf("Secure Boot %v: the stick's script can be edited: %v", on, may)
+		}
 		for format, stick := range map[string]bool{"usb": true, "iso": true, "uefi": false} {
 			_, page := b.get(t, "/?runmode=prod&format="+format)
 			if got := strings.Contains(page, "Enroll key from disk"); got != (on && stick) {

@@ -11,11 +11,17 @@ import (
 
 const badFarmer = "A farmer id is a whole number from 1 to 4294967295, digits only"
 
+// What may be done with the files of a stick that has no more than files on it.
+const (
+	editable = "Its boot script, autoexec.ipxe, can be edited."
+	sealed   = "Its programs are signed for Secure Boot: leave its files as they are."
+)
+
 // formats are the kinds of image that farmers choose from, the one for nearly
 // everybody first.
 var formats = []choice{
 	{Value: "usb", Title: "USB stick, works everywhere", Text: "Starts old BIOS machines and new UEFI ones. Take this one if you are not sure."},
-	{Value: "uefimg", Title: "USB stick, UEFI only", Text: "A plain FAT stick for machines from about 2012 on. Its files can be looked at and edited."},
+	{Value: "uefimg", Title: "USB stick, UEFI only", Text: "A plain FAT stick for machines from about 2012 on. " + editable},
 	{Value: "iso", Title: "CD or virtual media", Text: "For the remote console of a server (iDRAC, iLO, IPMI), for virtual machines, or to burn."},
 }
 
