@@ -98,6 +98,15 @@ func (c Composer) Check(t Target) Report {
 	return r
 }
 
+// CheckWith is Check, with a warning where t has no kernel to boot.
+func (c Composer) CheckWith(t Target, kernels Kernels) Report {
+	r := c.Check(t)
+	if _, err := c.Bootable(t, kernels); err != nil && r.OK() {
+		r.Findings = append(r.Findings, Finding{Warning, "", err.Error()})
+	}
+	return r
+}
+
 // kind says who reads a parameter.
 type kind int
 

@@ -156,9 +156,21 @@ func (c nodeSetCmd) Run(ctx context.Context, e *env) error {
 	if len(nodes) == 1 {
 		fmt.Fprintf(e.stdout, "changed %s\n", summary(nodes[0]))
 	} else {
-		fmt.Fprintf(e.stdout, "changed %d nodes\n", len(nodes))
+		fmt.Fprintf(e.stdout, "changed %d nodes%s\n", len(nodes), beforeThat(nodes))
 	}
 	return errors.Join(db.printNewFarmers(e.stderr, true), db.warn(e, nodes...))
+}
+
+// beforeThat says how many of the nodes that were changed boot something else at their next boot.
+func beforeThat(nodes []provisioning.Node) string {
+	switch once := slices.DeleteFunc(slices.Clone(nodes), func(n provisioning.Node) bool { return n.Once == "" }); len(once) {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("; before that, once, %s %s", once[0].MAC, bootsOnce(once[0].Once))
+	default:
+		return fmt.Sprintf("; before that, once, %d of them boot what farmboot node list says", len(once))
+	}
 }
 
 // which reads which nodes are meant: those named, without repeats, or those that match.
@@ -280,24 +292,35 @@ func (c nodeOnceCmd) Run(ctx context.Context, e *env, db *database) error {
 	case err != nil:
 		return orAdd(err)
 	}
-	what := "boots " + c.Boot
-	switch c.Boot {
-	case "":
-		what = "boots the usual"
-	case provisioning.OnceExit:
-		what = "goes on to its next boot device"
-	}
+	what := "boots the usual"
 	if c.Boot != "" {
-		what += ", once"
+		what = bootsOnce(c.Boot) + ", once"
 	}
 	_, err := fmt.Fprintf(e.stdout, "at its next boot %s %s\n", c.MAC, what)
 	return err
 }
 
-// summary tells of a node in a few words.
+// bootsOnce says what a node with such a Once does at its next boot.
+func bootsOnce(once string) string {
+	if once == provisioning.OnceExit {
+		return "goes on to its next boot device"
+	}
+	return "boots " + once
+}
+
+// summary tells of a node in a few words, and what its next boot alone is.
 func summary(n provisioning.Node) string {
+	s := fmt.Sprintf("%s: %s", n.MAC, settings(n))
+	if n.Once != "" {
+		s += "; before that, once, it " + bootsOnce(n.Once)
+	}
+	return s
+}
+
+// settings tells what a node is registered for.
+func settings(n provisioning.Node) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: run mode %s", n.MAC, n.RunMode)
+	fmt.Fprintf(&b, "run mode %s", n.RunMode)
 	if n.Farmer != 0 {
 		fmt.Fprintf(&b, ", farmer %s", n.Farmer)
 	}

@@ -54,11 +54,10 @@ func (nodeCheckCmd) Help() string {
 }
 
 func (c nodeCheckCmd) Run(ctx context.Context, e *env) error {
-	target, composer, err := c.target(ctx, e)
+	report, err := c.report(ctx, e)
 	if err != nil {
 		return err
 	}
-	report := composer.Check(target)
 	if c.JSON {
 		if err := printJSON(e.stdout, report); err != nil {
 			return err
@@ -74,27 +73,29 @@ func (c nodeCheckCmd) Run(ctx context.Context, e *env) error {
 	return nil
 }
 
-// target is what the command is to check: what a registered node boots, or what
-// the flags say.
-func (c nodeCheckCmd) target(ctx context.Context, e *env) (_ ipxe.Target, _ ipxe.Composer, err error) {
+// report is of what a registered node boots, its kernel too, or of what the flags say.
+func (c nodeCheckCmd) report(ctx context.Context, e *env) (ipxe.Report, error) {
 	mac, notMAC := provisioning.ParseMAC(c.Args)
-	if notMAC != nil && provisioning.MeantAsMAC(c.Args, 11) {
-		return ipxe.Target{}, ipxe.Composer{}, notMAC
-	}
 	if notMAC == nil {
 		db, err := e.open(ctx)
 		if err != nil {
-			return ipxe.Target{}, ipxe.Composer{}, err
+			return ipxe.Report{}, err
 		}
 		n, err := db.registry.Node(ctx, operator(), mac)
-		return ipxe.NodeTarget(n), db.composer, err
+		if err != nil {
+			return ipxe.Report{}, err
+		}
+		return db.composer.CheckWith(ipxe.NodeTarget(n), db.kernels.WithUpstream()), nil
+	}
+	if provisioning.MeantAsMAC(c.Args, 11) {
+		return ipxe.Report{}, notMAC
 	}
 	cfg, err := e.config()
 	if err != nil {
-		return ipxe.Target{}, ipxe.Composer{}, err
+		return ipxe.Report{}, err
 	}
 	target := ipxe.Target{RunMode: cmp.Or(c.Runmode, cfg.Provisioning.RunMode), Farmer: c.Farmer, Args: c.Args}
-	return target, cfg.Composer(), nil
+	return cfg.Composer().Check(target), nil
 }
 
 func printCheck(e *env, r ipxe.Report) error {

@@ -131,6 +131,11 @@ func (v nodeView) print(w io.Writer) error {
 		t.row("Registered\tno")
 	}
 	t.row("It gets\t%s", v.gets())
+	if v.Registered && (v.Once != "" || v.Exit) { // the lines below are of its next boot
+		n := v.Node
+		n.Name = "" // which has a line of its own
+		t.row("Registered for\t%s", settings(n))
+	}
 	if v.Policy == provisioning.Boot {
 		t.row("Run mode\t%s", v.RunMode)
 		t.row("Farmer\t%s", dash(v.Farmer.String()))

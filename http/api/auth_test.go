@@ -272,6 +272,10 @@ func TestStatusAndCheck(t *testing.T) {
 	if fine.Cmdline != "nomodeset version=v3 runmode=prod farmer_id=5 console=ttyS0" || len(fine.Findings) != 0 {
 		t.Errorf("%+v", fine)
 	}
+	gone := decode[report](t, s.do("GET", "/api/v1/check?runmode=test", "").want(t, http.StatusOK))
+	if len(gone.Findings) != 1 || gone.Findings[0].Severity != "warning" || !strings.Contains(gone.Findings[0].Message, "missing kernel net/test.efi") {
+		t.Errorf("of a run mode without a kernel %+v", gone)
+	}
 	bad := decode[report](t, s.do("GET", "/api/v1/check?runmode=prod&args=farmer_id%3D6", "").want(t, http.StatusOK))
 	if bad.Cmdline != "" || len(bad.Findings) != 1 || bad.Findings[0].Severity != "error" {
 		t.Errorf("%+v", bad)

@@ -238,5 +238,5 @@ func (a *API) check(w http.ResponseWriter, r *http.Request, _ provisioning.Actor
 	if n.Farmer, err = farmerOf(q); err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, a.Composer().Check(ipxe.NodeTarget(n)))
+	return writeJSON(w, http.StatusOK, a.Composer().CheckWith(ipxe.NodeTarget(n), a.Kernels.WithUpstream()))
 }
