@@ -14,17 +14,17 @@ import (
 func BenchmarkAdd(b *testing.B) {
 	open := boots.NewOpen(4096)
 	const batch, machines = 2048, 10000
-	id, news := int64(0), make([]boots.News, batch)
+	id, events := int64(0), make([]provisioning.Event, batch)
 	for b.Loop() {
-		for i := range news {
+		for i := range events {
 			id++
 			e := provisioning.Event{ID: id, At: storetest.Noon.Add(time.Duration(id) * time.Millisecond), MAC: storetest.MAC(int(id/2) % machines), Stage: provisioning.StageDiscover, Detail: "BIOS, PXEClient"}
 			if id%2 == 1 {
 				e.Stage, e.Detail, e.File = provisioning.StageOffer, "", "undionly.kpxe"
 			}
-			news[i].Event = e
+			events[i] = e
 		}
-		open.Keep(open.Add(news))
+		open.Keep(open.Add(boots.Pack(events)))
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*batch), "ns/event")
 }

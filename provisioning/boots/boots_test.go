@@ -17,6 +17,20 @@ import (
 	"farmboot/provisioning/storetest"
 )
 
+// told is an event, or, with a Peer, whose address that is.
+type told struct {
+	Event provisioning.Event
+	Peer  netip.Addr
+	Since time.Time
+}
+
+func (n told) pack() boots.News {
+	if n.Peer.IsValid() {
+		return boots.Learned(n.Peer, n.Event.MAC, n.Since)
+	}
+	return boots.Pack([]provisioning.Event{n.Event})[0]
+}
+
 // table is what a store keeps: rows by ID.
 type table map[int64]provisioning.BootRow
 
@@ -79,13 +93,14 @@ func TestNothingIsLost(t *testing.T) {
 		peers := []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("fe80::1%eth0")}
 		for range rapid.IntRange(1, 30).Draw(rt, "batches") {
 			var news []boots.News
+			var events []provisioning.Event
 			first := id
 			for range rapid.IntRange(1, 40).Draw(rt, "batch") {
 				at = at.Add(time.Duration(rapid.SampledFrom([]int{0, 1, 900, 70_000, 400_000, -5000}).Draw(rt, "pause")) * time.Millisecond)
 				peer := rapid.SampledFrom(peers).Draw(rt, "peer")
 				mac := storetest.MAC(rapid.IntRange(1, 4).Draw(rt, "node"))
 				if rapid.IntRange(0, 5).Draw(rt, "kind") == 0 {
-					news = append(news, boots.News{Event: provisioning.Event{MAC: mac}, Peer: peer, Since: at.Add(-3 * time.Minute)})
+					news = append(news, boots.Learned(peer, mac, at.Add(-3*time.Minute)))
 					continue
 				}
 				if rapid.Bool().Draw(rt, "unknown") {
@@ -93,7 +108,8 @@ func TestNothingIsLost(t *testing.T) {
 				}
 				id += rapid.SampledFrom([]int64{1, 1, 1, 30_000}).Draw(rt, "others between")
 				stage := rapid.SampledFrom([]provisioning.Stage{provisioning.StageDiscover, provisioning.StageOffer, provisioning.StageNBP, provisioning.StageScript, provisioning.StageKernel}).Draw(rt, "stage")
-				news = append(news, boots.News{Event: provisioning.Event{ID: id, At: at, MAC: mac, Peer: peer, Stage: stage, File: rapid.SampledFrom([]string{"", "a"}).Draw(rt, "file")}})
+				e := provisioning.Event{ID: id, At: at, MAC: mac, Peer: peer, Stage: stage, File: rapid.SampledFrom([]string{"", "a"}).Draw(rt, "file")}
+				news, events = append(news, told{Event: e}.pack()), append(events, e)
 			}
 			if rapid.IntRange(0, 9).Draw(rt, "outcome") == 0 { // it cannot be stored, and its IDs are given again
 				open.Forget(open.Add(news))
@@ -106,10 +122,8 @@ func TestNothingIsLost(t *testing.T) {
 			c := open.Add(news)
 			rows.write(t, c.BootChanges)
 			open.Keep(c)
-			for _, n := range news {
-				if !n.Peer.IsValid() {
-					want[n.Event.ID] = n.Event
-				}
+			for _, e := range events {
+				want[e.ID] = e
 			}
 		}
 		got := rows.events(t)
@@ -127,7 +141,7 @@ func TestNothingIsLost(t *testing.T) {
 
 // play stores events a batch each, a second apart, and returns the rows as texts: whose it
 // is, and its stages.
-func play(t *testing.T, news ...boots.News) []string {
+func play(t *testing.T, news ...told) []string {
 	t.Helper()
 	open, rows := boots.NewOpen(10), table{}
 	for i, n := range news {
@@ -135,11 +149,11 @@ func play(t *testing.T, news ...boots.News) []string {
 		if n.Event.At.IsZero() {
 			n.Event.At = storetest.Noon.Add(time.Duration(i) * time.Second)
 		}
-		c := open.Add([]boots.News{n})
+		c := open.Add([]boots.News{n.pack()})
 		rows.write(t, c.BootChanges)
 		open.Keep(c)
 	}
-	var told []string
+	var rowsTold []string
 	for id := range news {
 		b, ok := rows[int64(id)+1]
 		if !ok {
@@ -157,19 +171,19 @@ func play(t *testing.T, news ...boots.News) []string {
 		if b.MAC.IsZero() {
 			who = b.Peer.String()
 		}
-		told = append(told, who+": "+strings.Join(stages, " "))
+		rowsTold = append(rowsTold, who+": "+strings.Join(stages, " "))
 	}
-	return told
+	return rowsTold
 }
 
 func TestOneRowForEachBoot(t *testing.T) {
 	peer := netip.MustParseAddr("10.0.0.1")
 	a, b := storetest.MAC(1), storetest.MAC(2)
-	node := func(mac provisioning.MAC, stage provisioning.Stage) boots.News {
-		return boots.News{Event: provisioning.Event{MAC: mac, Stage: stage}}
+	node := func(mac provisioning.MAC, stage provisioning.Stage) told {
+		return told{Event: provisioning.Event{MAC: mac, Stage: stage}}
 	}
-	unknown := boots.News{Event: provisioning.Event{Peer: peer, Stage: provisioning.StageNBP, File: "undionly.kpxe"}}
-	learned := boots.News{Event: provisioning.Event{MAC: a}, Peer: peer, Since: storetest.Noon}
+	unknown := told{Event: provisioning.Event{Peer: peer, Stage: provisioning.StageNBP, File: "undionly.kpxe"}}
+	learned := told{Event: provisioning.Event{MAC: a}, Peer: peer, Since: storetest.Noon}
 	ipxe := node(a, provisioning.StageDiscover)
 	ipxe.Event.IPXE = true
 	later := node(a, provisioning.StageDiscover)
@@ -178,28 +192,28 @@ func TestOneRowForEachBoot(t *testing.T) {
 	full := unknown
 	for _, test := range []struct {
 		name string
-		news []boots.News
+		news []told
 		want []string
 	}{
-		{"a boot", []boots.News{node(a, "discover"), node(a, "offer"), node(a, "script"), sent}, []string{"52:54:00:00:00:01: discover offer script kernel"}},
-		{"two nodes", []boots.News{node(a, "discover"), node(b, "discover"), node(a, "offer"), node(b, "offer")}, []string{"52:54:00:00:00:01: discover offer", "52:54:00:00:00:02: discover offer"}},
-		{"two boots", []boots.News{node(a, "discover"), node(a, "offer"), later}, []string{"52:54:00:00:00:01: discover offer", "52:54:00:00:00:01: discover"}},
+		{"a boot", []told{node(a, "discover"), node(a, "offer"), node(a, "script"), sent}, []string{"52:54:00:00:00:01: discover offer script kernel"}},
+		{"two nodes", []told{node(a, "discover"), node(b, "discover"), node(a, "offer"), node(b, "offer")}, []string{"52:54:00:00:00:01: discover offer", "52:54:00:00:00:02: discover offer"}},
+		{"two boots", []told{node(a, "discover"), node(a, "offer"), later}, []string{"52:54:00:00:00:01: discover offer", "52:54:00:00:00:01: discover"}},
 		{
 			"TFTP before its MAC address is known",
-			[]boots.News{node(a, "discover"), node(a, "offer"), unknown, ipxe, learned, node(a, "script")},
+			[]told{node(a, "discover"), node(a, "offer"), unknown, ipxe, learned, node(a, "script")},
 			[]string{"52:54:00:00:00:01: discover offer nbp discover script"},
 		},
-		{"nobody's", []boots.News{unknown, unknown}, []string{"10.0.0.1: nbp nbp"}},
-		{"an address before its node", []boots.News{unknown, learned, node(a, "script")}, []string{"52:54:00:00:00:01: nbp script"}},
-		{"what began before the node's boot", []boots.News{unknown, node(a, "script"), learned, sent}, []string{"52:54:00:00:00:01: nbp script kernel"}},
+		{"nobody's", []told{unknown, unknown}, []string{"10.0.0.1: nbp nbp"}},
+		{"an address before its node", []told{unknown, learned, node(a, "script")}, []string{"52:54:00:00:00:01: nbp script"}},
+		{"what began before the node's boot", []told{unknown, node(a, "script"), learned, sent}, []string{"52:54:00:00:00:01: nbp script kernel"}},
 		{
 			"an address that another node has later",
-			[]boots.News{unknown, {Event: provisioning.Event{At: storetest.Noon.Add(time.Hour), Peer: peer, Stage: provisioning.StageNBP}}, {Event: provisioning.Event{MAC: a}, Peer: peer, Since: storetest.Noon.Add(50 * time.Minute)}},
+			[]told{unknown, {Event: provisioning.Event{At: storetest.Noon.Add(time.Hour), Peer: peer, Stage: provisioning.StageNBP}}, {Event: provisioning.Event{MAC: a}, Peer: peer, Since: storetest.Noon.Add(50 * time.Minute)}},
 			[]string{"10.0.0.1: nbp", "52:54:00:00:00:01: nbp"},
 		},
 		{
 			"what another node did that had the address",
-			[]boots.News{unknown, {Event: provisioning.Event{At: storetest.Noon.Add(time.Hour), MAC: a, Peer: peer, Stage: provisioning.StageScript}}, {Event: provisioning.Event{MAC: a}, Peer: peer, Since: storetest.Noon.Add(57 * time.Minute)}},
+			[]told{unknown, {Event: provisioning.Event{At: storetest.Noon.Add(time.Hour), MAC: a, Peer: peer, Stage: provisioning.StageScript}}, {Event: provisioning.Event{MAC: a}, Peer: peer, Since: storetest.Noon.Add(57 * time.Minute)}},
 			[]string{"10.0.0.1: nbp", "52:54:00:00:00:01: script"},
 		},
 		{"more than a row holds", slicesOf(full, boots.MaxSteps+1), []string{"10.0.0.1:" + strings.Repeat(" nbp", boots.MaxSteps), "10.0.0.1: nbp"}},
@@ -212,7 +226,7 @@ func TestOneRowForEachBoot(t *testing.T) {
 	}
 }
 
-func slicesOf(n boots.News, count int) (all []boots.News) {
+func slicesOf(n told, count int) (all []told) {
 	for range count {
 		all = append(all, n)
 	}
@@ -222,15 +236,15 @@ func slicesOf(n boots.News, count int) (all []boots.News) {
 // TestRepeatsAreSmall: a node that asks for hours says the same again and again.
 func TestRepeatsAreSmall(t *testing.T) {
 	open := boots.NewOpen(1)
-	var news []boots.News
+	var events []provisioning.Event
 	for i := range boots.MaxSteps {
 		e := provisioning.Event{ID: int64(i) + 1, At: storetest.Noon.Add(time.Duration(i) * 4 * time.Second), MAC: storetest.MAC(1), Stage: provisioning.StageDiscover, Detail: "BIOS, PXEClient"}
 		if i%2 == 1 {
 			e.Stage, e.Detail, e.File = provisioning.StageOffer, "", "undionly.kpxe"
 		}
-		news = append(news, boots.News{Event: e})
+		events = append(events, e)
 	}
-	rows := open.Add(news).Put
+	rows := open.Add(boots.Pack(events)).Put
 	if len(rows) != 1 || len(rows[0].Steps) > 12*boots.MaxSteps {
 		t.Errorf("%d rows, the first of %d bytes", len(rows), len(rows[0].Steps))
 	}

@@ -53,17 +53,6 @@ const unknownFor = 3 * time.Minute
 // on is in another row.
 func NewOpen(most int) *Open { return &Open{most: most, boots: lru.New[whose, open](most)} }
 
-// News is what happened: an event, or, if it has a Peer, that this is the address of
-// Event.MAC, and so the boots of that address which had none since then.
-type News struct {
-	Event provisioning.Event
-	Peer  netip.Addr
-	Since time.Time
-}
-
-// IsEvent tells whether it is an event.
-func (n *News) IsEvent() bool { return !n.Peer.IsValid() }
-
 // Number gives the events among news their IDs, greater than all before. A store that ended
 // without warning may have lost the last transactions, and gives their IDs again; the boots
 // that are remembered have them, and go on in other rows then.
@@ -86,7 +75,7 @@ func (o *Open) Number(ctx context.Context, tx provisioning.Tx, news ...[]News) e
 	}
 	for n := range All(news...) {
 		if n.IsEvent() {
-			n.Event.ID = id
+			n.ID = id
 			id++
 		}
 	}
@@ -124,7 +113,7 @@ func (o *Open) Add(news ...[]News) Changes {
 	c := Changes{at: make(map[whose]int, usual), open: make([]open, 0, usual)}
 	for n := range All(news...) {
 		if n.IsEvent() {
-			o.step(&c, &n.Event)
+			o.step(&c, n)
 		} else {
 			o.learn(&c, n)
 		}
@@ -152,37 +141,37 @@ func (o *Open) get(c *Changes, key whose) (b *open, changed bool) {
 }
 
 // step adds an event to its boot, or begins one with it.
-func (o *Open) step(c *Changes, e *provisioning.Event) {
-	key := of(e.MAC, e.Peer)
+func (o *Open) step(c *Changes, n *News) {
+	key := of(n.MAC, n.Peer)
 	b, changed := o.get(c, key)
-	if begins := b.follow(e); begins || b.steps == MaxSteps || e.ID-b.row.ID >= Span {
+	if begins := b.follow(n); begins || b.steps == MaxSteps || n.ID-b.row.ID >= Span {
 		if changed {
 			c.closed = append(c.closed, *b)
 		}
-		*b = open{whose: key, row: provisioning.BootRow{MAC: e.MAC}, follower: b.follower}
-		if e.MAC.IsZero() {
-			b.row.Peer = e.Peer
+		*b = open{whose: key, row: provisioning.BootRow{MAC: n.MAC}, follower: b.follower}
+		if n.MAC.IsZero() {
+			b.row.Peer = n.Peer
 		}
 	}
-	add(&b.row, e)
+	add(&b.row, n.ID, n.At, n.body)
 	b.steps++
 }
 
 // follow tells whether an event begins another boot.
-func (b *open) follow(e *provisioning.Event) (begins bool) {
-	if e.MAC.IsZero() {
-		return b.steps == 0 || e.At.Sub(b.row.Began) > unknownFor
+func (b *open) follow(n *News) (begins bool) {
+	if n.MAC.IsZero() {
+		return b.steps == 0 || provisioning.FromMillis(n.At).Sub(b.row.Began) > unknownFor
 	}
-	return b.follower.Begins(*e) || b.steps == 0
+	return b.follower.Begins(n.turn()) || b.steps == 0
 }
 
 // learn gives what an address did to the node that has it: its boot program went out by
 // TFTP before it had said who it is.
 func (o *Open) learn(c *Changes, n *News) {
-	mac := n.Event.MAC
-	c.Attribute = append(c.Attribute, provisioning.Attribution{MAC: mac, Peer: n.Peer, Since: n.Since})
+	mac, since := n.MAC, provisioning.FromMillis(n.At)
+	c.Attribute = append(c.Attribute, provisioning.Attribution{MAC: mac, Peer: n.Peer, Since: since})
 	for i := range c.closed {
-		if b := &c.closed[i]; b.row.Peer == n.Peer && !b.row.Ended.Before(n.Since) {
+		if b := &c.closed[i]; b.row.Peer == n.Peer && !b.row.Ended.Before(since) {
 			c.attribute(b, mac)
 		}
 	}
@@ -192,7 +181,7 @@ func (o *Open) learn(c *Changes, n *News) {
 	switch {
 	case unknown.steps == 0:
 		return
-	case unknown.row.Ended.Before(n.Since): // what another node did that had the address
+	case unknown.row.Ended.Before(since): // what another node did that had the address
 		if changed {
 			c.closed = append(c.closed, unknown)
 		}
@@ -230,9 +219,11 @@ func join(b, unknown open) (both open, ok bool) {
 	events = append(events, before...)
 	slices.SortFunc(events, func(a, b provisioning.Event) int { return cmp.Compare(a.ID, b.ID) })
 	both = open{whose: b.whose, stored: b.stored, row: provisioning.BootRow{MAC: unknown.row.MAC}}
+	var room []byte
 	for _, e := range events {
 		both.follower.Begins(e)
-		add(&both.row, &e)
+		room = appendBody(room[:0], &e)
+		add(&both.row, e.ID, provisioning.Millis(e.At), room)
 		both.steps++
 	}
 	return both, both.steps <= MaxSteps && both.row.Last-both.row.ID < Span
@@ -260,11 +251,7 @@ func (o *Open) Forget(c Changes) {
 
 // AddEvents stores events, as boots of their own.
 func AddEvents(ctx context.Context, tx provisioning.Tx, events []provisioning.Event) error {
-	news := make([]News, len(events))
-	for i, e := range events {
-		news[i].Event = e
-	}
-	open := NewOpen(len(events))
+	news, open := Pack(events), NewOpen(len(events))
 	if err := open.Number(ctx, tx, news); err != nil {
 		return err
 	}

@@ -52,15 +52,15 @@ const (
 // turns.
 const likeBack = 2
 
-// add appends an event, whose ID is greater than that of the last.
-func add(b *provisioning.BootRow, e *provisioning.Event) {
-	at, before := provisioning.Millis(e.At), provisioning.Millis(e.At)
-	var bodies [][]byte
+// add appends an event, whose ID is greater than that of the last; at is in milliseconds.
+func add(b *provisioning.BootRow, id, at int64, body []byte) {
+	before := at
 	if b.Last == 0 {
-		b.ID, b.Last, b.Began, b.Ended = e.ID, e.ID, e.At, e.At
+		b.ID, b.Last, b.Began, b.Ended = id, id, provisioning.FromMillis(at), provisioning.FromMillis(at)
 	} else {
 		var room [MaxSteps][]byte
-		bodies, before = room[:0], provisioning.Millis(b.Began)
+		bodies := room[:0]
+		before = provisioning.Millis(b.Began)
 		_ = each(b.Steps, func(p packed) error { // we have written them
 			if p.like > 0 {
 				p.body = bodies[len(bodies)-p.like]
@@ -68,24 +68,23 @@ func add(b *provisioning.BootRow, e *provisioning.Event) {
 			bodies, before = append(bodies, p.body), before+p.at
 			return nil
 		})
-	}
-	var room [512]byte
-	body := appendBody(room[:0], e)
-	for back := 1; back <= min(likeBack, len(bodies)); back++ {
-		if bytes.Equal(body, bodies[len(bodies)-back]) {
-			body = appendNumber(body[:0], fieldLike, int64(back))
-			break
+		for back := 1; back <= min(likeBack, len(bodies)); back++ {
+			if bytes.Equal(body, bodies[len(bodies)-back]) {
+				var room [4]byte
+				body = appendNumber(room[:0], fieldLike, int64(back))
+				break
+			}
 		}
 	}
-	var headRoom [24]byte
-	head := appendNumber(headRoom[:0], fieldID, e.ID-b.Last)
+	var room [24]byte
+	head := appendNumber(room[:0], fieldID, id-b.Last)
 	head = appendNumber(head, fieldAt, int64(protowire.EncodeZigZag(at-before)))
 	b.Steps = protowire.AppendTag(b.Steps, fieldStep, protowire.BytesType)
 	b.Steps = protowire.AppendVarint(b.Steps, uint64(len(head)+len(body)))
 	b.Steps = append(append(b.Steps, head...), body...)
-	b.Last = e.ID
-	if e.At.After(b.Ended) {
-		b.Ended = e.At
+	b.Last = id
+	if end := provisioning.FromMillis(at); end.After(b.Ended) {
+		b.Ended = end
 	}
 }
 

@@ -4,14 +4,15 @@ import (
 	"slices"
 	"sync"
 
+	"farmboot/provisioning"
 	"farmboot/provisioning/boots"
 )
 
-// inboxSize holds what a farm of 600 nodes says when it powers on, should the disk be
-// busy meanwhile.
-const inboxSize = 6144
+// inboxSize holds what a farm of 10,000 nodes says in the second in which it powers on, in
+// some 8 MB; of a farm of 1,000 also the rest of its boots, should the disk be busy meanwhile.
+const inboxSize = 32768
 
-// chunkSize is how many of them lie together in memory, some 30 KB: whoever answers nodes
+// chunkSize is how many of them lie together in memory, some 8 KB: whoever answers nodes
 // never waits until many have been copied to a larger place, or a batch has been taken out.
 const chunkSize = 64
 
@@ -24,27 +25,51 @@ type inbox struct {
 	enough  int
 	count   int
 	waiting [][]boots.News // chunks: full but for the last one
+	text    []byte         // room for what the next events tell
 	spare   [][]boots.News // empty ones, of batches that are stored
 }
 
 func newInbox() *inbox { return &inbox{ring: make(chan struct{}, 1), enough: 1} }
 
-// put adds what happened, unless the inbox is full.
-func (b *inbox) put(n *boots.News) (ok bool) {
+// textSize is for what some hundred events tell.
+const textSize = 16 << 10
+
+// event adds an event, unless the inbox is full.
+func (b *inbox) event(e *provisioning.Event) (ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.count >= inboxSize {
 		return false
 	}
+	if cap(b.text)-len(b.text) < textSize/16 {
+		b.text = make([]byte, 0, textSize)
+	}
+	var n boots.News
+	n, b.text = boots.Happened(b.text, e)
+	b.put(n)
+	return true
+}
+
+// learned adds whose an address is, unless the inbox is full.
+func (b *inbox) learned(n boots.News) (ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.count >= inboxSize {
+		return false
+	}
+	b.put(n)
+	return true
+}
+
+func (b *inbox) put(n boots.News) {
 	last := len(b.waiting) - 1
 	if last < 0 || len(b.waiting[last]) == chunkSize {
 		b.waiting = append(b.waiting, b.chunk())
 		last++
 	}
-	b.waiting[last] = append(b.waiting[last], *n)
+	b.waiting[last] = append(b.waiting[last], n)
 	b.count++
 	b.ringIfEnough()
-	return true
 }
 
 // chunk returns an empty one.

@@ -5,10 +5,9 @@ import (
 	"testing"
 
 	"farmboot/provisioning"
-	"farmboot/provisioning/boots"
 )
 
-func news(held int) *boots.News { return &boots.News{Event: provisioning.Event{Held: held}} }
+func news(held int) *provisioning.Event { return &provisioning.Event{Held: held} }
 
 // TestInboxKeepsOrder: what is put while batches are taken comes out once, in order, and as
 // it was, though memory is used again.
@@ -17,7 +16,7 @@ func TestInboxKeepsOrder(t *testing.T) {
 	var group sync.WaitGroup
 	group.Go(func() {
 		for i := 0; i < total; {
-			if b.put(news(i)) {
+			if b.event(news(i)) {
 				i++
 			}
 		}
@@ -29,8 +28,8 @@ func TestInboxKeepsOrder(t *testing.T) {
 			if n := newsCount(batch); n > max(most, chunkSize) {
 				t.Fatalf("%d taken of %d", n, most)
 			}
-			for e := range eventsIn(batch) {
-				if e.Held != next {
+			for n := range eventsIn(batch) {
+				if e := n.Event(); e.Held != next {
 					t.Fatalf("got %d, want %d", e.Held, next)
 				}
 				next++
@@ -54,12 +53,12 @@ func TestInboxRings(t *testing.T) {
 			t.Fatalf("it rang at %d", i)
 		default:
 		}
-		b.put(news(i))
+		b.event(news(i))
 	}
 	<-b.ring
 	b.take(1) // with what is in the same chunk
-	b.put(news(3))
-	b.put(news(4))
+	b.event(news(3))
+	b.event(news(4))
 	<-b.await(2) // they are there already
 }
 
@@ -67,19 +66,19 @@ func TestInboxRings(t *testing.T) {
 func TestInboxIsBounded(t *testing.T) {
 	b := newInbox()
 	for i := range inboxSize {
-		if !b.put(news(i)) {
+		if !b.event(news(i)) {
 			t.Fatalf("refused after %d", i)
 		}
 	}
-	if b.put(news(0)) {
+	if b.event(news(0)) {
 		t.Error("it takes more than it has room for")
 	}
 	for range 2 {
 		b.giveBack(b.take(inboxSize))
-		b.put(news(1))
+		b.event(news(1))
 	}
 	b.giveBack(b.take(1))
-	b.put(news(1))
+	b.event(news(1))
 	if n := chunkSize * (len(b.waiting) + len(b.spare)); n > recorderBatch {
 		t.Errorf("room for %d is held while one waits", n)
 	}

@@ -58,6 +58,10 @@ const (
 	// so how far the command line, which is another process, is behind. The end of the
 	// process without warning loses as much, and nothing that was acknowledged.
 	batchDelay = time.Second
+	// batchFull is of how many events the first waits no longer. A farm that powers on says
+	// most of what it has to say in a part of a second: what stores that would take the
+	// processor from what answers it.
+	batchFull = inboxSize * 3 / 4
 	// watchedDelay and watchedBatch are the same while somebody watches: so far he is
 	// behind, and so many events he is handed at once.
 	watchedDelay = 50 * time.Millisecond
@@ -140,7 +144,7 @@ func (r *Recorder) Record(e provisioning.Event) {
 	if e.MAC.IsZero() {
 		r.peers.orphan(e.Peer, e.At)
 	}
-	r.put(&boots.News{Event: e})
+	r.waits(r.inbox.event(&e))
 	r.Learn(e.Peer, e.MAC)
 }
 
@@ -216,15 +220,16 @@ func isPrintableASCII(s string) bool {
 // and earlier ones of the last minutes, are mac's. It never blocks.
 func (r *Recorder) Learn(addr netip.Addr, mac provisioning.MAC) {
 	if since := r.peers.learn(addr, mac, r.now()); !since.IsZero() {
-		r.put(&boots.News{Event: provisioning.Event{MAC: mac}, Peer: addr.Unmap(), Since: since})
+		r.waits(r.inbox.learned(boots.Learned(addr.Unmap(), mac, since)))
 	}
 }
 
 // MAC returns whose address addr is, as far as events of the last half hour tell.
 func (r *Recorder) MAC(addr netip.Addr) (provisioning.MAC, bool) { return r.peers.mac(addr, r.now()) }
 
-func (r *Recorder) put(n *boots.News) {
-	if !r.inbox.put(n) {
+// waits counts what does not wait to be stored, for want of room.
+func (r *Recorder) waits(ok bool) {
+	if !ok {
 		r.dropped.WithLabelValues("queue").Inc()
 	}
 }
@@ -273,9 +278,8 @@ func (r *Recorder) Run(ctx context.Context) error {
 				continue
 			}
 			most, asked := r.collect(ctx)
-			r.write(ctx, r.inbox.take(most))
+			r.storeWaiting(ctx, most)
 			if asked != nil {
-				r.Flush(ctx)
 				close(asked)
 			}
 			// Whoever forges MAC addresses would fill the disk before pruneEvery.
@@ -320,17 +324,18 @@ func (r *Recorder) recall(ctx context.Context) {
 }
 
 // collect waits until there is enough to store at once, but not for long, nor when somebody
-// asks for what there is: he is to be told when it is stored. It returns how many to store.
+// asks for what there is: he is to be told when it is stored. It returns how many of what
+// waits now go into one transaction.
 func (r *Recorder) collect(ctx context.Context) (most int, asked chan<- struct{}) {
-	delay, most := batchDelay, recorderBatch
+	delay, full, most := batchDelay, batchFull, recorderBatch
 	if r.subscribers.count() > 0 {
-		delay, most = watchedDelay, watchedBatch
+		delay, full, most = watchedDelay, watchedBatch, watchedBatch
 	}
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
-	for r.inbox.len() < most {
+	for r.inbox.len() < full {
 		select {
-		case <-r.inbox.await(most):
+		case <-r.inbox.await(full):
 		case asked = <-r.asked:
 			return most, asked
 		case <-timer.C:
@@ -399,17 +404,25 @@ func (f fresh) Unregistered(ctx context.Context, limit int) ([]provisioning.Disc
 	return f.Store.Unregistered(ctx, limit)
 }
 
-// Flush stores what is queued. When Run has ended, listeners may have recorded something
-// since; while it runs, [Recorder.Sync] is for others.
-func (r *Recorder) Flush(ctx context.Context) {
-	for batch := r.inbox.take(recorderBatch); len(batch) > 0; batch = r.inbox.take(recorderBatch) {
-		r.write(ctx, batch)
+// Flush stores what waits. When Run has ended, listeners may have recorded something since;
+// while it runs, [Recorder.Sync] is for others.
+func (r *Recorder) Flush(ctx context.Context) { r.storeWaiting(ctx, recorderBatch) }
+
+// storeWaiting stores what waits now, at most so many events in one transaction. When one
+// cannot be stored, the others go on waiting.
+func (r *Recorder) storeWaiting(ctx context.Context, most int) {
+	for left := r.inbox.len(); left > 0; {
+		batch := r.inbox.take(most)
+		left -= newsCount(batch)
+		if r.write(ctx, batch) != nil {
+			return
+		}
 	}
 }
 
 // write stores a batch, and hands it to the subscribers, with what another process stored
 // before. When it cannot be stored, they get it all the same, without IDs.
-func (r *Recorder) write(ctx context.Context, batch [][]boots.News) {
+func (r *Recorder) write(ctx context.Context, batch [][]boots.News) error {
 	defer r.inbox.giveBack(batch)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
@@ -428,20 +441,20 @@ func (r *Recorder) write(ctx context.Context, batch [][]boots.News) {
 	})
 	r.storing.Report(err)
 	events, first := 0, int64(0)
-	for e := range eventsIn(batch) {
+	for n := range eventsIn(batch) {
 		if events++; events == 1 {
-			first = e.ID
+			first = n.ID
 		}
 	}
 	if err != nil {
 		r.open.Forget(changes)
 		r.sights.forget(seen)
 		r.dropped.WithLabelValues("store").Add(float64(events))
-		for e := range eventsIn(batch) {
-			e.ID = 0
-			r.subscribers.publish(*e)
+		for n := range eventsIn(batch) {
+			n.ID = 0
 		}
-		return
+		r.publish(batch)
+		return err
 	}
 	r.open.Keep(changes)
 	r.stored.Add(float64(events))
@@ -454,29 +467,27 @@ func (r *Recorder) write(ctx context.Context, batch [][]boots.News) {
 		r.last += int64(events)
 		r.publish(batch)
 	}
+	return nil
 }
 
 // eventsIn are the events of a batch.
-func eventsIn(batch [][]boots.News) iter.Seq[*provisioning.Event] {
-	return func(yield func(*provisioning.Event) bool) {
+func eventsIn(batch [][]boots.News) iter.Seq[*boots.News] {
+	return func(yield func(*boots.News) bool) {
 		for n := range boots.All(batch...) {
-			if n.IsEvent() && !yield(&n.Event) {
+			if n.IsEvent() && !yield(n) {
 				return
 			}
 		}
 	}
 }
 
-// publish hands the events of a batch that has just been stored to the subscribers.
+// publish hands the events of a batch to the subscribers, as they are stored.
 func (r *Recorder) publish(batch [][]boots.News) {
 	if r.subscribers.count() == 0 {
 		return
 	}
-	for stored := range eventsIn(batch) {
-		e := *stored
-		e.At = provisioning.FromMillis(provisioning.Millis(e.At)) // as it is stored
-		e.Machine = provisioning.Machine{}
-		r.subscribers.publish(e)
+	for n := range eventsIn(batch) {
+		r.subscribers.publish(n.Event())
 	}
 }
 

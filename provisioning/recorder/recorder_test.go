@@ -150,11 +150,12 @@ func TestRecorderMetricsAreWellFormed(t *testing.T) {
 func TestRecorderNeverBlocks(t *testing.T) {
 	metrics := prometheus.NewRegistry()
 	r := &running{recorder.New(storetest.SQLite(t), recorder.Retention{}, slog.New(slog.DiscardHandler), metrics, time.Now), metrics, nil}
-	for range 7000 { // nobody runs it
+	const room, more = 32768, 1000
+	for range room + more { // nobody runs it
 		r.Record(provisioning.Event{MAC: storetest.MAC(1), Stage: provisioning.StageOffer})
 	}
-	if got := count(t, r, "farmboot_events_dropped_total", "queue"); got != 7000-6144 {
-		t.Errorf("%v events counted as dropped, want %d", got, 7000-6144)
+	if got := count(t, r, "farmboot_events_dropped_total", "queue"); got != more {
+		t.Errorf("%v events counted as dropped, want %d", got, more)
 	}
 }
 
@@ -431,6 +432,27 @@ func (b *broken) UpdateUnsynced(ctx context.Context, fn func(provisioning.Tx) er
 		return provisioning.Errorf(provisioning.Unavailable, "disk full")
 	}
 	return b.Store.UpdateUnsynced(ctx, fn)
+}
+
+// TestWhatWaitsOutlivesAFailure: of what waits, a failure costs the part that was to be stored.
+func TestWhatWaitsOutlivesAFailure(t *testing.T) {
+	s := &broken{Store: storetest.SQLite(t), fail: true}
+	metrics := prometheus.NewRegistry()
+	r := &running{recorder.New(s, recorder.Retention{}, slog.New(slog.DiscardHandler), metrics, time.Now), metrics, nil}
+	const recorded = 5000
+	for i := range recorded {
+		r.Record(provisioning.Event{MAC: storetest.MAC(i), Stage: provisioning.StageOffer})
+	}
+	r.Flush(t.Context())
+	lost := count(t, r, "farmboot_events_dropped_total", "store")
+	if lost == 0 || lost > recorded/2 {
+		t.Errorf("%v of %d are lost", lost, recorded)
+	}
+	s.set(false)
+	r.Flush(t.Context())
+	if got := count(t, r, "farmboot_events_stored_total", ""); got != recorded-lost {
+		t.Errorf("%v are stored of %v that waited", got, recorded-lost)
+	}
 }
 
 // TestRecorderOutlivesAFullDisk: whoever watches still sees events, and the log has

@@ -41,45 +41,41 @@ func newSights() *sights {
 // of them; what cannot be stored is to be forgotten.
 func (s *sights) news(batch [][]boots.News) []provisioning.Sight {
 	var news []provisioning.Sight
-	for e := range eventsIn(batch) {
-		if !showsNode(e) {
+	for n := range eventsIn(batch) {
+		if !showsNode(n) {
 			continue
 		}
-		last, ok := s.last.Get(e.MAC)
-		now, more := s.add(last, e)
+		last, ok := s.last.Get(n.MAC)
+		now, more := s.add(last, n)
 		if ok && !more && now.at >= last.at && now.at-last.at < sightEvery.Milliseconds() {
 			last.heard = now.heard
-			s.last.Put(e.MAC, last)
+			s.last.Put(n.MAC, last)
 			continue
 		}
-		s.last.Put(e.MAC, now)
+		s.last.Put(n.MAC, now)
 		heard := time.Time{}
 		if ok {
 			heard = time.UnixMilli(last.heard)
 		}
-		news = append(news, provisioning.Sight{MAC: e.MAC, At: e.At, Heard: heard, Peer: e.Peer, Machine: e.Machine})
+		news = append(news, provisioning.Sight{MAC: n.MAC, At: provisioning.FromMillis(n.At), Heard: heard, Peer: n.Peer, Machine: n.Machine()})
 	}
 	return news
 }
 
 // add returns what is known of a machine with an event, and whether that is more than before:
 // firmware, iPXE and its script say different things, of one boot.
-func (s *sights) add(last sight, e *provisioning.Event) (now sight, more bool) {
-	at := e.At.UnixMilli()
-	now = sight{at: at, heard: at, said: last.said}
+func (s *sights) add(last sight, n *boots.News) (now sight, more bool) {
+	now = sight{at: n.At, heard: n.At, said: last.said}
 	say := func(i int, digest uint64) {
 		d := uint32(digest) | 1
 		more = more || now.said[i] != d
 		now.said[i] = d
 	}
-	m := &e.Machine
-	for i, text := range [...]string{m.Arch, m.Firmware, m.UUID, m.Serial, m.Manufacturer, m.Product} {
-		if text != "" {
-			say(i, maphash.String(s.seed, text))
-		}
+	for i, text := range n.Said() {
+		say(i, maphash.Bytes(s.seed, text))
 	}
-	if e.Peer.IsValid() && !e.Peer.IsUnspecified() { // a DISCOVER comes from 0.0.0.0
-		say(len(now.said)-1, maphash.Comparable(s.seed, e.Peer))
+	if n.Peer.IsValid() && !n.Peer.IsUnspecified() { // a DISCOVER comes from 0.0.0.0
+		say(len(now.said)-1, maphash.Comparable(s.seed, n.Peer))
 	}
 	return now, more
 }
@@ -94,10 +90,10 @@ func (s *sights) forget(news []provisioning.Sight) {
 // showsNode tells whether an event shows a machine that boots from here, by the
 // network or from an image that asks what it boots: it belongs on the list of
 // MAC addresses seen.
-func showsNode(e *provisioning.Event) bool {
-	switch e.Stage {
+func showsNode(n *boots.News) bool {
+	switch n.Stage {
 	case provisioning.StageDiscover, provisioning.StageScript, provisioning.StageHold, provisioning.StageWait, provisioning.StageExit, provisioning.StageRefused:
-		return !e.MAC.IsZero()
+		return !n.MAC.IsZero()
 	}
 	return false
 }

@@ -14,9 +14,13 @@ import (
 
 var noon = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 
+func mac(node int) provisioning.MAC {
+	return provisioning.MAC{0x52, 0x54, 0, 0, byte(node >> 8), byte(node)}
+}
+
 // said is that a node said something.
-func said(node byte, what string) boots.News {
-	return boots.News{Event: provisioning.Event{At: noon, MAC: provisioning.MAC{0x52, 0x54, 0, 0, node / 200, node}, Stage: provisioning.StageOffer, Detail: what}}
+func said(node int, what string) boots.News {
+	return boots.Pack([]provisioning.Event{{At: noon, MAC: mac(node), Stage: provisioning.StageOffer, Detail: what}})[0]
 }
 
 // record stores news as the recorder does.
@@ -52,15 +56,15 @@ func TestLostTransactions(t *testing.T) {
 	record(t, s, open, said(2, "two"))
 	record(t, s, open, said(1, "one, again"))
 	events, err := s.Events(t.Context(), provisioning.EventQuery{})
-	if err != nil || len(events) != 2 || events[0].ID != 3 || events[0].MAC != said(2, "").Event.MAC || events[0].Detail != "two" ||
-		events[1].ID != 4 || events[1].MAC != said(1, "").Event.MAC || events[1].Detail != "one, again" {
+	if err != nil || len(events) != 2 || events[0].ID != 3 || events[0].MAC != mac(2) || events[0].Detail != "two" ||
+		events[1].ID != 4 || events[1].MAC != mac(1) || events[1].Detail != "one, again" {
 		t.Errorf("%+v, %v", events, err)
 	}
 	// Nor does a row take the steps of another node.
 	err = s.UpdateUnsynced(t.Context(), func(tx provisioning.Tx) error {
 		return tx.WriteBoots(t.Context(), provisioning.BootChanges{Put: []provisioning.BootRow{{ID: 3, Last: 9, MAC: provisioning.MAC{2}, Steps: []byte{}}}})
 	})
-	if again, errAgain := s.Events(t.Context(), provisioning.EventQuery{MAC: said(2, "").Event.MAC}); err != nil || errAgain != nil || len(again) != 1 {
+	if again, errAgain := s.Events(t.Context(), provisioning.EventQuery{MAC: mac(2)}); err != nil || errAgain != nil || len(again) != 1 {
 		t.Errorf("%+v, %v, %v", again, err, errAgain)
 	}
 }
@@ -89,16 +93,11 @@ func TestPagesAreOfOneState(t *testing.T) {
 		defer s.Close()
 		const nodes = 1500
 		open, news := boots.NewOpen(nodes), make([]boots.News, nodes)
-		node := func(i int, what string) boots.News {
-			n := said(0, what)
-			n.Event.MAC[4], n.Event.MAC[5] = byte(i>>8), byte(i)
-			return n
-		}
 		for i := range news {
-			news[i] = node(i+1, "first")
+			news[i] = said(i+1, "first")
 		}
 		record(t, s, open, news...)
-		b := &between{do: func() { record(t, s, open, node(1, "more"), node(nodes, "more"), node(1, "more")) }}
+		b := &between{do: func() { record(t, s, open, said(1, "more"), said(nodes, "more"), said(1, "more")) }}
 		s.Snapshot = func(ctx context.Context, fn func(sqlstore.Querier) error) error {
 			return s.Reading(ctx, func(in sqlstore.Querier) error {
 				b.Querier = in

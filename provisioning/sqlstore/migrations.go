@@ -71,11 +71,7 @@ func packEvents(ctx context.Context, q Querier) error {
 		if len(events) == 0 {
 			return t.exec(ctx, `DROP TABLE events`)
 		}
-		news := make([]boots.News, len(events))
-		for i, e := range events {
-			news[i].Event = e
-		}
-		changes := open.Add(news)
+		changes := open.Add(boots.Pack(events))
 		if err := t.WriteBoots(ctx, changes.BootChanges); err != nil {
 			return err
 		}

@@ -470,16 +470,17 @@ func eventsOfManyBoots(t *testing.T, open Open) {
 			if err != nil {
 				return err
 			}
-			news := make([]boots.News, batch)
-			for i := range news {
+			events := make([]provisioning.Event, batch)
+			for i := range events {
 				n := b*batch + i
 				e := provisioning.Event{ID: id + int64(i), At: Noon.Add(time.Duration(n/7) * time.Second), MAC: MAC(1 + n*n%nodes), Stage: provisioning.StageOffer, Held: n}
 				if n%5 == 0 {
 					e.Stage = provisioning.StageDiscover
 				}
-				news[i], all = boots.News{Event: e}, append(all, e)
+				events[i] = e
 			}
-			changes := under.Add(news)
+			all = append(all, events...)
+			changes := under.Add(boots.Pack(events))
 			if err := tx.WriteBoots(ctx, changes.BootChanges); err != nil {
 				return err
 			}
