@@ -40,6 +40,7 @@ const (
 	CauseTFTPOff         CauseID = "tftp-off"          // it needs TFTP
 	CauseReplyTooLarge   CauseID = "reply-too-large"   // for the client, or a packet
 	CauseFileUnknown     CauseID = "file-unknown"      // File, asked of Server
+	CauseUnclaimed       CauseID = "unclaimed"         // it was claimed, and is not registered any more; Note is who removed it
 	CauseQueued          CauseID = "queued"            // it waits for its turn: place Size of Limit
 	CauseStoreSilent     CauseID = "store-silent"      // the database does not answer
 	CauseProgramsMissing CauseID = "programs-missing"  // the template folder has not what is needed; Note

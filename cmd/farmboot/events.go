@@ -150,6 +150,16 @@ func (c historyCmd) undo(ctx context.Context, e *env, db *database) error {
 	if undone.Changes > 0 {
 		fmt.Fprintf(&says, "took %s back\n", countOf(undone.Changes, "change"))
 	}
+	for _, n := range undone.Once {
+		fmt.Fprintf(&says, "the other next boot of %s, %s, ended with its registration\n", n.MAC, n.Once)
+	}
+	switch stay := undone.Farmers; len(stay) {
+	case 0:
+	case 1:
+		fmt.Fprintf(&says, "%s stays registered, without a node: farmboot farmer rm %s removes him\n", someFarmers(stay), stay[0])
+	default:
+		fmt.Fprintf(&says, "%s stay registered, without a node: farmboot farmer rm removes one\n", someFarmers(stay))
+	}
 	for _, mac := range undone.Unenrolled {
 		anew := ""
 		if slices.Contains(undone.Again, mac) {

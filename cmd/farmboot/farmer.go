@@ -42,27 +42,37 @@ func (c farmerAddCmd) Run(ctx context.Context, e *env, db *database) error {
 // printNewFarmers tells of the farmers who were registered because they were mentioned, some
 // by id if they are many. Of a rehearsal, which is not done, it tells who would be.
 func (d *database) printNewFarmers(w io.Writer, done bool) error {
-	const some = 10
 	farmers := slices.Sorted(maps.Keys(d.newFarmers))
-	if len(farmers) == 0 {
+	var what string
+	switch {
+	case len(farmers) == 0:
 		return nil
+	case !done:
+		what = "would be registered with them"
+	case len(farmers) == 1:
+		what = "was not registered, and is now"
+	default:
+		what = "were not registered, and are now"
 	}
+	_, err := fmt.Fprintf(w, "%s %s\n", someFarmers(farmers), what)
+	return err
+}
+
+// someFarmers names farmers, some of them by id if they are many.
+func someFarmers(farmers []provisioning.FarmerID) string {
+	const some = 10
 	var ids []string
 	for _, f := range farmers[:min(len(farmers), some)] {
 		ids = append(ids, f.String())
 	}
-	who, what := "farmer "+ids[0], "was not registered, and is now"
+	who := "farmer " + ids[0]
 	if len(farmers) > 1 {
-		who, what = "farmers "+strings.Join(ids, ", "), "were not registered, and are now"
+		who = "farmers " + strings.Join(ids, ", ")
 	}
 	if more := len(farmers) - some; more > 0 {
 		who += fmt.Sprintf(" and %d more", more)
 	}
-	if !done {
-		what = "would be registered with them"
-	}
-	_, err := fmt.Fprintf(w, "%s %s\n", who, what)
-	return err
+	return who
 }
 
 type farmerListCmd struct {

@@ -208,9 +208,11 @@ func changeID(text string) (int64, error) {
 func (a *API) undo(w http.ResponseWriter, r *http.Request, by provisioning.Actor, id int64) error {
 	undone, err := a.Registry.Undo(r.Context(), by, id)
 	return reply(w, struct {
-		Undone     int                `json:"undone"`
-		Unenrolled []provisioning.MAC `json:"unenrolled,omitempty"`
-	}{undone.Changes, undone.Unenrolled}, err)
+		Undone     int                     `json:"undone"`
+		Unenrolled []provisioning.MAC      `json:"unenrolled,omitempty"`
+		Once       []provisioning.MAC      `json:"once,omitempty"`
+		Farmers    []provisioning.FarmerID `json:"farmers,omitempty"`
+	}{undone.Changes, undone.Unenrolled, provisioning.MACsOf(undone.Once), undone.Farmers}, err)
 }
 
 // nodeMachine answers GET /api/v1/nodes/{mac}/machine: what is known of the machine.

@@ -1040,10 +1040,26 @@ func TestUndoNamesNodes(t *testing.T) {
 		names = append(names, mac.String())
 	}
 	undo(ended + strings.Join(names[:many-1], ", ") + " and others (see below).")
-	for target, want := range map[string]string{"?done=undone-enrol": "see below.", "?done=undone-enrol&node=x": "see below."} {
-		if _, page := b.look(t, "/admin/history"+target); !strings.Contains(page, ended+want) {
-			t.Errorf("%s: %s", target, text(page))
-		}
+	if _, page := b.look(t, "/admin/history?done=undone&node=x&farmer=x"); !strings.Contains(page, ">Taken back.<") {
+		t.Errorf("a query of nobody's: %s", text(page))
+	}
+	// A next boot that was chosen since, and a farmer whom nobody registered but a node.
+	once := provisioning.OnceExit
+	n, err := b.Registry.AddNode(t.Context(), root, provisioning.Node{MAC: macOf(30), RunMode: "prod", Farmer: 77})
+	if err != nil {
+		t.Fatal(err)
+	}
+	added, err := b.Registry.History(t.Context(), root, provisioning.ChangeQuery{Subject: n.MAC.String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Registry.SetNode(t.Context(), root, n.MAC, provisioning.NodePatch{Once: &once}); err != nil {
+		t.Fatal(err)
+	}
+	r, _ := b.send(t, fmt.Sprintf("/admin/history/%d/undo", added[0].ID), nil)
+	_, page := b.look(t, r.Header.Get("Location"))
+	if got := said.FindStringSubmatch(page); got == nil || got[1] != "Taken back. The other next boot that was chosen since ended with their registration: "+n.MAC.String()+". Farmers who stay registered, without a node: 77." {
+		t.Errorf("it says %q", got)
 	}
 }
 

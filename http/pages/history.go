@@ -1,7 +1,7 @@
 package pages
 
 import (
-	"cmp"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -59,11 +59,18 @@ func (a *Admin) undo(w http.ResponseWriter, r *http.Request, by provisioning.Act
 		return provisioning.Errorf(provisioning.NotFound, "there is no such change")
 	}
 	undone, err := a.Registry.Undo(r.Context(), by, id)
-	if ended := undone.Unenrolled; err == nil && len(ended) > 0 {
-		q := url.Values{"done": {"undone-enrol"}}
-		for _, mac := range ended[:min(len(ended), unenrolledShown+1)] {
-			q.Add("node", mac.String())
-		}
+	q := url.Values{}
+	for _, mac := range undone.Unenrolled[:min(len(undone.Unenrolled), undoneShown+1)] {
+		q.Add("node", mac.String())
+	}
+	for _, n := range undone.Once[:min(len(undone.Once), undoneShown+1)] {
+		q.Add("once", n.MAC.String())
+	}
+	for _, f := range undone.Farmers[:min(len(undone.Farmers), undoneShown+1)] {
+		q.Add("farmer", f.String())
+	}
+	if err == nil && len(q) > 0 {
+		q.Set("done", "undone")
 		seeOther(w, r, "/admin/history?"+q.Encode())
 		return nil
 	}
@@ -72,21 +79,33 @@ func (a *Admin) undo(w http.ResponseWriter, r *http.Request, by provisioning.Act
 	})
 }
 
-// unenrolledShown is how many nodes are named whose enrolment ended.
-const unenrolledShown = 20
+// undoneShown is how many nodes, or farmers, are named that a change which was taken back leaves
+// otherwise than they were.
+const undoneShown = 20
 
-// unenrolled names the nodes of a query whose enrolment ended.
-func unenrolled(q url.Values) string {
-	var nodes []string
-	for _, text := range q["node"] {
-		if mac, err := provisioning.ParseMAC(text); err == nil {
-			nodes = append(nodes, mac.String())
+// undoneToo says what there is to say besides of a change that was taken back, by the query that
+// [Admin.undo] leads to.
+func undoneToo(q url.Values) (says string) {
+	mac := func(s string) (fmt.Stringer, error) { return provisioning.ParseMAC(s) }
+	farmer := func(s string) (fmt.Stringer, error) { return provisioning.ParseFarmerID(s) }
+	for _, about := range []struct {
+		key, text string
+		parse     func(string) (fmt.Stringer, error)
+	}{{"node", undoneEnrol, mac}, {"once", undoneOnce, mac}, {"farmer", undoneFarmers, farmer}} {
+		var names []string
+		for _, text := range q[about.key] {
+			if name, err := about.parse(text); err == nil {
+				names = append(names, name.String())
+			}
+		}
+		if len(names) > undoneShown {
+			names = append(names[:undoneShown-1], names[undoneShown-1]+" and others (see below)")
+		}
+		if len(names) > 0 {
+			says += " " + strings.Replace(about.text, "{names}", strings.Join(names, ", "), 1)
 		}
 	}
-	if len(nodes) > unenrolledShown {
-		return strings.Join(nodes[:unenrolledShown], ", ") + " and others (see below)"
-	}
-	return strings.Join(nodes, ", ")
+	return says
 }
 
 func (a *Admin) showHistory(w http.ResponseWriter, r *http.Request, by provisioning.Actor, status int, problem string) error {
@@ -95,8 +114,8 @@ func (a *Admin) showHistory(w http.ResponseWriter, r *http.Request, by provision
 		return err
 	}
 	page := historyPage{frame: adminFrame(r, by, "history")}
-	if q := r.URL.Query(); q.Get("done") == "undone-enrol" {
-		page.Done = strings.Replace(page.Done, "{nodes}", cmp.Or(unenrolled(q), "see below"), 1)
+	if q := r.URL.Query(); q.Get("done") == "undone" {
+		page.Done += undoneToo(q)
 	}
 	var shown [][]provisioning.Change
 	page.Problem = problem

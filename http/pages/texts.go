@@ -133,6 +133,13 @@ var tokenEnds = []choice{
 	{Value: "365", Title: "A year"},
 }
 
+// What there is to say besides when a change was taken back.
+const (
+	undoneEnrol   = "Not to be enrolled for Secure Boot any more, for that ended with their registration: {names}."
+	undoneOnce    = "The other next boot that was chosen since ended with their registration: {names}."
+	undoneFarmers = "Farmers who stay registered, without a node: {names}."
+)
+
 // whatWasDone says what a form did.
 var whatWasDone = map[string]string{
 	"node-added":      "Node registered. It boots like this from its next start on.",
@@ -145,7 +152,6 @@ var whatWasDone = map[string]string{
 	"nodes-woken":     "Magic packets go out, to 20 nodes every 10 seconds. Those start that have Wake-on-LAN on in their firmware.",
 	"nodes-claimed":   "Claimed. Those that wait on their screens boot on within seconds.",
 	"undone":          "Taken back.",
-	"undone-enrol":    "Taken back. Not to be enrolled for Secure Boot any more, for that ended with their registration: {nodes}.",
 	"node-removed":    "Node removed. Its boots and its history stay.",
 	"nodes-changed":   "Saved for all selected nodes.",
 	"nodes-removed":   "The selected nodes are removed.",

@@ -25,10 +25,11 @@ var texts = map[provisioning.CauseID]words{
 	provisioning.CauseIgnored: {
 		message: `not registered, and unknown = "ignore"`,
 	},
-	provisioning.CauseExit:     {message: "not registered: sent on to its next boot device"},
-	provisioning.CauseExitNode: {message: "registered to boot from its disk: sent on to its next boot device"},
-	provisioning.CauseExitOnce: {message: "for this boot alone: sent on to its next boot device"},
-	provisioning.CauseHeld:     {message: "not registered: waits with claim code {note}"},
+	provisioning.CauseExit:      {message: "not registered: sent on to its next boot device"},
+	provisioning.CauseExitNode:  {message: "registered to boot from its disk: sent on to its next boot device"},
+	provisioning.CauseExitOnce:  {message: "for this boot alone: sent on to its next boot device"},
+	provisioning.CauseHeld:      {message: "not registered: waits with claim code {note}"},
+	provisioning.CauseUnclaimed: {message: "its registration was removed again by {note}"},
 	provisioning.CauseKernelMissing: {
 		message: "missing kernel {kernel}: there is none of that name (see farmboot kernel list)",
 		lack:    "is not here",

@@ -183,6 +183,17 @@ func (r *Registry) claim(ctx context.Context, by provisioning.Actor, mac provisi
 	return n, err
 }
 
+// unclaim has the story of a node that is removed not end with its claim.
+func (r *Registry) unclaim(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, mac provisioning.MAC) error {
+	last, err := tx.Events(ctx, provisioning.EventQuery{MAC: mac, Limit: 1, Last: true})
+	if err != nil || len(last) == 0 || last[0].Stage != provisioning.StageClaim || !last[0].Cause.IsZero() {
+		return err
+	}
+	return boots.AddEvents(ctx, tx, []provisioning.Event{{
+		At: r.now(), MAC: mac, Stage: provisioning.StageClaim, Cause: provisioning.Cause{ID: provisioning.CauseUnclaimed, Note: by.Name},
+	}})
+}
+
 // claimIn registers a node and tells its story of it.
 func (r *Registry) claimIn(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, mac provisioning.MAC, patch provisioning.NodePatch) (provisioning.Node, error) {
 	n, err := r.add(ctx, tx, by, patch.Apply(provisioning.Node{MAC: mac}))

@@ -373,6 +373,9 @@ func (r *Registry) remove(ctx context.Context, tx provisioning.Tx, by provisioni
 	if err := tx.DeleteNode(ctx, mac); err != nil {
 		return err
 	}
+	if err := r.unclaim(ctx, tx, by, mac); err != nil {
+		return err
+	}
 	return r.changed(ctx, tx, by, "node rm", mac.String(), old, nil)
 }
 

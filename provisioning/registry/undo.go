@@ -34,6 +34,11 @@ type Undone struct {
 	// which is taken back now, or was then: enrolments are not begun anew.
 	Unenrolled []provisioning.MAC
 	Again      []provisioning.MAC // those of Unenrolled that are registered again
+	// Once are nodes of which the other next boot that was chosen after the change ended with
+	// their registration, as they were.
+	Once []provisioning.Node
+	// Farmers were registered because a node mentioned them, and stay so without a node.
+	Farmers []provisioning.FarmerID
 }
 
 // Undo takes a change of a node back, by its number in the history, and with it those
@@ -61,8 +66,9 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 			}
 		}
 		undone, removed = Undone{}, nil
-		for _, c := range changes { // the newest first
-			did, err := r.undo(ctx, tx, by, c)
+		farmers := map[provisioning.FarmerID]bool{} // who were given nodes
+		for _, c := range changes {                 // the newest first
+			node, err := r.undo(ctx, tx, by, c)
 			if err != nil {
 				return err
 			}
@@ -71,13 +77,22 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 					undone.Again = append(undone.Again, mac)
 				}
 			}
-			if !did {
+			if node == nil {
 				continue
 			}
 			undone.Changes++
-			if mac, err := provisioning.ParseMAC(c.Subject); err == nil && len(c.Before) == 0 {
-				removed = append(removed, mac)
+			if node.after != nil {
+				farmers[node.after.Farmer] = true
 			}
+			if node.before == nil {
+				removed = append(removed, node.now.MAC)
+				if node.now.Once != node.after.Once && node.now.Once != "" {
+					undone.Once = append(undone.Once, node.now)
+				}
+			}
+		}
+		if undone.Farmers, err = r.nodeless(ctx, tx, farmers); err != nil {
+			return err
 		}
 		if undone.Changes == 0 {
 			return provisioning.Errorf(provisioning.Invalid, "change %d is %q: only changes of nodes can be taken back", id, changes[0].Action)
@@ -128,46 +143,76 @@ func CanUndo(changes []provisioning.Change) bool {
 	return nodes
 }
 
-// undo takes one change back. A farmer who was registered on the way stays, and an enrolment that
-// ended is not begun anew, which [Undone] tells.
-func (r *Registry) undo(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, c provisioning.Change) (bool, error) {
+// nodeless returns those of the farmers who have no node, nor a name: no more than mentioned.
+func (r *Registry) nodeless(ctx context.Context, tx provisioning.Tx, among map[provisioning.FarmerID]bool) (ids []provisioning.FarmerID, err error) {
+	delete(among, 0)
+	if len(among) == 0 {
+		return nil, nil
+	}
+	nodes, err := tx.CountNodesByFarmer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	farmers, err := tx.Farmers(ctx)
+	for _, f := range farmers {
+		if among[f.ID] && f.Name == "" && nodes[f.ID] == 0 {
+			ids = append(ids, f.ID)
+		}
+	}
+	return ids, err
+}
+
+// changed is a node of which a change is taken back.
+type changed struct {
+	before, after *provisioning.Node // by the change; nil: it was not registered
+	now           provisioning.Node  // what was as after, but for what has its end by itself
+}
+
+// undo takes one change back; nil: nothing is to be done. A farmer who was registered on the way
+// stays, and an enrolment that ended is not begun anew, which [Undone] tells.
+func (r *Registry) undo(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, c provisioning.Change) (*changed, error) {
 	switch undoing(c) {
 	case stays:
-		return false, nil
+		return nil, nil
 	case refused:
-		return false, provisioning.Errorf(provisioning.Invalid, "change %d is %q: only changes of nodes can be taken back", c.ID, c.Action)
+		return nil, provisioning.Errorf(provisioning.Invalid, "change %d is %q: only changes of nodes can be taken back", c.ID, c.Action)
 	}
 	mac, err := provisioning.ParseMAC(c.Subject)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	before, err := nodeIn(c.Before)
-	if err != nil {
-		return false, err
+	var n changed
+	if n.before, err = nodeIn(c.Before); err != nil {
+		return nil, err
 	}
-	after, err := nodeIn(c.After)
-	if err != nil {
-		return false, err
+	if n.after, err = nodeIn(c.After); err != nil {
+		return nil, err
 	}
-	now, err := tx.Node(ctx, mac)
+	n.now, err = tx.Node(ctx, mac)
 	registered := err == nil
 	if err != nil && provisioning.ErrorCode(err) != provisioning.NotFound {
-		return false, err
+		return nil, err
 	}
-	if registered != (after != nil) || registered && !sameNode(now, *after) {
-		return false, provisioning.Errorf(provisioning.Conflict, "node %s was changed after change %s", mac, strconv.FormatInt(c.ID, 10))
+	if registered != (n.after != nil) || registered && !sameNode(n.now, *n.after) {
+		return nil, provisioning.Errorf(provisioning.Conflict, "node %s was changed after change %s", mac, strconv.FormatInt(c.ID, 10))
 	}
 	switch {
-	case before == nil:
-		return true, r.remove(ctx, tx, by, mac)
+	case n.before == nil:
+		return &n, r.remove(ctx, tx, by, mac)
 	case !registered:
-		_, err = r.addNew(ctx, tx, by, *before)
-	default:
-		n := *before
-		n.Created, n.Owned = now.Created, now.Owned
-		_, err = r.put(ctx, tx, by, "node set", &now, n)
+		_, err = r.addNew(ctx, tx, by, *n.before)
+		return &n, err
 	}
-	return true, err
+	back := *n.before
+	back.Created, back.Owned = n.now.Created, n.now.Owned
+	if n.now.Once != n.after.Once { // it has had that boot since, or somebody chose another
+		if n.before.Once != n.after.Once && n.now.Once != "" {
+			return nil, provisioning.Errorf(provisioning.Conflict, "the next boot of node %s was chosen anew after change %s", mac, strconv.FormatInt(c.ID, 10))
+		}
+		back.Once = n.now.Once
+	}
+	_, err = r.put(ctx, tx, by, "node set", &n.now, back)
+	return &n, err
 }
 
 // nodeIn reads a node of the history; nil: there was none.

@@ -105,7 +105,7 @@ func Boots(events []provisioning.Event, now time.Time, limit int) []Story {
 // Seen returns the story for a machine that is known to have booted: when none of its
 // events is kept, the story says that, not that there was no boot.
 func (s Story) Seen() Story {
-	if s.State != Unseen {
+	if s.State != Unseen || len(s.Steps) > 0 {
 		return s
 	}
 	return Story{State: Unseen, Verdict: "No step of its boots is recorded: they are stored a moment after they happen, and not for ever."}

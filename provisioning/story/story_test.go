@@ -110,6 +110,11 @@ func say(e *provisioning.Event, text string) error {
 		e.File = text
 	case provisioning.StageRefused, provisioning.StageFailed, provisioning.StageHold, provisioning.StageWait, provisioning.StageExit:
 		return json.Unmarshal([]byte(text), &e.Cause)
+	case provisioning.StageClaim:
+		if strings.HasPrefix(text, "{") {
+			return json.Unmarshal([]byte(text), &e.Cause)
+		}
+		e.Detail = text
 	default:
 		e.Detail, e.IPXE = text, strings.Contains(text, "iPXE")
 	}
