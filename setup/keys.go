@@ -252,12 +252,9 @@ func (c *Config) contradictions(found []setting) (mistakes Mistakes) {
 // no such name.
 func meant(name string, known []string, none string) string {
 	last := func(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }
-	best, least := "", max(2, len(name)/4)+1
+	best := typo.Nearest(name, known)
 	var same []string
 	for _, k := range known {
-		if d := typo.Distance(name, k); d < least {
-			best, least = k, d
-		}
 		if typo.Distance(last(name), last(k)) <= len(last(name))/6 {
 			same = append(same, k)
 		}

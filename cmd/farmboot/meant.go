@@ -6,11 +6,15 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kong"
 
+	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
+	"farmboot/provisioning/typo"
 )
 
 // inPlainWords says of what the parser does not take what is accepted in its place:
@@ -55,6 +59,9 @@ func inPlainWords(err error) error {
 			}
 		}
 	}
+	if meant := flagWithout(perr.Context, rest); meant != "" {
+		return fmt.Errorf("unexpected argument %s, did you mean %s?", rest[0], meant)
+	}
 	if strings.HasSuffix(rest[0], kernelSuffix) && !strings.HasPrefix(rest[0], "-") {
 		for _, f := range in.Flags {
 			if f.Name == "kernel" {
@@ -74,6 +81,74 @@ func inPlainWords(err error) error {
 		return nil
 	}
 	return fmt.Errorf("<%s>: bad value %q: accepted is: %s", wanted[0].Name, provisioning.Clip(rest[0], 40), strings.TrimSuffix(wanted[0].Help, "."))
+}
+
+// flagWithout returns, where a command takes no more arguments, the flag whose name, or whose
+// number, somebody gave as one: "--undo 10" for "undo 10", and for "10"; "": there is none.
+func flagWithout(ctx *kong.Context, rest []string) string {
+	var flags []string
+	_, notNumber := strconv.ParseUint(rest[0], 10, 63)
+	for _, f := range ctx.Selected().Flags {
+		switch {
+		case slices.ContainsFunc(ctx.Path, func(p *kong.Path) bool { return p.Flag == f }): // it is given
+		case f.Name == rest[0] && !f.IsBool() && len(rest) > 1 && !strings.HasPrefix(rest[1], "-"):
+			return fmt.Sprintf("--%s %s", f.Name, rest[1])
+		case f.Name == rest[0]:
+			return "--" + f.Name
+		case notNumber == nil && len(ctx.Selected().Positional) == 0 && isNumber(f.Target.Type()):
+			flags = append(flags, fmt.Sprintf("--%s %s", f.Name, rest[0]))
+		}
+	}
+	return strings.Join(flags, " or ")
+}
+
+// isNumber tells whether a flag of that type is a number of something.
+func isNumber(t reflect.Type) bool {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t == reflect.TypeFor[int]() || t == reflect.TypeFor[int64]()
+}
+
+// kernelMeant returns err with the stored kernel that was probably meant, where err is that there is
+// none of a name.
+func (e *env) kernelMeant(err error) error {
+	wanted := kernelWanted(err)
+	if wanted == "" || strings.Contains(wanted, "/") { // the default of a run mode
+		return err
+	}
+	cfg, wrong := e.config()
+	if wrong != nil {
+		return err
+	}
+	stored, _ := kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath).List() // a folder that is not there has none
+	var names []string
+	for _, k := range stored {
+		names = append(names, k.Name)
+	}
+	meant := cmp.Or(typo.Nearest(wanted, names), typo.Nearest(wanted+kernelSuffix, names))
+	if meant == "" {
+		return err
+	}
+	return fmt.Errorf("%w; did you mean %s?", err, meant)
+}
+
+// kernelWanted returns the name of which err, or what led to it, says that there is no kernel; "":
+// it is about something else.
+func kernelWanted(err error) string {
+	for ; err != nil; err = errors.Unwrap(err) { // what wraps a refusal has no cause itself
+		if cause.NoneYet(err) {
+			return provisioning.CauseOf(err).Kernel
+		}
+		if all, ok := err.(interface{ Unwrap() []error }); ok { // as the parser makes of a command's error
+			for _, one := range all.Unwrap() {
+				if name := kernelWanted(one); name != "" {
+					return name
+				}
+			}
+		}
+	}
+	return ""
 }
 
 // ofService is the command of systemd for what people want of the daemon.
@@ -168,6 +243,15 @@ func flagMeant(in *kong.Node, flag string) error {
 			return fmt.Errorf("unknown flag %s: <%s> is given without a flag%s", flag, p.Name, also)
 		}
 	}
+	if in.Parent == nil && len(name) > 1 {
+		switch whose := commandsWith(in, name); len(whose) {
+		case 0:
+		case 1:
+			return fmt.Errorf("unknown flag %s, did you mean \"%s --%s\"?", flag, whose[0], name)
+		default:
+			return fmt.Errorf("unknown flag %s here: a command's flags come behind it", flag)
+		}
+	}
 	switch {
 	case in.Path() == "node list" && slices.Contains([]string{"waiting", "unregistered", "unknown", "discovered", "held", "pending"}, name):
 		return fmt.Errorf("unknown flag %s, did you mean \"node discovered\"?", flag)
@@ -180,4 +264,18 @@ func flagMeant(in *kong.Node, flag string) error {
 		return fmt.Errorf("unknown flag %s", flag)
 	}
 	return nil
+}
+
+// commandsWith lists the commands below node that have a flag of that name.
+func commandsWith(node *kong.Node, name string) (commands []string) {
+	for _, child := range node.Children {
+		switch {
+		case child.Hidden:
+		case slices.ContainsFunc(child.Flags, func(f *kong.Flag) bool { return f.Name == name }):
+			commands = append(commands, child.Path())
+		default:
+			commands = append(commands, commandsWith(child, name)...)
+		}
+	}
+	return commands
 }

@@ -216,7 +216,9 @@ func (s *Store) removable(name string) error {
 	}
 	fi, err := os.Lstat(filepath.Join(s.dir, name))
 	if errors.Is(err, fs.ErrNotExist) || err == nil && fi.IsDir() {
-		return provisioning.Errorf(provisioning.NotFound, "there is no kernel %s here: see farmboot kernel list, or the board's page Kernels", name)
+		e := provisioning.Errorf(provisioning.NotFound, "there is no kernel %s here: see farmboot kernel list, or the board's page Kernels", name)
+		e.Cause = provisioning.Cause{ID: provisioning.CauseKernelMissing, Kernel: name}
+		return e
 	}
 	if err != nil {
 		return missing(name, err)

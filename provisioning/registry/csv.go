@@ -43,14 +43,10 @@ func ReadCSV(from io.Reader) ([]provisioning.Row, error) {
 	if lines.line, err = skipSeparatorLine(text); err != nil {
 		return nil, err
 	}
-	if first, _ := text.Peek(1); len(first) == 1 && (first[0] == '[' || first[0] == '{') {
-		return nil, provisioning.Errorf(provisioning.Invalid, "the file begins as JSON does, which the API takes (POST /api/v1/nodes/import): accepted is CSV, whose first line names the columns %s", strings.Join(columns, ","))
-	}
-	if err := checkText(text); err != nil {
-		return nil, err
-	}
-	if err := checkSeparator(text); err != nil {
-		return nil, err
+	for _, check := range []func(*bufio.Reader) error{checkFormat, checkText, checkNames, checkSeparator} {
+		if err := check(text); err != nil {
+			return nil, err
+		}
 	}
 	header, err := lines.next()
 	switch {
@@ -192,6 +188,44 @@ func asUTF8(text *bufio.Reader) (*bufio.Reader, error) {
 // where ASCII has them in an encoding of two or four bytes.
 func zeros(head []byte, is ...byte) bool {
 	return len(head) >= len(is) && !slices.ContainsFunc([]int{0, 1, 2, 3}, func(i int) bool { return (head[i] == 0) != (is[i] == 1) })
+}
+
+// checkFormat refuses what begins as a format that is no CSV. It takes nothing from the text.
+func checkFormat(text *bufio.Reader) error {
+	head, _ := text.Peek(text.Size())
+	var format string
+	switch head = bytes.TrimSpace(head); {
+	case len(head) == 0:
+		return nil
+	case head[0] == '[', head[0] == '{':
+		format = "JSON does, which the API takes (POST /api/v1/nodes/import)"
+	case head[0] == '<':
+		format = "a web page or XML does"
+	case bytes.HasPrefix(head, []byte("%PDF")):
+		format = "a PDF does"
+	default:
+		return nil
+	}
+	return provisioning.Errorf(provisioning.Invalid, "the file begins as %s: accepted is CSV, whose first line names the columns %s", format, strings.Join(columns, ","))
+}
+
+// checkNames refuses a text of which the first line names none of the columns, whatever separates
+// them. It takes nothing from the text.
+func checkNames(text *bufio.Reader) error {
+	head, _ := text.Peek(text.Size())
+	line, _, _ := strings.Cut(strings.TrimSpace(string(head)), "\n")
+	names := strings.FieldsFunc(strings.ToLower(line), func(r rune) bool { return strings.ContainsRune(",;\t", r) })
+	for _, name := range names {
+		name = strings.Trim(name, "\" \r")
+		_, notMAC := provisioning.ParseMAC(name) // of which checkHeader says more
+		if notMAC == nil || slices.Contains(columns, name) || slices.Contains(inventory, name) {
+			return nil
+		}
+	}
+	if len(names) == 0 || !utf8.ValidString(line) {
+		return nil // nothing, or another encoding
+	}
+	return provisioning.Errorf(provisioning.Invalid, "the file is no list of nodes: its first line is %q; accepted is CSV, whose first line names the columns %s", provisioning.Clip(strings.TrimSpace(line), 40), strings.Join(columns, ","))
 }
 
 // checkText refuses what is no text, by its first line: control characters, or bytes that

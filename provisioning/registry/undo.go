@@ -58,7 +58,7 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 			return err
 		}
 		if len(changes) == 0 {
-			return provisioning.Errorf(provisioning.NotFound, "no change %d is in the history", id)
+			return provisioning.Errorf(provisioning.NotFound, "no change %d is in the history: farmboot history, or the board's page History, shows those that are", id)
 		}
 		if batch := changes[0].Batch; batch != "" {
 			if changes, err = tx.Changes(ctx, provisioning.ChangeQuery{Batch: batch}); err != nil {

@@ -4,6 +4,18 @@ package typo
 
 import "strings"
 
+// Nearest returns the known word that was probably meant: the one that differs least, by two
+// bytes or a quarter of them at most; "": there is none.
+func Nearest(word string, known []string) string {
+	nearest, least := "", max(2, len(word)/4)+1
+	for _, k := range known {
+		if d := Distance(word, k); d < least {
+			nearest, least = k, d
+		}
+	}
+	return nearest
+}
+
 // Distance is the Levenshtein distance of two short words: how many bytes must be
 // changed, added or left out to make one of the other. '_' and '-' count as one.
 func Distance(a, b string) int {
