@@ -201,6 +201,9 @@ func (c nodeChoice) confirmed(ctx context.Context, e *env, db *database, named [
 		if macs, err = db.matching(ctx, q); err != nil {
 			return nil, err
 		}
+		if len(macs) == 0 {
+			return nil, provisioning.Errorf(provisioning.NotFound, "no node matches %s: farmboot node list shows them all", provisioning.Clip(c.Match, 80))
+		}
 	}
 	if len(macs) > 1 {
 		if ok, err := e.confirm(fmt.Sprintf("%s %d nodes?", what, len(macs)), c.Yes); err != nil || !ok {
@@ -223,9 +226,6 @@ func (d *database) matching(ctx context.Context, q provisioning.NodeQuery) ([]pr
 			return nil, err
 		}
 		macs = append(macs, n.MAC)
-	}
-	if len(macs) == 0 {
-		return nil, provisioning.Errorf(provisioning.NotFound, "no node matches: nothing was changed")
 	}
 	return macs, nil
 }

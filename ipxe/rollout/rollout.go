@@ -249,7 +249,7 @@ func (r *Rollout) Before(ctx context.Context, m provisioning.RunMode) (from, to 
 		return from, to, err
 	}
 	if len(back) == 0 {
-		return from, to, provisioning.Errorf(provisioning.NotFound, "run mode %s booted nothing before what it boots now that is still here (farmboot kernel history %[1]s); farmboot kernel use %[1]s KERNEL gives it one", m)
+		return from, to, provisioning.Errorf(provisioning.NotFound, "run mode %s has nothing to go back to: no other kernel that it booted is still here (farmboot kernel history %[1]s); farmboot kernel use %[1]s KERNEL gives it one", m)
 	}
 	return from, back[0], nil
 }

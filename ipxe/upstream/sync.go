@@ -1,10 +1,13 @@
 package upstream
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"time"
@@ -228,7 +231,9 @@ func (u *Upstream) wouldTake(ctx context.Context, rel string, known Validator, l
 	if err != nil {
 		return Result{}, err
 	}
-	return Result{Kernel: rel, Name: f.Name, Size: f.Size, Changed: true}, f.Close()
+	head, err := io.ReadAll(io.LimitReader(f, headSize))
+	err = cmp.Or(err, u.room(rel, f.Size), checkHead(rel, bytes.NewReader(head), f.Size))
+	return Result{Kernel: rel, Name: f.Name, Size: f.Size, Changed: true}, errors.Join(err, f.Close())
 }
 
 // progressEvery is how often somebody is told how far a kernel has come.

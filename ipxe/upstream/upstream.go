@@ -353,15 +353,19 @@ func (u *Upstream) room(rel string, size int64) error {
 	return nil
 }
 
+// checkHead refuses what does not begin as a kernel of that size, -1 if that is not known.
+func checkHead(rel string, head io.ReaderAt, size int64) error {
+	if size < 0 {
+		size = kernel.MaxSize
+	}
+	return kernel.CheckFile(rel, head, size)
+}
+
 // receive writes what comes, and lets nobody read before it begins as a kernel does.
 func (u *Upstream) receive(rel string, from *File, in *kernel.Incoming, d *Download) error {
 	started := false
 	start := func() error {
-		size := from.Size
-		if size < 0 {
-			size = kernel.MaxSize
-		}
-		if err := kernel.CheckFile(rel, in, size); err != nil {
+		if err := checkHead(rel, in, from.Size); err != nil {
 			return err
 		}
 		started = true

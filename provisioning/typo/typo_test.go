@@ -2,6 +2,18 @@ package typo
 
 import "testing"
 
+// TestNearest finds what was meant, and does not guess wildly.
+func TestNearest(t *testing.T) {
+	known := []string{"zero-os-v3.13.efi", "zero-os-v3.14.efi", "own.efi"}
+	for word, want := range map[string]string{
+		"zero-os-v3.14.ef": "zero-os-v3.14.efi", "zero_os-v3.13.efi": "zero-os-v3.13.efi", "onw.efi": "own.efi", "other.img": "", "": "",
+	} {
+		if got := Nearest(word, known); got != want {
+			t.Errorf("Nearest(%q) = %q, want %q", word, got, want)
+		}
+	}
+}
+
 func TestDistance(t *testing.T) {
 	for _, tt := range []struct {
 		a, b string
