@@ -88,7 +88,7 @@ func (c eventsCmd) print(w io.Writer, ev provisioning.Event) error {
 type historyCmd struct {
 	Subject string `help:"Only of this: a MAC address, a farmer's or a token's id, a kernel." placeholder:"S"`
 	Limit   int    `short:"n" default:"50" help:"The last so many; 0: all." placeholder:"N" type:"most"`
-	Undo    *int64 `help:"Take this change of a node back, and those made together with it." placeholder:"ID"`
+	Undo    *int64 `help:"Take this change of a node, or of a farmer's name, back, and those made together with it." placeholder:"ID"`
 	Yes     bool   `short:"y" help:"Do not ask."`
 	JSON    bool   `help:"As JSON, as the API shows it."`
 }

@@ -14,6 +14,7 @@ import (
 // farmerCmd is "farmboot farmer".
 type farmerCmd struct {
 	Add  farmerAddCmd  `cmd:"" help:"Register a farmer."`
+	Set  farmerSetCmd  `cmd:"" help:"Give a farmer another name."`
 	List farmerListCmd `cmd:"" help:"List the farmers."`
 	Rm   farmerRmCmd   `cmd:"" help:"Remove a farmer who has no nodes, and his tokens."`
 }
@@ -33,9 +34,38 @@ Example:
 
 func (c farmerAddCmd) Run(ctx context.Context, e *env, db *database) error {
 	if err := db.registry.AddFarmer(ctx, operator(), provisioning.Farmer{ID: c.Farmer, Name: c.Name}); err != nil {
+		if provisioning.ErrorCode(err) == provisioning.Conflict {
+			err = fmt.Errorf("%w: farmboot farmer set changes his name", err)
+		}
 		return err
 	}
 	_, err := fmt.Fprintf(e.stdout, "registered farmer %s\n", c.Farmer)
+	return err
+}
+
+type farmerSetCmd struct {
+	Farmer provisioning.FarmerID `arg:"" help:"Farmer id, 1 to 4294967295."`
+	Name   string                `required:"" help:"The farmer's name; empty: none." placeholder:"N" empty:""`
+}
+
+func (farmerSetCmd) Help() string {
+	return `Example:
+
+  farmboot farmer set 1234 --name "Green Valley"`
+}
+
+func (c farmerSetCmd) Run(ctx context.Context, e *env, db *database) error {
+	if err := db.registry.SetFarmer(ctx, operator(), provisioning.Farmer{ID: c.Farmer, Name: c.Name}); err != nil {
+		if provisioning.ErrorCode(err) == provisioning.NotFound {
+			err = fmt.Errorf("%w: farmboot farmer add registers one", err)
+		}
+		return err
+	}
+	what := fmt.Sprintf("is %q", c.Name)
+	if c.Name == "" {
+		what = "has no name"
+	}
+	_, err := fmt.Fprintf(e.stdout, "farmer %s %s\n", c.Farmer, what)
 	return err
 }
 

@@ -145,6 +145,7 @@ func (a *API) table() []route {
 
 		{method: get, path: "/api/v1/farmers", who: farmers, handle: lists(a.Registry.Farmers)},
 		{method: post, path: "/api/v1/farmers", who: admins, handle: a.addFarmer},
+		{method: put, path: "/api/v1/farmers/{id}", who: admins, handle: of("id", provisioning.ParseFarmerID, a.setFarmer)},
 		{method: del, path: "/api/v1/farmers/{id}", who: admins, handle: of("id", provisioning.ParseFarmerID, removes(a.Registry.RemoveFarmer))},
 
 		{method: get, path: "/api/v1/events", who: farmers, query: []string{"mac", "since", "limit"}, handle: a.listEvents},

@@ -17,3 +17,18 @@ func (a *API) addFarmer(w http.ResponseWriter, r *http.Request, by provisioning.
 	}
 	return created(w, "/api/v1/farmers/"+f.ID.String(), f)
 }
+
+// setFarmer answers PUT /api/v1/farmers/{id}.
+func (a *API) setFarmer(w http.ResponseWriter, r *http.Request, by provisioning.Actor, id provisioning.FarmerID) error {
+	var body struct {
+		Name *string `json:"name"`
+	}
+	if err := decodeBody(w, r, &body); err != nil {
+		return err
+	}
+	if body.Name == nil {
+		return provisioning.Errorf(provisioning.Invalid, "nothing to change: accepted is name")
+	}
+	f := provisioning.Farmer{ID: id, Name: *body.Name}
+	return reply(w, f, a.Registry.SetFarmer(r.Context(), by, f))
+}

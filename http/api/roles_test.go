@@ -63,6 +63,7 @@ var visits = map[string]visit{
 
 	"GET /api/v1/farmers":         {"/api/v1/farmers", "", readers},
 	"POST /api/v1/farmers":        {"/api/v1/farmers", `{"id":9}`, adminsMake},
+	"PUT /api/v1/farmers/{id}":    {"/api/v1/farmers/7", `{"name":"x"}`, adminsRead},
 	"DELETE /api/v1/farmers/{id}": {"/api/v1/farmers/7", "", adminsClear},
 
 	"GET /api/v1/events":        {"/api/v1/events?mac=" + node1, "", owners},

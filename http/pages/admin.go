@@ -140,6 +140,7 @@ func (a *Admin) Routes(r *mux.Router) {
 	node("/admin/nodes/{mac}/wake", "wake node", a.wakeNode)
 	get("/admin/farmers", "page farmers", a.farmers)
 	admins("/admin/farmers", "add farmer", read(a.addFarmer))
+	admins("/admin/farmers/{id}/name", "rename farmer", read(a.renameFarmer))
 	admins("/admin/farmers/{id}/remove", "remove farmer", a.removeFarmer)
 	get("/admin/kernels", "page kernels", a.kernels)
 	admins("/admin/kernels", "upload kernel", a.uploadKernel)

@@ -14,7 +14,7 @@ import (
 type farmersPage struct {
 	frame
 	form
-	Problem string // with a farmer that was to be removed
+	Problem string // with a farmer that was to be renamed, or removed
 	Farmers []listedFarmer
 }
 
@@ -67,6 +67,17 @@ func (a *Admin) addFarmer(w http.ResponseWriter, r *http.Request, by provisionin
 		f.Errors[field] = message
 	}
 	return a.showFarmers(w, r, by, http.StatusBadRequest, farmersPage{form: f})
+}
+
+func (a *Admin) renameFarmer(w http.ResponseWriter, r *http.Request, by provisioning.Actor, f form) error {
+	id, err := provisioning.ParseFarmerID(mux.Vars(r)["id"])
+	if err != nil {
+		return err
+	}
+	err = a.Registry.SetFarmer(r.Context(), by, provisioning.Farmer{ID: id, Name: f.Text("name")})
+	return answerForm(w, r, err, "/admin/farmers", "farmer-renamed", func(status int, problem string) error {
+		return a.showFarmers(w, r, by, status, farmersPage{form: newForm(url.Values{}), Problem: problem})
+	})
 }
 
 func (a *Admin) removeFarmer(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {

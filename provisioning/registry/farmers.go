@@ -48,9 +48,26 @@ func (r *Registry) AddFarmer(ctx context.Context, by provisioning.Actor, f provi
 		case err != nil:
 			return err
 		case old.Name == "" && f.Name != "":
-			return r.putFarmer(ctx, tx, by, old, f)
+			return r.putFarmer(ctx, tx, by, &old, f)
 		}
 		return provisioning.Errorf(provisioning.Conflict, "farmer %s is registered already", f.ID)
+	})
+}
+
+// SetFarmer gives a registered farmer another name; "" takes it away.
+func (r *Registry) SetFarmer(ctx context.Context, by provisioning.Actor, f provisioning.Farmer) error {
+	if err := rights.Admin(by, "change farmers"); err != nil {
+		return err
+	}
+	if err := checkName(f.Name); err != nil {
+		return err
+	}
+	return r.store.Update(ctx, func(tx provisioning.Tx) error {
+		old, err := tx.Farmer(ctx, f.ID)
+		if err != nil || old == f {
+			return err
+		}
+		return r.putFarmer(ctx, tx, by, &old, f)
 	})
 }
 
@@ -66,11 +83,15 @@ func (r *Registry) ensureFarmer(ctx context.Context, tx provisioning.Tx, by prov
 	return r.putFarmer(ctx, tx, by, nil, provisioning.Farmer{ID: id})
 }
 
-func (r *Registry) putFarmer(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, before any, f provisioning.Farmer) error {
+// putFarmer stores a farmer; old is what it replaces, nil for a new one.
+func (r *Registry) putFarmer(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, old *provisioning.Farmer, f provisioning.Farmer) error {
 	if err := tx.PutFarmer(ctx, f); err != nil {
 		return err
 	}
-	return r.changed(ctx, tx, by, "farmer add", f.ID.String(), before, f)
+	if old == nil {
+		return r.changed(ctx, tx, by, "farmer add", f.ID.String(), nil, f)
+	}
+	return r.changed(ctx, tx, by, "farmer set", f.ID.String(), old, f)
 }
 
 // RemoveFarmer removes a farmer and his tokens. While nodes are his it is a

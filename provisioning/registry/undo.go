@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strconv"
 
@@ -41,7 +42,7 @@ type Undone struct {
 	Farmers []provisioning.FarmerID
 }
 
-// Undo takes a change of a node back, by its number in the history, and with it those
+// Undo takes a change of a node, or of a farmer's name, back, by its number in the history, and with it those
 // made together with it, an import for instance: all or none, and only as long as every
 // node is still as the change left it ([provisioning.Conflict] else). Changes of
 // other things cannot be taken back: [provisioning.Invalid].
@@ -68,6 +69,13 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 		undone, removed = Undone{}, nil
 		farmers := map[provisioning.FarmerID]bool{} // who were given nodes
 		for _, c := range changes {                 // the newest first
+			if c.Action == "farmer set" {
+				if err := r.undoFarmer(ctx, tx, by, c); err != nil {
+					return err
+				}
+				undone.Changes++
+				continue
+			}
 			node, err := r.undo(ctx, tx, by, c)
 			if err != nil {
 				return err
@@ -95,7 +103,7 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 			return err
 		}
 		if undone.Changes == 0 {
-			return provisioning.Errorf(provisioning.Invalid, "change %d is %q: only changes of nodes can be taken back", id, changes[0].Action)
+			return provisioning.Errorf(provisioning.Invalid, "change %d is %q: only changes of nodes and of farmers' names can be taken back", id, changes[0].Action)
 		}
 		return nil
 	})
@@ -113,14 +121,14 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 
 // How a change is taken back.
 const (
-	takenBack = iota // it is of a node
+	takenBack = iota // it is of a node, or of a farmer's name
 	stays            // a farmer was registered on the way, or an enrolment ended
 	refused
 )
 
 func undoing(c provisioning.Change) int {
 	switch c.Action {
-	case "node add", "node set", "node rm":
+	case "node add", "node set", "node rm", "farmer set":
 		return takenBack
 	case "farmer add", EnrolCancel:
 		return stays
@@ -131,16 +139,16 @@ func undoing(c provisioning.Change) int {
 // CanUndo tells whether [Registry.Undo] takes changes back that were made together, as far
 // as the changes themselves say.
 func CanUndo(changes []provisioning.Change) bool {
-	nodes := false
+	some := false
 	for _, c := range changes {
 		switch undoing(c) {
 		case refused:
 			return false
 		case takenBack:
-			nodes = true
+			some = true
 		}
 	}
-	return nodes
+	return some
 }
 
 // nodeless returns those of the farmers who have no node, nor a name: no more than mentioned.
@@ -175,7 +183,7 @@ func (r *Registry) undo(ctx context.Context, tx provisioning.Tx, by provisioning
 	case stays:
 		return nil, nil
 	case refused:
-		return nil, provisioning.Errorf(provisioning.Invalid, "change %d is %q: only changes of nodes can be taken back", c.ID, c.Action)
+		return nil, provisioning.Errorf(provisioning.Invalid, "change %d is %q: only changes of nodes and of farmers' names can be taken back", c.ID, c.Action)
 	}
 	mac, err := provisioning.ParseMAC(c.Subject)
 	if err != nil {
@@ -213,6 +221,22 @@ func (r *Registry) undo(ctx context.Context, tx provisioning.Tx, by provisioning
 	}
 	_, err = r.put(ctx, tx, by, "node set", &n.now, back)
 	return &n, err
+}
+
+// undoFarmer gives a farmer the name back that he had before a change.
+func (r *Registry) undoFarmer(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, c provisioning.Change) error {
+	var before, after provisioning.Farmer
+	if err := errors.Join(json.Unmarshal(c.Before, &before), json.Unmarshal(c.After, &after)); err != nil {
+		return provisioning.Errorf(provisioning.Invalid, "the history holds no farmer there: %w", err)
+	}
+	now, err := tx.Farmer(ctx, after.ID)
+	switch {
+	case err != nil:
+		return err
+	case now != after:
+		return provisioning.Errorf(provisioning.Conflict, "farmer %s was changed after change %s", after.ID, strconv.FormatInt(c.ID, 10))
+	}
+	return r.putFarmer(ctx, tx, by, &now, before)
 }
 
 // nodeIn reads a node of the history; nil: there was none.
