@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -80,19 +81,34 @@ func checkFiles(cfg setup.Config, now time.Time) (warnings []string, unread bool
 			warnings, unread, err = append(warnings, oneLine(err)+": check it as root"), true, nil
 		}
 	}
-	if secret := cfg.OpenID.ClientSecretFile; secret != "" {
-		if _, fault := ordinary.ReadFile(secret); fault != nil {
-			warning := "openid.client-secret-file: " + oneLine(fault)
-			if errors.Is(fault, fs.ErrPermission) {
-				warning, unread = warning+": check it as root", true
-			}
-			warnings = append(warnings, warning)
+	if fault := checkSecret(cfg); fault != nil {
+		warning := oneLine(fault)
+		if errors.Is(fault, fs.ErrPermission) {
+			warning, unread = warning+": check it as root", true
 		}
+		warnings = append(warnings, warning)
 	}
 	if folder := cfg.IPXE.Template; folder != setup.Default().IPXE.Template { // that is made when farmboot is installed
 		err = errors.Join(err, findTemplate(folder))
 	}
 	return warnings, unread, err
+}
+
+// checkSecret says why nobody can sign in with the OpenID provider by the client's secret; nil: by
+// that they can, or there is none.
+func checkSecret(cfg setup.Config) error {
+	file := cfg.OpenID.ClientSecretFile
+	if file == "" {
+		return nil
+	}
+	text, err := ordinary.ReadFile(file)
+	if err == nil && len(bytes.TrimSpace(text)) == 0 {
+		err = fmt.Errorf("%s is empty: write the secret there that the provider has given this client, or leave client-secret-file out if it has none", file)
+	}
+	if err != nil {
+		return fmt.Errorf("openid.client-secret-file: %w", err)
+	}
+	return nil
 }
 
 // noStdin refuses standard input, which has no folder: paths in a configuration may be

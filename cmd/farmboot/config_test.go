@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -95,6 +96,9 @@ func TestConfigCheckFiles(t *testing.T) {
 		{"below one that is misspelled", "good/cert.pem", "good/key.pem", fmt.Sprintf("stat = %q", folder), exitRefused, "", "unknown key stat; did you mean state?"},
 		{"below one that is written twice", "good/cert.pem", "good/key.pem", fmt.Sprintf("state = %q\nstate = \"/\"", folder), exitRefused, "", "state"},
 		{"a folder as the secret", cert, key, openid(folder), exitOK, "ok", "openid.client-secret-file: " + folder + " is a folder"},
+		{"an empty secret", cert, key, openid(write("blank", " \n")), exitOK, "ok", "openid.client-secret-file: " + filepath.Join(folder, "blank") + " is empty: write the secret there"},
+		{"a key with a passphrase", cert, write("pkcs8.pem", secretKey("ENCRYPTED PRIVATE KEY", nil)), "", exitRefused, "", "http.tls-key: " + filepath.Join(folder, "pkcs8.pem") + " is encrypted"},
+		{"an older key with one", cert, write("pkcs1.pem", secretKey("RSA PRIVATE KEY", map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-256-CBC,00"})), "", exitRefused, "", "is encrypted, and nobody is there to type its passphrase when the daemon starts: openssl pkey "},
 		{"no secret", cert, key, openid(absent), exitOK, "ok", "openid.client-secret-file: open " + absent},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -112,6 +116,11 @@ func TestConfigCheckFiles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// secretKey is a key in PEM that nobody reads without its passphrase.
+func secretKey(kind string, headers map[string]string) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Headers: headers, Bytes: []byte("secret")}))
 }
 
 func TestOneLine(t *testing.T) {

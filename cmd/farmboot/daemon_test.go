@@ -266,6 +266,27 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// TestSecondDaemon: one with the state folder of another is told that, and not that a port is in use.
+func TestSecondDaemon(t *testing.T) {
+	d := startDaemon(t)
+	status, _, stderr := d.command("serve")
+	if want := "farmboot: another farmboot runs with state folder " + d.state + " already: stop it first, or give this one another\n"; status != exitRefused || stderr != want {
+		t.Errorf("exit %d, %q, want %q", status, stderr, want)
+	}
+}
+
+// TestEmptySecret: who starts a daemon whose OpenID client has no secret in its file is told.
+func TestEmptySecret(t *testing.T) {
+	d := startDaemonAs(t, "farmboot", func(d *daemon) {
+		secret := filepath.Join(d.state, "secret")
+		if err := os.WriteFile(secret, []byte("\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d.configure(fmt.Sprintf("openid.issuer = 'https://id.example.org'\nopenid.client-id = 'x'\nopenid.admins = ['a']\nopenid.client-secret-file = %q", secret))
+	})
+	d.says("openid.client-secret-file: "+filepath.Join(d.state, "secret")+" is empty", 1)
+}
+
 // TestNobodyWatchesByItself: a daemon that nobody looks at follows no events, so that they
 // are stored once a second; yet its metrics know of boots.
 func TestNobodyWatchesByItself(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"farmboot/provisioning/logonce"
 	"farmboot/provisioning/owner"
 	"farmboot/provisioning/pause"
+	"farmboot/setup"
 	apptftp "farmboot/tftp"
 )
 
@@ -112,14 +113,23 @@ func listenTCP(ctx context.Context, key string, port uint16) (net.Listener, erro
 	return ln, nil
 }
 
+// alone refuses a state folder with which a daemon runs already.
+func alone(ctx context.Context, cfg setup.Config) error {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "unix", cfg.Socket())
+	if err != nil {
+		return nil
+	}
+	return errors.Join(provisioning.Errorf(provisioning.Conflict, "another farmboot runs with state folder %s already: stop it first, or give this one another", cfg.State), c.Close())
+}
+
 // listenSocket opens the admin socket, for which file permissions are the
 // password. One that a killed daemon left is replaced; one that a daemon answers
 // on is not. On a disk that can only be read there is none: nodes boot all the same.
 func (a *appliance) listenSocket(ctx context.Context, s *sockets) error {
 	path := a.cfg.Socket()
-	var d net.Dialer
-	if c, err := d.DialContext(ctx, "unix", path); err == nil {
-		return errors.Join(provisioning.Errorf(provisioning.Conflict, "another farmboot runs with state folder %s already: stop it first, or give this one another", a.cfg.State), c.Close())
+	if err := alone(ctx, a.cfg); err != nil { // another may have begun since we did
+		return err
 	}
 	err := os.Remove(path)
 	if errors.Is(err, syscall.EROFS) { // even if there is nothing to remove

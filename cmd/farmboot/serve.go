@@ -70,6 +70,10 @@ func (a *appliance) ready(ctx context.Context) {
 
 // start wires the parts together and opens every socket.
 func start(ctx context.Context, cfg setup.Config, log *slog.Logger, now func() time.Time) (*appliance, []service, error) {
+	// Before anything is opened: a port in use says less of who has it.
+	if err := alone(ctx, cfg); err != nil {
+		return nil, nil, err
+	}
 	a, err := assemble(ctx, cfg, log, now)
 	if err != nil {
 		return nil, nil, err
@@ -167,6 +171,9 @@ func (a *appliance) warnings() {
 	if a.insecure != nil {
 		a.log.Warn("Secure Boot is switched on, but cannot be: x64 UEFI nodes get the plain chain", "err", a.insecure,
 			"mend", installed.TemplateScript+" "+a.cfg.IPXE.Template+", or --from a folder that has shimx64.efi and mmx64.efi, then start anew")
+	}
+	if err := checkSecret(a.cfg); err != nil {
+		a.log.Warn("nobody can sign in with the OpenID provider, but with tokens; the file is read at each sign-in", "err", err)
 	}
 	if a.upstream == nil {
 		a.warnOfKernels()

@@ -5,10 +5,12 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"farmboot/provisioning/ordinary"
@@ -59,10 +61,28 @@ func operators(certFile, keyFile string) (tls.Certificate, error) {
 		return tls.Certificate{}, err
 	}
 	c, err := tls.X509KeyPair(cert, key)
+	if err != nil && encrypted(key) {
+		return tls.Certificate{}, fmt.Errorf("http.tls-key: %s is encrypted, and nobody is there to type its passphrase when the daemon starts: openssl pkey -in %[1]s -out FILE writes the key without one, to be named instead; let nobody else read it", keyFile)
+	}
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("http.tls-cert %s, http.tls-key %s: %w", certFile, keyFile, err)
 	}
 	return c, nil
+}
+
+// encrypted tells whether a key in PEM needs a passphrase (RFC 7468 section 11, RFC 1421 section
+// 4.6.1.1).
+func encrypted(text []byte) bool {
+	for {
+		block, rest := pem.Decode(text)
+		if block == nil {
+			return false
+		}
+		if block.Type == "ENCRYPTED PRIVATE KEY" || strings.HasSuffix(block.Headers["Proc-Type"], "ENCRYPTED") {
+			return true
+		}
+		text = rest
+	}
 }
 
 // hostRoots returns the function that finds the root of a chain among those that
