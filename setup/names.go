@@ -11,8 +11,8 @@ import (
 // interfaces, loopback included. What cannot be found out is left out.
 func (c Config) ServerNames() []string {
 	names := []string{"localhost", "127.0.0.1", "::1"}
-	if c.BaseHost != nil {
-		names = append(names, c.BaseHost.Hostname())
+	if host := c.BaseHostname(); host != "" {
+		names = append(names, host)
 	}
 	if name, err := os.Hostname(); err == nil {
 		names = append(names, name)
@@ -24,4 +24,13 @@ func (c Config) ServerNames() []string {
 		}
 	}
 	return names
+}
+
+// BaseHostname is the name, or the address, that base-host has nodes and farmers reach us by; ""
+// where it is not set.
+func (c Config) BaseHostname() string {
+	if c.BaseHost == nil {
+		return ""
+	}
+	return c.BaseHost.Hostname()
 }

@@ -73,7 +73,7 @@ func (c configCheckCmd) Run(e *env) error {
 func checkFiles(cfg setup.Config, now time.Time) (warnings []string, unread bool, err error) {
 	if cert, key := cfg.HTTP.TLSCert, cfg.HTTP.TLSKey; cert != "" && key != "" {
 		var weak []string
-		weak, err = ca.Inspect("", cert, key, now)
+		weak, err = ca.Inspect("", cert, key, cfg.BaseHostname(), now)
 		for _, w := range weak {
 			warnings = append(warnings, fmt.Sprintf("http.tls-cert %s: %s", cert, w))
 		}

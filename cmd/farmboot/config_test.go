@@ -99,6 +99,8 @@ func TestConfigCheckFiles(t *testing.T) {
 		{"an empty secret", cert, key, openid(write("blank", " \n")), exitOK, "ok", "openid.client-secret-file: " + filepath.Join(folder, "blank") + " is empty: write the secret there"},
 		{"a key with a passphrase", cert, write("pkcs8.pem", secretKey("ENCRYPTED PRIVATE KEY", nil)), "", exitRefused, "", "http.tls-key: " + filepath.Join(folder, "pkcs8.pem") + " is encrypted"},
 		{"an older key with one", cert, write("pkcs1.pem", secretKey("RSA PRIVATE KEY", map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-256-CBC,00"})), "", exitRefused, "", "is encrypted, and nobody is there to type its passphrase when the daemon starts: openssl pkey "},
+		{"for another name", cert, key, `base-host = "https://boot.example.org"`, exitOK, "ok", "http.tls-cert " + cert + ": it is for localhost, 127.0.0.1, and not for boot.example.org, which base-host names"},
+		{"for that name", cert, key, `base-host = "https://localhost"`, exitOK, "ok", ""},
 		{"no secret", cert, key, openid(absent), exitOK, "ok", "openid.client-secret-file: open " + absent},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -239,6 +239,9 @@ func TestReload(t *testing.T) {
 		t.Errorf("the new run mode: %s", text)
 	}
 	d.says("level=DEBUG", 1)
+	if strings.Contains(d.text(), "network changed") {
+		t.Error("another base-host is told as another network")
+	}
 
 	differs := func(want string) {
 		t.Helper()

@@ -1,8 +1,12 @@
 package ca
 
 import (
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -11,8 +15,9 @@ const soon = 14 * day
 
 // Inspect says, without making anything, what keeps a server from starting with the
 // operator's files, or, if certFile is "", with the root in dir; and what clients
-// will have against the operator's certificate.
-func Inspect(dir, certFile, keyFile string, now time.Time) (weak []string, err error) {
+// will have against the operator's certificate, those too that come by the name host, unless it is
+// "".
+func Inspect(dir, certFile, keyFile, host string, now time.Time) (weak []string, err error) {
 	if certFile == "" {
 		if _, err := loadRoot(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
@@ -27,5 +32,24 @@ func Inspect(dir, certFile, keyFile string, now time.Time) (weak []string, err e
 	if end := c.Leaf.NotAfter; now.Before(end) && now.Add(soon).After(end) {
 		weak = append(weak, "it ends on "+end.Format(time.DateOnly)+": renew it")
 	}
+	if host != "" && c.Leaf.VerifyHostname(host) != nil {
+		weak = append(weak, fmt.Sprintf("it is for %s, and not for %s, which base-host names: get one that is for that", namesOf(c.Leaf), host))
+	}
 	return weak, nil
+}
+
+// namesOf lists what a certificate is for, some of it if that is much.
+func namesOf(c *x509.Certificate) string {
+	const some = 5
+	names := slices.Clone(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
+	}
+	if len(names) == 0 {
+		return "no name" // clients look at no Common Name (RFC 9525 section 2)
+	}
+	if more := len(names) - some; more > 0 {
+		names = append(names[:some], fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(names, ", ")
 }

@@ -64,10 +64,14 @@ func (v *View) Near(a netip.Addr) bool {
 }
 
 // Equal tells whether two views show the same.
-func (v *View) Equal(w *View) bool {
+func (v *View) Equal(w *View) bool { return v.sameNetwork(w) && maps.Equal(v.urls, w.urls) }
+
+// sameNetwork tells whether two views differ in nothing but what the configuration makes of the
+// network.
+func (v *View) sameNetwork(w *View) bool {
 	return slices.EqualFunc(v.LANs, w.LANs, func(a, b setup.Interface) bool {
 		return a.Name == b.Name && a.Index == b.Index && slices.Equal(a.Prefixes, b.Prefixes)
-	}) && slices.Equal(v.Missing, w.Missing) && maps.Equal(v.urls, w.urls)
+	}) && slices.Equal(v.Missing, w.Missing)
 }
 
 // String lists interfaces and addresses: "eth0 10.77.0.2 192.0.2.2, eth1 198.51.100.1".

@@ -146,6 +146,9 @@ func (w *Watcher) look() {
 	}
 	w.view.Store(v)
 	close(old.outdated)
+	if v.sameNetwork(old) {
+		return // only URLs have changed, which who reads the configuration again says
+	}
 	if was, is := old.String(), v.String(); was != is || len(v.Missing) == 0 {
 		w.log.Info("network changed", "serving", is, "before", was, "missing", strings.Join(v.Missing, "; "))
 	} else {
