@@ -503,7 +503,10 @@ func (r *Rollout) choose(ctx context.Context, c *Canary, which string) error {
 	}
 	for s := range strings.SplitSeq(which, ",") {
 		mac, err := provisioning.ParseMAC(strings.TrimSpace(s))
-		if err != nil {
+		switch {
+		case err != nil && provisioning.MeantAsMAC(s, 11):
+			return err
+		case err != nil:
 			return bad
 		}
 		switch n, err := r.store.Node(ctx, mac); {
