@@ -73,9 +73,12 @@ func (c configCheckCmd) Run(e *env) error {
 func checkFiles(cfg setup.Config, now time.Time) (warnings []string, unread bool, err error) {
 	if cert, key := cfg.HTTP.TLSCert, cfg.HTTP.TLSKey; cert != "" && key != "" {
 		var weak []string
-		weak, err = ca.Inspect("", cert, key, cfg.BaseHostname(), now)
+		weak, err = ca.Inspect("", cert, key, now)
 		for _, w := range weak {
 			warnings = append(warnings, fmt.Sprintf("http.tls-cert %s: %s", cert, w))
+		}
+		if why := ca.NotFor(cfg.BaseHostname(), cert, key); why != "" {
+			warnings = append(warnings, fmt.Sprintf("http.tls-cert %s: %s: get one for that name, unless a proxy there has one", cert, why))
 		}
 		if errors.Is(err, fs.ErrPermission) { // by us: the daemon may be another user
 			warnings, unread, err = append(warnings, oneLine(err)+": check it as root"), true, nil

@@ -47,7 +47,7 @@ func (a *appliance) certificateTroubles(context.Context) []alert.Condition {
 	if h.TLSCert == "" {
 		cure = []string{"the log says why the certificate could not be renewed; farmboot doctor on the appliance"}
 	}
-	weak, err := ca.Inspect(filepath.Join(a.cfg.State, "ca"), h.TLSCert, h.TLSKey, "", a.now()) // for a name that is not its own there may be a proxy
+	weak, err := ca.Inspect(filepath.Join(a.cfg.State, "ca"), h.TLSCert, h.TLSKey, a.now())
 	if err != nil {
 		weak = append(weak, err.Error())
 	}

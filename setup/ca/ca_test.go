@@ -608,16 +608,16 @@ func BenchmarkOpenAgain(b *testing.B) {
 
 func TestInspect(t *testing.T) {
 	dir := t.TempDir()
-	if weak, err := Inspect(filepath.Join(dir, "absent"), "", "", "boot.example.org", today); weak != nil || err != nil {
+	if weak, err := Inspect(filepath.Join(dir, "absent"), "", "", today); weak != nil || err != nil {
 		t.Errorf("nothing there yet: %v, %v", weak, err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, rootFile), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Inspect(dir, "", "", "", today); err == nil || !strings.Contains(err.Error(), "is damaged") {
+	if _, err := Inspect(dir, "", "", today); err == nil || !strings.Contains(err.Error(), "is damaged") {
 		t.Errorf("damaged root: %v", err)
 	}
-	if _, err := Inspect(dir, "/absent.pem", "/absent.key", "", today); err == nil {
+	if _, err := Inspect(dir, "/absent.pem", "/absent.key", today); err == nil {
 		t.Error("absent files: no error")
 	}
 	root, err := newRoot()
@@ -631,13 +631,16 @@ func TestInspect(t *testing.T) {
 	op := operator{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
 	op.write(t, root.key, cert, root.cert)
 	for now, want := range map[time.Time]int{today: 0, cert.NotAfter.Add(-13 * day): 1, cert.NotAfter.Add(day): 1} {
-		if weak, err := Inspect(dir, op.certFile, op.keyFile, "", now); len(weak) != want || err != nil {
+		if weak, err := Inspect(dir, op.certFile, op.keyFile, now); len(weak) != want || err != nil {
 			t.Errorf("at %v: %q, %v", now, weak, err)
 		}
 	}
-	for host, want := range map[string]int{"boot.example.org": 0, "192.0.2.1": 0, "::1": 0, "other.example.org": 1, "192.0.2.9": 1} {
-		if weak, err := Inspect(dir, op.certFile, op.keyFile, host, today); len(weak) != want || err != nil {
-			t.Errorf("by %s: %q, %v", host, weak, err)
+	for host, covered := range map[string]bool{"": true, "boot.example.org": true, "192.0.2.1": true, "::1": true, "other.example.org": false, "192.0.2.9": false} {
+		if why := NotFor(host, op.certFile, op.keyFile); (why == "") != covered || !covered && !strings.Contains(why, "it is for boot.example.org, ") {
+			t.Errorf("by %s: %q", host, why)
 		}
+	}
+	if why := NotFor("other.example.org", "", ""); why != "" {
+		t.Errorf("without a certificate of the operator's: %q", why)
 	}
 }

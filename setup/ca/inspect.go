@@ -15,9 +15,8 @@ const soon = 14 * day
 
 // Inspect says, without making anything, what keeps a server from starting with the
 // operator's files, or, if certFile is "", with the root in dir; and what clients
-// will have against the operator's certificate, those too that come by the name host, unless it is
-// "".
-func Inspect(dir, certFile, keyFile, host string, now time.Time) (weak []string, err error) {
+// will have against the operator's certificate.
+func Inspect(dir, certFile, keyFile string, now time.Time) (weak []string, err error) {
 	if certFile == "" {
 		if _, err := loadRoot(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
@@ -32,10 +31,20 @@ func Inspect(dir, certFile, keyFile, host string, now time.Time) (weak []string,
 	if end := c.Leaf.NotAfter; now.Before(end) && now.Add(soon).After(end) {
 		weak = append(weak, "it ends on "+end.Format(time.DateOnly)+": renew it")
 	}
-	if host != "" && c.Leaf.VerifyHostname(host) != nil {
-		weak = append(weak, fmt.Sprintf("it is for %s, and not for %s, which base-host names: get one that is for that", namesOf(c.Leaf), host))
-	}
 	return weak, nil
+}
+
+// NotFor says that the operator's certificate is not for a name, or address, by which clients come;
+// "": it is, or there is none that can be read.
+func NotFor(host, certFile, keyFile string) (why string) {
+	if host == "" || certFile == "" {
+		return ""
+	}
+	c, err := operators(certFile, keyFile)
+	if err != nil || c.Leaf.VerifyHostname(host) == nil {
+		return ""
+	}
+	return fmt.Sprintf("it is for %s, and not for %s, which base-host names", namesOf(c.Leaf), host)
 }
 
 // namesOf lists what a certificate is for, some of it if that is much.

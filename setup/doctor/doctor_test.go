@@ -446,6 +446,19 @@ func TestChecks(t *testing.T) {
 			func(f *Facts) { base("https://boot.lan", &us, nil)(f); f.Weaknesses = []string{"it is old"} },
 			[]string{"problem certificate it is old"},
 		},
+		{
+			"certificate for another name",
+			func(f *Facts) { base("https://boot.lan", &us, nil)(f); f.CertificateNotFor = "it is not for boot.lan" },
+			[]string{"problem certificate it is not for boot.lan get one for that name"},
+		},
+		{
+			"certificate for another name, behind a proxy perhaps",
+			func(f *Facts) {
+				base("https://boot.lan", &other, nil)(f)
+				f.CertificateNotFor = "it is not for boot.lan"
+			},
+			[]string{"warning base-host stands for 192.0.2.66", "warning certificate it is not for boot.lan unless a proxy there has another one"},
+		},
 		{"clock at its beginning", func(f *Facts) { f.Now = time.Unix(0, 0).UTC() }, []string{"problem clock 1970-01-01 00:00:00"}},
 		{"clock by itself", func(f *Facts) { f.Unsynchronized = true }, []string{"warning clock"}},
 		{

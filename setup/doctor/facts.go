@@ -59,6 +59,8 @@ type Facts struct {
 	CertificateErr error
 	Weaknesses     []string // of the certificate, in clients' eyes
 
+	CertificateNotFor string // that it is for other names than base-host's; "": it is for that
+
 	Unsynchronized bool // the kernel says that nothing keeps its clock right
 	Neighbours     int  // net.ipv4.neigh.default.gc_thresh3; 0: not known
 }

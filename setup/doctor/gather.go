@@ -76,7 +76,8 @@ func Gather(ctx context.Context, c setup.Config, now time.Time, store *kernel.St
 			f.BaseHostBad = askURL(ctx, c.BaseHost)
 		}
 	}
-	f.Weaknesses, f.CertificateErr = ca.Inspect(filepath.Join(c.State, "ca"), c.HTTP.TLSCert, c.HTTP.TLSKey, c.BaseHostname(), now)
+	f.Weaknesses, f.CertificateErr = ca.Inspect(filepath.Join(c.State, "ca"), c.HTTP.TLSCert, c.HTTP.TLSKey, now)
+	f.CertificateNotFor = ca.NotFor(c.BaseHostname(), c.HTTP.TLSCert, c.HTTP.TLSKey)
 	f.Unsynchronized = unsynchronized()
 	f.Neighbours = sysctl("net/ipv4/neigh/default/gc_thresh3")
 	return f

@@ -360,6 +360,13 @@ func checkCertificate(f Facts) []Finding {
 	for _, w := range f.Weaknesses {
 		all = append(all, level("the certificate: "+w, "nodes and browsers refuse it", "get another one"))
 	}
+	switch here := slices.ContainsFunc(f.BaseHost, func(a netip.Addr) bool { return slices.Contains(f.Own, a) }); {
+	case f.CertificateNotFor == "":
+	case here:
+		all = append(all, level("the certificate: "+f.CertificateNotFor, "nodes and browsers that come by that name refuse it", "get one for that name"))
+	default:
+		all = append(all, warn("the certificate: "+f.CertificateNotFor, "unless a proxy there has another one, nodes and browsers that come by that name refuse it", "get one for that name"))
+	}
 	if all == nil && f.Config.HTTP.TLSCert != "" {
 		all = []Finding{ok("the certificate %s is good", f.Config.HTTP.TLSCert)}
 	}
