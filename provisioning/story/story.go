@@ -72,29 +72,35 @@ func Boots(events []provisioning.Event, now time.Time, limit int) []Story {
 	events = slices.Clone(events)
 	slices.SortStableFunc(events, func(a, b provisioning.Event) int { return cmp.Compare(a.ID, b.ID) })
 	all := events
+	counts, among := counting(events)
 	var told []Story
 	var next []provisioning.Event // the boot that came after
 	for len(events) > 0 && len(told) < limit {
 		boot, phase := lastBoot(events)
 		s := Story{Began: boot[0].At, Steps: steps(boot)}
 		before := events[:len(events)-len(boot)]
-		switch refusal, ok := standingRefusal(events); {
+		until := counts[:among[len(events)]]
+		counted := until[among[len(before)]:]
+		switch refusal, ok := standingRefusal(until); {
+		case len(counted) == 0: // what it did before is not kept any more
+			s.State, s.Verdict = Unseen, "It was claimed, and "+cause.Message(boot[len(boot)-1].Cause)+"."
 		case ok:
-			s.refused(refusal, boot[len(boot)-1].At, now)
-		case failed(boot, next):
-			s.failed(kernelOf(boot), now)
+			s.refused(refusal, counted[len(counted)-1].At, now)
+		case failed(counted, next):
+			s.failed(kernelOf(counted), now)
 		default:
-			s.judge(boot, phase, now)
+			s.judge(counted, phase, now)
 			former, _ := lastBoot(before)
-			if failed(former, boot) && s.open() {
+			former = counts[among[len(before)-len(former)]:among[len(before)]]
+			if failed(former, counted) && s.open() {
 				s.failed(kernelOf(former), now)
 			}
-			if c, broken := brokenLink(former, boot); broken {
-				s.broke(c, boot[len(boot)-1].At, now)
+			if c, broken := brokenLink(former, counted); broken {
+				s.broke(c, counted[len(counted)-1].At, now)
 			}
 		}
 		told = append(told, s)
-		next, events = boot, before
+		next, events = counted, before
 	}
 	if len(told) > 0 {
 		told[0].loops(all, now)

@@ -269,30 +269,32 @@ func (s *Story) broke(c provisioning.Cause, at, now time.Time) {
 // open tells whether a boot may still come to a good end.
 func (s *Story) open() bool { return s.State == Booting || s.State == Stalled }
 
-// lastThatCounts returns the event of a boot that says how it stands: a claim that was taken back
-// leaves it as it was. Nothing but such a claim is the zero value.
-func lastThatCounts(boot []provisioning.Event) (last provisioning.Event) {
+// counting returns the events that say how boots stand, and of each number of events how many of
+// those are among the first so many: a claim that was taken back leaves everything as it was.
+func counting(events []provisioning.Event) (counts []provisioning.Event, among []int) {
+	among = make([]int, len(events)+1)
 	back := 0 // claims that were taken back, whose beginning is still to come
-	for _, e := range slices.Backward(boot) {
+	for i, e := range slices.Backward(events) {
 		switch {
 		case e.Cause.ID == provisioning.CauseUnclaimed:
 			back++
 		case back > 0 && e.Stage == provisioning.StageClaim:
 			back--
 		default:
-			return e
+			counts = append(counts, e)
+			among[i+1] = 1
 		}
 	}
-	return provisioning.Event{}
+	slices.Reverse(counts)
+	for i := range events {
+		among[i+1] += among[i]
+	}
+	return counts, among
 }
 
-// judge says how the boot stands, by its last event that tells.
+// judge says how the boot stands, by its last event.
 func (s *Story) judge(boot []provisioning.Event, p phase, now time.Time) {
-	last := lastThatCounts(boot)
-	if last.Stage == "" { // what it did before is not kept any more
-		s.State, s.Verdict = Unseen, "It was claimed, and "+cause.Message(boot[len(boot)-1].Cause)+"."
-		return
-	}
+	last := boot[len(boot)-1]
 	ago := human.Ago(now.Sub(last.At))
 	switch {
 	case last.Stage == provisioning.StageExit:
