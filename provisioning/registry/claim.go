@@ -183,15 +183,35 @@ func (r *Registry) claim(ctx context.Context, by provisioning.Actor, mac provisi
 	return n, err
 }
 
-// unclaim has the story of a node that is removed not end with its claim.
+// unclaim adds to the story of a node that is being removed that its claim is taken back, if the
+// story ends with the claim.
 func (r *Registry) unclaim(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, mac provisioning.MAC) error {
-	last, err := tx.Events(ctx, provisioning.EventQuery{MAC: mac, Limit: 1, Last: true})
-	if err != nil || len(last) == 0 || last[0].Stage != provisioning.StageClaim || !last[0].Cause.IsZero() {
+	last, err := lastEvent(ctx, tx, mac)
+	if err != nil || last.Stage != provisioning.StageClaim || !last.Cause.IsZero() {
 		return err
 	}
 	return boots.AddEvents(ctx, tx, []provisioning.Event{{
 		At: r.now(), MAC: mac, Stage: provisioning.StageClaim, Cause: provisioning.Cause{ID: provisioning.CauseUnclaimed, Note: by.Name},
 	}})
+}
+
+// reclaim adds to the story of a node whose removal is taken back that it is claimed after all, if
+// the story ends with its claim taken back.
+func (r *Registry) reclaim(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, n provisioning.Node) error {
+	last, err := lastEvent(ctx, tx, n.MAC)
+	if err != nil || last.Cause.ID != provisioning.CauseUnclaimed {
+		return err
+	}
+	return r.tellOfClaim(ctx, tx, by, n)
+}
+
+// lastEvent returns the last event of a node; the zero value: none is kept.
+func lastEvent(ctx context.Context, tx provisioning.Tx, mac provisioning.MAC) (provisioning.Event, error) {
+	last, err := tx.Events(ctx, provisioning.EventQuery{MAC: mac, Limit: 1, Last: true})
+	if err != nil || len(last) == 0 {
+		return provisioning.Event{}, err
+	}
+	return last[0], nil
 }
 
 // claimIn registers a node and tells its story of it.
@@ -200,9 +220,14 @@ func (r *Registry) claimIn(ctx context.Context, tx provisioning.Tx, by provision
 	if err != nil {
 		return n, err
 	}
+	return n, r.tellOfClaim(ctx, tx, by, n)
+}
+
+// tellOfClaim adds to the story of a node that it was claimed.
+func (r *Registry) tellOfClaim(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, n provisioning.Node) error {
 	detail := "claimed by " + by.Name
 	if n.Farmer != 0 {
 		detail += " for farmer " + n.Farmer.String()
 	}
-	return n, boots.AddEvents(ctx, tx, []provisioning.Event{{At: r.now(), MAC: mac, Stage: provisioning.StageClaim, Detail: detail}})
+	return boots.AddEvents(ctx, tx, []provisioning.Event{{At: r.now(), MAC: n.MAC, Stage: provisioning.StageClaim, Detail: detail}})
 }

@@ -208,8 +208,11 @@ func (r *Registry) undo(ctx context.Context, tx provisioning.Tx, by provisioning
 	case n.before == nil:
 		return &n, r.remove(ctx, tx, by, mac)
 	case !registered:
-		_, err = r.addNew(ctx, tx, by, *n.before)
-		return &n, err
+		again, err := r.addNew(ctx, tx, by, *n.before)
+		if err != nil {
+			return nil, err
+		}
+		return &n, r.reclaim(ctx, tx, by, again)
 	}
 	back := *n.before
 	back.Created, back.Owned = n.now.Created, n.now.Owned
