@@ -156,9 +156,9 @@ func (c historyCmd) undo(ctx context.Context, e *env, db *database) error {
 	switch stay := undone.Farmers; len(stay) {
 	case 0:
 	case 1:
-		fmt.Fprintf(&says, "%s stays registered, without a node: farmboot farmer rm %s removes him\n", someFarmers(stay), stay[0])
+		fmt.Fprintf(&says, "%s stays registered, without a node: farmboot farmer rm %s removes him, and his tokens\n", someFarmers(stay), stay[0])
 	default:
-		fmt.Fprintf(&says, "%s stay registered, without a node: farmboot farmer rm removes one\n", someFarmers(stay))
+		fmt.Fprintf(&says, "%s stay registered, without a node: farmboot farmer rm removes one, and his tokens\n", someFarmers(stay))
 	}
 	for _, mac := range undone.Unenrolled {
 		anew := ""

@@ -71,16 +71,18 @@ func (r *Registry) SetFarmer(ctx context.Context, by provisioning.Actor, f provi
 	})
 }
 
-// ensureFarmer registers a farmer whom a node or a token mentions.
-func (r *Registry) ensureFarmer(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, id provisioning.FarmerID) error {
+// ensureFarmer registers a farmer whom a node or a token mentions, if he is not. The context that
+// it returns puts what follows together with that, for [Registry.Undo].
+func (r *Registry) ensureFarmer(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, id provisioning.FarmerID) (context.Context, error) {
 	_, err := tx.Farmer(ctx, id)
 	if provisioning.ErrorCode(err) != provisioning.NotFound {
-		return err
+		return ctx, err
 	}
 	if r.newFarmer != nil {
 		r.newFarmer(id)
 	}
-	return r.putFarmer(ctx, tx, by, nil, provisioning.Farmer{ID: id})
+	ctx = together(ctx)
+	return ctx, r.putFarmer(ctx, tx, by, nil, provisioning.Farmer{ID: id})
 }
 
 // putFarmer stores a farmer; old is what it replaces, nil for a new one.

@@ -240,7 +240,8 @@ func (r *Registry) put(ctx context.Context, tx provisioning.Tx, by provisioning.
 		return provisioning.Node{}, err
 	}
 	if n.Farmer != 0 {
-		if err := r.ensureFarmer(ctx, tx, by, n.Farmer); err != nil {
+		var err error
+		if ctx, err = r.ensureFarmer(ctx, tx, by, n.Farmer); err != nil {
 			return provisioning.Node{}, err
 		}
 	}

@@ -37,7 +37,7 @@ func (r *Registry) AddToken(ctx context.Context, by provisioning.Actor, like pro
 	t.ID, t.Created, t.Expires, t.LastUsed, t.Hash = id, stored(r.now()), stored(like.Expires), time.Time{}, hash
 	err := r.store.Update(ctx, func(tx provisioning.Tx) error {
 		if t.Farmer != 0 {
-			if err := r.ensureFarmer(ctx, tx, by, t.Farmer); err != nil {
+			if _, err := r.ensureFarmer(ctx, tx, by, t.Farmer); err != nil {
 				return err
 			}
 		}

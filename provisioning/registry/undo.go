@@ -38,7 +38,8 @@ type Undone struct {
 	// Once are nodes of which the other next boot that was chosen after the change ended with
 	// their registration, as they were.
 	Once []provisioning.Node
-	// Farmers were registered because a node mentioned them, and stay so without a node.
+	// Farmers were registered by what was taken back, because a node mentioned them, and stay so
+	// without a node.
 	Farmers []provisioning.FarmerID
 }
 
@@ -67,8 +68,13 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 			}
 		}
 		undone, removed = Undone{}, nil
-		farmers := map[provisioning.FarmerID]bool{} // who were given nodes
+		farmers := map[provisioning.FarmerID]bool{} // who were registered with that
 		for _, c := range changes {                 // the newest first
+			if c.Action == "farmer add" {
+				if id, err := provisioning.ParseFarmerID(c.Subject); err == nil {
+					farmers[id] = true
+				}
+			}
 			if c.Action == "farmer set" {
 				if err := r.undoFarmer(ctx, tx, by, c); err != nil {
 					return err
@@ -89,9 +95,6 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 				continue
 			}
 			undone.Changes++
-			if node.after != nil {
-				farmers[node.after.Farmer] = true
-			}
 			if node.before == nil {
 				removed = append(removed, node.now.MAC)
 				if node.now.Once != node.after.Once && node.now.Once != "" {
@@ -153,7 +156,6 @@ func CanUndo(changes []provisioning.Change) bool {
 
 // nodeless returns those of the farmers who have no node, nor a name: no more than mentioned.
 func (r *Registry) nodeless(ctx context.Context, tx provisioning.Tx, among map[provisioning.FarmerID]bool) (ids []provisioning.FarmerID, err error) {
-	delete(among, 0)
 	if len(among) == 0 {
 		return nil, nil
 	}
