@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"os"
 	"time"
 )
 
 // benchStart measures how soon the daemon is ready, and what it holds when it has
 // nothing to do, beside the two servers in whose place it stands.
 func benchStart(ctx context.Context, s *site, rep *report) error {
+	if err := os.RemoveAll(s.path("ours")); err != nil { // what earlier sections have stored
+		return err
+	}
 	f, err := s.newFarmboot("ours", s.ours)
 	if err != nil {
 		return err
