@@ -31,7 +31,7 @@ type News struct {
 // IsEvent tells whether it is an event.
 func (n *News) IsEvent() bool { return !n.learned }
 
-// Happened is that an event happened. What it tells is appended to room, which is returned.
+// Happened packs an event. Its text is appended to room, which is returned.
 func Happened(room []byte, e *provisioning.Event) (News, []byte) {
 	begin := len(room)
 	room = appendBody(room, e)
@@ -55,7 +55,7 @@ func Pack(events []provisioning.Event) []News {
 	return news
 }
 
-// Learned is that an address is the one of a machine, as it was since then.
+// Learned says that peer is the address of mac, and was since then.
 func Learned(peer netip.Addr, mac provisioning.MAC, since time.Time) News {
 	return News{At: provisioning.Millis(since), MAC: mac, Peer: peer, learned: true}
 }
@@ -69,6 +69,9 @@ func (n *News) Event() provisioning.Event {
 	e.ID, e.At, e.MAC = n.ID, provisioning.FromMillis(n.At), n.MAC
 	return e
 }
+
+// Size is of how many bytes the text is in which it was packed.
+func (n *News) Size() int { return len(n.body) + len(n.machine) }
 
 // turn is what tells of an event whether a boot begins with it.
 func (n *News) turn() provisioning.Event {

@@ -8,9 +8,14 @@ import (
 	"farmboot/provisioning/boots"
 )
 
-// inboxSize holds what a farm of 10,000 nodes says in the second in which it powers on, in
-// some 8 MB; of a farm of 1,000 also the rest of its boots, should the disk be busy meanwhile.
-const inboxSize = 32768
+const (
+	// inboxSize holds what a farm of 10,000 nodes says in the second in which it powers on; of
+	// a farm of 1,000 also the rest of its boots, should the disk be busy meanwhile.
+	inboxSize = 32768
+	// inboxText is for how many bytes of text there is room: what nodes say of themselves is as
+	// long as they like.
+	inboxText = 8 << 20
+)
 
 // chunkSize is how many of them lie together in memory, some 8 KB: whoever answers nodes
 // never waits until many have been copied to a larger place, or a batch has been taken out.
@@ -24,6 +29,7 @@ type inbox struct {
 	mu      sync.Mutex
 	enough  int
 	count   int
+	bytes   int            // of text
 	waiting [][]boots.News // chunks: full but for the last one
 	text    []byte         // room for what the next events tell
 	spare   [][]boots.News // empty ones, of batches that are stored
@@ -31,17 +37,21 @@ type inbox struct {
 
 func newInbox() *inbox { return &inbox{ring: make(chan struct{}, 1), enough: 1} }
 
-// textSize is for what some hundred events tell.
-const textSize = 16 << 10
+const (
+	// textSize is for what some hundred events tell.
+	textSize = 32 << 10
+	// textLeft is more than almost every event tells.
+	textLeft = 4 << 10
+)
 
 // event adds an event, unless the inbox is full.
 func (b *inbox) event(e *provisioning.Event) (ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.count >= inboxSize {
+	if b.count >= inboxSize || b.bytes >= inboxText {
 		return false
 	}
-	if cap(b.text)-len(b.text) < textSize/16 {
+	if cap(b.text)-len(b.text) < textLeft {
 		b.text = make([]byte, 0, textSize)
 	}
 	var n boots.News
@@ -69,6 +79,7 @@ func (b *inbox) put(n boots.News) {
 	}
 	b.waiting[last] = append(b.waiting[last], n)
 	b.count++
+	b.bytes += n.Size()
 	b.ringIfEnough()
 }
 
@@ -117,7 +128,10 @@ func (b *inbox) take(most int) (batch [][]boots.News) {
 	n := min(max(1, most/chunkSize), len(b.waiting))
 	batch = slices.Clone(b.waiting[:n])
 	b.waiting = slices.Delete(b.waiting, 0, n)
-	b.count -= newsCount(batch)
+	for n := range boots.All(batch...) {
+		b.count--
+		b.bytes -= n.Size()
+	}
 	return batch
 }
 

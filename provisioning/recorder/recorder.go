@@ -58,9 +58,9 @@ const (
 	// so how far the command line, which is another process, is behind. The end of the
 	// process without warning loses as much, and nothing that was acknowledged.
 	batchDelay = time.Second
-	// batchFull is of how many events the first waits no longer. A farm that powers on says
-	// most of what it has to say in a part of a second: what stores that would take the
-	// processor from what answers it.
+	// When batchFull events wait, the first waits no longer. A farm that powers on says most
+	// of what it has to say in a part of a second: to store it then would take the processor
+	// from what answers it.
 	batchFull = inboxSize * 3 / 4
 	// watchedDelay and watchedBatch are the same while somebody watches: so far he is
 	// behind, and so many events he is handed at once.
@@ -278,9 +278,12 @@ func (r *Recorder) Run(ctx context.Context) error {
 				continue
 			}
 			most, asked := r.collect(ctx)
-			r.storeWaiting(ctx, most)
+			failed := r.storeWaiting(ctx, most) != nil
 			if asked != nil {
 				close(asked)
+			}
+			if failed {
+				r.rest(ctx)
 			}
 			// Whoever forges MAC addresses would fill the disk before pruneEvery.
 			if r.grown > r.retention.Unknown/2 {
@@ -288,8 +291,11 @@ func (r *Recorder) Run(ctx context.Context) error {
 				forget()
 			}
 		case asked := <-r.asked:
-			r.Flush(ctx)
+			failed := r.storeWaiting(ctx, recorderBatch) != nil
 			close(asked)
+			if failed {
+				r.rest(ctx)
+			}
 		case <-soon:
 			forget()
 		case _, ok := <-foreign:
@@ -301,8 +307,25 @@ func (r *Recorder) Run(ctx context.Context) error {
 		case <-prune.C:
 			forget()
 		case <-ctx.Done():
-			r.Flush(ctx)
+			_ = r.storeWaiting(ctx, recorderBatch) // what fails is logged, and tried again by Flush
 			return nil
+		}
+	}
+}
+
+// rest waits a moment after a failure, for each attempt costs what was to be stored. Readers
+// are told what is there meanwhile.
+func (r *Recorder) rest(ctx context.Context) {
+	over := time.NewTimer(batchDelay)
+	defer over.Stop()
+	for {
+		select {
+		case asked := <-r.asked:
+			close(asked)
+		case <-over.C:
+			return
+		case <-ctx.Done():
+			return
 		}
 	}
 }
@@ -404,20 +427,29 @@ func (f fresh) Unregistered(ctx context.Context, limit int) ([]provisioning.Disc
 	return f.Store.Unregistered(ctx, limit)
 }
 
-// Flush stores what waits. When Run has ended, listeners may have recorded something since;
-// while it runs, [Recorder.Sync] is for others.
-func (r *Recorder) Flush(ctx context.Context) { r.storeWaiting(ctx, recorderBatch) }
+// Flush stores what waits, for the last time: when Run has ended, listeners may have recorded
+// something since. What cannot be stored is lost.
+func (r *Recorder) Flush(ctx context.Context) {
+	if r.storeWaiting(ctx, recorderBatch) == nil {
+		return
+	}
+	if lost := newsCount(r.inbox.take(inboxSize)); lost > 0 {
+		r.dropped.WithLabelValues("store").Add(float64(lost))
+		r.log.Error("boot events are lost: they could not be stored before the end", "events", lost)
+	}
+}
 
 // storeWaiting stores what waits now, at most so many events in one transaction. When one
 // cannot be stored, the others go on waiting.
-func (r *Recorder) storeWaiting(ctx context.Context, most int) {
+func (r *Recorder) storeWaiting(ctx context.Context, most int) error {
 	for left := r.inbox.len(); left > 0; {
 		batch := r.inbox.take(most)
 		left -= newsCount(batch)
-		if r.write(ctx, batch) != nil {
-			return
+		if err := r.write(ctx, batch); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // write stores a batch, and hands it to the subscribers, with what another process stored

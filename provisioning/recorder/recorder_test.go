@@ -159,6 +159,20 @@ func TestRecorderNeverBlocks(t *testing.T) {
 	}
 }
 
+// TestWhatWaitsIsBounded: strangers say what they like of themselves, and fill no memory by it.
+func TestWhatWaitsIsBounded(t *testing.T) {
+	metrics := prometheus.NewRegistry()
+	r := &running{recorder.New(storetest.SQLite(t), recorder.Retention{}, slog.New(slog.DiscardHandler), metrics, time.Now), metrics, nil}
+	text := strings.Repeat("x", 500)
+	const recorded = 10_000
+	for i := range recorded {
+		r.Record(provisioning.Event{MAC: storetest.MAC(i), Stage: provisioning.StageScript, Machine: provisioning.Machine{UUID: text, Serial: text, Product: text}})
+	}
+	if kept := recorded - count(t, r, "farmboot_events_dropped_total", "queue"); kept*1500 > 9<<20 || kept*1500 < 7<<20 {
+		t.Errorf("%v events of 1,500 bytes wait", kept)
+	}
+}
+
 func TestRecorderFindsOutWhoseEventsAre(t *testing.T) {
 	s, c := storetest.SQLite(t), &clock{storetest.Noon}
 	r := run(t, s, c.now)
@@ -434,24 +448,56 @@ func (b *broken) UpdateUnsynced(ctx context.Context, fn func(provisioning.Tx) er
 	return b.Store.UpdateUnsynced(ctx, fn)
 }
 
-// TestWhatWaitsOutlivesAFailure: of what waits, a failure costs the part that was to be stored.
+// TestWhatWaitsOutlivesAFailure: a failure costs what was to be stored then, once a second, and
+// neither those who watch nor those who read make it more.
 func TestWhatWaitsOutlivesAFailure(t *testing.T) {
-	s := &broken{Store: storetest.SQLite(t), fail: true}
+	const recorded = 20_000
+	for _, watched := range []bool{false, true} {
+		s := &broken{Store: storetest.SQLite(t), fail: true}
+		metrics := prometheus.NewRegistry()
+		r := &running{Recorder: recorder.New(s, recorder.Retention{}, slog.New(slog.DiscardHandler), metrics, time.Now), metrics: metrics}
+		for i := range recorded {
+			r.Record(provisioning.Event{MAC: storetest.MAC(i), Stage: provisioning.StageOffer})
+		}
+		if watched {
+			_, stop := r.Subscribe(storetest.MAC(recorded))
+			defer stop()
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done, began := make(chan error), time.Now()
+		go func() { done <- r.Run(ctx) }()
+		lost := func() int { return int(count(t, r, "farmboot_events_dropped_total", "store")) }
+		for i := 0; i < 5 || lost() == 0; i++ {
+			if _, err := r.Fresh().Events(t.Context(), provisioning.EventQuery{Limit: 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.set(false)
+		most := 2048 * (1 + int(time.Since(began)/time.Second))
+		if n := lost(); n > most {
+			t.Errorf("watched %t: %d of %d are lost, want at most %d", watched, n, recorded, most)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if stored := int(count(t, r, "farmboot_events_stored_total", "")); stored+lost() != recorded {
+			t.Errorf("watched %t: %d stored and %d lost of %d", watched, stored, lost(), recorded)
+		}
+	}
+}
+
+// TestEndWhileNothingCanBeStored: what is lost at the end is counted and logged.
+func TestEndWhileNothingCanBeStored(t *testing.T) {
+	var log strings.Builder
 	metrics := prometheus.NewRegistry()
-	r := &running{recorder.New(s, recorder.Retention{}, slog.New(slog.DiscardHandler), metrics, time.Now), metrics, nil}
-	const recorded = 5000
-	for i := range recorded {
-		r.Record(provisioning.Event{MAC: storetest.MAC(i), Stage: provisioning.StageOffer})
+	r := &running{recorder.New(&broken{Store: storetest.SQLite(t), fail: true}, recorder.Retention{}, slog.New(slog.NewTextHandler(&log, nil)), metrics, time.Now), metrics, nil}
+	for i := range 5000 {
+		r.Record(provisioning.Event{MAC: storetest.MAC(i), Stage: provisioning.StageDiscover}) // which is no line of the log
 	}
 	r.Flush(t.Context())
-	lost := count(t, r, "farmboot_events_dropped_total", "store")
-	if lost == 0 || lost > recorded/2 {
-		t.Errorf("%v of %d are lost", lost, recorded)
-	}
-	s.set(false)
-	r.Flush(t.Context())
-	if got := count(t, r, "farmboot_events_stored_total", ""); got != recorded-lost {
-		t.Errorf("%v are stored of %v that waited", got, recorded-lost)
+	if got := count(t, r, "farmboot_events_dropped_total", "store"); got != 5000 || !strings.Contains(log.String(), "boot events are lost") {
+		t.Errorf("%v events counted as lost, want 5000; log:\n%s", got, log.String())
 	}
 }
 
