@@ -48,7 +48,7 @@ func (c configCheckCmd) Run(e *env) error {
 	if !cfg.StateInDoubt { // relative names are below that
 		name := string(cmp.Or(file, fileName(cfg.File)))
 		var warnings []string
-		warnings, unread, err = checkFiles(cfg, e.now())
+		warnings, unread, err = checkFiles(cfg, aCommand, e.now())
 		for _, w := range warnings {
 			fmt.Fprintf(e.stderr, "farmboot: warning: %s: %s\n", printable(name), printable(w))
 		}
@@ -67,10 +67,18 @@ func (c configCheckCmd) Run(e *env) error {
 	return err
 }
 
+// reader is who looks at files.
+type reader int
+
+const (
+	aCommand  reader = iota // the daemon may be another user, who may read them
+	theDaemon               // which does not start without them
+)
+
 // checkFiles looks at the files that a configuration names, and that the operator makes: err is
 // what keeps the daemon from starting, warnings are the rest; unread tells that we may not read
 // one of them.
-func checkFiles(cfg setup.Config, now time.Time) (warnings []string, unread bool, err error) {
+func checkFiles(cfg setup.Config, by reader, now time.Time) (warnings []string, unread bool, err error) {
 	if cert, key := cfg.HTTP.TLSCert, cfg.HTTP.TLSKey; cert != "" && key != "" {
 		var weak []string
 		weak, err = ca.Inspect("", cert, key, now)
@@ -80,7 +88,7 @@ func checkFiles(cfg setup.Config, now time.Time) (warnings []string, unread bool
 		if why := ca.NotFor(cfg.BaseHostname(), cert, key); why != "" {
 			warnings = append(warnings, fmt.Sprintf("http.tls-cert %s: %s: get one for that name, unless a proxy there has one", cert, why))
 		}
-		if errors.Is(err, fs.ErrPermission) { // by us: the daemon may be another user
+		if errors.Is(err, fs.ErrPermission) && by == aCommand {
 			warnings, unread, err = append(warnings, oneLine(err)+": check it as root"), true, nil
 		}
 	}

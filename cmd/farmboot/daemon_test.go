@@ -250,13 +250,25 @@ func TestReload(t *testing.T) {
 		}
 	}
 	d.configure("kernel.keep = 7") // and is not read again
-	differs("have it read the file again (systemctl reload farmboot) or restart it")
+	differs("have it read the file again (systemctl reload farmboot)")
 
-	// A restart would end with what keeps the daemon from starting.
+	// A restart would end with what keeps the daemon from starting: nobody is advised to, neither
+	// before the daemon has looked nor when it has refused the file.
 	d.configure("http.tls-cert = '/none/cert.pem'\nhttp.tls-key = '/none/key.pem'")
+	const missing = "http.tls-cert: open /none/cert.pem: no such file or directory; http.tls-key: open /none/key.pem: no such file or directory; "
+	wouldNotStart := func() {
+		t.Helper()
+		if _, stdout, _ := d.command("status"); !strings.Contains(stdout, missing+"the daemon runs with what it read before, and would not start with this\n") || strings.Contains(stdout, "restart") {
+			t.Errorf("status: %s", stdout)
+		}
+	}
+	wouldNotStart()
 	d.hangup()
 	d.says("configuration not taken", 1)
-	differs("it refused the file when it read it last: http.tls-cert: open /none/cert.pem: no such file or directory; http.tls-key: open /none/key.pem: no such file or directory; correct that, then systemctl reload farmboot")
+	wouldNotStart()
+	if _, _, stderr := d.command("node", "add", "52:54:00:00:00:77", "--farmer", "7"); !strings.Contains(stderr, "it refused the file when it read it last: "+missing+"correct that, then systemctl reload farmboot\n") {
+		t.Errorf("a command beside it: %s", stderr)
+	}
 
 	d.configure("colour = 1\nlog-format = 3")
 	d.hangup()

@@ -47,7 +47,7 @@ func (r *reloader) reload() {
 	running := *r.live.Load()
 	cfg, taken, restart := setup.Reload(r.cfg, running, next)
 	// A restart would end with what keeps the daemon from starting.
-	if _, _, err := checkFiles(next, r.now()); err != nil {
+	if _, _, err := checkFiles(next, theDaemon, r.now()); err != nil {
 		r.refuse(err)
 		return
 	}

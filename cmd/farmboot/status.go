@@ -60,8 +60,11 @@ func (c statusCmd) Run(ctx context.Context, e *env) error {
 	status, err := askDaemon(ctx, cfg)
 	switch {
 	case err == nil:
-		s.Running, s.Status, s.ConfigDiffers = true, status, wrong == nil && differs(cfg, status)
-		s.difference = difference(cfg, status)
+		s.Running, s.Status = true, status
+		if wrong == nil && differs(cfg, status) {
+			s.ConfigMistake = e.fileFault(cfg)
+			s.ConfigDiffers, s.difference = s.ConfigMistake == "", difference(cfg, status)
+		}
 	case notRunning(err):
 		s.Why, err = fmt.Sprintf("no daemon listens on %s", cfg.Socket()), nil
 	default:
@@ -73,12 +76,22 @@ func (c statusCmd) Run(ctx context.Context, e *env) error {
 		err = s.print(e)
 	}
 	if err == nil && !s.Running {
-		if _, _, fault := checkFiles(cfg, e.now()); mistake == nil && fault != nil {
-			mistake = errors.New(oneLine(fault))
+		if fault := e.fileFault(cfg); mistake == nil && fault != "" {
+			mistake = errors.New(fault)
 		}
 		err = errors.Join(mistake, fmt.Errorf("the daemon does not run: %s", s.Why))
 	}
 	return err
+}
+
+// fileFault says which of the files that a configuration names keeps the daemon from starting;
+// "": none does, as far as we may read them.
+func (e *env) fileFault(cfg setup.Config) string {
+	_, _, err := checkFiles(cfg, aCommand, e.now())
+	if err == nil {
+		return ""
+	}
+	return oneLine(err)
 }
 
 // isMistake tells whether that error of [env.config] is of what stands in the file.
@@ -155,7 +168,7 @@ func difference(cfg setup.Config, s api.Status) string {
 	case last.RereadDigest == cfg.Digest() && len(last.NeedsRestart) > 0:
 		return other + "it needs a restart (systemctl restart farmboot) for " + strings.Join(last.NeedsRestart, ", ")
 	}
-	return other + "have it read the file again (systemctl reload farmboot) or restart it"
+	return other + "have it read the file again (systemctl reload farmboot)"
 }
 
 // warnIfDiffers warns where the daemon runs with another configuration than a command.
