@@ -80,6 +80,7 @@ func TestDeb(t *testing.T) {
 			s := newSystem(t, c.suite)
 			deb := dist(t, "farmboot_VERSION_amd64.deb")
 			s.apt(t, "update")
+			s.apt(t, "install", "ssl-cert") // which brings what nothing removes again
 			before := s.files(t)
 
 			s.apt(t, "install", s.put(t, formerDeb(t, deb), "farmboot_0.0.1_amd64.deb"))
@@ -142,7 +143,6 @@ func TestDeb(t *testing.T) {
 func (s *system) takesOwnKey(t *testing.T) {
 	t.Helper()
 	const folder, config = "/etc/farmboot/tls", "/etc/farmboot/appliance.toml"
-	s.apt(t, "install", "ssl-cert")
 	before := s.must(t, "cat", config)
 	s.must(t, "mkdir", folder)
 	s.must(t, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=boot", "-addext", "subjectAltName=DNS:boot.example.org",
@@ -160,7 +160,6 @@ func (s *system) takesOwnKey(t *testing.T) {
 	s.runs(t)
 	s.must(t, "rm", "-r", "/etc/systemd/system/farmboot.service.d", folder)
 	s.write(t, config, before)
-	s.apt(t, "purge", "--autoremove", "ssl-cert")
 	s.must(t, "systemctl", "daemon-reload")
 	s.must(t, "systemctl", "restart", "farmboot")
 	s.runs(t)
