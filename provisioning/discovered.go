@@ -89,17 +89,28 @@ func ParseCode(s string) (string, error) {
 }
 
 // ParseClaim reads what says which node is claimed: its MAC address, or the code on its screen;
-// the other is zero. The error, an [Error] with code [Invalid], is of what was meant.
+// the other is zero. The error, an [Error] with code [Invalid], is of what was meant, or names both.
 func ParseClaim(s string) (mac MAC, code string, err error) {
 	mac, noMAC := ParseMAC(s)
 	if noMAC == nil {
 		return mac, "", nil
 	}
 	code, noCode := ParseCode(s)
-	if noCode != nil && MeantAsMAC(s, CodeLength+1) {
+	switch {
+	case noCode == nil, meantAsCode(s):
+		return MAC{}, code, noCode
+	case MeantAsMAC(s, CodeLength+1):
 		return MAC{}, "", noMAC
 	}
-	return MAC{}, code, noCode
+	return MAC{}, "", Errorf(Invalid, "%q is no claim code and no MAC address: accepted are the %d characters on the node's screen, all of %s, or its MAC address, as 52:54:00:00:00:b1", Clip(s, 40), CodeLength, codeAlphabet)
+}
+
+// meantAsCode tells whether s is letters and digits, with spaces or dashes, about as many as a claim
+// code has.
+func meantAsCode(s string) bool {
+	code := strings.NewReplacer(" ", "", "-", "").Replace(s)
+	other := func(r rune) bool { return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') }
+	return code != "" && len(code) <= CodeLength+1 && !strings.ContainsFunc(code, other)
 }
 
 // MachineNode is a node with what is known of its machine; nil: it has not been seen.

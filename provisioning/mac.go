@@ -111,23 +111,36 @@ func macDigits(s string) (digits [12]byte, why string) {
 	return digits, ""
 }
 
-// MeantAsMAC tells whether s, which [ParseMAC] refuses, is a mistyped MAC address all the same: it
-// is of least or more hexadecimal digits, with or without separators, or of five or more groups
-// of one or two characters.
+// MeantAsMAC tells whether s, which [ParseMAC] refuses, is a mistyped MAC address all the same:
+// hexadecimal digits, between which stands no more than one kind of separator, and no space. They
+// are least or more, and one of them a letter if there is no separator, or in five or more groups
+// of one or two.
 func MeantAsMAC(s string, least int) bool {
-	groups := strings.FieldsFunc(unquoted(strings.TrimSpace(s)), func(r rune) bool { return strings.ContainsRune(macSeparators, r) })
-	digits, others, longest := 0, 0, 0
-	for _, g := range groups {
-		longest = max(longest, len(g))
+	s = unquoted(strings.TrimSpace(s))
+	separator := ""
+	if i := strings.IndexAny(s, macSeparators); i >= 0 {
+		separator = s[i : i+1]
+	}
+	digits, letters, longest, groups := 0, 0, 0, 0
+	for g := range strings.FieldsFuncSeq(s, func(r rune) bool { return string(r) == separator }) {
+		groups, longest = groups+1, max(longest, len(g))
 		for _, r := range g {
-			if unicode.Is(unicode.ASCII_Hex_Digit, r) {
-				digits++
-			} else {
-				others++
+			if !unicode.Is(unicode.ASCII_Hex_Digit, r) {
+				return false
+			}
+			digits++
+			if unicode.IsLetter(r) {
+				letters++
 			}
 		}
 	}
-	return others == 0 && digits >= least || len(groups) >= 5 && longest <= 2
+	switch separator {
+	case " ":
+		return false
+	case "":
+		return digits >= least && letters > 0
+	}
+	return digits >= least || groups >= 5 && longest <= 2
 }
 
 // shortened tells whether s, a MAC address that [ParseMAC] accepts, lacks leading zeros.

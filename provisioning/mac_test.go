@@ -56,14 +56,16 @@ func TestParseClaim(t *testing.T) {
 		{in: "37-49-46", code: "374946"}, // digits alone
 		{in: "52:54:00:00:08:1", says: `bad MAC address "52:54:00:00:08:1": group 6 has one digit`},
 		{in: "52-54-00-00-08", says: `bad MAC address`},
-		{in: "52:54:00:00:0g:b1", says: `bad MAC address`},
+		{in: "52:54:00:00:0g:b1", says: `"52:54:00:00:0g:b1" is no claim code and no MAC address`},
+		{in: "boom!", says: `"boom!" is no claim code and no MAC address: accepted are the 6 characters on the node's screen, all of 34679ACEFGHJKMNPRTWXY, or its MAC address, as 52:54:`},
+		{in: "52540000001", says: "is no claim code and no MAC address"},
 		{in: "5254000000b", says: `bad MAC address "5254000000b": not twelve`},
 		{in: "5254.0000.00b", says: `bad MAC address`},
 		{in: "52:54:00:ff:fe:00:00:b1", says: "EUI-64"},
 		{in: "K7M", says: `bad claim code "K7M": accepted are the 6 characters`},
 		{in: "K7M3PXX", says: `bad claim code "K7M3PXX"`},
 		{in: "K7M3P0", says: `"0" is in no claim code`},
-		{in: "", says: "bad claim code"},
+		{in: "", says: "is no claim code and no MAC address"},
 	} {
 		mac, code, err := provisioning.ParseClaim(test.in)
 		said := ""

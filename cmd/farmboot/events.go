@@ -151,7 +151,7 @@ func (c historyCmd) undo(ctx context.Context, e *env, db *database) error {
 		fmt.Fprintf(&says, "took %s back\n", countOf(undone.Changes, "change"))
 	}
 	for _, n := range undone.Once {
-		fmt.Fprintf(&says, "the other next boot of %s, %s, ended with its registration\n", n.MAC, n.Once)
+		fmt.Fprintf(&says, "the one-time next boot of %s, %s, was dropped with its registration\n", n.MAC, n.Once)
 	}
 	switch stay := undone.Farmers; len(stay) {
 	case 0:

@@ -202,7 +202,9 @@ func TestFarmersKeepToTheirOwn(t *testing.T) {
 	as("POST", "/api/v1/nodes", `{"mac":"`+node2+`"}`, 409) //
 	as("POST", "/api/v1/nodes/"+wild+"/claim", "", 403)     // without having seen it
 	as("POST", "/api/v1/nodes/K7MC3Y/claim", "", 404)       // with a code that nobody has
-	as("POST", "/api/v1/nodes/nonsense/claim", "", 400)     //
+	if said := as("POST", "/api/v1/nodes/nonsense/claim", "", 400).body; !strings.Contains(string(said), "no claim code and no MAC address") {
+		t.Errorf("neither a claim code nor a MAC address: %s", said)
+	}
 	if said := as("POST", "/api/v1/nodes/52:54:00:00:08:1/claim", "", 400).body; !strings.Contains(string(said), "a digit is missing") {
 		t.Errorf("a MAC address with a digit missing is refused with %s", said)
 	}

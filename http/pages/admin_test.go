@@ -1061,7 +1061,7 @@ func TestUndoNamesNodes(t *testing.T) {
 	}
 	r, _ := b.send(t, fmt.Sprintf("/admin/history/%d/undo", added[0].ID), nil)
 	_, page := b.look(t, r.Header.Get("Location"))
-	if got := said.FindStringSubmatch(page); got == nil || got[1] != "Taken back. The other next boot that was chosen since ended with their registration: "+n.MAC.String()+". Farmers who stay registered, without a node: 77." {
+	if got := said.FindStringSubmatch(page); got == nil || got[1] != "Taken back. Their one-time next boot was dropped with their registration: "+n.MAC.String()+". Farmers who stay registered, without a node: 77." {
 		t.Errorf("it says %q", got)
 	}
 }

@@ -136,7 +136,7 @@ var tokenEnds = []choice{
 // What there is to say besides when a change was taken back.
 const (
 	undoneEnrol   = "Not to be enrolled for Secure Boot any more, for that ended with their registration: {names}."
-	undoneOnce    = "The other next boot that was chosen since ended with their registration: {names}."
+	undoneOnce    = "Their one-time next boot was dropped with their registration: {names}."
 	undoneFarmers = "Farmers who stay registered, without a node: {names}."
 )
 

@@ -209,23 +209,32 @@ func checkFormat(text *bufio.Reader) error {
 	return provisioning.Errorf(provisioning.Invalid, "the file begins as %s: accepted is CSV, whose first line names the columns %s", format, strings.Join(columns, ","))
 }
 
-// checkNames refuses a text of which the first line names none of the columns, whatever separates
-// them. It takes nothing from the text.
+// checkNames refuses a text whose first line is not of several columns, and names none either: of
+// other lists [checkHeader] says more. It takes nothing from the text.
 func checkNames(text *bufio.Reader) error {
 	head, _ := text.Peek(text.Size())
 	line, _, _ := strings.Cut(strings.TrimSpace(string(head)), "\n")
-	names := strings.FieldsFunc(strings.ToLower(line), func(r rune) bool { return strings.ContainsRune(",;\t", r) })
-	for _, name := range names {
-		name = strings.Trim(name, "\" \r")
-		_, notMAC := provisioning.ParseMAC(name) // of which checkHeader says more
-		if notMAC == nil || slices.Contains(columns, name) || slices.Contains(inventory, name) {
-			return nil
-		}
+	line = strings.TrimSpace(line)
+	words := strings.FieldsFunc(strings.ToLower(line), func(r rune) bool { return strings.ContainsRune("| \"", r) })
+	switch {
+	case line == "", !utf8.ValidString(line): // nothing, or another encoding
+		return nil
+	case strings.ContainsAny(line, ",;\t"), slices.ContainsFunc(words, isColumn), isNode(strings.Trim(line, `"`)):
+		return nil
 	}
-	if len(names) == 0 || !utf8.ValidString(line) {
-		return nil // nothing, or another encoding
-	}
-	return provisioning.Errorf(provisioning.Invalid, "the file is no list of nodes: its first line is %q; accepted is CSV, whose first line names the columns %s", provisioning.Clip(strings.TrimSpace(line), 40), strings.Join(columns, ","))
+	return provisioning.Errorf(provisioning.Invalid, "the file is no list of nodes: its first line is %q; accepted is CSV, whose first line names the columns %s", provisioning.Clip(line, 40), strings.Join(columns, ","))
+}
+
+// isColumn tells whether a list of nodes may have a column of that name, in lower case.
+func isColumn(name string) bool {
+	return slices.Contains(columns, name) || slices.Contains(inventory, name)
+}
+
+// isNode tells whether the name of a column is a node's MAC address, maybe mistyped: the line that
+// names the columns is missing.
+func isNode(name string) bool {
+	_, notMAC := provisioning.ParseMAC(name)
+	return notMAC == nil || provisioning.MeantAsMAC(name, 11)
 }
 
 // checkText refuses what is no text, by its first line: control characters, or bytes that
@@ -334,8 +343,8 @@ func checkHeader(header []string) error {
 		if header[i] = name; name == "" { // spreadsheets append such columns
 			continue
 		}
-		if !slices.Contains(columns, name) && !slices.Contains(inventory, name) {
-			if _, err := provisioning.ParseMAC(name); err == nil {
+		if !isColumn(name) {
+			if isNode(name) {
 				return provisioning.Errorf(provisioning.Invalid, "the first line is a node's, %s: put a line before it that names the columns, as mac,farmer,runmode", provisioning.Clip(name, 40))
 			}
 			return provisioning.Errorf(provisioning.Invalid, "unknown column %q in the first line: accepted are %s", provisioning.Clip(name, 40), strings.Join(columns, ","))

@@ -35,8 +35,8 @@ type Undone struct {
 	// which is taken back now, or was then: enrolments are not begun anew.
 	Unenrolled []provisioning.MAC
 	Again      []provisioning.MAC // those of Unenrolled that are registered again
-	// Once are nodes of which the other next boot that was chosen after the change ended with
-	// their registration, as they were.
+	// Once are nodes, as they were, whose one-time next boot, chosen after the change, was dropped
+	// with their registration.
 	Once []provisioning.Node
 	// Farmers were registered by what was taken back, because a node mentioned them, and stay so
 	// without a node.
