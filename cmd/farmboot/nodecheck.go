@@ -23,6 +23,9 @@ func (d *database) warn(e *env, nodes ...provisioning.Node) error {
 		for _, warning := range d.cfg.Warnings(n) {
 			add(warning)
 		}
+		if n.Exit {
+			continue // it boots from its disk
+		}
 		if _, err := d.composer.Bootable(ipxe.NodeTarget(n), d.kernels.WithUpstream()); err != nil {
 			add(err.Error())
 		}
@@ -84,6 +87,9 @@ func (c nodeCheckCmd) report(ctx context.Context, e *env) (ipxe.Report, error) {
 		n, err := db.registry.Node(ctx, operator(), mac)
 		if err != nil {
 			return ipxe.Report{}, err
+		}
+		if n.Exit { // it boots from its disk, no kernel
+			return db.composer.Check(ipxe.NodeTarget(n)), nil
 		}
 		return db.composer.CheckWith(ipxe.NodeTarget(n), db.kernels.WithUpstream()), nil
 	}
