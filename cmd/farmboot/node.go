@@ -163,13 +163,13 @@ func (c nodeSetCmd) Run(ctx context.Context, e *env) error {
 
 // beforeThat says how many of the nodes that were changed boot something else at their next boot.
 func beforeThat(nodes []provisioning.Node) string {
-	switch once := slices.DeleteFunc(slices.Clone(nodes), func(n provisioning.Node) bool { return n.Once == "" }); len(once) {
+	switch once := slices.DeleteFunc(slices.Clone(nodes), func(n provisioning.Node) bool { return !anotherOnce(n) }); len(once) {
 	case 0:
 		return ""
 	case 1:
 		return fmt.Sprintf("; before that, once, %s %s", once[0].MAC, bootsOnce(once[0].Once))
 	default:
-		return fmt.Sprintf("; before that, once, %d of them boot what farmboot node list says", len(once))
+		return fmt.Sprintf("; the next boot of %d of them is another one: farmboot node list", len(once))
 	}
 }
 
@@ -300,6 +300,17 @@ func (c nodeOnceCmd) Run(ctx context.Context, e *env, db *database) error {
 	return err
 }
 
+// anotherOnce tells whether the next boot of a node is another one than those after it.
+func anotherOnce(n provisioning.Node) bool {
+	switch n.Once {
+	case "":
+		return false
+	case provisioning.OnceExit:
+		return !n.Exit
+	}
+	return n.Exit || n.Once != n.Kernel
+}
+
 // bootsOnce says what a node with such a Once does at its next boot.
 func bootsOnce(once string) string {
 	if once == provisioning.OnceExit {
@@ -311,7 +322,7 @@ func bootsOnce(once string) string {
 // summary tells of a node in a few words, and what its next boot alone is.
 func summary(n provisioning.Node) string {
 	s := fmt.Sprintf("%s: %s", n.MAC, settings(n))
-	if n.Once != "" {
+	if anotherOnce(n) {
 		s += "; before that, once, it " + bootsOnce(n.Once)
 	}
 	return s
