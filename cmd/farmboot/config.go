@@ -105,8 +105,8 @@ func checkFiles(cfg setup.Config, by reader, now time.Time) (warnings []string, 
 	return warnings, unread, err
 }
 
-// checkSecret says why nobody can sign in with the OpenID provider by the client's secret; nil: by
-// that they can, or there is none.
+// checkSecret says what is wrong with the file of the client's secret, without which nobody can sign
+// in with the OpenID provider; nil: nothing is, or no such file is configured.
 func checkSecret(cfg setup.Config) error {
 	file := cfg.OpenID.ClientSecretFile
 	if file == "" {

@@ -249,7 +249,7 @@ func flagMeant(in *kong.Node, flag string) error {
 		case 1:
 			return fmt.Errorf("unknown flag %s, did you mean \"%s --%s\"?", flag, whose[0], name)
 		default:
-			return fmt.Errorf("unknown flag %s here: a command's flags come behind it", flag)
+			return fmt.Errorf("unknown flag %s here: put flags after the command", flag)
 		}
 	}
 	switch {

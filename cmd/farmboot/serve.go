@@ -173,7 +173,7 @@ func (a *appliance) warnings() {
 			"mend", installed.TemplateScript+" "+a.cfg.IPXE.Template+", or --from a folder that has shimx64.efi and mmx64.efi, then start anew")
 	}
 	if err := checkSecret(a.cfg); err != nil {
-		a.log.Warn("nobody can sign in with the OpenID provider, but with tokens; the file is read at each sign-in", "err", err)
+		a.log.Warn("sign-in with the OpenID provider does not work; tokens do", "err", err)
 	}
 	if a.upstream == nil {
 		a.warnOfKernels()

@@ -49,7 +49,7 @@ func ownKernels(ctx context.Context, list provisioning.ListNodes) ([]string, err
 }
 
 type kernelSyncCmd struct {
-	DryRun bool `help:"Only say what would change. What is wrong behind a kernel's first bytes, or with its signature, shows when it is taken."`
+	DryRun bool `help:"Only say what would change. It checks the first bytes of each kernel, not its signature."`
 }
 
 func (kernelSyncCmd) Help() string {

@@ -79,8 +79,8 @@ func (a *Admin) undo(w http.ResponseWriter, r *http.Request, by provisioning.Act
 	})
 }
 
-// undoneShown is how many nodes, or farmers, are named that a change which was taken back leaves
-// otherwise than they were.
+// undoneShown is how many nodes, and how many farmers, the page names that an undo did not put back
+// as they were.
 const undoneShown = 20
 
 // undoneToo says what there is to say besides of a change that was taken back, by the query that
