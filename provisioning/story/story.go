@@ -72,16 +72,15 @@ func Boots(events []provisioning.Event, now time.Time, limit int) []Story {
 	events = slices.Clone(events)
 	slices.SortStableFunc(events, func(a, b provisioning.Event) int { return cmp.Compare(a.ID, b.ID) })
 	all := events
-	counts, among := counting(events)
+	undone := voidOf(events)
 	var told []Story
 	var next []provisioning.Event // the boot that came after
 	for len(events) > 0 && len(told) < limit {
 		boot, phase := lastBoot(events)
 		s := Story{Began: boot[0].At, Steps: steps(boot)}
 		before := events[:len(events)-len(boot)]
-		until := counts[:among[len(events)]]
-		counted := until[among[len(before)]:]
-		switch refusal, ok := standingRefusal(until); {
+		counted := undone.without(boot)
+		switch refusal, ok := standingRefusal(undone.without(events)); {
 		case len(counted) == 0: // what it did before is not kept any more
 			s.State, s.Verdict = Unseen, "It was claimed, and "+cause.Message(boot[len(boot)-1].Cause)+"."
 		case ok:
@@ -91,7 +90,7 @@ func Boots(events []provisioning.Event, now time.Time, limit int) []Story {
 		default:
 			s.judge(counted, phase, now)
 			former, _ := lastBoot(before)
-			former = counts[among[len(before)-len(former)]:among[len(before)]]
+			former = undone.without(former)
 			if failed(former, counted) && s.open() {
 				s.failed(kernelOf(former), now)
 			}

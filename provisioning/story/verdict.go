@@ -269,27 +269,35 @@ func (s *Story) broke(c provisioning.Cause, at, now time.Time) {
 // open tells whether a boot may still come to a good end.
 func (s *Story) open() bool { return s.State == Booting || s.State == Stalled }
 
-// counting returns the events that say how boots stand, and of each number of events how many of
-// those are among the first so many: a claim that was taken back leaves everything as it was.
-func counting(events []provisioning.Event) (counts []provisioning.Event, among []int) {
-	among = make([]int, len(events)+1)
-	back := 0 // claims that were taken back, whose beginning is still to come
-	for i, e := range slices.Backward(events) {
+// void are the IDs of claims that were taken back, and of the events that say so.
+type void map[int64]bool
+
+func voidOf(events []provisioning.Event) (v void) {
+	back := 0 // claims that were taken back, which come before
+	for _, e := range slices.Backward(events) {
 		switch {
 		case e.Cause.ID == provisioning.CauseUnclaimed:
 			back++
 		case back > 0 && e.Stage == provisioning.StageClaim:
 			back--
 		default:
-			counts = append(counts, e)
-			among[i+1] = 1
+			continue
 		}
+		if v == nil {
+			v = void{}
+		}
+		v[e.ID] = true
 	}
-	slices.Reverse(counts)
-	for i := range events {
-		among[i+1] += among[i]
+	return v
+}
+
+// without returns the events that say how a boot stands: a claim that was taken back leaves
+// everything as it was.
+func (v void) without(events []provisioning.Event) []provisioning.Event {
+	if len(v) == 0 {
+		return events
 	}
-	return counts, among
+	return slices.DeleteFunc(slices.Clone(events), func(e provisioning.Event) bool { return v[e.ID] })
 }
 
 // judge says how the boot stands, by its last event.
