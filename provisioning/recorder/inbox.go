@@ -125,9 +125,9 @@ func (b *inbox) len() int {
 func (b *inbox) take(most int) (batch [][]boots.News) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := min(max(1, most/chunkSize), len(b.waiting))
-	batch = slices.Clone(b.waiting[:n])
-	b.waiting = slices.Delete(b.waiting, 0, n)
+	chunks := min(max(1, most/chunkSize), len(b.waiting))
+	batch = slices.Clone(b.waiting[:chunks])
+	b.waiting = slices.Delete(b.waiting, 0, chunks)
 	for n := range boots.All(batch...) {
 		b.count--
 		b.bytes -= n.Size()

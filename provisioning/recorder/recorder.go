@@ -144,7 +144,7 @@ func (r *Recorder) Record(e provisioning.Event) {
 	if e.MAC.IsZero() {
 		r.peers.orphan(e.Peer, e.At)
 	}
-	r.waits(r.inbox.event(&e))
+	r.countUnless(r.inbox.event(&e))
 	r.Learn(e.Peer, e.MAC)
 }
 
@@ -220,16 +220,16 @@ func isPrintableASCII(s string) bool {
 // and earlier ones of the last minutes, are mac's. It never blocks.
 func (r *Recorder) Learn(addr netip.Addr, mac provisioning.MAC) {
 	if since := r.peers.learn(addr, mac, r.now()); !since.IsZero() {
-		r.waits(r.inbox.learned(boots.Learned(addr.Unmap(), mac, since)))
+		r.countUnless(r.inbox.learned(boots.Learned(addr.Unmap(), mac, since)))
 	}
 }
 
 // MAC returns whose address addr is, as far as events of the last half hour tell.
 func (r *Recorder) MAC(addr netip.Addr) (provisioning.MAC, bool) { return r.peers.mac(addr, r.now()) }
 
-// waits counts what does not wait to be stored, for want of room.
-func (r *Recorder) waits(ok bool) {
-	if !ok {
+// countUnless counts what the inbox had no room for.
+func (r *Recorder) countUnless(taken bool) {
+	if !taken {
 		r.dropped.WithLabelValues("queue").Inc()
 	}
 }
@@ -278,24 +278,14 @@ func (r *Recorder) Run(ctx context.Context) error {
 				continue
 			}
 			most, asked := r.collect(ctx)
-			failed := r.storeWaiting(ctx, most) != nil
-			if asked != nil {
-				close(asked)
-			}
-			if failed {
-				r.rest(ctx)
-			}
+			r.storeFor(ctx, most, asked)
 			// Whoever forges MAC addresses would fill the disk before pruneEvery.
 			if r.grown > r.retention.Unknown/2 {
 				r.grown = 0
 				forget()
 			}
 		case asked := <-r.asked:
-			failed := r.storeWaiting(ctx, recorderBatch) != nil
-			close(asked)
-			if failed {
-				r.rest(ctx)
-			}
+			r.storeFor(ctx, recorderBatch, asked)
 		case <-soon:
 			forget()
 		case _, ok := <-foreign:
@@ -310,6 +300,17 @@ func (r *Recorder) Run(ctx context.Context) error {
 			_ = r.storeWaiting(ctx, recorderBatch) // what fails is logged, and tried again by Flush
 			return nil
 		}
+	}
+}
+
+// storeFor stores what waits, and tells whoever asked for that; nil: nobody did.
+func (r *Recorder) storeFor(ctx context.Context, most int, asked chan<- struct{}) {
+	err := r.storeWaiting(ctx, most)
+	if asked != nil {
+		close(asked)
+	}
+	if err != nil {
+		r.rest(ctx)
 	}
 }
 
