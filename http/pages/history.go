@@ -60,15 +60,9 @@ func (a *Admin) undo(w http.ResponseWriter, r *http.Request, by provisioning.Act
 	}
 	undone, err := a.Registry.Undo(r.Context(), by, id)
 	q := url.Values{}
-	for _, mac := range undone.Unenrolled[:min(len(undone.Unenrolled), undoneShown+1)] {
-		q.Add("node", mac.String())
-	}
-	for _, n := range undone.Once[:min(len(undone.Once), undoneShown+1)] {
-		q.Add("once", n.MAC.String())
-	}
-	for _, f := range undone.Farmers[:min(len(undone.Farmers), undoneShown+1)] {
-		q.Add("farmer", f.String())
-	}
+	addNames(q, "node", undone.Unenrolled)
+	addNames(q, "once", provisioning.MACsOf(undone.Once))
+	addNames(q, "farmer", undone.Farmers)
 	if err == nil && len(q) > 0 {
 		q.Set("done", "undone")
 		seeOther(w, r, "/admin/history?"+q.Encode())
@@ -82,6 +76,13 @@ func (a *Admin) undo(w http.ResponseWriter, r *http.Request, by provisioning.Act
 // undoneShown is how many nodes, and how many farmers, the page names that an undo did not put back
 // as they were.
 const undoneShown = 20
+
+// addNames adds as many names to a query as are shown, and one more where there are more.
+func addNames[T fmt.Stringer](q url.Values, key string, names []T) {
+	for _, name := range names[:min(len(names), undoneShown+1)] {
+		q.Add(key, name.String())
+	}
+}
 
 // undoneToo says what there is to say besides of a change that was taken back, by the query that
 // [Admin.undo] leads to.
