@@ -116,7 +116,7 @@ func (s daemonStatus) print(e *env) error {
 			t.row("PROBLEM %s\t%s", p.What, printable(p.Why))
 		}
 		if s.ConfigMistake != "" {
-			t.row("WARNING configuration\t%s; the daemon runs with what it read before, and would not start with this", s.ConfigMistake)
+			t.row("WARNING configuration\t%s; the daemon runs with what it read before, and would not start with this", printable(s.ConfigMistake))
 		} else if s.ConfigDiffers {
 			t.row("WARNING configuration\t%s", printable(s.difference))
 		} else if len(s.Problems) == 0 {
