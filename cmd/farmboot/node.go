@@ -357,7 +357,7 @@ type nodeListCmd struct {
 	Farmer    string               `help:"Only this farmer's; none: only those without a farmer." placeholder:"F"`
 	Runmode   provisioning.RunMode `help:"Only of this run mode." placeholder:"R"`
 	MAC       string               `help:"Only MAC addresses that begin so." placeholder:"PREFIX"`
-	Text      string               `help:"Only with this in the name, the arguments or the kernel." placeholder:"TEXT"`
+	Text      string               `help:"Only with this in the name, the arguments, the kernel or the serial number." placeholder:"TEXT"`
 	After     provisioning.MAC     `help:"Only those that follow this MAC address: the next page." placeholder:"MAC"`
 	Limit     int                  `help:"At most so many; 0: all." placeholder:"N" type:"most"`
 	Inventory bool                 `help:"Show what is known of the machines: address, serial number, maker, product, last boot."`

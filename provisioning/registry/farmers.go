@@ -114,6 +114,17 @@ func (r *Registry) RemoveFarmer(ctx context.Context, by provisioning.Actor, id p
 		if len(nodes) > 0 {
 			return provisioning.Errorf(provisioning.Conflict, "farmer %s still has nodes, %s for one: remove them, or give them to another farmer first", id, nodes[0].MAC)
 		}
+		tokens, err := tx.Tokens(ctx)
+		if err != nil {
+			return err
+		}
+		for _, t := range tokens {
+			if t.Farmer == id {
+				if err := r.removeToken(ctx, tx, by, t); err != nil {
+					return err
+				}
+			}
+		}
 		if err := tx.DeleteFarmer(ctx, id); err != nil {
 			return err
 		}

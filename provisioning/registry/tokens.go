@@ -91,11 +91,15 @@ func (r *Registry) RemoveToken(ctx context.Context, by provisioning.Actor, id st
 		if err != nil {
 			return err
 		}
-		if err := tx.DeleteToken(ctx, id); err != nil {
-			return err
-		}
-		return r.changed(ctx, tx, by, "token rm", id, t, nil)
+		return r.removeToken(ctx, tx, by, t)
 	})
+}
+
+func (r *Registry) removeToken(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, t provisioning.Token) error {
+	if err := tx.DeleteToken(ctx, t.ID); err != nil {
+		return err
+	}
+	return r.changed(ctx, tx, by, "token rm", t.ID, t, nil)
 }
 
 // usedEvery is how exactly a token's last use is known: a write for every request
