@@ -58,3 +58,43 @@ func MACsOf(nodes []Node) []MAC {
 	}
 	return macs
 }
+
+// Unconfigured is a run mode that nodes are registered with, and the configuration does not
+// have: those nodes cannot boot.
+type Unconfigured struct {
+	RunMode RunMode `json:"runmode"`
+	Nodes   int     `json:"nodes"` // but for those that boot from their disk
+}
+
+// FindUnconfigured lists, of the nodes that q selects, the run modes that are none of modes.
+func FindUnconfigured(ctx context.Context, from Reader, q NodeQuery, modes RunModes) (list []Unconfigured, err error) {
+	used, err := from.RunModes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, mode := range used {
+		if modes.Check(mode) == nil {
+			continue
+		}
+		q.RunMode = mode
+		n, err := CountBooting(ctx, from.CountNodes, q)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			list = append(list, Unconfigured{mode, n})
+		}
+	}
+	return list, nil
+}
+
+// CountBooting counts the nodes that q selects, but for those that boot from their disk.
+func CountBooting(ctx context.Context, count func(context.Context, NodeQuery) (int, error), q NodeQuery) (int, error) {
+	all, err := count(ctx, q)
+	if err != nil || all == 0 {
+		return 0, err
+	}
+	q.Exit = true
+	gone, err := count(ctx, q)
+	return max(all-gone, 0), err
+}

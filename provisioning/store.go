@@ -51,6 +51,7 @@ type Reader interface {
 	Nodes(ctx context.Context, q NodeQuery) ([]Node, error)           // by MAC address
 	CountNodes(ctx context.Context, q NodeQuery) (int, error)         // whatever its Skip and Limit
 	CountNodesByFarmer(ctx context.Context) (map[FarmerID]int, error) // 0: nobody's
+	RunModes(ctx context.Context) ([]RunMode, error)                  // that nodes are registered with, by name
 	Farmer(ctx context.Context, id FarmerID) (Farmer, error)
 	Farmers(ctx context.Context) ([]Farmer, error) // by id
 	Token(ctx context.Context, id string) (Token, error)

@@ -12,11 +12,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"farmboot/provisioning"
 )
 
 // daemon is a farmboot serve on loopback.
@@ -278,6 +281,63 @@ func TestReload(t *testing.T) {
 	}
 	if _, text := d.get(script); !strings.Contains(text, "quiet runmode=prod") {
 		t.Errorf("script after a bad file:\n%s", text)
+	}
+}
+
+// TestRunModeRemoved: nodes of a run mode that is taken out of the configuration cannot boot, which
+// the log of the reload and of the start, status and the API say; they are found, and moved.
+func TestRunModeRemoved(t *testing.T) {
+	const lab = "runmodes.lab = 'Lab'\n"
+	d := startDaemonAs(t, "farmboot", func(d *daemon) { d.configure(lab) })
+	for _, args := range [][]string{
+		{"add", "52:54:00:00:00:01", "--runmode", "lab"},
+		{"add", "52:54:00:00:00:02", "--runmode", "lab"},
+		{"add", "52:54:00:00:00:03", "--runmode", "lab"},
+		{"set", "52:54:00:00:00:03", "--exit"},
+	} {
+		if status, _, stderr := d.command(append([]string{"node"}, args...)...); status != 0 {
+			t.Fatal(stderr)
+		}
+	}
+	text, err := os.ReadFile(d.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(d.file, bytes.Replace(text, []byte(lab), nil, 1), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const why, mend = "is not in the configuration: the 2 nodes of it cannot boot", "farmboot node set --match runmode=lab --runmode R gives its nodes another one; or put it into [runmodes] again"
+	const logged = `msg="a run mode ` + why + `" runmode=lab nodes=2 mend="` + mend + `"`
+	d.hangup()
+	d.says(logged, 1)
+	d.kill()
+	d.launch()
+	d.says("msg=ready", 2)
+	d.says(logged, 2)
+	d.hangup()
+	d.says(logged, 3)
+
+	row := regexp.MustCompile(`(?m)^run mode lab +` + regexp.QuoteMeta(why+"; "+mend) + `$`)
+	if _, stdout, _ := d.command("status"); !row.MatchString(stdout) {
+		t.Errorf("status:\n%s", stdout)
+	}
+	var s daemonStatus
+	if _, stdout, _ := d.command("status", "--json"); json.Unmarshal([]byte(stdout), &s) != nil || len(s.Unconfigured) != 1 || s.Unconfigured[0] != (provisioning.Unconfigured{RunMode: "lab", Nodes: 2}) {
+		t.Errorf("status: %s", stdout)
+	}
+	if status, stdout, stderr := d.command("node", "list", "--runmode", "lab"); status != 0 || strings.Count(stdout, "lab") != 3 {
+		t.Errorf("exit %d, %s%s", status, stdout, stderr)
+	}
+	if status, stdout, stderr := d.command("node", "set", "--match", "runmode=lab", "--runmode", "prod", "--yes"); status != 0 || stdout != "changed 3 nodes\n" {
+		t.Errorf("exit %d, %s%s", status, stdout, stderr)
+	}
+	if _, stdout, _ := d.command("status"); strings.Contains(stdout, "lab") {
+		t.Errorf("status of moved nodes:\n%s", stdout)
+	}
+	for _, args := range [][]string{{"node", "list", "--runmode", "lab"}, {"node", "set", "--match", "runmode=lab", "--runmode", "prod"}} {
+		if status, _, stderr := d.command(args...); status != exitRefused || !strings.Contains(stderr, `unknown run mode "lab": accepted are prod, test, dev, qa`) {
+			t.Errorf("%q when no node has it: exit %d, %s", args, status, stderr)
+		}
 	}
 }
 

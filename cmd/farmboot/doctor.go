@@ -69,6 +69,9 @@ func inUse(ctx context.Context, cfg setup.Config) (_ doctor.InUse, err error) {
 		return u, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
+	if u.Unconfigured, err = provisioning.FindUnconfigured(ctx, store, provisioning.NodeQuery{}, cfg.RunModes); err != nil {
+		return u, err
+	}
 	for n, err := range provisioning.ListNodes(store.Nodes).All(ctx, provisioning.NodeQuery{}) {
 		switch {
 		case err != nil:

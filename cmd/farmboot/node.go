@@ -216,7 +216,7 @@ func (c nodeChoice) confirmed(ctx context.Context, e *env, db *database, named [
 // matching lists the nodes that match.
 func (d *database) matching(ctx context.Context, q provisioning.NodeQuery) ([]provisioning.MAC, error) {
 	if q.RunMode != "" {
-		if err := d.cfg.RunModes.Check(q.RunMode); err != nil {
+		if err := d.registry.CheckFilter(ctx, operator(), q.RunMode); err != nil {
 			return nil, err
 		}
 	}
@@ -400,8 +400,8 @@ func (c nodeListCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if c.Runmode != "" {
-		if err := db.cfg.RunModes.Check(query.RunMode); err != nil {
+	if query.RunMode != "" {
+		if err := db.registry.CheckFilter(ctx, operator(), query.RunMode); err != nil {
 			return err
 		}
 	}

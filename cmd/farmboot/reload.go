@@ -25,7 +25,7 @@ func (r *reloader) run(ctx context.Context, hangup <-chan os.Signal) error {
 		case <-ctx.Done():
 			return nil
 		case <-hangup:
-			r.reload()
+			r.reload(ctx)
 		}
 	}
 }
@@ -38,7 +38,7 @@ func (r *reloader) refuse(why error) {
 
 // reload takes what can change without a restart, and says what needs one. Of a file
 // with mistakes it takes nothing.
-func (r *reloader) reload() {
+func (r *reloader) reload(ctx context.Context) {
 	next, err := r.read()
 	if err != nil {
 		r.refuse(err)
@@ -65,4 +65,5 @@ func (r *reloader) reload() {
 	r.authority.Check()
 	r.checkTemplate()
 	r.log.Info("configuration read again", "config", cfg.File, "changed", strings.Join(taken, " "), "needs_restart", strings.Join(restart, " "))
+	r.warnOfRunModes(ctx)
 }

@@ -49,7 +49,7 @@ func (serveCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
 	if err != nil {
 		return err
 	}
-	a.warnings()
+	a.warnings(ctx)
 	if missing := a.network.View().Missing; len(missing) > 0 {
 		log.Warn("waiting for the network: some nodes, or all, cannot boot yet", "missing", strings.Join(missing, "; "), "serving", a.network.View())
 	}
@@ -164,7 +164,7 @@ func notifySystemd(state string) {
 }
 
 // warnings logs what keeps some nodes from booting, though the rest works.
-func (a *appliance) warnings() {
+func (a *appliance) warnings(ctx context.Context) {
 	if s, ok := a.store.(interface{ ReadOnly() error }); ok && s.ReadOnly() != nil {
 		a.log.Warn("nodes boot, but nothing can be changed or recorded until the database can be written and we are started anew", "err", s.ReadOnly())
 	}
@@ -177,6 +177,22 @@ func (a *appliance) warnings() {
 	}
 	if a.upstream == nil {
 		a.warnOfKernels()
+	}
+	a.warnOfRunModes(ctx)
+}
+
+// warnOfRunModes logs which run modes nodes are registered with that the configuration does not
+// have.
+func (a *appliance) warnOfRunModes(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, storeLimit)
+	defer cancel()
+	list, err := a.registry.Unconfigured(ctx, operator())
+	if err != nil {
+		return // a store that fails says so elsewhere
+	}
+	for _, u := range list {
+		why, mend := cause.Unconfigured(u)
+		a.log.Warn("a run mode "+why, "runmode", u.RunMode, "nodes", u.Nodes, "mend", mend)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"farmboot/http/api"
 	"farmboot/provisioning"
+	"farmboot/provisioning/cause"
 	"farmboot/provisioning/human"
 	"farmboot/setup"
 )
@@ -135,6 +136,10 @@ func (s daemonStatus) print(e *env) error {
 		if m.Held != "" {
 			t.row("run mode %s\tdoes not boot upstream's %s, because somebody gave it another kernel (farmboot kernel use %[1]s %[2]s)", m.RunMode, m.Held)
 		}
+	}
+	for _, u := range s.Unconfigured {
+		why, mend := cause.Unconfigured(u)
+		t.row("run mode %s\t%s; %s", u.RunMode, why, mend)
 	}
 	return t.flush()
 }

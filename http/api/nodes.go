@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -19,7 +20,7 @@ type nodeBody struct {
 // listNodes answers GET /api/v1/nodes: one page if a limit is given, else all that
 // match.
 func (a *API) listNodes(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
-	nq, err := a.nodeQuery(r.URL.Query())
+	nq, err := a.nodeQuery(r.Context(), by, r.URL.Query())
 	if err != nil {
 		return err
 	}
@@ -48,11 +49,11 @@ func (a *API) listNodes(w http.ResponseWriter, r *http.Request, by provisioning.
 }
 
 // nodeQuery reads the filters of a list of nodes.
-func (a *API) nodeQuery(q url.Values) (nq provisioning.NodeQuery, err error) {
+func (a *API) nodeQuery(ctx context.Context, by provisioning.Actor, q url.Values) (nq provisioning.NodeQuery, err error) {
 	nq.Text, nq.RunMode = q.Get("text"), provisioning.RunMode(q.Get("runmode"))
 	if nq.RunMode != "" {
-		if err := a.Composer().RunModes.Check(nq.RunMode); err != nil {
-			return nq, provisioning.Errorf(provisioning.Invalid, "%w", err)
+		if err := a.Registry.CheckFilter(ctx, by, nq.RunMode); err != nil {
+			return nq, err
 		}
 	}
 	if nq.Farmer, err = farmerOf(q); err != nil {

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"context"
 	"net/http"
+	"time"
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/rights"
@@ -61,7 +63,9 @@ type Status struct {
 	Role     provisioning.Role     `json:"role"`
 	Farmer   provisioning.FarmerID `json:"farmer,omitempty"`
 	RunModes []RunMode             `json:"runmodes"`
-	*Health                        // for admins
+	// Unconfigured are the run modes of nodes that are none of RunModes.
+	Unconfigured []provisioning.Unconfigured `json:"unconfigured,omitempty"`
+	*Health                                  // for admins
 }
 
 // RunMode is a run mode, and whether it has a default kernel.
@@ -93,6 +97,7 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by provisioning.Act
 		}
 		s.RunModes = append(s.RunModes, about)
 	}
+	s.Unconfigured = a.unconfigured(r.Context(), by)
 	if rights.All(by) {
 		if a.Sync != nil {
 			a.Sync(r.Context())
@@ -100,4 +105,19 @@ func (a *API) status(w http.ResponseWriter, r *http.Request, by provisioning.Act
 		s.Health = new(a.Health())
 	}
 	return writeJSON(w, http.StatusOK, s)
+}
+
+// unconfiguredLimit is how long a status waits to hear of run modes.
+const unconfiguredLimit = 500 * time.Millisecond
+
+// unconfigured lists the run modes that nodes have and the configuration does not. A status is
+// what tells of a database that fails: it does not fail with it.
+func (a *API) unconfigured(ctx context.Context, by provisioning.Actor) []provisioning.Unconfigured {
+	ctx, cancel := context.WithTimeout(ctx, unconfiguredLimit)
+	defer cancel()
+	list, err := a.Registry.Unconfigured(ctx, by)
+	if err != nil {
+		return nil
+	}
+	return list
 }

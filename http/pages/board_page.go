@@ -28,8 +28,11 @@ type boardPage struct {
 	boardView
 	First    firstSteps
 	Stranded []stranded
-	Filters  []boardFilter
-	Pager    pager
+
+	Unconfigured []unconfigured
+
+	Filters []boardFilter
+	Pager   pager
 }
 
 // Nothing says what the filter found nothing of.
@@ -435,6 +438,9 @@ func (a *Admin) board(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 		if page.Stranded, err = a.stranded(r, by, bare); err != nil {
 			return err
 		}
+	}
+	if page.Unconfigured, err = a.unconfigured(r.Context(), by); err != nil {
+		return err
 	}
 	return render(w, http.StatusOK, "board", page)
 }

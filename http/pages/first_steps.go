@@ -90,14 +90,27 @@ func (a *Admin) stranded(r *http.Request, by provisioning.Actor, bare []kernel.L
 
 // boots counts the nodes that boot the kernel of a run mode.
 func (a *Admin) boots(ctx context.Context, by provisioning.Actor, m provisioning.RunMode) (int, error) {
-	q := provisioning.NodeQuery{RunMode: m, Kernel: new(string)}
-	all, err := a.Registry.CountNodes(ctx, by, q)
-	if err != nil {
-		return 0, err
+	count := func(ctx context.Context, q provisioning.NodeQuery) (int, error) {
+		return a.Registry.CountNodes(ctx, by, q)
 	}
-	q.Exit = true
-	gone, err := a.Registry.CountNodes(ctx, by, q)
-	return max(all-gone, 0), err
+	return provisioning.CountBooting(ctx, count, provisioning.NodeQuery{RunMode: m, Kernel: new(string)})
+}
+
+// unconfigured is a run mode that nodes have and the configuration does not.
+type unconfigured struct {
+	provisioning.Unconfigured
+	Why string
+}
+
+// unconfigured lists the run modes of nodes that cannot boot for it.
+func (a *Admin) unconfigured(ctx context.Context, by provisioning.Actor) ([]unconfigured, error) {
+	found, err := a.Registry.Unconfigured(ctx, by)
+	list := make([]unconfigured, len(found))
+	for i, u := range found {
+		why, _ := cause.Unconfigured(u)
+		list[i] = unconfigured{u, why}
+	}
+	return list, err
 }
 
 // lacks tells, of each of those rows whose node boots next a kernel that it is registered

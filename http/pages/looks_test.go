@@ -19,6 +19,7 @@ import (
 	"farmboot/ipxe/kernel"
 	"farmboot/ipxe/upstream"
 	"farmboot/provisioning"
+	"farmboot/provisioning/registry"
 )
 
 var focused = regexp.MustCompile(`<[a-z]+ [^>]*autofocus[^>]*>`)
@@ -445,6 +446,34 @@ func TestMachinesThatCannotBoot(t *testing.T) {
 	b.unknown(provisioning.Hold)
 	if _, page := b.look(t, "/admin/discovered"); strings.Count(page, "/qr.png") != 1 {
 		t.Errorf("what cannot boot shows a code, too: %s", text(page))
+	}
+}
+
+// TestBoardTellsOfUnknownRunModes: nodes of a run mode that was taken out of the configuration are
+// told of, to whom they concern, and can be listed.
+func TestBoardTellsOfUnknownRunModes(t *testing.T) {
+	b := newAdminBench(t)
+	b.add(t, provisioning.Node{MAC: macOf(1), RunMode: "dev", Farmer: 5})
+	b.add(t, provisioning.Node{MAC: macOf(2), RunMode: "dev", Farmer: 6})
+	if _, page := b.look(t, "/admin"); strings.Contains(page, "unknown run mode") {
+		t.Errorf("with all run modes: %s", text(page))
+	}
+	without := maps.Clone(modes)
+	delete(without, "dev")
+	b.Registry.SetRules(registry.Rules{RunModes: without})
+	_, page := b.look(t, "/admin")
+	if said := text(page); !strings.Contains(said, "dev is not in the configuration: the 2 nodes of it cannot boot.") || !strings.Contains(page, `href="/admin/nodes?runmode=dev"`) {
+		t.Errorf("the board: %s", said)
+	}
+	if _, page := b.look(t, "/admin/nodes?runmode=dev"); !strings.Contains(page, macOf(2).String()) || !strings.Contains(page, `<option value="dev" selected>dev (not in the configuration)`) {
+		t.Errorf("the list: %s", page)
+	}
+	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleFarmer, Farmer: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, page := b.lookAs(t, b.signIn(t, token), "/admin"); !strings.Contains(text(page), "dev is not in the configuration: the node of it cannot boot.") {
+		t.Errorf("a farmer's board: %s", text(page))
 	}
 }
 

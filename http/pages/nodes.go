@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"farmboot/http/answer"
 	"farmboot/ipxe"
@@ -28,6 +29,7 @@ type nodesPage struct {
 	Selected  map[string]bool
 	Networks  []choice
 	Kernels   []choice
+	RunModes  []choice // to filter by: Networks, and what other run modes nodes have
 	ExportURL string
 	Pager     pager
 	Farmer    provisioning.FarmerID // whose nodes these are; 0: everybody's
@@ -74,6 +76,14 @@ func (a *Admin) showNodes(w http.ResponseWriter, r *http.Request, by provisionin
 	}
 	if page.Networks, page.Kernels, err = a.nodeChoices(r); err != nil {
 		return err
+	}
+	gone, err := a.Registry.Unconfigured(r.Context(), by)
+	if err != nil {
+		return err
+	}
+	page.RunModes = slices.Clone(page.Networks)
+	for _, u := range gone {
+		page.RunModes = append(page.RunModes, choice{Value: string(u.RunMode), Title: string(u.RunMode) + " (not in the configuration)"})
 	}
 	page.Farmer = rights.Bound(by)
 	page.ExportURL = "/admin/nodes.csv?" + page.Filter.Encode()

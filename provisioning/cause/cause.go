@@ -50,6 +50,8 @@ var texts = map[provisioning.CauseID]words{
 	},
 	provisioning.CauseRunModeUnknown: {
 		message: `unknown run mode "{runmode}": accepted are {note}`,
+		lack:    "is not in the configuration",
+		hint:    "farmboot node set --match runmode={runmode} --runmode R gives its nodes another one; or put it into [runmodes] again",
 		check:   []string{"the node is registered with one of them: farmboot node set MAC --runmode R"},
 	},
 	provisioning.CauseArgs: {
@@ -293,6 +295,16 @@ func Hint(c provisioning.Cause) string { return fill(wordsOf(c).hint, c) }
 func Lack(err error) string {
 	c := provisioning.CauseOf(err)
 	return cmp.Or(fill(wordsOf(c).lack, c), "cannot be booted now") // upstream is silent, for instance
+}
+
+// Unconfigured says behind a run mode that it is not in the configuration, and what to do.
+func Unconfigured(u provisioning.Unconfigured) (why, hint string) {
+	c := provisioning.Cause{ID: provisioning.CauseRunModeUnknown, RunMode: u.RunMode}
+	nodes := "the node of it"
+	if u.Nodes > 1 {
+		nodes = fmt.Sprintf("the %d nodes of it", u.Nodes)
+	}
+	return fill(wordsOf(c).lack, c) + ": " + nodes + " cannot boot", Hint(c)
 }
 
 // NoneYet tells whether an error is that there is nothing of that name: no kernel, and no link

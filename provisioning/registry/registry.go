@@ -144,6 +144,30 @@ func (r *Registry) CountNodes(ctx context.Context, by provisioning.Actor, q prov
 	return r.store.CountNodes(ctx, q)
 }
 
+// Unconfigured lists the run modes that nodes are registered with and the configuration does not
+// have, any more for instance; of a farmer's own nodes, for him.
+func (r *Registry) Unconfigured(ctx context.Context, by provisioning.Actor) ([]provisioning.Unconfigured, error) {
+	q, err := rights.Nodes(by, provisioning.NodeQuery{})
+	if err != nil {
+		return nil, err
+	}
+	return provisioning.FindUnconfigured(ctx, r.store, q, r.rules.Load().RunModes)
+}
+
+// CheckFilter refuses a run mode to list nodes by that the configuration does not have, unless
+// nodes do: they are to be found, and given another one.
+func (r *Registry) CheckFilter(ctx context.Context, by provisioning.Actor, m provisioning.RunMode) error {
+	unknown := r.rules.Load().RunModes.Check(m)
+	if unknown == nil {
+		return nil
+	}
+	n, err := r.CountNodes(ctx, by, provisioning.NodeQuery{RunMode: m})
+	if err != nil || n > 0 {
+		return err
+	}
+	return provisioning.Errorf(provisioning.Invalid, "%w", unknown)
+}
+
 // AllNodes goes through what Nodes would list; see [provisioning.ListNodes].
 func (r *Registry) AllNodes(ctx context.Context, by provisioning.Actor, q provisioning.NodeQuery) iter.Seq2[provisioning.Node, error] {
 	return r.listFor(by).All(ctx, q)

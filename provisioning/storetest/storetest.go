@@ -230,6 +230,9 @@ func nodeQueries(t *testing.T, open Open) {
 	byFarmer, err := s.CountNodesByFarmer(ctx)
 	wantCode(t, err, "")
 	wantEqual(t, "nodes by farmer", byFarmer, map[provisioning.FarmerID]int{0: 5, 77: 5})
+	modes, err := s.RunModes(ctx)
+	wantCode(t, err, "")
+	wantEqual(t, "run modes", modes, []provisioning.RunMode{"dev", "prod"})
 }
 
 func farmers(t *testing.T, open Open) {

@@ -386,6 +386,9 @@ func TestChecks(t *testing.T) {
 			f.InUse.Kernels = map[string]int{"own.efi": 2, "good.efi": 1}
 			f.Named = map[string]error{"own.efi": noKernel("own.efi", "", "")}
 		}, []string{"problem kernels run mode qa has no kernel yet registered nodes boot that run mode: 3", "problem kernels kernel own.efi is not here 2"}},
+		{"nodes of a run mode that is none", func(f *Facts) {
+			f.InUse.Unconfigured = []provisioning.Unconfigured{{RunMode: "lab", Nodes: 3}}
+		}, []string{"problem kernels run mode lab is not in the configuration: the 3 nodes of it cannot boot farmboot node set --match runmode=lab --runmode R"}},
 		{"kernels that are gone", func(f *Facts) {
 			f.Kernels = map[string]error{"qa": noKernel("net/qa.efi", "qa", "v1.efi")}
 			f.InUse.Kernels = map[string]int{"latest.efi": 2}

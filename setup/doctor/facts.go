@@ -69,6 +69,8 @@ type Facts struct {
 type InUse struct {
 	RunModes map[provisioning.RunMode]int // how many nodes boot its default kernel
 	Kernels  map[string]int               // how many nodes boot a kernel of that name
+
+	Unconfigured []provisioning.Unconfigured // run modes that the configuration does not have
 }
 
 // Port is one that we open on this host.

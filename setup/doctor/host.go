@@ -238,6 +238,10 @@ func checkKernels(f Facts) []Finding {
 			unused = append(unused, mode)
 		}
 	}
+	for _, u := range f.InUse.Unconfigured {
+		why, mend := cause.Unconfigured(u)
+		all = append(all, stop(fmt.Sprintf("run mode %s %s", u.RunMode, why), "they are told that their run mode is unknown", mend))
+	}
 	for _, name := range slices.Sorted(maps.Keys(f.Named)) {
 		err, level := f.Named[name], stop
 		what, file := err.Error(), cmp.Or(provisioning.CauseOf(err).File, name)
