@@ -113,7 +113,7 @@ func run(ctx context.Context, args []string, e *env) int {
 		return exitUsage
 	}
 	e.configFile = c.Config
-	if err = errors.Join(e.kernelMeant(parsed.Run()), e.close()); err == nil {
+	if err = errors.Join(e.kernelMeant()(parsed.Run()), e.close()); err == nil {
 		return exitOK
 	}
 	if mistakes, ok := errors.AsType[setup.Mistakes](err); ok { // of "config check", where each is an error

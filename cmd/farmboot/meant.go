@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/alecthomas/kong"
 
@@ -110,27 +111,31 @@ func isNumber(t reflect.Type) bool {
 	return t == reflect.TypeFor[int]() || t == reflect.TypeFor[int64]()
 }
 
-// kernelMeant returns err with the stored kernel that was probably meant, where err is that there is
-// none of a name.
-func (e *env) kernelMeant(err error) error {
-	wanted := kernelWanted(err)
-	if wanted == "" || strings.Contains(wanted, "/") { // the default of a run mode
-		return err
+// kernelMeant returns a function that returns an error with the stored kernel that was probably
+// meant, where the error is that there is none of a name. It looks once which are stored.
+func (e *env) kernelMeant() func(error) error {
+	stored := sync.OnceValue(func() (names []string) {
+		cfg, err := e.config()
+		if err != nil {
+			return nil
+		}
+		kernels, _ := kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath).List() // a folder that is not there has none
+		for _, k := range kernels {
+			names = append(names, k.Name)
+		}
+		return names
+	})
+	return func(err error) error {
+		wanted := kernelWanted(err)
+		if wanted == "" || strings.Contains(wanted, "/") { // the default of a run mode
+			return err
+		}
+		meant := cmp.Or(typo.Nearest(wanted, stored()), typo.Nearest(wanted+kernelSuffix, stored()))
+		if meant == "" {
+			return err
+		}
+		return fmt.Errorf("%w; did you mean %s?", err, meant)
 	}
-	cfg, wrong := e.config()
-	if wrong != nil {
-		return err
-	}
-	stored, _ := kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath).List() // a folder that is not there has none
-	var names []string
-	for _, k := range stored {
-		names = append(names, k.Name)
-	}
-	meant := cmp.Or(typo.Nearest(wanted, names), typo.Nearest(wanted+kernelSuffix, names))
-	if meant == "" {
-		return err
-	}
-	return fmt.Errorf("%w; did you mean %s?", err, meant)
 }
 
 // kernelWanted returns the name of which err, or what led to it, says that there is no kernel; "":

@@ -53,6 +53,12 @@ func (c nodeImportCmd) Run(ctx context.Context, e *env) error {
 	if report.Rows == nil { // the store's fault, not a line's
 		return refused
 	}
+	meant := e.kernelMeant()
+	for i, row := range report.Rows {
+		if row.Err != nil {
+			report.Rows[i].Message = meant(row.Err).Error()
+		}
+	}
 	if c.JSON {
 		err = printJSON(e.stdout, report)
 	} else {
@@ -73,7 +79,7 @@ func orTake(refused error, report registry.ImportReport) error {
 		return nil
 	}
 	var ways []string
-	if slices.ContainsFunc(report.Rows, func(r registry.ImportedRow) bool { return r.Registered }) {
+	if slices.ContainsFunc(report.Rows, func(r registry.ImportedRow) bool { return errors.Is(r.Err, registry.ErrRegistered) }) {
 		ways = append(ways, "--update changes nodes that are registered already")
 	}
 	switch others := len(report.Rows) - report.Counts[registry.Refused]; others {

@@ -29,7 +29,7 @@ type ImportedRow struct {
 	Message  string           `json:"message,omitempty"`  // why it is refused
 	Warnings []string         `json:"warnings,omitempty"` // what is probably a mistake, though it is not refused
 
-	Registered bool `json:"-"` // it is refused for [ImportOptions.Update] is not set
+	Err error `json:"-"` // what Message says
 }
 
 // ImportReport tells what became of an import.
@@ -96,7 +96,7 @@ func (r *Registry) importRows(ctx context.Context, tx provisioning.Tx, by provis
 		}
 		line := ImportedRow{Line: row.Line, MAC: row.MAC, Outcome: outcome}
 		if err != nil {
-			line.Outcome, line.Message, line.Registered = Refused, err.Error(), errors.Is(err, errRegistered)
+			line.Outcome, line.Message, line.Err = Refused, err.Error(), err
 		} else {
 			line.Warnings = row.Warnings
 			if warnings := r.rules.Load().Warnings; warnings != nil {
@@ -156,7 +156,7 @@ func (r *Registry) importRow(ctx context.Context, tx provisioning.Tx, by provisi
 	case err != nil:
 		return provisioning.Node{}, Refused, err
 	case !opt.Update:
-		return provisioning.Node{}, Refused, provisioning.Errorf(provisioning.Conflict, "node %s %w", row.MAC, errRegistered)
+		return provisioning.Node{}, Refused, provisioning.Errorf(provisioning.Conflict, "node %s %w", row.MAC, ErrRegistered)
 	case row.Patch.Apply(old) == old && rights.Owns(by, old.Farmer):
 		return old, Unchanged, nil
 	}
@@ -164,7 +164,9 @@ func (r *Registry) importRow(ctx context.Context, tx provisioning.Tx, by provisi
 	return n, Updated, err
 }
 
-var errRegistered = errors.New("is registered already")
+// ErrRegistered is why a node is refused that is registered, where it would be changed with
+// [ImportOptions.Update].
+var ErrRegistered = errors.New("is registered already")
 
 // refusal tells whether err is about what was asked, not about the store.
 func refusal(err error) bool {
