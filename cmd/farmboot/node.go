@@ -35,12 +35,13 @@ type nodeFlags struct {
 	Args    *string                `help:"Extra kernel arguments, in one word; empty: none." placeholder:"X" empty:""`
 	Kernel  *string                `help:"Kernel file in the kernel folder; empty: the run mode's default." placeholder:"K" empty:"" type:"kernel-or-none"`
 	Name    *string                `help:"A name, for people; empty: none." placeholder:"N" empty:""`
+	Exit    *bool                  `help:"Go on to the next boot device, its disk, at every boot." xor:"exit"`
 	NBP     *provisioning.NBP      `name:"nbp" help:"Network boot program: snponly, which uses the firmware's own network driver, for UEFI machines that hang with iPXE's; ipxe, which knows most cards; with [secure-boot] also signed-snponly (snponly behind shim), signed (ipxe without shim, where the firmware itself holds our certificate) and plain (without shim, whichever boots the machine); default: whichever boots the machine." placeholder:"P"`
 }
 
 // patch returns the change that the flags ask for.
 func (f nodeFlags) patch() provisioning.NodePatch {
-	p := provisioning.NodePatch{Farmer: f.Farmer, RunMode: f.Runmode, Args: f.Args, Kernel: f.Kernel, Name: f.Name, NBP: f.NBP}
+	p := provisioning.NodePatch{Farmer: f.Farmer, RunMode: f.Runmode, Args: f.Args, Kernel: f.Kernel, Name: f.Name, NBP: f.NBP, Exit: f.Exit}
 	if f.NBP != nil && *f.NBP == "default" {
 		*p.NBP = provisioning.DefaultNBP
 	}
@@ -102,7 +103,7 @@ func (d *database) howToRegister(ctx context.Context, mac provisioning.MAC) (str
 type nodeSetCmd struct {
 	nodeChoice
 	nodeFlags
-	exitFlag
+	NoExit bool `help:"Boot a kernel again, at every boot." xor:"exit"`
 }
 
 func (nodeSetCmd) Help() string {
@@ -126,18 +127,15 @@ type nodeChoice struct {
 	Yes   bool               `short:"y" help:"Do not ask."`
 }
 
-// exitFlag is the flag of a node that boots nothing from here.
-type exitFlag struct {
-	Exit *bool `negatable:"" help:"Go on to the next boot device, its disk, at every boot; --no-exit: boot a kernel again."`
-}
-
 func (c nodeSetCmd) Run(ctx context.Context, e *env) error {
 	macs, query, err := c.which()
 	if err != nil {
 		return err
 	}
 	patch := c.patch()
-	patch.Exit = c.Exit
+	if c.NoExit {
+		patch.Exit = new(bool)
+	}
 	if patch == (provisioning.NodePatch{}) {
 		return usageError{"node set: nothing to change; give --farmer, --runmode, --args, --kernel, --name, --nbp or --exit"}
 	}

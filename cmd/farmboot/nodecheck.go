@@ -44,8 +44,8 @@ func (d *database) warn(e *env, nodes ...provisioning.Node) error {
 
 type nodeCheckCmd struct {
 	Args    string                `arg:"" optional:"" help:"Extra kernel arguments, in one word; or the MAC address of a registered node; empty: none." empty:""`
-	Runmode provisioning.RunMode  `help:"Run mode; by default that of [provisioning]." placeholder:"R"`
-	Farmer  provisioning.FarmerID `help:"Farmer id." placeholder:"F"`
+	Runmode provisioning.RunMode  `help:"Run mode; by default the node's, or that of [provisioning]." placeholder:"R"`
+	Farmer  provisioning.FarmerID `help:"Farmer id; by default the node's." placeholder:"F"`
 	JSON    bool                  `help:"As JSON, as the API shows it."`
 }
 
@@ -53,7 +53,8 @@ func (nodeCheckCmd) Help() string {
 	return `Examples:
 
   farmboot node check "zos-debug vlan:priv=30" --farmer 1234
-  farmboot node check 52:54:00:00:00:b1`
+  farmboot node check 52:54:00:00:00:b1
+  farmboot node check 52:54:00:00:00:b1 --runmode test        if it were of that run mode`
 }
 
 func (c nodeCheckCmd) Run(ctx context.Context, e *env) error {
@@ -76,7 +77,8 @@ func (c nodeCheckCmd) Run(ctx context.Context, e *env) error {
 	return nil
 }
 
-// report is of what a registered node boots, its kernel too, or of what the flags say.
+// report is of what a registered node boots, its kernel too, but for what the flags say; or of what
+// they say alone.
 func (c nodeCheckCmd) report(ctx context.Context, e *env) (ipxe.Report, error) {
 	mac, notMAC := provisioning.ParseMAC(c.Args)
 	if notMAC == nil {
@@ -88,8 +90,14 @@ func (c nodeCheckCmd) report(ctx context.Context, e *env) (ipxe.Report, error) {
 		if err != nil {
 			return ipxe.Report{}, err
 		}
+		n.RunMode, n.Farmer = cmp.Or(c.Runmode, n.RunMode), cmp.Or(c.Farmer, n.Farmer)
 		if n.Exit { // it boots from its disk, no kernel
-			return db.composer.Check(ipxe.NodeTarget(n)), nil
+			report := db.composer.Check(ipxe.NodeTarget(n))
+			report.Findings = append(report.Findings, ipxe.Finding{
+				Severity: ipxe.Note,
+				Message:  "it gets none of this, but goes on to its next boot device at every boot: farmboot node set " + mac.String() + " --no-exit ends that",
+			})
+			return report, nil
 		}
 		return db.composer.CheckWith(ipxe.NodeTarget(n), db.kernels.WithUpstream()), nil
 	}
