@@ -17,7 +17,8 @@ type nodeWakeCmd struct {
 
 func (nodeWakeCmd) Help() string {
 	return `Sends magic packets into the LAN that [network] interface names, and nowhere else. The
-nodes' firmware must have Wake-on-LAN switched on.
+nodes' firmware must have Wake-on-LAN switched on. They need not be registered, but a MAC address
+that nobody knows gets a warning.
 
 Examples:
 
@@ -43,6 +44,9 @@ func (c nodeWakeCmd) Run(ctx context.Context, e *env) error {
 	}
 	macs, err = c.confirmed(ctx, e, db, macs, query, "Wake")
 	if err != nil || macs == nil {
+		return err
+	}
+	if err := db.warnOfStrangers(ctx, e, macs...); err != nil {
 		return err
 	}
 	for _, i := range ifaces {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -548,13 +549,7 @@ func (d *database) warnOfEnrolment(ctx context.Context, e *env, a provisioning.A
 	case a.Policy == provisioning.Boot && a.Registered:
 		return nil
 	case a.Policy == provisioning.Boot:
-		switch _, err := d.registry.Seen(ctx, operator(), mac); {
-		case err == nil:
-			return nil
-		case provisioning.ErrorCode(err) != provisioning.NotFound:
-			return err
-		}
-		warning = "is not registered, and has not been seen booting here: is it the right one?"
+		return d.warnOfStrangers(ctx, e, mac)
 	case !a.Registered:
 		register, err := d.howToRegister(ctx, mac)
 		if err != nil {
@@ -568,6 +563,25 @@ func (d *database) warnOfEnrolment(ctx context.Context, e *env, a provisioning.A
 	}
 	_, err := fmt.Fprintf(e.stderr, "farmboot: warning: %s %s\n", mac, warning)
 	return err
+}
+
+// warnOfStrangers warns of MAC addresses that are not registered, and have not been seen here: they
+// may be mistyped.
+func (d *database) warnOfStrangers(ctx context.Context, e *env, macs ...provisioning.MAC) error {
+	for _, mac := range macs {
+		_, unregistered := d.registry.Node(ctx, operator(), mac)
+		_, unseen := d.registry.Seen(ctx, operator(), mac)
+		switch {
+		case unregistered == nil || unseen == nil:
+			continue
+		case provisioning.ErrorCode(unregistered) != provisioning.NotFound || provisioning.ErrorCode(unseen) != provisioning.NotFound:
+			return errors.Join(unregistered, unseen)
+		}
+		if _, err := fmt.Fprintf(e.stderr, "farmboot: warning: %s is not registered, and has not been seen booting here: is it the right one?\n", mac); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // secureBootOff refuses what has a meaning only where Secure Boot is on.
