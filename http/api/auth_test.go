@@ -195,13 +195,15 @@ func TestFarmersKeepToTheirOwn(t *testing.T) {
 	if got := macs(decode[[]provisioning.Node](t, as("GET", "/api/v1/nodes", "", 200))); len(got) != 1 || got[0] != node1 {
 		t.Errorf("farmer five sees %v", got)
 	}
-	as("PUT", "/api/v1/nodes/"+node1, `{"farmer":6}`, 403)  // give it away
-	as("PUT", "/api/v1/nodes/"+node1, `{"farmer":0}`, 403)  //
-	as("PUT", "/api/v1/nodes/"+node2, `{"farmer":5}`, 403)  // take another's
-	as("PUT", "/api/v1/nodes/"+spare, `{"farmer":5}`, 403)  // or nobody's
-	as("POST", "/api/v1/nodes", `{"mac":"`+node2+`"}`, 409) //
-	as("POST", "/api/v1/nodes/"+wild+"/claim", "", 403)     // without having seen it
-	as("POST", "/api/v1/nodes/K7MC3Y/claim", "", 404)       // with a code that nobody has
+	as("PUT", "/api/v1/nodes/"+node1, `{"farmer":6}`, 403) // give it away
+	as("PUT", "/api/v1/nodes/"+node1, `{"farmer":0}`, 403) //
+	as("PUT", "/api/v1/nodes/"+node2, `{"farmer":5}`, 403) // take another's
+	as("PUT", "/api/v1/nodes/"+spare, `{"farmer":5}`, 403) // or nobody's
+	if said := as("POST", "/api/v1/nodes", `{"mac":"`+node2+`"}`, 409).body; strings.Contains(string(said), "farmer") {
+		t.Errorf("farmer five is told whose node another's is: %s", said)
+	}
+	as("POST", "/api/v1/nodes/"+wild+"/claim", "", 403) // without having seen it
+	as("POST", "/api/v1/nodes/K7MC3Y/claim", "", 404)   // with a code that nobody has
 	if said := as("POST", "/api/v1/nodes/nonsense/claim", "", 400).body; !strings.Contains(string(said), "no claim code and no MAC address") {
 		t.Errorf("neither a claim code nor a MAC address: %s", said)
 	}
@@ -235,6 +237,11 @@ func TestDiscovered(t *testing.T) {
 		t.Errorf("discovered %s", body)
 	}
 	s.do("POST", "/api/v1/nodes/52:54:00:00:0b:ad/claim", "").want(t, http.StatusNotFound)
+	for _, mac := range []string{wild, node1} { // the second was never seen
+		if said := s.do("POST", "/api/v1/nodes/"+mac+"/claim", "").want(t, http.StatusConflict).body; !strings.Contains(string(said), "is registered already, to farmer ") {
+			t.Errorf("a claim of %s, which is registered, is refused with %s", mac, said)
+		}
+	}
 }
 
 func TestFarmers(t *testing.T) {

@@ -108,10 +108,7 @@ func (r *Registry) ClaimAll(ctx context.Context, by provisioning.Actor, macs []p
 	ctx = together(ctx)
 	return r.store.Update(ctx, func(tx provisioning.Tx) error {
 		for _, mac := range macs {
-			if _, err := tx.Seen(ctx, mac); err != nil {
-				return err
-			}
-			if _, err := r.claimIn(ctx, tx, by, mac, patch); err != nil {
+			if _, err := r.claimSeen(ctx, tx, by, mac, patch); err != nil {
 				return err
 			}
 		}
@@ -159,7 +156,12 @@ func (r *Registry) ClaimByCode(ctx context.Context, by provisioning.Actor, code 
 		}
 		return provisioning.Node{}, err
 	}
-	return r.claim(ctx, by, d.MAC, patch)
+	var n provisioning.Node
+	err = r.store.Update(ctx, func(tx provisioning.Tx) (err error) {
+		n, err = r.claimIn(ctx, tx, by, d.MAC, patch)
+		return err
+	})
+	return n, err
 }
 
 // ClaimMAC registers a node that was seen booting here, by its MAC address, which
@@ -168,16 +170,9 @@ func (r *Registry) ClaimMAC(ctx context.Context, by provisioning.Actor, mac prov
 	if err := rights.Admin(by, "claim a node by its MAC address; use the code on its screen"); err != nil {
 		return provisioning.Node{}, err
 	}
-	if _, err := r.store.Seen(ctx, mac); err != nil {
-		return provisioning.Node{}, err
-	}
-	return r.claim(ctx, by, mac, patch)
-}
-
-func (r *Registry) claim(ctx context.Context, by provisioning.Actor, mac provisioning.MAC, patch provisioning.NodePatch) (provisioning.Node, error) {
 	var n provisioning.Node
 	err := r.store.Update(ctx, func(tx provisioning.Tx) (err error) {
-		n, err = r.claimIn(ctx, tx, by, mac, patch)
+		n, err = r.claimSeen(ctx, tx, by, mac, patch)
 		return err
 	})
 	return n, err
@@ -212,6 +207,18 @@ func lastEvent(ctx context.Context, tx provisioning.Tx, mac provisioning.MAC) (p
 		return provisioning.Event{}, err
 	}
 	return last[0], nil
+}
+
+// claimSeen is claimIn for a node that must have been seen booting here, unless it is registered,
+// for which it is refused.
+func (r *Registry) claimSeen(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, mac provisioning.MAC, patch provisioning.NodePatch) (provisioning.Node, error) {
+	if err := unregistered(ctx, tx, by, mac); err != nil {
+		return provisioning.Node{}, err
+	}
+	if _, err := tx.Seen(ctx, mac); err != nil {
+		return provisioning.Node{}, err
+	}
+	return r.claimIn(ctx, tx, by, mac, patch)
 }
 
 // claimIn registers a node and tells its story of it.

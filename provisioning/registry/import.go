@@ -156,7 +156,7 @@ func (r *Registry) importRow(ctx context.Context, tx provisioning.Tx, by provisi
 	case err != nil:
 		return provisioning.Node{}, Refused, err
 	case !opt.Update:
-		return provisioning.Node{}, Refused, provisioning.Errorf(provisioning.Conflict, "node %s %w", row.MAC, ErrRegistered)
+		return provisioning.Node{}, Refused, registered(by, old)
 	case row.Patch.Apply(old) == old && rights.Owns(by, old.Farmer):
 		return old, Unchanged, nil
 	}

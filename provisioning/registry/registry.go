@@ -219,13 +219,35 @@ func (r *Registry) mayAdd(ctx context.Context, tx provisioning.Tx, by provisioni
 }
 
 func (r *Registry) add(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, n provisioning.Node) (provisioning.Node, error) {
-	switch _, err := tx.Node(ctx, n.MAC); {
-	case err == nil:
-		return provisioning.Node{}, provisioning.Errorf(provisioning.Conflict, "node %s is registered already", n.MAC)
-	case provisioning.ErrorCode(err) != provisioning.NotFound:
+	if err := unregistered(ctx, tx, by, n.MAC); err != nil {
 		return provisioning.Node{}, err
 	}
 	return r.addNew(ctx, tx, by, n)
+}
+
+// unregistered refuses a node that is registered.
+func unregistered(ctx context.Context, from provisioning.Reader, by provisioning.Actor, mac provisioning.MAC) error {
+	switch n, err := from.Node(ctx, mac); {
+	case err == nil:
+		return registered(by, n)
+	case provisioning.ErrorCode(err) != provisioning.NotFound:
+		return err
+	}
+	return nil
+}
+
+// registered is the refusal of a node that is registered. It tells those who may know it whose
+// the node is.
+func registered(by provisioning.Actor, n provisioning.Node) error {
+	whose := ""
+	switch {
+	case !rights.Owns(by, n.Farmer):
+	case n.Farmer == 0:
+		whose = ", without a farmer"
+	default:
+		whose = ", to farmer " + n.Farmer.String()
+	}
+	return provisioning.Errorf(provisioning.Conflict, "node %s %w%s", n.MAC, ErrRegistered, whose)
 }
 
 // addNew stores a node that is known not to be registered.
