@@ -154,7 +154,7 @@ func CanUndo(changes []provisioning.Change) bool {
 	return some
 }
 
-// nodeless returns those of the farmers who have no node, nor a name: no more than mentioned.
+// nodeless returns those of the farmers who have no node.
 func (r *Registry) nodeless(ctx context.Context, tx provisioning.Tx, among map[provisioning.FarmerID]bool) (ids []provisioning.FarmerID, err error) {
 	if len(among) == 0 {
 		return nil, nil
@@ -165,7 +165,7 @@ func (r *Registry) nodeless(ctx context.Context, tx provisioning.Tx, among map[p
 	}
 	farmers, err := tx.Farmers(ctx)
 	for _, f := range farmers {
-		if among[f.ID] && f.Name == "" && nodes[f.ID] == 0 {
+		if among[f.ID] && nodes[f.ID] == 0 {
 			ids = append(ids, f.ID)
 		}
 	}
