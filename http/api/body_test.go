@@ -56,6 +56,28 @@ func TestBodies(t *testing.T) {
 	s.do("POST", "/api/v1/nodes", `{"mac":"5254000000b2"}`, header("Content-Type", "application/x-www-form-urlencoded")).want(t, http.StatusCreated)
 }
 
+// TestOwnNames: the body of a PUT may say what it is of, as a GET answers it, and is refused where
+// that is something else.
+func TestOwnNames(t *testing.T) {
+	s := newSite(t)
+	s.do("PUT", "/api/v1/kernels/own.efi", kernelText("own"), binary).want(t, http.StatusCreated)
+	for _, test := range []struct {
+		path, own, other string
+		says             string
+	}{
+		{"/api/v1/nodes/" + node1, `{"mac":"` + node1 + `","name":"x"}`, `{"mac":"` + node2 + `","name":"x"}`, "of node " + node2 + ", the address of " + node1 + ": a node's MAC address cannot be changed"},
+		{"/api/v1/farmers/5", `{"id":5,"name":"Five"}`, `{"id":6,"name":"Five"}`, "of farmer 6, the address of 5: a farmer's id cannot be changed"},
+		{"/api/v1/farmers/5", `{"id":5,"name":"Five"}`, `{"id":0,"name":"Five"}`, "of farmer 0, the address of 5"},
+		{"/api/v1/kernels/net/qa", `{"runmode":"qa","kernel":"own.efi"}`, `{"runmode":"dev","kernel":"own.efi"}`, "of run mode dev, the address of qa: a run mode's keyword cannot be changed"},
+		{"/api/v1/nodes/" + node1 + "/enrolment", `{"enrolling":true}`, `{"enrolling":false}`, "accepted is true, and DELETE ends it"},
+	} {
+		s.do("PUT", test.path, test.own).want(t, http.StatusOK)
+		if p := s.do("PUT", test.path, test.other).want(t, http.StatusBadRequest).problem(t); !strings.Contains(p.Message, test.says) {
+			t.Errorf("PUT %s %s: %q, want %q in it", test.path, test.other, p.Message, test.says)
+		}
+	}
+}
+
 // TestNothingElse: what is not there is said in JSON below /api/ too.
 func TestNothingElse(t *testing.T) {
 	s := newSite(t)

@@ -142,6 +142,15 @@ func accepted(t reflect.Type) string {
 	}
 }
 
+// same refuses a body that says it is of another thing than the path names; nil: it does not say.
+// fixed is what of the thing that would change.
+func same[T comparable](what, fixed string, path T, body *T) error {
+	if body == nil || *body == path {
+		return nil
+	}
+	return provisioning.Errorf(provisioning.Invalid, "the body is of %s %s, the address of %v: %s cannot be changed", what, provisioning.Clip(fmt.Sprint(*body), 40), path, fixed)
+}
+
 // fields lists the names that a struct has in JSON.
 func fields(t reflect.Type) []string {
 	for t.Kind() == reflect.Pointer {

@@ -32,7 +32,17 @@ func (a *API) getEnrolment(w http.ResponseWriter, _ *http.Request, _ provisionin
 }
 
 // enrol answers PUT /api/v1/nodes/{mac}/enrolment: the node is enrolled at its next boot.
+// The body, which may be empty, is what a GET answers then.
 func (a *API) enrol(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC) error {
+	body := enrolment{true}
+	if r.ContentLength != 0 {
+		if err := decodeBody(w, r, &body); err != nil {
+			return err
+		}
+	}
+	if !body.Enrolling {
+		return provisioning.Errorf(provisioning.Invalid, `"enrolling" is false: accepted is true, and DELETE ends it`)
+	}
 	if err := a.Enrolment.Enrol(mac); err != nil {
 		return err
 	}

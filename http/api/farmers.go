@@ -21,9 +21,13 @@ func (a *API) addFarmer(w http.ResponseWriter, r *http.Request, by provisioning.
 // setFarmer answers PUT /api/v1/farmers/{id}.
 func (a *API) setFarmer(w http.ResponseWriter, r *http.Request, by provisioning.Actor, id provisioning.FarmerID) error {
 	var body struct {
-		Name *string `json:"name"`
+		ID   *provisioning.FarmerID `json:"id"`
+		Name *string                `json:"name"`
 	}
 	if err := decodeBody(w, r, &body); err != nil {
+		return err
+	}
+	if err := same("farmer", "a farmer's id", id, body.ID); err != nil {
 		return err
 	}
 	if body.Name == nil {

@@ -121,10 +121,14 @@ func digestsIn(lines []string) (list []string) {
 // kernel from now on.
 func (a *API) pointRunMode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mode provisioning.RunMode) error {
 	var body struct {
-		Kernel string `json:"kernel"`
-		Canary string `json:"canary"`
+		RunMode *provisioning.RunMode `json:"runmode"`
+		Kernel  string                `json:"kernel"`
+		Canary  string                `json:"canary"`
 	}
 	if err := decodeBody(w, r, &body); err != nil {
+		return err
+	}
+	if err := same("run mode", "a run mode's keyword", mode, body.RunMode); err != nil {
 		return err
 	}
 	if body.Kernel == "" {

@@ -142,12 +142,15 @@ type foundNode struct {
 // setNode answers PUT /api/v1/nodes/{mac}: fields that the body does not have stay
 // as they are. It registers no node, so that a mistyped address is a mistake.
 func (a *API) setNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC) error {
-	var body nodeBody
+	var body struct {
+		MAC *provisioning.MAC `json:"mac"`
+		provisioning.NodePatch
+	}
 	if err := decodeBody(w, r, &body); err != nil {
 		return err
 	}
-	if !body.MAC.IsZero() && body.MAC != mac {
-		return provisioning.Errorf(provisioning.Invalid, "the body is of node %s, the address of %s: a node's MAC address cannot be changed", body.MAC, mac)
+	if err := same("node", "a node's MAC address", mac, body.MAC); err != nil {
+		return err
 	}
 	n, err := a.Registry.SetNode(r.Context(), by, mac, body.NodePatch)
 	return reply(w, n, err)
