@@ -25,7 +25,8 @@ type farmerAddCmd struct {
 }
 
 func (farmerAddCmd) Help() string {
-	return `A farmer whom a node mentions is registered by itself, without a name.
+	return `A farmer whom a node mentions is registered by itself, without a name, which this gives him
+then.
 
 Example:
 
@@ -33,13 +34,18 @@ Example:
 }
 
 func (c farmerAddCmd) Run(ctx context.Context, e *env, db *database) error {
-	if err := db.registry.AddFarmer(ctx, operator(), provisioning.Farmer{ID: c.Farmer, Name: c.Name}); err != nil {
+	f, isNew, err := db.registry.AddFarmer(ctx, operator(), provisioning.Farmer{ID: c.Farmer, Name: c.Name})
+	if err != nil {
 		if provisioning.ErrorCode(err) == provisioning.Conflict {
 			err = fmt.Errorf("%w: farmboot farmer set changes his name", err)
 		}
 		return err
 	}
-	_, err := fmt.Fprintf(e.stdout, "registered farmer %s\n", c.Farmer)
+	if isNew {
+		_, err = fmt.Fprintf(e.stdout, "registered farmer %s\n", f.ID)
+	} else {
+		_, err = fmt.Fprintf(e.stdout, "farmer %s was registered already, without a name, and is %q now\n", f.ID, f.Name)
+	}
 	return err
 }
 
@@ -55,17 +61,18 @@ func (farmerSetCmd) Help() string {
 }
 
 func (c farmerSetCmd) Run(ctx context.Context, e *env, db *database) error {
-	if err := db.registry.SetFarmer(ctx, operator(), provisioning.Farmer{ID: c.Farmer, Name: c.Name}); err != nil {
+	f, err := db.registry.SetFarmer(ctx, operator(), provisioning.Farmer{ID: c.Farmer, Name: c.Name})
+	if err != nil {
 		if provisioning.ErrorCode(err) == provisioning.NotFound {
 			err = fmt.Errorf("%w: farmboot farmer add registers one", err)
 		}
 		return err
 	}
-	what := fmt.Sprintf("is %q", c.Name)
-	if c.Name == "" {
+	what := fmt.Sprintf("is %q", f.Name)
+	if f.Name == "" {
 		what = "has no name"
 	}
-	_, err := fmt.Fprintf(e.stdout, "farmer %s %s\n", c.Farmer, what)
+	_, err = fmt.Fprintf(e.stdout, "farmer %s %s\n", f.ID, what)
 	return err
 }
 

@@ -94,7 +94,8 @@ func seed(t testing.TB) (file string, tok tokens) {
 			t.Fatal(err)
 		}
 	}
-	if err := errors.Join(registry.AddFarmer(ctx, root, provisioning.Farmer{ID: 7, Name: "no nodes"}), see(ctx, store, mac(t, wild)), store.Close()); err != nil {
+	_, _, added := registry.AddFarmer(ctx, root, provisioning.Farmer{ID: 7, Name: "no nodes"})
+	if err := errors.Join(added, see(ctx, store, mac(t, wild)), store.Close()); err != nil {
 		t.Fatal(err)
 	}
 	return file, tok

@@ -246,7 +246,12 @@ func TestDiscovered(t *testing.T) {
 
 func TestFarmers(t *testing.T) {
 	s := newSite(t)
-	s.do("POST", "/api/v1/farmers", `{"id":9,"name":"Nine"}`).want(t, http.StatusCreated)
+	if f := decode[provisioning.Farmer](t, s.do("POST", "/api/v1/farmers", `{"id":9,"name":" Nine "}`).want(t, http.StatusCreated)); f.Name != "Nine" {
+		t.Errorf("registered as %q", f.Name)
+	}
+	if f := decode[provisioning.Farmer](t, s.do("PUT", "/api/v1/farmers/9", `{"name":"  The ninth"}`).want(t, http.StatusOK)); f.Name != "The ninth" {
+		t.Errorf("renamed to %q", f.Name)
+	}
 	s.do("POST", "/api/v1/farmers", `{"id":9,"name":"Nine"}`).want(t, http.StatusConflict)
 	s.do("POST", "/api/v1/farmers", `{"id":0}`).want(t, http.StatusBadRequest)
 	s.do("DELETE", "/api/v1/farmers/5", "").want(t, http.StatusConflict)

@@ -12,7 +12,8 @@ func (a *API) addFarmer(w http.ResponseWriter, r *http.Request, by provisioning.
 	if err := decodeBody(w, r, &f); err != nil {
 		return err
 	}
-	if err := a.Registry.AddFarmer(r.Context(), by, f); err != nil {
+	f, _, err := a.Registry.AddFarmer(r.Context(), by, f)
+	if err != nil {
 		return err
 	}
 	return created(w, "/api/v1/farmers/"+f.ID.String(), f)
@@ -33,6 +34,6 @@ func (a *API) setFarmer(w http.ResponseWriter, r *http.Request, by provisioning.
 	if body.Name == nil {
 		return provisioning.Errorf(provisioning.Invalid, "nothing to change: accepted is name")
 	}
-	f := provisioning.Farmer{ID: id, Name: *body.Name}
-	return reply(w, f, a.Registry.SetFarmer(r.Context(), by, f))
+	f, err := a.Registry.SetFarmer(r.Context(), by, provisioning.Farmer{ID: id, Name: *body.Name})
+	return reply(w, f, err)
 }

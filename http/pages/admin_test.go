@@ -323,7 +323,7 @@ func TestHostileNames(t *testing.T) {
 	b := newAdminBench(t)
 	const hostile = `"><script>alert(1)</script><img src=x onerror=alert(1)>`
 	b.add(t, provisioning.Node{MAC: macOf(1), Name: hostile, Farmer: 5, RunMode: "prod", Args: `a="<script>alert(2)</script>"`})
-	if err := b.Registry.AddFarmer(t.Context(), root, provisioning.Farmer{ID: 5, Name: hostile}); err != nil {
+	if _, _, err := b.Registry.AddFarmer(t.Context(), root, provisioning.Farmer{ID: 5, Name: hostile}); err != nil {
 		t.Fatal(err)
 	}
 	boot := bootOf(macOf(1), b.now.Now(), 8)
@@ -459,6 +459,8 @@ func TestNodesByForms(t *testing.T) {
 	}
 	r, page := b.send(t, "/admin/nodes", url.Values{"mac": {"5254.0000.0001"}, "farmer": {"5"}, "runmode": {"test"}, "kernel": {"zos.efi"}, "args": {"console=ttyS0"}, "name": {"one"}})
 	follow(r, page, "Node registered")
+	r, page = b.send(t, "/admin/farmers", url.Values{"id": {"5"}, "name": {" Five "}})
+	follow(r, page, "The farmer was registered already, without a name, and has one now.")
 	r, page = b.send(t, "/admin/nodes/import", url.Values{"list": {"52:54:00:00:00:02, 525400000003\n52-54-00-00-00-04"}, "farmer": {"6"}, "action": {"import"}})
 	follow(r, page, "Imported")
 	r, page = b.send(t, "/admin/nodes/selected", url.Values{"mac": {"52:54:00:00:00:02", "52:54:00:00:00:03"}, "runmode": {"dev"}, "args": {"zos-debug"}, "nbp": {"snponly"}, "action": {"change"}})
@@ -897,7 +899,7 @@ func TestDayOfAnAdmin(t *testing.T) {
 	}
 
 	// A farmer stays, so nothing is offered.
-	if err := b.Registry.AddFarmer(t.Context(), root, provisioning.Farmer{ID: 8}); err != nil {
+	if _, _, err := b.Registry.AddFarmer(t.Context(), root, provisioning.Farmer{ID: 8}); err != nil {
 		t.Fatal(err)
 	}
 	changes, err = b.Registry.History(t.Context(), root, provisioning.ChangeQuery{Limit: 1})

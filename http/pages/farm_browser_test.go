@@ -21,7 +21,7 @@ func farm(t testing.TB, b *adminBench) {
 		}
 	}
 	for _, f := range []provisioning.Farmer{{ID: 1234, Name: "Hall 2"}, {ID: 77, Name: "Greenhouse Ghent"}} {
-		if err := b.Registry.AddFarmer(t.Context(), root, f); err != nil {
+		if _, _, err := b.Registry.AddFarmer(t.Context(), root, f); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -52,9 +52,12 @@ func (a *Admin) addFarmer(w http.ResponseWriter, r *http.Request, by provisionin
 		f.Errors["id"] = badFarmer
 	}
 	if len(f.Errors) == 0 {
-		err := a.Registry.AddFarmer(r.Context(), by, provisioning.Farmer{ID: id, Name: f.Text("name")})
-		if err == nil {
+		_, isNew, err := a.Registry.AddFarmer(r.Context(), by, provisioning.Farmer{ID: id, Name: f.Get("name")})
+		switch {
+		case err == nil && isNew:
 			return done(w, r, "/admin/farmers", "farmer-added")
+		case err == nil:
+			return done(w, r, "/admin/farmers", "farmer-named")
 		}
 		message, ok := notice(err)
 		if !ok {
@@ -74,7 +77,7 @@ func (a *Admin) renameFarmer(w http.ResponseWriter, r *http.Request, by provisio
 	if err != nil {
 		return err
 	}
-	err = a.Registry.SetFarmer(r.Context(), by, provisioning.Farmer{ID: id, Name: f.Text("name")})
+	_, err = a.Registry.SetFarmer(r.Context(), by, provisioning.Farmer{ID: id, Name: f.Get("name")})
 	return answerForm(w, r, err, "/admin/farmers", "farmer-renamed", func(status int, problem string) error {
 		return a.showFarmers(w, r, by, status, farmersPage{form: newForm(url.Values{}), Problem: problem})
 	})

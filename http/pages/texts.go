@@ -157,6 +157,7 @@ var whatWasDone = map[string]string{
 	"nodes-removed":   "The selected nodes are removed.",
 	"nodes-imported":  "Imported, every line of it.",
 	"farmer-added":    "Farmer registered.",
+	"farmer-named":    "The farmer was registered already, without a name, and has one now.",
 	"farmer-renamed":  "Saved.",
 	"farmer-removed":  "Farmer removed, with his tokens.",
 	"kernel-uploaded": "Kernel stored.",

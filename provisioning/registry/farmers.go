@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"strings"
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/rights"
@@ -28,22 +29,25 @@ func (r *Registry) CountNodesByFarmer(ctx context.Context, by provisioning.Actor
 	return r.store.CountNodesByFarmer(ctx)
 }
 
-// AddFarmer registers a farmer. One that is registered already is a [provisioning.Conflict],
-// unless he was only mentioned by a node, without a name: then he gets his name.
-func (r *Registry) AddFarmer(ctx context.Context, by provisioning.Actor, f provisioning.Farmer) error {
+// AddFarmer registers a farmer and returns him as stored. One that is registered already is a
+// [provisioning.Conflict], unless he has no name, as one whom only a node mentioned: then he gets
+// his name, and isNew is false.
+func (r *Registry) AddFarmer(ctx context.Context, by provisioning.Actor, f provisioning.Farmer) (stored provisioning.Farmer, isNew bool, err error) {
 	if err := rights.Admin(by, "register farmers"); err != nil {
-		return err
+		return f, false, err
 	}
 	if f.ID == 0 {
-		return provisioning.Errorf(provisioning.Invalid, "bad farmer id 0: accepted is a whole number from 1 to 4294967295")
+		return f, false, provisioning.Errorf(provisioning.Invalid, "bad farmer id 0: accepted is a whole number from 1 to 4294967295")
 	}
-	if err := checkName(f.Name); err != nil {
-		return err
+	if f, err = checkFarmer(f); err != nil {
+		return f, false, err
 	}
-	return r.store.Update(ctx, func(tx provisioning.Tx) error {
+	err = r.store.Update(ctx, func(tx provisioning.Tx) error {
+		isNew = false
 		old, err := tx.Farmer(ctx, f.ID)
 		switch {
 		case provisioning.ErrorCode(err) == provisioning.NotFound:
+			isNew = true
 			return r.putFarmer(ctx, tx, by, nil, f)
 		case err != nil:
 			return err
@@ -52,23 +56,32 @@ func (r *Registry) AddFarmer(ctx context.Context, by provisioning.Actor, f provi
 		}
 		return provisioning.Errorf(provisioning.Conflict, "farmer %s is registered already", f.ID)
 	})
+	return f, isNew, err
 }
 
-// SetFarmer gives a registered farmer another name; "" takes it away.
-func (r *Registry) SetFarmer(ctx context.Context, by provisioning.Actor, f provisioning.Farmer) error {
+// SetFarmer gives a registered farmer another name, "" takes it away, and returns him as stored.
+func (r *Registry) SetFarmer(ctx context.Context, by provisioning.Actor, f provisioning.Farmer) (provisioning.Farmer, error) {
 	if err := rights.Admin(by, "change farmers"); err != nil {
-		return err
+		return f, err
 	}
-	if err := checkName(f.Name); err != nil {
-		return err
+	f, err := checkFarmer(f)
+	if err != nil {
+		return f, err
 	}
-	return r.store.Update(ctx, func(tx provisioning.Tx) error {
+	return f, r.store.Update(ctx, func(tx provisioning.Tx) error {
 		old, err := tx.Farmer(ctx, f.ID)
 		if err != nil || old == f {
 			return err
 		}
 		return r.putFarmer(ctx, tx, by, &old, f)
 	})
+}
+
+// checkFarmer refuses a farmer with a bad name. Spaces around a name are no part of it, as around a
+// node's ([provisioning.NodePatch.Apply]).
+func checkFarmer(f provisioning.Farmer) (provisioning.Farmer, error) {
+	f.Name = strings.Trim(f.Name, " ")
+	return f, checkName(f.Name)
 }
 
 // ensureFarmer registers a farmer whom a node or a token mentions, if he is not. The context that

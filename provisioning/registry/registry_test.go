@@ -143,7 +143,7 @@ func TestReadOnlyActor(t *testing.T) {
 			return err
 		},
 		"remove": func() error { return r.RemoveNode(ctx, looker, storetest.MAC(1)) },
-		"farmer": func() error { return r.AddFarmer(ctx, looker, provisioning.Farmer{ID: 9}) },
+		"farmer": func() error { _, _, err := r.AddFarmer(ctx, looker, provisioning.Farmer{ID: 9}); return err },
 		"token": func() error {
 			_, _, err := r.AddToken(ctx, looker, provisioning.Token{Role: provisioning.RoleAdmin})
 			return err
@@ -362,15 +362,19 @@ func TestKernelThatHasGone(t *testing.T) {
 func TestFarmers(t *testing.T) {
 	r, _, _ := newRegistry(t)
 	ctx := t.Context()
-	wantCode(t, "add", r.AddFarmer(ctx, admin, provisioning.Farmer{ID: 5}), "")
-	wantCode(t, "add again", r.AddFarmer(ctx, admin, provisioning.Farmer{ID: 5}), provisioning.Conflict)
-	wantCode(t, "name", r.AddFarmer(ctx, admin, provisioning.Farmer{ID: 5, Name: "Five"}), "")
-	wantCode(t, "name again", r.AddFarmer(ctx, admin, provisioning.Farmer{ID: 5, Name: "V"}), provisioning.Conflict)
-	wantCode(t, "none", r.AddFarmer(ctx, admin, provisioning.Farmer{}), provisioning.Invalid)
-	for _, name := range []string{"a\u202eb", "a\u2028b", "a\u2066b", "a\x85b", "\xff"} {
-		wantCode(t, "bad name", r.AddFarmer(ctx, admin, provisioning.Farmer{ID: 7, Name: name}), provisioning.Invalid)
+	add := func(f provisioning.Farmer) error {
+		_, _, err := r.AddFarmer(ctx, admin, f)
+		return err
 	}
-	wantCode(t, "bad name", r.AddFarmer(ctx, admin, provisioning.Farmer{ID: 7, Name: "\x1b[31m"}), provisioning.Invalid)
+	wantCode(t, "add", add(provisioning.Farmer{ID: 5}), "")
+	wantCode(t, "add again", add(provisioning.Farmer{ID: 5}), provisioning.Conflict)
+	wantCode(t, "name", add(provisioning.Farmer{ID: 5, Name: "Five"}), "")
+	wantCode(t, "name again", add(provisioning.Farmer{ID: 5, Name: "V"}), provisioning.Conflict)
+	wantCode(t, "none", add(provisioning.Farmer{}), provisioning.Invalid)
+	for _, name := range []string{"a\u202eb", "a\u2028b", "a\u2066b", "a\x85b", "\xff"} {
+		wantCode(t, "bad name", add(provisioning.Farmer{ID: 7, Name: name}), provisioning.Invalid)
+	}
+	wantCode(t, "bad name", add(provisioning.Farmer{ID: 7, Name: "\x1b[31m"}), provisioning.Invalid)
 	give(t, r, 1, 5)
 	wantCode(t, "remove with nodes", r.RemoveFarmer(ctx, admin, 5), provisioning.Conflict)
 	wantCode(t, "remove node", r.RemoveNode(ctx, admin, storetest.MAC(1)), "")
@@ -525,7 +529,8 @@ func TestRoles(t *testing.T) {
 			return err
 		}, ok, ok, ok, no},
 		{"add a farmer", func(ctx context.Context, r *registry.Registry, a provisioning.Actor) error {
-			return r.AddFarmer(ctx, a, provisioning.Farmer{ID: 9})
+			_, _, err := r.AddFarmer(ctx, a, provisioning.Farmer{ID: 9})
+			return err
 		}, ok, no, no, no},
 		{"remove a farmer", func(ctx context.Context, r *registry.Registry, a provisioning.Actor) error {
 			return r.RemoveFarmer(ctx, a, 99)
