@@ -386,7 +386,7 @@ func TestWrongInput(t *testing.T) {
 		{"farmer: none", "/admin/farmers", url.Values{}, "id", "from 1 to 4294967295"},
 		{"farmer: zero", "/admin/farmers", url.Values{"id": {"0"}}, "id", "from 1 to 4294967295"},
 		{"farmer: long name", "/admin/farmers", url.Values{"id": {"8"}, "name": {strings.Repeat("n", 300)}}, "name", "bad name"},
-		{"farmer: long other name", "/admin/farmers/5/name", url.Values{"name": {strings.Repeat("n", 300)}}, "", "bad name"},
+		{"farmer: long other name", "/admin/farmers/5/name", url.Values{"name": {strings.Repeat("n", 300)}}, "name-5", "bad name"},
 		{"farmer: name of none", "/admin/farmers/6/name", url.Values{"name": {"x"}}, "", "no farmer 6"},
 		{"farmer: with nodes", "/admin/farmers/5/remove", nil, "", "still has nodes"},
 		{"kernel: point at nothing", "/admin/kernels/point", url.Values{"runmode": {"prod"}, "kernel": {""}}, "", "bad kernel name"},
@@ -426,6 +426,10 @@ func TestWrongInput(t *testing.T) {
 				}
 			}
 		})
+	}
+	typed := strings.Repeat("n", 300)
+	if _, page := b.send(t, "/admin/farmers/5/name", url.Values{"name": {typed}}); strings.Count(page, `value="`+typed+`"`) != 1 {
+		t.Errorf("the name that was refused is not in the form: %s", page)
 	}
 	nodes, err := b.Registry.Nodes(t.Context(), root, provisioning.NodeQuery{})
 	if err != nil || len(nodes) != 1 || nodes[0].RunMode != "prod" || nodes[0].Farmer != 5 || nodes[0].Args != "" {

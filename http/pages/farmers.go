@@ -14,13 +14,16 @@ import (
 type farmersPage struct {
 	frame
 	form
-	Problem string // with a farmer that was to be renamed, or removed
+	Problem string              // with a farmer that was to be renamed, or removed
+	Renamed provisioning.Farmer // with the name that was refused
 	Farmers []listedFarmer
 }
 
 type listedFarmer struct {
 	provisioning.Farmer
 	Nodes int64
+	Typed string // his name in the form that changes it
+	Wrong string // with that; "": nothing
 }
 
 func (a *Admin) farmers(w http.ResponseWriter, r *http.Request, by provisioning.Actor) error {
@@ -41,7 +44,11 @@ func (a *Admin) showFarmers(w http.ResponseWriter, r *http.Request, by provision
 		return err
 	}
 	for _, f := range farmers {
-		page.Farmers = append(page.Farmers, listedFarmer{f, int64(owned[f.ID])})
+		listed := listedFarmer{Farmer: f, Nodes: int64(owned[f.ID]), Typed: f.Name}
+		if f.ID == page.Renamed.ID {
+			listed.Typed, listed.Wrong, page.Problem = page.Renamed.Name, page.Problem, ""
+		}
+		page.Farmers = append(page.Farmers, listed)
 	}
 	return render(w, status, "farmers", page)
 }
@@ -77,9 +84,10 @@ func (a *Admin) renameFarmer(w http.ResponseWriter, r *http.Request, by provisio
 	if err != nil {
 		return err
 	}
-	_, err = a.Registry.SetFarmer(r.Context(), by, provisioning.Farmer{ID: id, Name: f.Get("name")})
+	renamed := provisioning.Farmer{ID: id, Name: f.Get("name")}
+	_, err = a.Registry.SetFarmer(r.Context(), by, renamed)
 	return answerForm(w, r, err, "/admin/farmers", "farmer-renamed", func(status int, problem string) error {
-		return a.showFarmers(w, r, by, status, farmersPage{form: newForm(url.Values{}), Problem: problem})
+		return a.showFarmers(w, r, by, status, farmersPage{form: newForm(url.Values{}), Problem: problem, Renamed: renamed})
 	})
 }
 
