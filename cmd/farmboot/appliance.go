@@ -127,7 +127,7 @@ func assemble(ctx context.Context, cfg setup.Config, log *slog.Logger, now func(
 	a.registry = registry.New(a.recorder.Fresh(), rulesOf(cfg, cfg.Composer(), a.kernels), now)
 	a.registry.EndEnrolments(openLedger(cfg, now))
 	a.editor = kernel.NewEditor(a.kernels, a.registry)
-	if a.upstream, err = newUpstream(cfg, a.kernels, a.editor, log, now); err != nil {
+	if a.upstream, err = newUpstream(cfg, provisioning.Actor{}, a.kernels, a.editor, log, now); err != nil {
 		return nil, err
 	}
 	if a.upstream != nil {

@@ -74,7 +74,7 @@ func (e *env) open(ctx context.Context) (*database, error) {
 	nodes.EndEnrolments(openLedger(cfg, e.now))
 	nodes.HearFarmers(func(f provisioning.FarmerID) { newFarmers[f] = true })
 	editor := kernel.NewEditor(kernels, nodes)
-	up, err := newUpstream(cfg, kernels, editor, slog.New(slog.DiscardHandler), e.now)
+	up, err := newUpstream(cfg, operator(), kernels, editor, slog.New(slog.DiscardHandler), e.now)
 	if err != nil {
 		return nil, err
 	}

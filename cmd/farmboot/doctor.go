@@ -34,7 +34,7 @@ Examples:
 // Run prints the report; the error is that it has a problem.
 func (c doctorCmd) Run(ctx context.Context, e *env, cfg setup.Config) error {
 	kernels := kernel.Open(cfg.Kernel.Path, cfg.Kernel.NetPath)
-	up, err := newUpstream(cfg, kernels, nil, slog.New(slog.DiscardHandler), e.now) // asked, and nothing taken
+	up, err := newUpstream(cfg, provisioning.Actor{}, kernels, nil, slog.New(slog.DiscardHandler), e.now) // asked, and nothing taken
 	if err != nil {
 		return err
 	}

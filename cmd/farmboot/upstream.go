@@ -17,14 +17,15 @@ import (
 )
 
 // newUpstream returns what takes kernels from upstream, as the configuration says, and
-// makes the store take from there what it has not; nil: there is no upstream. Close it.
-func newUpstream(cfg setup.Config, kernels *kernel.Store, editor *kernel.Editor, log *slog.Logger, now func() time.Time) (*upstream.Upstream, error) {
+// makes the store take from there what it has not; nil: there is no upstream. by is who has it do
+// that; the zero Actor: itself. Close it.
+func newUpstream(cfg setup.Config, by provisioning.Actor, kernels *kernel.Store, editor *kernel.Editor, log *slog.Logger, now func() time.Time) (*upstream.Upstream, error) {
 	if cfg.Kernel.Upstream == "" {
 		return nil, nil
 	}
 	o := upstream.Options{
-		Modes: cfg.RunModes.Ordered(),
-		Base:  cfg.Kernel.Upstream, Trust: cfg.Kernel.Trust, Keep: cfg.Kernel.Keep,
+		Modes: cfg.RunModes.Ordered(), By: by,
+		Base: cfg.Kernel.Upstream, Trust: cfg.Kernel.Trust, Keep: cfg.Kernel.Keep,
 		Client: upstream.NewClient(upstream.DefaultLimits), Store: kernels, Editor: editor, Log: log, Now: now,
 	}
 	u, err := upstream.New(o)
@@ -98,13 +99,19 @@ func (c kernelSyncCmd) line(r upstream.Result) string {
 	if r.Size > 0 {
 		size = " (" + human.Bytes(r.Size) + ")"
 	}
+	instead := ""
+	if r.Leaves != "" {
+		instead = fmt.Sprintf(" in place of %s, which somebody gave it", r.Leaves)
+	}
 	switch mode, isDefault := kernel.ModeOf(r.Kernel); {
+	case r.Changed && c.DryRun && instead != "":
+		return fmt.Sprintf("%s: would be taken%s; run mode %s would boot it%s", r.Kernel, size, mode, instead)
 	case r.Changed && c.DryRun:
 		return fmt.Sprintf("%s: would be taken%s", r.Kernel, size)
 	case r.Pointed && c.DryRun:
-		return fmt.Sprintf("run mode %s would boot %s", mode, r.Name)
+		return fmt.Sprintf("run mode %s would boot %s%s", mode, r.Name, instead)
 	case r.Pointed:
-		return fmt.Sprintf("run mode %s boots %s%s", mode, r.Name, size)
+		return fmt.Sprintf("run mode %s boots %s%s%s", mode, r.Name, size, instead)
 	case r.Changed:
 		return fmt.Sprintf("%s: took %s%s", r.Kernel, r.Name, size)
 	case isDefault:

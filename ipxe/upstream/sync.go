@@ -190,9 +190,13 @@ func (u *Upstream) syncOne(ctx context.Context, rel string, last taken, o SyncOp
 	}
 	point := !own || o.Insist
 	back := isDefault && point && (missing != nil || current != last.SHA256) // to what was taken before
+	leaves := ""
+	if back && missing == nil {
+		leaves = cmp.Or(u.Store.FileOf(rel), rel)
+	}
 	if o.DryRun {
 		result, err := u.wouldTake(ctx, rel, known, last)
-		result.Pointed = err == nil && !result.Changed && back
+		result.Pointed, result.Leaves = err == nil && !result.Changed && back, leaves
 		return result, err
 	}
 	d, err := u.begin(ctx, rel, func(ctx context.Context, d *Download) (Result, error) {
@@ -207,6 +211,9 @@ func (u *Upstream) syncOne(ctx context.Context, rel string, last taken, o SyncOp
 	}
 	result, err := d.Result(ctx)
 	if !errors.Is(err, ErrUnchanged) {
+		if result.Pointed && result.SHA256 != current {
+			result.Leaves = leaves
+		}
 		// Once of each: a server that tells no versions has the same one taken again.
 		if err == nil && isDefault && !result.Pointed && result.SHA256 != last.SHA256 {
 			u.Log.Warn("the run mode does not boot upstream's new kernel, because somebody gave it another one", "runmode", mode, "kernel", result.Name,
@@ -216,7 +223,7 @@ func (u *Upstream) syncOne(ctx context.Context, rel string, last taken, o SyncOp
 	}
 	result = Result{Kernel: rel, Name: last.Name, SHA256: last.SHA256}
 	if back {
-		result.Pointed = true
+		result.Pointed, result.Leaves = true, leaves
 		return result, u.Editor.Point(ctx, u.by(), mode, last.Name, false)
 	}
 	return result, nil

@@ -33,6 +33,8 @@ type Options struct {
 	Editor *kernel.Editor
 	Log    *slog.Logger
 	Now    func() time.Time
+	// By is who has kernels taken; the zero Actor: the Upstream itself.
+	By provisioning.Actor
 	// Taken is told of each kernel that was taken; nil: nobody.
 	Taken func(Result)
 }
@@ -111,9 +113,14 @@ func (u *Upstream) url(rel string) string { return u.base.JoinPath("kernel", rel
 // Secure Boot gives nodes one that it has signed. Other servers do not look at the query.
 func (u *Upstream) original(rel string) string { return u.url(rel) + "?original" }
 
-// by is who an Upstream is in the history.
+// by is who takes kernels in the history, and where they come from.
 func (u *Upstream) by() provisioning.Actor {
-	return provisioning.Actor{Name: "upstream", Role: provisioning.RoleAdmin, From: u.base.Redacted()}
+	if u.By.Name == "" {
+		return provisioning.Actor{Name: "upstream", Role: provisioning.RoleAdmin, From: u.base.Redacted()}
+	}
+	by := u.By
+	by.From += ", " + u.String()
+	return by
 }
 
 // knows refuses what the service is never asked for: other names than those of kernels,
@@ -229,6 +236,7 @@ type Result struct {
 	SHA256  string // "": not known before it is taken
 	Changed bool   // it was taken
 	Pointed bool   // the run mode boots it from now on
+	Leaves  string // the kernel that the run mode boots in its place until then, which somebody gave it; "": none
 }
 
 // Fetch takes a kernel that is not here, once for all who ask for it at a time. The
