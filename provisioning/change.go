@@ -24,8 +24,25 @@ type Change struct {
 	Action  string          `json:"action"`           // "node add", "node set", "farmer rm", …
 	Subject string          `json:"subject"`          // a MAC address, a farmer id, a token id
 	Batch   string          `json:"batch,omitempty"`  // the same for changes made together, by an import for instance; "": alone
+	Undoes  int64           `json:"undoes,omitempty"` // the ID of the change that this one takes back; 0: none
 	Before  json.RawMessage `json:"before,omitempty"` // the thing before, absent if there was none
 	After   json.RawMessage `json:"after,omitempty"`  // the thing after, absent if it was removed
+
+	// UndoneBy is the ID of the change that took this one back, if that was not taken back in its
+	// turn; 0: none. [MarkUndone] finds it, and no store keeps it.
+	UndoneBy int64 `json:"undone_by,omitempty"`
+}
+
+// MarkUndone notes of each change whether it is taken back, by one of those before it: changes are
+// the newest ones of something, newest first.
+func MarkUndone(changes []Change) {
+	undone := make(map[int64]int64) // by which change
+	for i := range changes {
+		c := &changes[i]
+		if c.UndoneBy = undone[c.ID]; c.UndoneBy == 0 && c.Undoes != 0 {
+			undone[c.Undoes] = c.ID
+		}
+	}
 }
 
 // Difference is what a change did to one field.

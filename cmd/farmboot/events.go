@@ -95,7 +95,8 @@ type historyCmd struct {
 
 func (historyCmd) Help() string {
 	return `Newest first. --undo takes a change back, and with it a whole import or change of many
-nodes, as long as each of the nodes is still as the change left it.
+nodes, as long as each of the nodes is still as the change left it. It says which, and asks on a
+terminal.
 
 Examples:
 
@@ -129,6 +130,19 @@ func (c historyCmd) Run(ctx context.Context, e *env) error {
 	return t.flush()
 }
 
+// someChanges lists changes, a line each, some of them if they are many.
+func someChanges(changes []provisioning.Change) string {
+	const some = 20
+	var b strings.Builder
+	for _, c := range changes[:min(len(changes), some)] {
+		fmt.Fprintf(&b, "  %d  %s  %s\n", c.ID, c.Subject, whatChanged(c))
+	}
+	if more := len(changes) - some; more > 0 {
+		fmt.Fprintf(&b, "  and %d more\n", more)
+	}
+	return b.String()
+}
+
 func (c historyCmd) undo(ctx context.Context, e *env, db *database) error {
 	changes, err := db.registry.History(ctx, operator(), provisioning.ChangeQuery{ID: *c.Undo})
 	if err != nil {
@@ -140,15 +154,15 @@ func (c historyCmd) undo(ctx context.Context, e *env, db *database) error {
 		}
 	}
 	changes = slices.DeleteFunc(changes, func(c provisioning.Change) bool { return !registry.CanUndo([]provisioning.Change{c}) })
-	if len(changes) > 1 {
-		if ok, err := e.confirm(fmt.Sprintf("Take %d changes back?", len(changes)), c.Yes); err != nil || !ok {
+	if len(changes) > 0 {
+		if ok, err := e.confirm(fmt.Sprintf("%sTake %s back?", someChanges(changes), countOf(len(changes), "change")), c.Yes); err != nil || !ok {
 			return err
 		}
 	}
 	undone, err := db.registry.Undo(ctx, operator(), *c.Undo)
 	var says strings.Builder
-	if undone.Changes > 0 {
-		fmt.Fprintf(&says, "took %s back\n", countOf(undone.Changes, "change"))
+	if n := len(undone.Changes); n > 0 {
+		fmt.Fprintf(&says, "took %s back:\n%s", countOf(n, "change"), someChanges(undone.Changes))
 	}
 	for _, n := range undone.Once {
 		fmt.Fprintf(&says, "the one-time next boot of %s, %s, was dropped with its registration\n", n.MAC, n.Once)

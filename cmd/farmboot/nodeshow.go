@@ -216,9 +216,20 @@ func (v nodeView) printHistory(w io.Writer) error {
 	return t.flush()
 }
 
-// whatChanged tells the difference between before and after: "node set: runmode
-// prod -> test".
+// whatChanged tells the difference between before and after, "node set: runmode
+// prod -> test", and whether it is taken back, or takes back another change.
 func whatChanged(c provisioning.Change) string {
+	what := fieldsChanged(c)
+	if c.Undoes != 0 {
+		what += fmt.Sprintf(" (takes %d back)", c.Undoes)
+	}
+	if c.UndoneBy != 0 {
+		what += fmt.Sprintf(" (taken back by %d)", c.UndoneBy)
+	}
+	return what
+}
+
+func fieldsChanged(c provisioning.Change) string {
 	if len(c.Before) == 0 || len(c.After) == 0 {
 		return c.Action
 	}

@@ -2,10 +2,12 @@ package api_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -241,6 +243,36 @@ func TestDiscovered(t *testing.T) {
 		if said := s.do("POST", "/api/v1/nodes/"+mac+"/claim", "").want(t, http.StatusConflict).body; !strings.Contains(string(said), "is registered already, to farmer ") {
 			t.Errorf("a claim of %s, which is registered, is refused with %s", mac, said)
 		}
+	}
+}
+
+// TestUndone: the history says which change takes back which, and is taken back.
+func TestUndone(t *testing.T) {
+	s := newSite(t)
+	s.do("PUT", "/api/v1/nodes/"+node1, `{"name":"undo me"}`).want(t, http.StatusOK)
+	lines := func(path string, n int) []provisioning.Change {
+		t.Helper()
+		got := decode[[]provisioning.Change](t, s.do("GET", path+"?limit="+strconv.Itoa(n), "").want(t, http.StatusOK))
+		if len(got) != n {
+			t.Fatalf("%s: %d changes", path, len(got))
+		}
+		return got
+	}
+	undo := func(id int64) {
+		t.Helper()
+		s.do("POST", fmt.Sprintf("/api/v1/history/%d/undo", id), "").want(t, http.StatusOK)
+	}
+	first := lines("/api/v1/history", 1)[0].ID
+	undo(first)
+	for _, path := range []string{"/api/v1/history", "/api/v1/nodes/" + node1 + "/history"} {
+		if got := lines(path, 2); got[0].Undoes != first || got[0].UndoneBy != 0 || got[1].Undoes != 0 || got[1].UndoneBy != got[0].ID {
+			t.Errorf("%s: %+v", path, got)
+		}
+	}
+	second := lines("/api/v1/history", 1)[0].ID
+	undo(second) // the name is back
+	if got := lines("/api/v1/history", 3); got[0].Undoes != second || got[1].UndoneBy != got[0].ID || got[2].UndoneBy != 0 {
+		t.Errorf("what was taken back is, and what that took back is not any more: %+v", got)
 	}
 }
 

@@ -216,7 +216,7 @@ func (a *API) undo(w http.ResponseWriter, r *http.Request, by provisioning.Actor
 		Unenrolled []provisioning.MAC      `json:"unenrolled,omitempty"`
 		Once       []provisioning.MAC      `json:"once,omitempty"`
 		Farmers    []provisioning.FarmerID `json:"farmers,omitempty"`
-	}{undone.Changes, undone.Unenrolled, provisioning.MACsOf(undone.Once), undone.Farmers}, err)
+	}{len(undone.Changes), undone.Unenrolled, provisioning.MACsOf(undone.Once), undone.Farmers}, err)
 }
 
 // nodeMachine answers GET /api/v1/nodes/{mac}/machine: what is known of the machine.

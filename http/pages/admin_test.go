@@ -895,6 +895,9 @@ func TestDayOfAnAdmin(t *testing.T) {
 	if r, _ := b.send(t, undo, nil); r.StatusCode != 303 {
 		t.Errorf("take back: %d", r.StatusCode)
 	}
+	if _, page := b.look(t, "/admin/history"); strings.Contains(page, undo) || strings.Count(page, ">taken back<") != 1 {
+		t.Errorf("the history does not mark what was taken back, or offers that again: %s", page)
+	}
 	if n, err := b.Registry.CountNodes(t.Context(), root, provisioning.NodeQuery{}); n != 0 || err != nil {
 		t.Errorf("%d nodes are left, %v", n, err)
 	}

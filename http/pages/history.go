@@ -41,6 +41,7 @@ type historyLine struct {
 	Many        []historyLine             // the first of them, each with what is its own; empty: it is one
 	More        int64                     // how many there are besides
 	Undo        bool                      // it can be taken back
+	Undone      bool                      // it is taken back
 }
 
 // Summary says what many changes are.
@@ -168,7 +169,7 @@ func goTogether(later, earlier provisioning.Change) bool {
 // lineOf makes one line of one change, or of many alike.
 func lineOf(changes []provisioning.Change) historyLine {
 	c := changes[0]
-	line := historyLine{ID: c.ID, At: c.At, Actor: c.Actor, From: c.From, Action: c.Action, Subject: c.Subject, Fields: c.Differences()}
+	line := historyLine{ID: c.ID, At: c.At, Actor: c.Actor, From: c.From, Action: c.Action, Subject: c.Subject, Fields: c.Differences(), Undone: c.UndoneBy != 0}
 	if strings.HasPrefix(c.Action, "node ") {
 		line.URL = "/admin/nodes/" + c.Subject
 	}
@@ -178,6 +179,7 @@ func lineOf(changes []provisioning.Change) historyLine {
 	for _, c := range changes {
 		fields := c.Differences()
 		line.Fields = slices.DeleteFunc(line.Fields, func(f provisioning.Difference) bool { return !slices.Contains(fields, f) })
+		line.Undone = line.Undone && c.UndoneBy != 0
 	}
 	for i := range changes[:min(len(changes), foldShown)] {
 		one := lineOf(changes[i : i+1])

@@ -98,7 +98,7 @@ func fill(t *testing.T, s provisioning.Store) {
 			tx.PutToken(ctx, provisioning.Token{ID: "T", Role: provisioning.RoleFarmer, Farmer: 4294967295, Name: "t", Expires: at, ReadOnly: true, Created: at, Hash: provisioning.SecretsHash{0xff, 0, 1}}),
 			tx.PutSession(ctx, provisioning.Session{Hash: provisioning.SecretsHash{0x80}, Token: "T", Who: "w", Began: at, LastUsed: at}),
 			tx.AddChange(ctx, provisioning.Change{At: at, Actor: "a", From: "cli", Action: "node add", Subject: "s", Batch: "b", After: []byte(`{"x":1}`)}),
-			tx.AddChange(ctx, provisioning.Change{At: at, Actor: "a", From: "cli", Action: "node rm", Subject: "s"}),
+			tx.AddChange(ctx, provisioning.Change{At: at, Actor: "a", From: "cli", Action: "node rm", Subject: "s", Undoes: 1}),
 		} {
 			if err != nil {
 				return err

@@ -489,6 +489,7 @@ func (r *Registry) NodeHistory(ctx context.Context, by provisioning.Actor, mac p
 		return nil, err
 	}
 	changes, err := r.store.Changes(ctx, provisioning.ChangeQuery{Subject: mac.String(), Limit: limit})
+	provisioning.MarkUndone(changes)
 	if rights.All(by) || err != nil {
 		return changes, err
 	}
@@ -505,6 +506,9 @@ func (r *Registry) History(ctx context.Context, by provisioning.Actor, q provisi
 		q.Subject = mac.String()
 	}
 	changes, err := r.store.Changes(ctx, q)
+	if q.ID == 0 && q.Batch == "" { // else what takes them back may be missing
+		provisioning.MarkUndone(changes)
+	}
 	// Eleven digits: neither a farmer's id nor a date has as many.
 	if err == nil && len(changes) == 0 && noMAC != nil && provisioning.MeantAsMAC(q.Subject, 11) {
 		err = noMAC

@@ -30,7 +30,7 @@ func batchOf(ctx context.Context) string {
 
 // Undone is what became of changes that were taken back.
 type Undone struct {
-	Changes int
+	Changes []provisioning.Change // newest first
 	// Unenrolled are nodes whose enrolment for Secure Boot ended with their registration,
 	// which is taken back now, or was then: enrolments are not begun anew.
 	Unenrolled []provisioning.MAC
@@ -76,13 +76,13 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 				}
 			}
 			if c.Action == "farmer set" {
-				if err := r.undoFarmer(ctx, tx, by, c); err != nil {
+				if err := r.undoFarmer(ctx, takingBack{tx, c}, by, c); err != nil {
 					return err
 				}
-				undone.Changes++
+				undone.Changes = append(undone.Changes, c)
 				continue
 			}
-			node, err := r.undo(ctx, tx, by, c)
+			node, err := r.undo(ctx, takingBack{tx, c}, by, c)
 			if err != nil {
 				return err
 			}
@@ -94,7 +94,7 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 			if node == nil {
 				continue
 			}
-			undone.Changes++
+			undone.Changes = append(undone.Changes, c)
 			if node.before == nil {
 				removed = append(removed, node.now.MAC)
 				if node.now.Once != node.after.Once && node.now.Once != "" {
@@ -105,7 +105,7 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 		if undone.Farmers, err = r.nodeless(ctx, tx, farmers); err != nil {
 			return err
 		}
-		if undone.Changes == 0 {
+		if len(undone.Changes) == 0 {
 			return provisioning.Errorf(provisioning.Invalid, "change %d is %q: only changes of nodes and of farmers' names can be taken back", id, changes[0].Action)
 		}
 		return nil
@@ -120,6 +120,21 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 	undone.Unenrolled = slices.Concat(undone.Again, ended)
 	slices.SortFunc(undone.Unenrolled, provisioning.MAC.Compare)
 	return undone, err
+}
+
+// takingBack is a transaction whose lines of the history say which change they take back.
+type takingBack struct {
+	provisioning.Tx
+	change provisioning.Change
+}
+
+// AddChange implements [provisioning.Tx]. What is changed on the way, a farmer for one, takes
+// nothing back.
+func (t takingBack) AddChange(ctx context.Context, c provisioning.Change) error {
+	if c.Subject == t.change.Subject {
+		c.Undoes = t.change.ID
+	}
+	return t.Tx.AddChange(ctx, c)
 }
 
 // How a change is taken back.
@@ -140,7 +155,7 @@ func undoing(c provisioning.Change) int {
 }
 
 // CanUndo tells whether [Registry.Undo] takes changes back that were made together, as far
-// as the changes themselves say.
+// as the changes themselves say: not if they are taken back.
 func CanUndo(changes []provisioning.Change) bool {
 	some := false
 	for _, c := range changes {
@@ -148,7 +163,7 @@ func CanUndo(changes []provisioning.Change) bool {
 		case refused:
 			return false
 		case takenBack:
-			some = true
+			some = some || c.UndoneBy == 0
 		}
 	}
 	return some

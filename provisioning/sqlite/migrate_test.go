@@ -38,6 +38,7 @@ var oldData = map[int]string{
 		UPDATE seen SET serial = 's'; UPDATE changes SET batch = 'b'`,
 	7: `UPDATE sessions SET role = 'admin', farmer = 5, read_only = 1`,
 	8: `REPLACE INTO event_ids VALUES (1, 9); INSERT INTO boots VALUES (8, 9, x'525400000001', '', 1, 2, x'0a0722056f666665720a06080110021801')`,
+	9: `UPDATE changes SET undoes = 1`,
 }
 
 // contents counts the rows of every table; of boots, which are events in older ones, the

@@ -87,7 +87,7 @@ func (t Tx) PruneSessions(ctx context.Context, p provisioning.SessionPrune) erro
 }
 
 func scanChange(c *provisioning.Change) []any {
-	return []any{&c.ID, millis{&c.At}, &c.Actor, &c.From, &c.Action, &c.Subject, &c.Batch, document{&c.Before}, document{&c.After}}
+	return []any{&c.ID, millis{&c.At}, &c.Actor, &c.From, &c.Action, &c.Subject, &c.Batch, &c.Undoes, document{&c.Before}, document{&c.After}}
 }
 
 // Changes implements [provisioning.Reader].
@@ -102,15 +102,15 @@ func (r Reader) Changes(ctx context.Context, q provisioning.ChangeQuery) ([]prov
 	if q.Subject != "" {
 		w.and("subject = ?", q.Subject)
 	}
-	query := `SELECT id, at, actor, origin, action, subject, batch, before, after FROM changes` + w.String() + ` ORDER BY id DESC` + w.limit(q.Limit)
+	query := `SELECT id, at, actor, origin, action, subject, batch, undoes, before, after FROM changes` + w.String() + ` ORDER BY id DESC` + w.limit(q.Limit)
 	return all(ctx, r, scanChange, query, w.args...)
 }
 
 // AddChange implements [provisioning.Tx].
 func (t Tx) AddChange(ctx context.Context, c provisioning.Change) error {
 	t.decided()
-	return t.exec(ctx, `INSERT INTO changes (at, actor, origin, action, subject, batch, before, after) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		provisioning.Millis(c.At), c.Actor, c.From, c.Action, c.Subject, c.Batch, string(c.Before), string(c.After))
+	return t.exec(ctx, `INSERT INTO changes (at, actor, origin, action, subject, batch, undoes, before, after) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		provisioning.Millis(c.At), c.Actor, c.From, c.Action, c.Subject, c.Batch, c.Undoes, string(c.Before), string(c.After))
 }
 
 // document reads a JSON document; the empty text is none.

@@ -615,7 +615,7 @@ func seen(t *testing.T, open Open) {
 func changes(t *testing.T, open Open) {
 	s, ctx := open(t, "a"), t.Context()
 	first := provisioning.Change{At: Noon, Actor: "root", From: "cli", Action: "node add", Subject: "x", After: json.RawMessage(`{"a":1}`)}
-	second := provisioning.Change{At: Noon, Actor: "root", From: "cli", Action: "node rm", Subject: "x", Before: json.RawMessage(`{"a":1}`)}
+	second := provisioning.Change{At: Noon, Actor: "root", From: "cli", Action: "node rm", Subject: "x", Undoes: 1, Before: json.RawMessage(`{"a":1}`)}
 	other := provisioning.Change{At: Noon, Actor: "TWO", From: "10.0.0.1", Action: "farmer add", Subject: "y"}
 	update(t, s, func(tx provisioning.Tx) error {
 		for _, c := range []provisioning.Change{first, other, second} {
