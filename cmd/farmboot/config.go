@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"time"
 
+	"farmboot/ipxe/binary"
 	"farmboot/provisioning/ordinary"
 	"farmboot/setup"
 	"farmboot/setup/ca"
@@ -24,7 +27,7 @@ type configCheckCmd struct {
 // Help implements [kong.HelpProvider].
 func (configCheckCmd) Help() string {
 	return `Looks at the files too that http.tls-cert, http.tls-key and openid.client-secret-file
-name, and for the folder of ipxe.template: run it as root, who may read them. The daemon need
+name, and at those in the folder of ipxe.template: run it as root, who may read them. The daemon need
 not run, and nothing is changed. What is wrong besides on this host and its LAN: farmboot doctor.
 
 Examples:
@@ -49,6 +52,12 @@ func (c configCheckCmd) Run(e *env) error {
 		name := string(cmp.Or(file, fileName(cfg.File)))
 		var warnings []string
 		warnings, unread, err = checkFiles(cfg, aCommand, e.now())
+		if err == nil && ownTemplate(cfg) {
+			problems := binary.Load(cfg.IPXE.Template).Problems()
+			for _, file := range slices.Sorted(maps.Keys(problems)) {
+				warnings = append(warnings, "ipxe.template: "+oneLine(problems[file]))
+			}
+		}
 		for _, w := range warnings {
 			fmt.Fprintf(e.stderr, "farmboot: warning: %s: %s\n", printable(name), printable(w))
 		}
@@ -99,10 +108,16 @@ func checkFiles(cfg setup.Config, by reader, now time.Time) (warnings []string, 
 		}
 		warnings = append(warnings, warning)
 	}
-	if folder := cfg.IPXE.Template; folder != setup.Default().IPXE.Template { // that is made when farmboot is installed
-		err = errors.Join(err, findTemplate(folder))
+	if ownTemplate(cfg) {
+		err = errors.Join(err, findTemplate(cfg.IPXE.Template))
 	}
 	return warnings, unread, err
+}
+
+// ownTemplate tells whether the operator makes the template folder; the usual one is made when
+// farmboot is installed.
+func ownTemplate(cfg setup.Config) bool {
+	return cfg.IPXE.Template != setup.Default().IPXE.Template
 }
 
 // checkSecret says what is wrong with the file of the client's secret, without which nobody can sign

@@ -284,6 +284,28 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// TestReloadOfTemplate: a folder with nothing to boot from is not taken in the place of one that
+// works; of one with broken files the log says which.
+func TestReloadOfTemplate(t *testing.T) {
+	d := startDaemon(t)
+	folder := filepath.Join(d.state, "other")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d.configure("ipxe.template = 'other'")
+	d.hangup()
+	d.says(`msg="configuration not taken, going on with that of before" err="neither undionly.kpxe nor ipxe.efi is in the iPXE template folder `+folder, 1)
+	if status, _ := d.get("/boot/ipxe.efi"); status != http.StatusOK {
+		t.Errorf("the former folder is not used any more: %d", status)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "ipxe.efi"), []byte("MZ"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d.hangup()
+	d.says(`changed=ipxe.template`, 1)
+	d.says(`msg="boot file cannot be used" file=ipxe.efi err="ipxe.efi in the iPXE template folder cannot be used`, 1)
+}
+
 // TestRunModeRemoved: nodes of a run mode that is taken out of the configuration cannot boot, which
 // the log of the reload and of the start, status and the API say; they are found, and moved.
 func TestRunModeRemoved(t *testing.T) {

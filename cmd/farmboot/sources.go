@@ -2,18 +2,22 @@ package main
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"farmboot/ipxe"
 	"farmboot/ipxe/binary"
 	"farmboot/ipxe/catalog"
 	"farmboot/ipxe/kernel"
+	"farmboot/provisioning/filenames"
 	"farmboot/provisioning/installed"
 	"farmboot/provisioning/owner"
 	"farmboot/setup"
@@ -81,10 +85,18 @@ func (s *sources) loadTemplate(folder string) error {
 	return nil
 }
 
-// findTemplate says what to do where there is no template folder.
+// findTemplate says what to do where there is no template folder, or none of what boots nodes is
+// in it.
 func findTemplate(folder string) error {
-	if _, err := os.Stat(folder); err != nil {
+	missing := func(file string) bool {
+		_, err := os.Stat(filepath.Join(folder, file))
+		return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+	}
+	switch {
+	case missing("."):
 		return fmt.Errorf("no iPXE template folder %s: make it with %[2]s %[1]s, or name another in [ipxe] template", folder, installed.TemplateScript)
+	case missing(filenames.Undionly) && missing(filenames.EFI):
+		return fmt.Errorf("neither %[3]s nor %[4]s is in the iPXE template folder %[1]s: make it with %[2]s %[1]s, or name another in [ipxe] template", folder, installed.TemplateScript, filenames.Undionly, filenames.EFI)
 	}
 	return nil
 }
