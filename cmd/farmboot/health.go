@@ -72,7 +72,7 @@ func (h *health) run(ctx context.Context) error {
 
 // look finds what does not work, but for the network and the database's file.
 func (h *health) look(ctx context.Context) []api.Problem {
-	return slices.Concat(h.database(ctx), h.kernelFolders(), h.disks(freeOf), h.templates(), h.secureBoot())
+	return slices.Concat(h.database(ctx), h.kernelFolders(), h.disks(freeOf), h.templates(), h.secureBoot(), h.upstreamProblems())
 }
 
 // database is about the database.
@@ -122,6 +122,25 @@ func (h *health) secureBoot() []api.Problem {
 		return nil
 	}
 	return []api.Problem{{What: "Secure Boot", Why: provisioning.Detail(h.insecure)}}
+}
+
+// unanswered is how long upstream may take for an answer before it is called silent.
+const unanswered = 5 * time.Second
+
+// upstreamProblems is about an upstream that gives no answer, or kernels that cannot be taken from
+// it: nodes boot what is here.
+func (h *health) upstreamProblems() (list []api.Problem) {
+	if h.upstream == nil {
+		return nil
+	}
+	look := h.upstream.LastLook()
+	if since := look.Asked; look.Silent == 0 && !since.IsZero() && h.now().Sub(since) >= unanswered {
+		look.Silent, look.Since = 1, since
+	}
+	for _, c := range h.upstreamFaults(look, 1) {
+		list = append(list, api.Problem{What: "upstream", Why: c.Text + "; check: " + strings.Join(c.Cure, "; ")})
+	}
+	return list
 }
 
 // kernelFolders is about kernel folders that were there and are not any more.

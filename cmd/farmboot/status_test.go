@@ -92,6 +92,45 @@ func TestNoKernels(t *testing.T) {
 	}
 }
 
+// TestSilentUpstream: status tells of an upstream that does not answer, from the first look on, and
+// of a kernel that is none.
+func TestSilentUpstream(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // whose connections nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	refuses, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuses.Close()
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		io.WriteString(w, "<!doctype html>")
+	}))
+	defer page.Close()
+	for name, c := range map[string]struct{ url, says string }{
+		"silent":  {"http://" + silent.Addr().String(), "has given no answer since .* UTC; nodes boot what they did before; check: the service is on"},
+		"refuses": {"http://" + refuses.Addr().String(), "has given no answer since .* UTC; nodes boot what they did before: .*connection refused; check: the service is on"},
+		"page":    {page.URL, "a kernel of upstream .* was not taken: .*; what was here stays; check: what is at"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := startDaemonAs(t, "farmboot", func(d *daemon) { d.configure(fmt.Sprintf("kernel.upstream = %q", c.url)) })
+			row := regexp.MustCompile(`(?m)^PROBLEM upstream +.*` + c.says)
+			d.until("a status that tells of upstream", func() bool {
+				_, text, _ := d.command("status")
+				return row.MatchString(text)
+			})
+			if status, text := d.get("/healthz"); status != http.StatusOK {
+				t.Errorf("health: %d, %s", status, text)
+			}
+			d.says(`msg="something does not work" what=upstream`, 1)
+		})
+	}
+}
+
 // TestStatusBesideAMistake: a mistake that somebody made in the configuration hides no daemon.
 func TestStatusBesideAMistake(t *testing.T) {
 	d := startDaemon(t)

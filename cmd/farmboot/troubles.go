@@ -67,15 +67,19 @@ const silentLooks = 3
 
 // upstreamTroubles are kernels that upstream has and that cannot be taken, and an upstream
 // that is not there any more.
-func (a *appliance) upstreamTroubles(context.Context) (all []alert.Condition) {
+func (a *appliance) upstreamTroubles(context.Context) []alert.Condition {
 	if a.upstream == nil {
 		return nil
 	}
-	look := a.upstream.LastLook()
+	return a.upstreamFaults(a.upstream.LastLook(), silentLooks)
+}
+
+// upstreamFaults is upstreamTroubles that have lasted for so many looks.
+func (a *appliance) upstreamFaults(look upstream.Look, looks int) (all []alert.Condition) {
 	failed := slices.Sorted(maps.Keys(look.Failed))
-	silent := look.Silent >= silentLooks
+	silent := look.Silent >= looks
 	if silent {
-		text := fmt.Sprintf("%s has given no answer %d times, since %s; nodes boot what they did before", a.upstream, look.Silent, look.Since.UTC().Format("2006-01-02 15:04 MST"))
+		text := fmt.Sprintf("%s has given no answer since %s; nodes boot what they did before", a.upstream, look.Since.UTC().Format("2006-01-02 15:04 MST"))
 		if len(failed) > 0 { // the others say the same
 			text += ": " + provisioning.Detail(look.Failed[failed[0]].Err)
 		}
@@ -86,7 +90,7 @@ func (a *appliance) upstreamTroubles(context.Context) (all []alert.Condition) {
 	}
 	for _, rel := range failed {
 		f := look.Failed[rel]
-		if !upstream.Refused(f.Err) && (silent || f.Times < silentLooks) {
+		if !upstream.Refused(f.Err) && (silent || f.Times < looks) {
 			continue
 		}
 		all = append(all, alert.Condition{

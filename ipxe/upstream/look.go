@@ -22,6 +22,9 @@ type Look struct {
 	// of the first of them.
 	Silent int
 	Since  time.Time
+	// Asked is since when the look that goes on has had no answer; zero: it has had one, or
+	// none goes on. A service that drops what it gets holds a look up for minutes.
+	Asked time.Time
 }
 
 // Failure is why a kernel could not be taken, and how many looks in a row it has not been.
@@ -33,7 +36,15 @@ type Failure struct {
 // looked is the last look.
 type looked struct {
 	sync.Mutex
-	last Look
+	last  Look
+	asked time.Time // see [Look]
+}
+
+// ask notes since when a look has had no answer.
+func (l *looked) ask(since time.Time) {
+	l.Lock()
+	defer l.Unlock()
+	l.asked = since
 }
 
 // note remembers how a look went.
@@ -53,11 +64,13 @@ func (u *Upstream) note(l Look) {
 	u.looked.last = l
 }
 
-// LastLook tells how the last look for new kernels went; the zero value before the first.
+// LastLook tells how the last look for new kernels went; the zero value before the first, but for
+// Asked.
 func (u *Upstream) LastLook() Look {
 	u.looked.Lock()
 	defer u.looked.Unlock()
 	l := u.looked.last
+	l.Asked = u.looked.asked
 	l.Failed = maps.Clone(l.Failed)
 	return l
 }

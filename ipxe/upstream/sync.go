@@ -146,6 +146,8 @@ func (u *Upstream) Sync(ctx context.Context, o SyncOptions) error {
 	var errs, forbidden []error
 	public := false // one kernel at least
 	look := Look{Failed: map[string]Failure{}}
+	u.looked.ask(u.Now())
+	defer u.looked.ask(time.Time{})
 	for _, rel := range slices.Compact(rels) {
 		result, err := u.syncOne(ctx, rel, all[rel], o)
 		switch {
@@ -153,6 +155,7 @@ func (u *Upstream) Sync(ctx context.Context, o SyncOptions) error {
 			return ctx.Err()
 		case provisioning.ErrorCode(err) == provisioning.NotFound: // the service has none
 			look.Answered = true
+			u.looked.ask(time.Time{})
 		case errors.Is(err, errForbidden) && all[rel].Name == "": // perhaps it has none
 			forbidden = append(forbidden, fmt.Errorf("%s: %w", rel, err))
 		case err != nil:

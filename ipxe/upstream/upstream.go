@@ -311,6 +311,7 @@ func (u *Upstream) take(ctx context.Context, rel string, known Validator, d *Dow
 	if err != nil {
 		return Result{}, err
 	}
+	u.looked.ask(time.Time{}) // it answers, however long the kernel takes
 	defer from.Close()
 	if err := u.room(rel, from.Size); err != nil {
 		return Result{}, err
