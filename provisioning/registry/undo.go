@@ -67,6 +67,9 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 				return err
 			}
 		}
+		if err := refuseUndone(ctx, tx, changes); err != nil {
+			return err
+		}
 		undone, removed = Undone{}, nil
 		farmers := map[provisioning.FarmerID]bool{} // who were registered with that
 		for _, c := range changes {                 // the newest first
@@ -120,6 +123,25 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 	undone.Unenrolled = slices.Concat(undone.Again, ended)
 	slices.SortFunc(undone.Unenrolled, provisioning.MAC.Compare)
 	return undone, err
+}
+
+// refuseUndone refuses changes that were made together and are taken back.
+func refuseUndone(ctx context.Context, from provisioning.Reader, changes []provisioning.Change) error {
+	i := slices.IndexFunc(changes, func(c provisioning.Change) bool { return undoing(c) == takenBack })
+	if i < 0 {
+		return nil
+	}
+	of, err := from.Changes(ctx, provisioning.ChangeQuery{Subject: changes[i].Subject})
+	if err != nil {
+		return err
+	}
+	provisioning.MarkUndone(of)
+	for _, c := range of {
+		if c.ID == changes[i].ID && c.UndoneBy != 0 {
+			return provisioning.Errorf(provisioning.Conflict, "change %s is taken back already, by change %s", strconv.FormatInt(c.ID, 10), strconv.FormatInt(c.UndoneBy, 10))
+		}
+	}
+	return nil
 }
 
 // takingBack is a transaction whose lines of the history say which change they take back.
