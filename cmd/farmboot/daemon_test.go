@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"farmboot/ipxe/kernel/kerneltest"
 	"farmboot/provisioning"
 )
 
@@ -361,6 +362,34 @@ func TestRunModeRemoved(t *testing.T) {
 			t.Errorf("%q when no node has it: exit %d, %s", args, status, stderr)
 		}
 	}
+}
+
+// TestKernelOfOtherProcessors: whether a node's kernel is for its machine is known once that was seen.
+func TestKernelOfOtherProcessors(t *testing.T) {
+	d := startDaemon(t)
+	file := filepath.Join(t.TempDir(), "x64.efi")
+	if err := os.WriteFile(file, []byte(kerneltest.EFI("x64")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	check := func(platform, arch, want string) {
+		t.Helper()
+		d.get(script + "?platform=" + platform + "&arch=" + arch)
+		d.until("a check that says: "+want, func() bool {
+			status, stdout, _ := d.command("node", "check", "52:54:00:00:00:01")
+			return status == 0 && strings.Contains(stdout, "warning: kernel x64.efi is for x64 machines: a machine of "+want) == (want != "")
+		})
+	}
+	for _, args := range [][]string{{"kernel", "add", file}, {"node", "add", "52:54:00:00:00:01", "--kernel", "x64.efi"}} {
+		if status, _, stderr := d.command(args...); status != 0 || stderr != "" {
+			t.Errorf("%q: exit %d, %s", args, status, stderr)
+		}
+	}
+	check("efi", "arm64", "UEFI arm64 fetches it, and stops there")
+	if _, _, stderr := d.command("node", "set", "52:54:00:00:00:01", "--name", "n"); !strings.Contains(stderr, "a machine of UEFI arm64") {
+		t.Errorf("node set: %s", stderr)
+	}
+	check("pcbios", "i386", "")
+	check("efi", "x86_64", "")
 }
 
 // TestSecondDaemon: one with the state folder of another is told that, and not that a port is in use.

@@ -111,11 +111,15 @@ func storedName(name string) (string, error) {
 }
 
 // warnOfKernel tells, on stderr, why nodes cannot boot a kernel, by its own header, or
-// those with Secure Boot on.
+// those with Secure Boot on, or of another kind than most.
 func warnOfKernel(e *env, db *database, name string) error {
 	problem := db.kernels.Check(name)
 	if problem == nil && db.cfg.SecureBoot.Enabled {
 		problem = signed.Unsignable(db.kernels, name)
+	}
+	if foreign := db.kernels.Foreign(name, ""); problem == nil && foreign != "" {
+		_, err := fmt.Fprintf(e.stderr, "farmboot: warning: %s %s\n", name, foreign)
+		return err
 	}
 	if problem == nil {
 		return nil

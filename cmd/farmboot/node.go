@@ -67,7 +67,7 @@ func (c nodeAddCmd) Run(ctx context.Context, e *env, db *database) error {
 		return orSet(err)
 	}
 	fmt.Fprintf(e.stdout, "registered %s\n", summary(n))
-	return errors.Join(db.printNewFarmers(e.stderr, true), db.warn(e, n))
+	return errors.Join(db.printNewFarmers(e.stderr, true), db.warn(ctx, e, n))
 }
 
 // orSet says how a node is changed, where it cannot be registered because it is.
@@ -156,7 +156,7 @@ func (c nodeSetCmd) Run(ctx context.Context, e *env) error {
 	} else {
 		fmt.Fprintf(e.stdout, "changed %d nodes%s\n", len(nodes), beforeThat(nodes))
 	}
-	return errors.Join(db.printNewFarmers(e.stderr, true), db.warn(e, nodes...))
+	return errors.Join(db.printNewFarmers(e.stderr, true), db.warn(ctx, e, nodes...))
 }
 
 // beforeThat says how many of the nodes that were changed boot something else at their next boot.
@@ -514,5 +514,5 @@ func (c nodeClaimCmd) Run(ctx context.Context, e *env, db *database) error {
 		return orSet(err)
 	}
 	fmt.Fprintf(e.stdout, "claimed %s\n", summary(n))
-	return errors.Join(db.printNewFarmers(e.stderr, true), db.warn(e, n))
+	return errors.Join(db.printNewFarmers(e.stderr, true), db.warn(ctx, e, n))
 }

@@ -11,13 +11,17 @@ import (
 
 // warn tells, on stderr, what is probably a mistake about nodes that were stored all the
 // same: each once, and of several nodes how many it is about.
-func (d *database) warn(e *env, nodes ...provisioning.Node) error {
+func (d *database) warn(ctx context.Context, e *env, nodes ...provisioning.Node) error {
 	var warnings []string // each once
 	count := map[string]int{}
 	add := func(warning string) {
 		if count[warning]++; count[warning] == 1 {
 			warnings = append(warnings, warning)
 		}
+	}
+	machines, err := d.registry.Machines(ctx, operator(), provisioning.MACsOf(nodes))
+	if err != nil {
+		return err
 	}
 	for _, n := range nodes {
 		for _, warning := range d.cfg.Warnings(n) {
@@ -28,6 +32,9 @@ func (d *database) warn(e *env, nodes ...provisioning.Node) error {
 		}
 		if _, err := d.composer.Bootable(ipxe.NodeTarget(n), d.kernels.WithUpstream()); err != nil {
 			add(err.Error())
+		}
+		if foreign := d.foreign(n, machines[n.MAC]); foreign != "" {
+			add(foreign)
 		}
 	}
 	for _, warning := range warnings {
@@ -40,6 +47,17 @@ func (d *database) warn(e *env, nodes ...provisioning.Node) error {
 		}
 	}
 	return nil
+}
+
+// foreign says that the kernel that a node boots is for other machines than its own, or than most
+// are where that was not seen; "": it is not.
+func (d *database) foreign(n provisioning.Node, machine provisioning.Discovered) string {
+	file := ipxe.NodeTarget(n).KernelPath()
+	why := d.kernels.Foreign(file, machine.Arch)
+	if why == "" {
+		return ""
+	}
+	return "kernel " + file + " " + why
 }
 
 type nodeCheckCmd struct {
@@ -99,7 +117,15 @@ func (c nodeCheckCmd) report(ctx context.Context, e *env) (ipxe.Report, error) {
 			})
 			return report, nil
 		}
-		return db.composer.CheckWith(ipxe.NodeTarget(n), db.kernels.WithUpstream()), nil
+		machines, err := db.registry.Machines(ctx, operator(), []provisioning.MAC{mac})
+		if err != nil {
+			return ipxe.Report{}, err
+		}
+		r := db.composer.CheckWith(ipxe.NodeTarget(n), db.kernels.WithUpstream())
+		if foreign := db.foreign(n, machines[mac]); foreign != "" {
+			r.Findings = append(r.Findings, ipxe.Finding{Severity: ipxe.Warning, Message: foreign})
+		}
+		return r, nil
 	}
 	if provisioning.MeantAsMAC(c.Args, 11) {
 		return ipxe.Report{}, notMAC

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"farmboot/provisioning"
 )
@@ -50,6 +51,48 @@ func StartsOnBIOS(file io.ReaderAt) bool {
 	return ok
 }
 
+// archs are the processors that EFI applications are for (PE/COFF specification, section 3.3.1),
+// as network boot programs call them.
+var archs = map[uint16]string{
+	pe.IMAGE_FILE_MACHINE_AMD64: "x64", pe.IMAGE_FILE_MACHINE_ARM64: "arm64", pe.IMAGE_FILE_MACHINE_RISCV64: "riscv64",
+	pe.IMAGE_FILE_MACHINE_I386: "ia32", pe.IMAGE_FILE_MACHINE_ARMNT: "arm", pe.IMAGE_FILE_MACHINE_LOONGARCH64: "loongarch64",
+}
+
+// Arch names the processors that a kernel is for; "": its header does not say.
+func Arch(file io.ReaderAt) string {
+	if StartsOnBIOS(file) {
+		return "x64"
+	}
+	if _, ok := efiLength(file); !ok {
+		return ""
+	}
+	dos, _ := bytesAt(file, 0, lfanew+4)
+	machine, _ := bytesAt(file, int64(le.Uint32(dos[lfanew:]))+4, 2)
+	return archs[le.Uint16(machine)]
+}
+
+// Foreign says behind its name that a kernel is for other machines than the platform, "UEFI x64"
+// or "BIOS"; where that is not known, "", than most are. "": it is for those, or does not say.
+func (s *Store) Foreign(rel, platform string) string {
+	f, _, err := s.Open(rel)
+	if err != nil {
+		return "" // told elsewhere
+	}
+	defer f.Close()
+	processor := "x64" // of BIOS too
+	if uefi, ok := strings.CutPrefix(platform, "UEFI "); ok {
+		processor = uefi
+	}
+	arch := Arch(f)
+	switch {
+	case arch == "" || arch == processor:
+		return ""
+	case platform == "":
+		return fmt.Sprintf("is for %s machines: others fetch it, and stop there", arch)
+	}
+	return fmt.Sprintf("is for %s machines: a machine of %s fetches it, and stops there", arch, platform)
+}
+
 // bytesAt reads n bytes; false if they are not there.
 func bytesAt(file io.ReaderAt, off int64, n int) ([]byte, bool) {
 	b := make([]byte, n)
@@ -79,10 +122,13 @@ func bzImageLength(file io.ReaderAt) (int64, bool) {
 	return (sectors+1)*512 + paragraphs*16 - 15, true
 }
 
+// lfanew is where a DOS header says where that of PE is.
+const lfanew = 0x3c
+
 // efiLength reads the headers of an EFI application (PE/COFF specification, sections 2
 // to 4): the file reaches to the end of its headers, its sections and its certificates.
 func efiLength(file io.ReaderAt) (int64, bool) {
-	const lfanew, signature, coff, optionalStart = 0x3c, 4, 20, 72
+	const signature, coff, optionalStart = 4, 20, 72
 	dos, ok := bytesAt(file, 0, lfanew+4)
 	if !ok || string(dos[:2]) != "MZ" {
 		return 0, false

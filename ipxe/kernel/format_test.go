@@ -41,6 +41,25 @@ func testBzImage(length int) []byte {
 	return b
 }
 
+func TestArch(t *testing.T) {
+	of := func(machine uint16) []byte {
+		file := testEFI(0x1000)
+		le.PutUint16(file[0x80+4:], machine)
+		return file
+	}
+	for name, tt := range map[string]struct {
+		file []byte
+		want string
+	}{
+		"x64": {of(0x8664), "x64"}, "ARM64": {of(0xaa64), "arm64"}, "RISC-V": {of(0x5064), "riscv64"},
+		"another": {of(0x1234), ""}, "bzImage": {testBzImage(0x2000), "x64"}, "text": {[]byte("kernel"), ""}, "nothing": {nil, ""},
+	} {
+		if got := Arch(bytes.NewReader(tt.file)); got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
 func TestReadHeader(t *testing.T) {
 	signed := append(testEFI(0x1000), make([]byte, 0x100)...)
 	le.PutUint32(signed[0x80+24+112+4*8:], 0x1000)
