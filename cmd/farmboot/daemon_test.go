@@ -285,6 +285,41 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// TestStateMoves: beside a daemon that keeps its state where the configuration file said so before,
+// commands say which folder they look into, and status finds it.
+func TestStateMoves(t *testing.T) {
+	d := startDaemon(t)
+	text, err := os.ReadFile(d.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(t.TempDir(), "other")
+	if err := os.WriteFile(d.file, bytes.Replace(text, []byte(d.state), []byte(other), 1), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	says := "the daemon runs with another configuration than this command: it keeps its state in " + d.state + ", and this command looks into " + other + "; it takes the other one with a restart (systemctl restart farmboot)\n"
+	for range 2 { // before the file is read again, and behind
+		if status, stdout, stderr := d.command("status"); status != 0 || !strings.Contains(stdout, says) || !strings.Contains(stdout, "unix "+d.state) || stderr != "" {
+			t.Errorf("status: exit %d, %s%s", status, stdout, stderr)
+		}
+		if status, _, stderr := d.command("node", "list"); status != 0 || stderr != "farmboot: warning: "+says {
+			t.Errorf("node list: exit %d, %s", status, stderr)
+		}
+		d.hangup()
+		d.says(`level=WARN msg="configuration read again"`, 1)
+		d.says(`needs_restart="state kernel.path kernel.net-path provisioning.database"`, 1)
+	}
+	// Another daemon, which reads another file, is not meant.
+	file := filepath.Join(t.TempDir(), "a.toml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, "state = %q\n", other), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d.file = file
+	if status, _, stderr := d.command("status"); status != exitRefused || !strings.Contains(stderr, "the daemon does not run: no daemon listens on "+other) {
+		t.Errorf("status of another file: exit %d, %s", status, stderr)
+	}
+}
+
 // TestReloadOfTemplate: a folder with nothing to boot from is not taken in the place of one that
 // works; of one with broken files the log says which.
 func TestReloadOfTemplate(t *testing.T) {

@@ -64,6 +64,10 @@ func (r *reloader) reload(ctx context.Context) {
 	r.network.Configure(cfg)
 	r.authority.Check()
 	r.checkTemplate()
-	r.log.Info("configuration read again", "config", cfg.File, "changed", strings.Join(taken, " "), "needs_restart", strings.Join(restart, " "))
+	level := slog.LevelInfo
+	if len(restart) > 0 { // until then commands and the daemon go by different values
+		level = slog.LevelWarn
+	}
+	r.log.Log(ctx, level, "configuration read again", "config", cfg.File, "changed", strings.Join(taken, " "), "needs_restart", strings.Join(restart, " "))
 	r.warnOfRunModes(ctx)
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -147,10 +149,56 @@ func (s daemonStatus) print(e *env) error {
 // daemonLimit is how long a command waits for the daemon.
 const daemonLimit = 2 * time.Second
 
+// askDaemon asks the daemon of that state folder; where there is none, the one that reads the same
+// configuration file.
 func askDaemon(ctx context.Context, cfg setup.Config) (api.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, daemonLimit)
 	defer cancel()
-	return api.AskStatus(ctx, cfg.Socket())
+	s, err := api.AskStatus(ctx, cfg.Socket())
+	if err != nil && notRunning(err) {
+		if other, ok := askElsewhere(ctx, cfg); ok {
+			return other, nil
+		}
+	}
+	return s, err
+}
+
+// askElsewhere asks the daemon that reads the configuration file of cfg, and keeps its state in
+// another folder: it was started before that key was changed.
+func askElsewhere(ctx context.Context, cfg setup.Config) (api.Status, bool) {
+	table, err := os.ReadFile("/proc/net/unix") // proc_pid_net(5): a line ends with the path
+	if err != nil || cfg.File == "" {
+		return api.Status{}, false
+	}
+	asked := map[string]bool{cfg.Socket(): true}
+	for line := range strings.Lines(string(table)) {
+		_, path, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " /")
+		if path = "/" + path; filepath.Base(path) != filepath.Base(cfg.Socket()) || asked[path] {
+			continue
+		}
+		asked[path] = true
+		if s, err := api.AskStatus(ctx, path); err == nil && s.Health != nil && s.Config.File == cfg.File {
+			return s, true
+		}
+	}
+	return api.Status{}, false
+}
+
+// otherState is the folder that a daemon keeps its state in, that of its socket, if that is
+// another one than that of cfg; else "".
+func otherState(cfg setup.Config, s api.Status) string {
+	for _, l := range s.Listeners {
+		socket, ok := strings.CutPrefix(l.Address, "unix ")
+		if !ok || socket == cfg.Socket() {
+			continue
+		}
+		theirs, err := os.Stat(socket)
+		ours, none := os.Stat(cfg.Socket())
+		if err != nil || none != nil || !os.SameFile(theirs, ours) { // by a link it may be the same
+			return filepath.Dir(socket)
+		}
+	}
+	return ""
 }
 
 // notRunning tells whether that error of askDaemon is that there is none.
@@ -170,6 +218,8 @@ func difference(cfg setup.Config, s api.Status) string {
 	switch last := s.Config.Reread; {
 	case last.Refused != "":
 		return other + "it refused the file when it read it last: " + last.Refused + "; correct that, then systemctl reload farmboot"
+	case otherState(cfg, s) != "":
+		return other + fmt.Sprintf("it keeps its state in %s, and this command looks into %s; it takes the other one with a restart (systemctl restart farmboot)", otherState(cfg, s), cfg.State)
 	case last.RereadDigest == cfg.Digest() && len(last.NeedsRestart) > 0:
 		return other + "it needs a restart (systemctl restart farmboot) for " + strings.Join(last.NeedsRestart, ", ")
 	}
@@ -194,7 +244,7 @@ func (e *env) beside(ctx context.Context, cfg setup.Config) error {
 	if differs(cfg, s) {
 		fmt.Fprintf(e.stderr, "farmboot: warning: %s\n", printable(difference(cfg, s)))
 	}
-	if s.Health == nil {
+	if s.Health == nil || otherState(cfg, s) != "" {
 		return nil
 	}
 	for _, p := range s.Problems {
