@@ -6,12 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/alecthomas/kong"
 
+	"farmboot/ipxe/kernel/kerneltest"
 	"farmboot/setup/docs"
 )
 
@@ -52,7 +54,7 @@ func TestManualNamesCommandsThatThereAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	inline := regexp.MustCompile("`farmboot ([a-z][^`]*)`")
-	line := regexp.MustCompile(`(?m)^(?:podman exec farmboot )?farmboot ([a-z].*)$`)
+	line := regexp.MustCompile(`(?m)^(?:podman exec (?:-i )?farmboot )?farmboot ([a-z].*)$`)
 	setting := regexp.MustCompile("`\\[([a-z-]+)\\] ([a-z-]+)")
 	commands, settings := 0, 0
 	for name, text := range manual(t) {
@@ -105,7 +107,7 @@ func checkCommand(node *kong.Node, words []string) string {
 		}
 	}
 	for _, word := range words {
-		if flag, _, _ := strings.Cut(word, "="); strings.HasPrefix(flag, "-") && !flags[flag] {
+		if flag, _, _ := strings.Cut(word, "="); strings.HasPrefix(flag, "-") && flag != "-" && !flags[flag] {
 			return "there is no flag " + flag
 		}
 	}
@@ -144,6 +146,9 @@ func TestManualsAPIExamplesRun(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), "bash", "-c", script)
 	cmd.Dir = t.TempDir()
+	if err := os.WriteFile(filepath.Join(cmd.Dir, "zos.efi"), []byte(kerneltest.EFI("Zero-OS")), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	cmd.Env = append(os.Environ(), "APPLIANCE=127.0.0.1", "TOKEN="+token.Secret)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v:\n%s", err, out)
