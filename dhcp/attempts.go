@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/insomniacslk/dhcp/iana"
 
 	"farmboot/provisioning"
 )
@@ -27,6 +28,7 @@ type machine struct {
 // attempt is the last boot of a client of a machine.
 type attempt struct {
 	begun    bool
+	arch     iana.Arch // of whoever asked last: another one is another client
 	xid      dhcpv4.TransactionID
 	secs     uint16
 	strategy provisioning.Strategy
@@ -75,6 +77,9 @@ func (t *attempts) discover(c Client, req *dhcpv4.DHCPv4, ch choices, proven fun
 	t.machines.put(c.MAC, m)
 	m.last = kind
 	a := &m.clients[kind]
+	if a.begun && a.arch != c.Arch {
+		*a = attempt{}
+	}
 	switch {
 	case a.repeats(req.TransactionID, req.NumSeconds):
 	case a.begun && !a.proven:
@@ -83,7 +88,7 @@ func (t *attempts) discover(c Client, req *dhcpv4.DHCPv4, ch choices, proven fun
 	default:
 		a.fetched, a.ran = false, false
 	}
-	a.begun, a.xid, a.secs = true, req.TransactionID, req.NumSeconds
+	a.begun, a.arch, a.xid, a.secs = true, c.Arch, req.TransactionID, req.NumSeconds
 	if !ch.allows(a.strategy) { // what is chosen for the node has changed, or what it is
 		a.strategy, a.proven = ch.first(), false
 	}
@@ -94,8 +99,10 @@ func (t *attempts) discover(c Client, req *dhcpv4.DHCPv4, ch choices, proven fun
 func (t *attempts) current(c Client, ch choices) provisioning.Strategy {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if m, ok := t.machines.get(c.MAC); ok && ch.allows(m.clients[kindOf(c)].strategy) {
-		return m.clients[kindOf(c)].strategy
+	if m, ok := t.machines.get(c.MAC); ok {
+		if a := m.clients[kindOf(c)]; a.arch == c.Arch && ch.allows(a.strategy) {
+			return a.strategy
+		}
 	}
 	return ch.first()
 }

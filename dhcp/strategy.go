@@ -12,14 +12,15 @@ import (
 type clientKind int
 
 const (
-	kindPXE clientKind = iota
+	kindPXE clientKind = iota // of UEFI
+	kindBIOS
 	kindHTTP
 	kindIPXE // in a network card's ROM
 	kinds    // their number
 )
 
 // String is what the store calls it.
-func (k clientKind) String() string { return [...]string{"pxe", "http", "ipxe"}[k] }
+func (k clientKind) String() string { return [...]string{"pxe", "bios", "http", "ipxe"}[k] }
 
 func kindOf(c Client) clientKind {
 	switch {
@@ -27,6 +28,8 @@ func kindOf(c Client) clientKind {
 		return kindIPXE
 	case c.Class == HTTPClient:
 		return kindHTTP
+	case c.Program.BIOS:
+		return kindBIOS
 	}
 	return kindPXE
 }

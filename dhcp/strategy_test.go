@@ -233,3 +233,22 @@ func TestAttempts_ClientsOfOneMachine(t *testing.T) {
 	pxe.want(t, pxe.again(), offer)
 	http.want(t, http.again(), usual)
 }
+
+// TestAttempts_OfOneArchitecture: that a machine does not boot as BIOS says nothing of its UEFI,
+// and what its BIOS needs is not what its UEFI needs.
+func TestAttempts_OfOneArchitecture(t *testing.T) {
+	bios, uefi, other := newBoots(0), newBoots(7), newBoots(11)
+	uefi.attempts, other.attempts = bios.attempts, bios.attempts
+	bios.want(t, bios.again(), usual)
+	uefi.want(t, uefi.again(), usual)
+	bios.want(t, bios.again(), provisioning.Strategy{Form: provisioning.FromBootServer})
+	bios.fetched(bios.client.MAC)
+	if p, news := bios.running(bios.client.MAC); !news || p.Client != "bios" {
+		t.Errorf("proven: %+v, %v", p, news)
+	}
+	uefi.want(t, uefi.again(), offer)
+	other.want(t, other.current(other.client, other.choices), usual)
+	other.want(t, other.again(), usual)
+	other.want(t, other.again(), offer)
+	uefi.want(t, uefi.again(), usual)
+}

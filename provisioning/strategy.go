@@ -47,7 +47,7 @@ func (s Strategy) MarshalText() ([]byte, error) { return []byte(s.String()), nil
 // Proven is the strategy that booted a machine.
 type Proven struct {
 	MAC      MAC       `json:"-"`
-	Client   string    `json:"client"` // which of the machine's clients: "pxe" and "http" are its firmware's, "ipxe" its network card's
+	Client   string    `json:"client"` // which of the machine's clients: "pxe" and "http" are its UEFI's, "bios" its BIOS's, "ipxe" its network card's
 	Strategy Strategy  `json:"strategy"`
 	Since    time.Time `json:"since"`
 }

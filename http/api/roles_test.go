@@ -46,7 +46,7 @@ var visits = map[string]visit{
 
 	"GET /api/v1/nodes":                    {"/api/v1/nodes?farmer=5", "", owners},
 	"POST /api/v1/nodes":                   {"/api/v1/nodes", `{"mac":"5254000000b1","farmer":5}`, [5]int{unknown, unknown, made, forbidden, made}},
-	"POST /api/v1/nodes/import":            {"/api/v1/nodes/import", `[{"mac":"5254000000b1","farmer":5}]`, [5]int{unknown, unknown, ok, badRequest, ok}},
+	"POST /api/v1/nodes/import":            {"/api/v1/nodes/import", `[{"mac":"5254000000b1","farmer":5}]`, [5]int{unknown, unknown, ok, forbidden, ok}},
 	"GET /api/v1/nodes/{mac}":              {"/api/v1/nodes/" + node1, "", owners},
 	"PUT /api/v1/nodes/{mac}":              {"/api/v1/nodes/" + node1, `{"name":"x"}`, owners},
 	"DELETE /api/v1/nodes/{mac}":           {"/api/v1/nodes/" + node1, "", [5]int{unknown, unknown, done, forbidden, done}},

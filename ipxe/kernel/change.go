@@ -53,9 +53,9 @@ func (s *Store) Put(name string, r io.Reader, want Want) (err error) {
 	return in.Keep(name)
 }
 
-// checkPlace refuses a name that no kernel can be given, or that a folder has.
+// checkPlace refuses a name that no kernel can be given, or that a folder has or will have.
 func (s *Store) checkPlace(name string) error {
-	if err := CheckNewName(name); err != nil {
+	if err := s.checkNewName(name); err != nil {
 		return err
 	}
 	path := filepath.Join(s.dir, name)
@@ -179,6 +179,23 @@ func CheckNewName(name string) error {
 	return nil
 }
 
+// checkNewName is [CheckNewName], and refuses the name of the folder of default kernels, or of
+// one that leads there, while there is none yet: a file in its place would be in the way of
+// every run mode's kernel.
+func (s *Store) checkNewName(name string) error {
+	if err := CheckNewName(name); err != nil {
+		return err
+	}
+	path := filepath.Join(s.dir, name)
+	if path != s.net && !strings.HasPrefix(s.net, path+string(filepath.Separator)) {
+		return nil
+	}
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return provisioning.Errorf(provisioning.Conflict, "%s is the folder of the run modes' kernels, which is made when one is chosen: choose another name", name)
+	}
+	return nil
+}
+
 // Remove deletes a kernel. It is refused with code [provisioning.Conflict] while a
 // run mode's default or another name is a link to it.
 func (s *Store) Remove(name string) error {
@@ -294,7 +311,12 @@ func (s *Store) Link(link, target string) error { return s.link(link, target, fa
 
 // link is Link, and replaces a real file too where that is to be.
 func (s *Store) link(link, target string, replace bool) error {
-	if err := CheckNewName(strings.TrimPrefix(link, netPrefix)); err != nil {
+	name, inNet := strings.CutPrefix(link, netPrefix)
+	check := s.checkNewName
+	if inNet {
+		check = CheckNewName
+	}
+	if err := check(name); err != nil {
 		return err
 	}
 	path, err := s.path(link)

@@ -145,7 +145,7 @@ func (c *Client) Text(ctx context.Context, u string, max int64) ([]byte, error) 
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, max+1))
 	if err == nil && int64(len(text)) > max {
-		err = provisioning.Errorf(provisioning.Unavailable, "%s is larger than %d bytes", u, max)
+		err = provisioning.Errorf(provisioning.Unavailable, "%s %w than %d bytes", u, errLarger, max)
 	}
 	return text, err
 }
@@ -175,6 +175,10 @@ func nameOf(res *http.Response) string {
 	}
 	return name
 }
+
+// errLarger is what a small file is that is something else: a server may have one answer for
+// every URL.
+var errLarger = errors.New("is larger")
 
 // errPage is what is there instead of a file.
 var errPage = errors.New("a web page, not a kernel")

@@ -423,7 +423,7 @@ func (u *Upstream) offeredSum(ctx context.Context, rel string) (string, error) {
 
 // offersNot tells an answer that there is no such file from a failure to answer.
 func offersNot(err error) bool {
-	return provisioning.ErrorCode(err) == provisioning.NotFound || errors.Is(err, errPage) || errors.Is(err, errForbidden)
+	return provisioning.ErrorCode(err) == provisioning.NotFound || errors.Is(err, errPage) || errors.Is(err, errForbidden) || errors.Is(err, errLarger)
 }
 
 // errUnsigned is why a kernel is refused whose signature is missing or wrong.

@@ -121,6 +121,15 @@ func name(mode, text string) string {
 	return fmt.Sprintf("%s-%.12s.efi", mode, fmt.Sprintf("%x", sha256.Sum256([]byte(text))))
 }
 
+// TestOneAnswerForEveryURL: what such a server has in the place of a digest is none.
+func TestOneAnswerForEveryURL(t *testing.T) {
+	v1 := big("v1")
+	b := newBench(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { site{r.URL.Path: v1}.ServeHTTP(w, r) }))
+	if err := b.sync(t); err != nil || b.read(t, "net/prod.efi") != v1 {
+		t.Errorf("not taken: %v", err)
+	}
+}
+
 func TestSync(t *testing.T) {
 	v1, v2 := big("v1"), big("v2")
 	s := site{"/kernel/net/prod.efi": v1, "/kernel/own.efi": v1}

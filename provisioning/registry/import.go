@@ -55,7 +55,7 @@ const (
 )
 
 // Import registers many nodes, all or nothing, and reports line by line. The error
-// is [provisioning.Invalid] if a line was refused, and then nothing was imported, unless the
+// is that of importRows if a line was refused, and then nothing was imported, unless the
 // options say otherwise; [provisioning.Conflict] while another long import goes on.
 //
 // It is rehearsed first, for nobody else can write while it is written, and events of
@@ -85,10 +85,12 @@ func (r *Registry) Import(ctx context.Context, by provisioning.Actor, rows []pro
 }
 
 // importRows imports rows, or stops at what is not about a line. The error is [provisioning.Invalid]
-// if a line was refused and the options do not say to skip it.
+// if a line was refused and the options do not say to skip it, or [provisioning.Forbidden] if
+// nothing was wrong but who asks.
 func (r *Registry) importRows(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, rows []provisioning.Row, opt ImportOptions) (ImportReport, error) {
 	report := ImportReport{Counts: map[Outcome]int{}, Rows: []ImportedRow{}}
 	firstLine := map[provisioning.MAC]int{}
+	code := provisioning.Forbidden
 	for _, row := range rows {
 		n, outcome, err := r.importRow(ctx, tx, by, row, opt, firstLine)
 		if err != nil && !refusal(err) {
@@ -97,6 +99,9 @@ func (r *Registry) importRows(ctx context.Context, tx provisioning.Tx, by provis
 		line := ImportedRow{Line: row.Line, MAC: row.MAC, Outcome: outcome}
 		if err != nil {
 			line.Outcome, line.Message, line.Err = Refused, err.Error(), err
+			if provisioning.ErrorCode(err) != provisioning.Forbidden {
+				code = provisioning.Invalid
+			}
 		} else {
 			line.Warnings = row.Warnings
 			if warnings := r.rules.Load().Warnings; warnings != nil {
@@ -107,7 +112,7 @@ func (r *Registry) importRows(ctx context.Context, tx provisioning.Tx, by provis
 		report.Rows = append(report.Rows, line)
 	}
 	if refused := report.Counts[Refused]; refused > 0 && !opt.SkipRefused {
-		return report, provisioning.Errorf(provisioning.Invalid, "%d of %d lines refused, nothing was imported", refused, len(rows))
+		return report, provisioning.Errorf(code, "%d of %d lines refused, nothing was imported", refused, len(rows))
 	}
 	return report, nil
 }
