@@ -1,17 +1,20 @@
 package doctor
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -305,6 +308,7 @@ func TestChecks(t *testing.T) {
 		{"no decision", took(27*time.Second, failed(fakeclient.ErrGaveUp)), []string{"warning firmware had not decided on eth0 after 27 seconds is not known"}},
 		{"unregistered nodes are ignored", func(f *Facts) { failed(fakeclient.ErrNoBootOffer)(f); f.Config.Provisioning.Unknown = "ignore" }, nil},
 		{"DHCP is off", func(f *Facts) { failed(fakeclient.ErrNoBootOffer)(f); f.Config.DHCP.Enabled = false }, nil},
+		{"TFTP is off", func(f *Facts) { failed(fakeclient.ErrNoBootOffer)(f); f.Config.TFTP.Enabled = false }, []string{"problem firmware set [tftp] enabled = true"}},
 		{"firewall lets all in", rules(":INPUT ACCEPT"), nil},
 		{
 			"firewall drops by default",
@@ -644,6 +648,41 @@ func TestUnheard(t *testing.T) {
 	} {
 		if got := (Port{Key: test.key}).unheard(test.config); !strings.Contains(got, test.want) {
 			t.Errorf("%s, base-host %v: %q, want %q in it", test.key, test.config.BaseHost, got, test.want)
+		}
+	}
+}
+
+// TestBound: an open port is found while other sockets come and go.
+func TestBound(t *testing.T) {
+	listen := func() (*net.UDPConn, error) {
+		return net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	}
+	conn, err := listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	port := conn.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	ctx, cancel := context.WithCancel(t.Context())
+	var others sync.WaitGroup
+	defer others.Wait()
+	defer cancel()
+	others.Go(func() {
+		for ctx.Err() == nil {
+			var some []*net.UDPConn
+			for range 3 {
+				if c, err := listen(); err == nil {
+					some = append(some, c)
+				}
+			}
+			for _, c := range some {
+				c.Close()
+			}
+		}
+	})
+	for range 300 {
+		if bound("/proc", "udp", port) == nil {
+			t.Fatal("it is not found")
 		}
 	}
 }

@@ -287,6 +287,8 @@ func notBooted(f Facts, l LAN, m Machine, machine string) Finding {
 	switch {
 	case slices.ContainsFunc(l.assigning(), func(o Offer) bool { return o.boots() || o.NoProxy && m.Persona == fakeclient.IPXEROM().Name }):
 		mend = "mend first what is said of dhcp and pxe"
+	case !f.Config.TFTP.Enabled && !overHTTP(m.Persona):
+		mend = "set [tftp] enabled = true: such firmware gets its boot program by TFTP alone"
 	case blocked(f, l.Interface):
 		mend = "mend first what is said of the firewall"
 	case errors.Is(err, fakeclient.ErrUnsigned):
@@ -295,6 +297,11 @@ func notBooted(f Facts, l LAN, m Machine, machine string) Finding {
 		mend = fmt.Sprintf("see that UDP port %d is ours, and open; %s", f.Config.DHCP.BootServerPort, restart)
 	}
 	return stop(what, ignored(m.Result), mend)
+}
+
+// overHTTP tells whether a machine that is played does without TFTP.
+func overHTTP(persona string) bool {
+	return persona == fakeclient.HTTPBoot().Name || persona == fakeclient.IPXEROM().Name
 }
 
 // blocked tells whether the firewall keeps requests from us.
