@@ -342,6 +342,24 @@ func TestReloadOfTemplate(t *testing.T) {
 	d.says(`msg="boot file cannot be used" file=ipxe.efi err="ipxe.efi in the iPXE template folder cannot be used`, 1)
 }
 
+// TestStartWithoutPrograms: where the template folder is empty nodes get their scripts all the same,
+// and status says what is missing.
+func TestStartWithoutPrograms(t *testing.T) {
+	d := startDaemonAs(t, "farmboot", func(d *daemon) {
+		if err := os.Mkdir(filepath.Join(d.state, "empty"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		d.configure("ipxe.template = 'empty'")
+	})
+	if status, _ := d.get(script); status != http.StatusOK {
+		t.Errorf("no script: %d", status)
+	}
+	d.until("status says what is missing", func() bool {
+		_, stdout, _ := d.command("status")
+		return strings.Contains(stdout, "PROBLEM boot file ipxe.efi") && strings.Contains(stdout, "PROBLEM boot file undionly.kpxe")
+	})
+}
+
 // TestRunModeRemoved: nodes of a run mode that is taken out of the configuration cannot boot, which
 // the log of the reload and of the start, status and the API say; they are found, and moved.
 func TestRunModeRemoved(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"farmboot/ipxe"
@@ -53,9 +52,11 @@ type trusting struct {
 func openSources(cfg setup.Config, network func() *lan.View, log *slog.Logger, now func() time.Time) (*sources, error) {
 	s := &sources{cfg: cfg, view: network, scripts: ipxe.NewScripts()}
 	s.live.Store(&cfg)
-	if err := s.loadTemplate(cfg.IPXE.Template); err != nil {
+	// What else is missing in it keeps nodes from booting, which health tells of, not all from working.
+	if err := findFolder(cfg.IPXE.Template); err != nil {
 		return nil, err
 	}
+	s.binaries.Store(binary.Load(cfg.IPXE.Template))
 	if err := owner.MkdirAll(cfg.State, 0o750); err != nil {
 		return nil, fmt.Errorf("make the state folder: %s", err)
 	}
@@ -76,7 +77,7 @@ func openSources(cfg setup.Config, network func() *lan.View, log *slog.Logger, n
 	return s, nil
 }
 
-// loadTemplate reads iPXE's binaries from that folder.
+// loadTemplate reads iPXE's binaries from that folder, unless there is nothing to boot from.
 func (s *sources) loadTemplate(folder string) error {
 	if err := findTemplate(folder); err != nil {
 		return err
@@ -85,20 +86,26 @@ func (s *sources) loadTemplate(folder string) error {
 	return nil
 }
 
+// findFolder says what to do where there is no template folder.
+func findFolder(folder string) error {
+	if _, err := os.Stat(folder); err != nil {
+		return fmt.Errorf("no iPXE template folder %s: make it with %[2]s %[1]s, or name another in [ipxe] template", folder, installed.TemplateScript)
+	}
+	return nil
+}
+
 // findTemplate says what to do where there is no template folder, or none of what boots nodes is
 // in it.
 func findTemplate(folder string) error {
-	missing := func(file string) bool {
-		_, err := os.Stat(filepath.Join(folder, file))
-		return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+	if err := findFolder(folder); err != nil {
+		return err
 	}
-	switch {
-	case missing("."):
-		return fmt.Errorf("no iPXE template folder %s: make it with %[2]s %[1]s, or name another in [ipxe] template", folder, installed.TemplateScript)
-	case missing(filenames.Undionly) && missing(filenames.EFI):
-		return fmt.Errorf("neither %[3]s nor %[4]s is in the iPXE template folder %[1]s: make it with %[2]s %[1]s, or name another in [ipxe] template", folder, installed.TemplateScript, filenames.Undionly, filenames.EFI)
+	for _, file := range []string{filenames.Undionly, filenames.EFI} {
+		if _, err := os.Stat(filepath.Join(folder, file)); !errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 	}
-	return nil
+	return fmt.Errorf("neither %[3]s nor %[4]s is in the iPXE template folder %[1]s: make it with %[2]s %[1]s, or name another in [ipxe] template", folder, installed.TemplateScript, filenames.Undionly, filenames.EFI)
 }
 
 // template returns iPXE's binaries, which trust the root of our server's certificate:
