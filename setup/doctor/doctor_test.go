@@ -332,13 +332,13 @@ func TestChecks(t *testing.T) {
 		},
 		{"a service that is not well", func(f *Facts) { f.HTTP[0].Err = saysError{"503 Service Unavailable", "no kernel folder"} }, []string{"problem http 503 no kernel folder"}},
 		{"a port is closed", func(f *Facts) { f.Ports[0].Bound = nil }, []string{"problem ports UDP port 67 is closed systemctl restart farmboot"}},
-		{"the port for TLS is closed", func(f *Facts) { f.Ports[1] = Port{Key: adminPortKey, Network: "tcp", Number: 443} }, []string{"warning ports TCP port 443 is closed nodes boot without it the board and the API are out of reach systemctl restart farmboot"}},
+		{"the port for TLS is closed", func(f *Facts) { f.Ports[1] = Port{Key: adminPortKey, Network: "tcp", Number: 443} }, []string{"problem ports TCP port 443 is closed nodes boot without it the board and the API are out of reach systemctl restart farmboot"}},
 		{"the port for TLS is closed, where nodes use it", func(f *Facts) {
 			f.Config.BaseHost = &url.URL{Scheme: "https", Host: "boot.example"}
 			f.Ports[1] = Port{Key: adminPortKey, Network: "tcp", Number: 443}
 			f.HTTPS[0].Err = errors.New("reset")
 		}, []string{"problem ports TCP port 443 is closed none boots", "problem http HTTPS at 192.0.2.10:443 does not answer: reset nodes get their boot scripts over https there", "warning base-host boot.example"}},
-		{"HTTPS dead", func(f *Facts) { f.HTTPS[0].Err = errors.New("reset") }, []string{"warning http HTTPS at 192.0.2.10:443 does not answer: reset nodes boot without it"}},
+		{"HTTPS dead", func(f *Facts) { f.HTTPS[0].Err = errors.New("reset") }, []string{"problem http HTTPS at 192.0.2.10:443 does not answer: reset nodes boot without it"}},
 		{"the port for TLS is taken before the start", func(f *Facts) {
 			f.Running, f.TFTP, f.HTTP, f.HTTPS = false, nil, nil, nil
 			f.Ports[1] = Port{Key: adminPortKey, Network: "tcp", Number: 443, Err: syscall.EADDRINUSE, Holders: []Holder{{"caddy", "77"}}}
@@ -346,7 +346,7 @@ func TestChecks(t *testing.T) {
 		{"firewall drops the port for TLS", func(f *Facts) {
 			f.Ports = append(f.Ports, Port{Key: adminPortKey, Network: "tcp", Number: 443, Bound: []netip.Addr{netip.IPv6Unspecified()}})
 			rules(":INPUT ACCEPT\n-A INPUT -p tcp --dport 443 -j DROP")(f)
-		}, []string{"warning firewall TCP port 443 nodes boot without it"}},
+		}, []string{"problem firewall TCP port 443 nodes boot without it"}},
 		{"firewall lets some in by the port for TLS", func(f *Facts) {
 			f.Ports = append(f.Ports, Port{Key: adminPortKey, Network: "tcp", Number: 443, Bound: []netip.Addr{netip.IPv6Unspecified()}})
 			rules(":INPUT ACCEPT\n-A INPUT -p tcp --dport 443 -m limit --limit 5/sec -j DROP")(f)

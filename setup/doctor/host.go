@@ -55,9 +55,9 @@ func checkPorts(f Facts) []Finding {
 		others := slices.DeleteFunc(slices.Clone(p.Holders), ours)
 		switch {
 		case f.Running && len(p.Bound) == 0:
-			all = append(all, p.lost(f.Config, name+" is closed: farmboot does not listen on it", restart))
+			all = append(all, stop(name+" is closed: farmboot does not listen on it", p.unheard(f.Config), restart))
 		case f.Running && !slices.ContainsFunc(p.Bound, func(a netip.Addr) bool { return a.IsUnspecified() || slices.Contains(f.Own, a) }):
-			all = append(all, p.lost(f.Config, fmt.Sprintf("farmboot listens for %s at %s, which is no address of this host any more", name, list(p.Bound)), restart))
+			all = append(all, stop(fmt.Sprintf("farmboot listens for %s at %s, which is no address of this host any more", name, list(p.Bound)), p.unheard(f.Config), restart))
 		case p.Err == nil:
 		case errors.Is(p.Err, fs.ErrPermission):
 			all = append(all, warn(name+" could not be tried: "+p.Err.Error(), "", "run the doctor as root"))
@@ -120,7 +120,7 @@ func checkRule(f Facts, i setup.Interface, p Port) []Finding {
 	mend := fmt.Sprintf("let it in, for example: nft insert rule inet filter input iifname %s %s dport %d accept", i.Name, p.Network, p.Number)
 	switch f.Firewall.In(packet) {
 	case firewall.Dropped:
-		return []Finding{p.lost(f.Config, fmt.Sprintf("this host's firewall drops what comes in on %s for %s", i.Name, name), mend)}
+		return []Finding{stop(fmt.Sprintf("this host's firewall drops what comes in on %s for %s", i.Name, name), p.unheard(f.Config), mend)}
 	case firewall.Unknown:
 		whose := "nodes'"
 		if p.forPeople(f.Config) {
@@ -148,22 +148,22 @@ func offerTo(i setup.Interface) firewall.Packet {
 }
 
 func checkTFTP(f Facts) []Finding {
-	return reached(f, f.TFTP, "udp", "TFTP", "nodes get their network boot programs there", stop)
+	return reached(f, f.TFTP, "udp", "TFTP", "nodes get their network boot programs there")
 }
 
 func checkHTTP(f Facts) []Finding {
-	level, why := warn, peopleAlone
+	why := peopleAlone
 	if overTLS(f.Config) {
-		level, why = stop, "nodes get their boot scripts over https there, and people the board"
+		why = "nodes get their boot scripts over https there, and people the board"
 	}
 	return append(
-		reached(f, f.HTTP, "tcp", "HTTP", "nodes get their boot scripts and kernels there", stop),
-		reached(f, f.HTTPS, "tcp", "HTTPS", why, level)...)
+		reached(f, f.HTTP, "tcp", "HTTP", "nodes get their boot scripts and kernels there"),
+		reached(f, f.HTTPS, "tcp", "HTTPS", why)...)
 }
 
-// reached judges services that were asked from this host itself; why says what comes of it,
-// at which level, that one does not answer.
-func reached(f Facts, services []Reach, network, name, why string, level func(what, why, mend string) Finding) []Finding {
+// reached judges services that were asked from this host itself; why says what comes of it that
+// one does not answer.
+func reached(f Facts, services []Reach, network, name, why string) []Finding {
 	var all []Finding
 	for _, r := range services {
 		here := firewall.Packet{
@@ -177,7 +177,7 @@ func reached(f Facts, services []Reach, network, name, why string, level func(wh
 		case !answered && f.FirewallErr == nil && f.Firewall.In(here) != firewall.Accepted:
 			all = append(all, warn(fmt.Sprintf("%s at %s could not be tried: this host's firewall drops what it sends to itself", name, r.Addr), "", ""))
 		default:
-			all = append(all, level(fmt.Sprintf("%s at %s does not answer: %v", name, r.Addr, r.Err), why, restart))
+			all = append(all, stop(fmt.Sprintf("%s at %s does not answer: %v", name, r.Addr, r.Err), why, restart))
 		}
 	}
 	return all

@@ -60,14 +60,6 @@ func overTLS(c setup.Config) bool { return c.BaseHost != nil && c.BaseHost.Schem
 // forPeople tells whether a port is there for people, and nodes boot without it.
 func (p Port) forPeople(c setup.Config) bool { return p.Key == adminPortKey && !overTLS(c) }
 
-// lost is a finding on a port that is not reached.
-func (p Port) lost(c setup.Config, what, mend string) Finding {
-	if p.forPeople(c) {
-		return warn(what, p.unheard(c), mend)
-	}
-	return stop(what, p.unheard(c), mend)
-}
-
 // ports are those that the daemon opens. While it does not run, each is opened
 // here for a moment, the way the daemon does it.
 func ports(ctx context.Context, c setup.Config, lans []setup.Interface, running bool) []Port {

@@ -151,7 +151,7 @@ func doctorLANs() []doctorLAN {
 		{name: "port 4011 filtered", bios: boots, uefi: `PXE-E\d\d`, arrange: drop("iifname lan0 udp dport 4011"), want: []string{"problem firewall"}, says: "for UDP port 4011"},
 		{name: "port 69 filtered", bios: boots, uefi: `PXE-E\d\d`, arrange: drop("udp dport 69"), want: []string{"problem firewall", "warning tftp"}, says: "for UDP port 69"},
 		{name: "port 80 filtered", bios: `10\.77\.0\.2/provision` + timedOut, arrange: drop("tcp dport 80"), want: []string{"problem firewall", "warning http"}, says: "for TCP port 80"},
-		{name: "port 443 filtered", bios: boots, arrange: drop("iifname lan0 tcp dport 443"), want: []string{"warning firewall"}, says: "for TCP port 443"},
+		{name: "port 443 filtered", bios: boots, arrange: drop("iifname lan0 tcp dport 443"), want: []string{"problem firewall"}, says: "for TCP port 443"},
 		{name: "port 68 filtered", nodes: true, bios: boots, arrange: drop("udp dport 68")},
 		{name: "daemon dead", bios: `Nothing to boot`, arrange: func(t *testing.T, _ *lab.LAN, a *appliance) { a.daemon.Kill() }, want: []string{"problem daemon"}, says: "farmboot is not running"},
 		{name: "no kernel for registered nodes", bios: `run mode qa has no kernel yet`, arrange: func(t *testing.T, _ *lab.LAN, a *appliance) {
