@@ -36,9 +36,10 @@ var oldData = map[int]string{
 	5: `INSERT INTO proven VALUES (x'525400000001', 'pxe', 'snponly', '', 1)`,
 	6: `UPDATE nodes SET once = 'exit'; UPDATE tokens SET name = 'n', expires = 5, read_only = 1;
 		UPDATE seen SET serial = 's'; UPDATE changes SET batch = 'b'`,
-	7: `UPDATE sessions SET role = 'admin', farmer = 5, read_only = 1`,
-	8: `REPLACE INTO event_ids VALUES (1, 9); INSERT INTO boots VALUES (8, 9, x'525400000001', '', 1, 2, x'0a0722056f666665720a06080110021801')`,
-	9: `UPDATE changes SET undoes = 1`,
+	7:  `UPDATE sessions SET role = 'admin', farmer = 5, read_only = 1`,
+	8:  `REPLACE INTO event_ids VALUES (1, 9); INSERT INTO boots VALUES (8, 9, x'525400000001', '', 1, 2, x'0a0722056f666665720a06080110021801')`,
+	9:  `UPDATE changes SET undoes = 1`,
+	10: `UPDATE proven SET client = 'bios'`,
 }
 
 // contents counts the rows of every table; of boots, which are events in older ones, the
@@ -158,6 +159,26 @@ func TestWordsOfFormerVersionsBecomeValues(t *testing.T) {
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("events %q, want %q", got, want)
+	}
+}
+
+// TestBIOSOfFormerVersions: what was learnt of machines' BIOS, which was called as their UEFI, is
+// kept for it.
+func TestBIOSOfFormerVersions(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "p.db")
+	if err := migrate(t.Context(), file, schema()[:9]); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, file, `INSERT INTO proven VALUES (x'525400000001', 'pxe', '', 'bootserver', 1), (x'525400000002', 'pxe', 'snponly', 'offer', 1), (x'525400000003', 'ipxe', '', 'bootserver', 1)`)
+	s, err := Open(t.Context(), file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i, want := range []string{"bios", "pxe", "ipxe"} {
+		if p, err := s.Proven(t.Context(), provisioning.MAC{0x52, 0x54, 0, 0, 0, byte(i + 1)}); err != nil || p.Client != want {
+			t.Errorf("machine %d: %+v, %v, want %s", i+1, p, err, want)
+		}
 	}
 }
 
