@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -179,6 +180,19 @@ func (d *daemon) command(args ...string) (status int, stdout, stderr string) {
 }
 
 // configure adds lines to the configuration, before all tables.
+// api returns a function that calls the API by the socket, without a body.
+func (d *daemon) api() func(method, path string) (status int, body string) {
+	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var n net.Dialer
+		return n.DialContext(ctx, "unix", filepath.Join(d.state, "farmboot.sock"))
+	}}}
+	d.t.Cleanup(client.CloseIdleConnections)
+	return func(method, path string) (int, string) {
+		d.t.Helper()
+		return request(d.t, &client, method, "http://local/api/v1/"+path)
+	}
+}
+
 func (d *daemon) configure(lines string) {
 	d.t.Helper()
 	text, err := os.ReadFile(d.file)
@@ -340,6 +354,22 @@ func TestReloadOfTemplate(t *testing.T) {
 	d.hangup()
 	d.says(`changed=ipxe.template`, 1)
 	d.says(`msg="boot file cannot be used" file=ipxe.efi err="ipxe.efi in the iPXE template folder cannot be used`, 1)
+}
+
+// TestClaimAtOnce: a node can be claimed by its MAC address as soon as it has been seen, though what
+// happens is stored later.
+func TestClaimAtOnce(t *testing.T) {
+	d := startDaemon(t)
+	call := d.api()
+	for i := range 5 {
+		mac := fmt.Sprintf("52:54:00:00:09:%02x", i)
+		if status, _ := d.get("/provision/" + mac); status != http.StatusOK {
+			t.Fatalf("no script: %d", status)
+		}
+		if status, text := call(http.MethodPost, "nodes/"+mac+"/claim"); status != http.StatusCreated {
+			t.Errorf("claim of %s: %d, %s", mac, status, text)
+		}
+	}
 }
 
 // TestStartWithoutPrograms: where the template folder is empty nodes get their scripts all the same,

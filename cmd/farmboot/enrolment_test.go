@@ -1,12 +1,10 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -29,15 +27,7 @@ func TestEnrolmentEndsWithTheNode(t *testing.T) {
 	if status, _, stderr := d.command("node", "add", mac); status != 0 {
 		t.Fatalf("node add: %s", stderr)
 	}
-	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var n net.Dialer
-		return n.DialContext(ctx, "unix", filepath.Join(d.state, "farmboot.sock"))
-	}}}
-	defer client.CloseIdleConnections()
-	call := func(method, path string) (int, string) {
-		t.Helper()
-		return request(t, &client, method, "http://local/api/v1/"+path)
-	}
+	call := d.api()
 	if status, text := call(http.MethodDelete, "nodes/"+mac); status != http.StatusNoContent {
 		t.Errorf("status %d: %s", status, text)
 	}

@@ -428,6 +428,12 @@ func (f fresh) Unregistered(ctx context.Context, limit int) ([]provisioning.Disc
 	return f.Store.Unregistered(ctx, limit)
 }
 
+// Update implements [provisioning.Store]: a transaction finds what has been recorded before it.
+func (f fresh) Update(ctx context.Context, fn func(provisioning.Tx) error) error {
+	f.sync(ctx)
+	return f.Store.Update(ctx, fn)
+}
+
 // Flush stores what waits, for the last time: when Run has ended, listeners may have recorded
 // something since. What cannot be stored is lost.
 func (r *Recorder) Flush(ctx context.Context) {
