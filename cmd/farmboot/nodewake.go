@@ -46,8 +46,10 @@ func (c nodeWakeCmd) Run(ctx context.Context, e *env) error {
 	if err != nil || macs == nil {
 		return err
 	}
-	if err := db.warnOfStrangers(ctx, e, macs...); err != nil {
-		return err
+	if c.Match == "" { // else they are registered
+		if err := db.warnOfStrangers(ctx, e, macs...); err != nil {
+			return err
+		}
 	}
 	for _, i := range ifaces {
 		err := wol.Wake(ctx, i.Name, macs, wol.Waves{Size: c.Wave, Pause: c.Pause}, func(wave []provisioning.MAC) {

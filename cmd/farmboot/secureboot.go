@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -569,13 +568,15 @@ func (d *database) warnOfEnrolment(ctx context.Context, e *env, a provisioning.A
 // may be mistyped.
 func (d *database) warnOfStrangers(ctx context.Context, e *env, macs ...provisioning.MAC) error {
 	for _, mac := range macs {
-		_, unregistered := d.registry.Node(ctx, operator(), mac)
-		_, unseen := d.registry.Seen(ctx, operator(), mac)
-		switch {
-		case unregistered == nil || unseen == nil:
+		_, err := d.registry.Node(ctx, operator(), mac)
+		if provisioning.ErrorCode(err) == provisioning.NotFound {
+			_, err = d.registry.Seen(ctx, operator(), mac)
+		}
+		if err == nil {
 			continue
-		case provisioning.ErrorCode(unregistered) != provisioning.NotFound || provisioning.ErrorCode(unseen) != provisioning.NotFound:
-			return errors.Join(unregistered, unseen)
+		}
+		if provisioning.ErrorCode(err) != provisioning.NotFound {
+			return err
 		}
 		if _, err := fmt.Fprintf(e.stderr, "farmboot: warning: %s is not registered, and has not been seen booting here: is it the right one?\n", mac); err != nil {
 			return err
