@@ -117,7 +117,7 @@ func warnOfKernel(e *env, db *database, name string) error {
 	if problem == nil && db.cfg.SecureBoot.Enabled {
 		problem = signed.Unsignable(db.kernels, name)
 	}
-	if foreign := db.kernels.Foreign(name, ""); problem == nil && foreign != "" {
+	if foreign := kernel.Foreign(db.kernels.Arch(name), ""); problem == nil && foreign != "" {
 		_, err := fmt.Fprintf(e.stderr, "farmboot: warning: %s %s\n", name, foreign)
 		return err
 	}

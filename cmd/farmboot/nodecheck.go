@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"farmboot/ipxe"
+	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
 )
 
@@ -19,9 +20,9 @@ func (d *database) warn(ctx context.Context, e *env, nodes ...provisioning.Node)
 			warnings = append(warnings, warning)
 		}
 	}
-	machines, err := d.registry.Machines(ctx, operator(), provisioning.MACsOf(nodes))
+	foreign, err := d.foreign(ctx, nodes...)
 	if err != nil {
-		return err
+		foreign = nil // the nodes are stored: a warning less is no failure
 	}
 	for _, n := range nodes {
 		for _, warning := range d.cfg.Warnings(n) {
@@ -33,8 +34,8 @@ func (d *database) warn(ctx context.Context, e *env, nodes ...provisioning.Node)
 		if _, err := d.composer.Bootable(ipxe.NodeTarget(n), d.kernels.WithUpstream()); err != nil {
 			add(err.Error())
 		}
-		if foreign := d.foreign(n, machines[n.MAC]); foreign != "" {
-			add(foreign)
+		if why := foreign[n.MAC]; why != "" {
+			add(why)
 		}
 	}
 	for _, warning := range warnings {
@@ -49,15 +50,34 @@ func (d *database) warn(ctx context.Context, e *env, nodes ...provisioning.Node)
 	return nil
 }
 
-// foreign says that the kernel that a node boots is for other machines than its own, or than most
-// are where that was not seen; "": it is not.
-func (d *database) foreign(n provisioning.Node, machine provisioning.Discovered) string {
-	file := ipxe.NodeTarget(n).KernelPath()
-	why := d.kernels.Foreign(file, machine.Arch)
-	if why == "" {
-		return ""
+// foreign says of each node whose kernel is for other machines than its own, or than most are where
+// that was not seen, that it is.
+func (d *database) foreign(ctx context.Context, nodes ...provisioning.Node) (map[provisioning.MAC]string, error) {
+	archs := map[string]string{} // by file, for many nodes boot the same
+	var of []provisioning.MAC
+	for _, n := range nodes {
+		file := ipxe.NodeTarget(n).KernelPath()
+		arch, known := archs[file]
+		if !known {
+			arch = d.kernels.Arch(file)
+			archs[file] = arch
+		}
+		if arch != "" && !n.Exit {
+			of = append(of, n.MAC)
+		}
 	}
-	return "kernel " + file + " " + why
+	machines, err := d.registry.Machines(ctx, operator(), of)
+	if err != nil {
+		return nil, err
+	}
+	foreign := map[provisioning.MAC]string{}
+	for _, n := range nodes {
+		file := ipxe.NodeTarget(n).KernelPath()
+		if why := kernel.Foreign(archs[file], machines[n.MAC].Arch); why != "" {
+			foreign[n.MAC] = "kernel " + file + " " + why
+		}
+	}
+	return foreign, nil
 }
 
 type nodeCheckCmd struct {
@@ -117,13 +137,13 @@ func (c nodeCheckCmd) report(ctx context.Context, e *env) (ipxe.Report, error) {
 			})
 			return report, nil
 		}
-		machines, err := db.registry.Machines(ctx, operator(), []provisioning.MAC{mac})
+		r := db.composer.CheckWith(ipxe.NodeTarget(n), db.kernels.WithUpstream())
+		foreign, err := db.foreign(ctx, n)
 		if err != nil {
 			return ipxe.Report{}, err
 		}
-		r := db.composer.CheckWith(ipxe.NodeTarget(n), db.kernels.WithUpstream())
-		if foreign := db.foreign(n, machines[mac]); foreign != "" {
-			r.Findings = append(r.Findings, ipxe.Finding{Severity: ipxe.Warning, Message: foreign})
+		if why := foreign[mac]; why != "" {
+			r.Findings = append(r.Findings, ipxe.Finding{Severity: ipxe.Warning, Message: why})
 		}
 		return r, nil
 	}

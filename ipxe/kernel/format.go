@@ -71,19 +71,24 @@ func Arch(file io.ReaderAt) string {
 	return archs[le.Uint16(machine)]
 }
 
-// Foreign says behind its name that a kernel is for other machines than the platform, "UEFI x64"
-// or "BIOS"; where that is not known, "", than most are. "": it is for those, or does not say.
-func (s *Store) Foreign(rel, platform string) string {
+// Arch is [Arch] of a kernel; "": it is not there, or does not say.
+func (s *Store) Arch(rel string) string {
 	f, _, err := s.Open(rel)
 	if err != nil {
 		return "" // told elsewhere
 	}
 	defer f.Close()
+	return Arch(f)
+}
+
+// Foreign says behind its name that a kernel for those processors is for other machines than the
+// platform, "UEFI x64" or "BIOS"; where that is not known, "", than most are. "": it is for those,
+// or does not say.
+func Foreign(arch, platform string) string {
 	processor := "x64" // of BIOS too
 	if uefi, ok := strings.CutPrefix(platform, "UEFI "); ok {
 		processor = uefi
 	}
-	arch := Arch(f)
 	switch {
 	case arch == "" || arch == processor:
 		return ""
