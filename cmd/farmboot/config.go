@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"farmboot/ipxe/binary"
+	"farmboot/provisioning/filenames"
 	"farmboot/provisioning/ordinary"
 	"farmboot/setup"
 	"farmboot/setup/ca"
@@ -55,6 +56,9 @@ func (c configCheckCmd) Run(e *env) error {
 		if err == nil && ownTemplate(cfg) {
 			problems := binary.Load(cfg.IPXE.Template).Problems()
 			for _, file := range slices.Sorted(maps.Keys(problems)) {
+				if optional(file) && errors.Is(problems[file], fs.ErrNotExist) {
+					continue
+				}
 				warnings = append(warnings, "ipxe.template: "+oneLine(problems[file]))
 			}
 		}
@@ -118,6 +122,12 @@ func checkFiles(cfg setup.Config, by reader, now time.Time) (warnings []string, 
 // farmboot is installed.
 func ownTemplate(cfg setup.Config) bool {
 	return cfg.IPXE.Template != setup.Default().IPXE.Template
+}
+
+// optional tells whether a template need not have a file: setup/template.sh gathers it where it can,
+// and without it only the nodes of its architecture do not boot.
+func optional(file string) bool {
+	return file == filenames.ARM64 || file == filenames.RISCV64
 }
 
 // checkSecret says what is wrong with the file of the client's secret, without which nobody can sign
