@@ -136,7 +136,8 @@ func (c *Client) Head(ctx context.Context, u string) (size int64, err error) {
 	return res.ContentLength, accept(res, u)
 }
 
-// Text gets a small file of at most max bytes.
+// Text gets a small file of at most max bytes. Of a larger one it returns the beginning, with
+// [errLarger].
 func (c *Client) Text(ctx context.Context, u string, max int64) ([]byte, error) {
 	f, err := c.Get(ctx, u, Validator{})
 	if err != nil {

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -408,6 +409,9 @@ func (u *Upstream) receive(rel string, from *File, in *kernel.Incoming, d *Downl
 // offeredSum is the SHA-256 that the service offers for a kernel; "" if it offers none.
 func (u *Upstream) offeredSum(ctx context.Context, rel string) (string, error) {
 	text, err := u.Client.Text(ctx, u.original(rel+".sha256"), 4<<10)
+	if errors.Is(err, errLarger) && beginsWithDigest(text) {
+		return "", err // a list of digests, of which we cannot tell which is this kernel's
+	}
 	if err != nil {
 		if offersNot(err) {
 			return "", nil
@@ -419,6 +423,16 @@ func (u *Upstream) offeredSum(ctx context.Context, rel string) (string, error) {
 		return "", nil // something else is at that URL
 	}
 	return word, nil
+}
+
+// beginsWithDigest tells a digest, or a list of them, from something else.
+func beginsWithDigest(text []byte) bool {
+	const digits = 2 * sha256.Size
+	if len(text) < digits {
+		return false
+	}
+	_, err := hex.DecodeString(string(text[:digits]))
+	return err == nil
 }
 
 // offersNot tells an answer that there is no such file from a failure to answer.

@@ -336,10 +336,11 @@ func TestBadUpstreams(t *testing.T) {
 			w.Header().Set("Content-Length", fmt.Sprint(len(evil)*2))
 			io.WriteString(w, evil)
 		}), false, "broke off"},
-		"wrong digest":        {site{"/kernel/net/prod.efi": evil, "/kernel/net/prod.efi.sha256": strings.Repeat("0", 64) + "  prod.efi\n"}, false, "has SHA-256"},
-		"wrong signature":     {site{"/kernel/net/prod.efi": evil, "/kernel/net/prod.efi.minisig": string(minisign.Sign(other, []byte(evil)))}, true, "is not signed by the key"},
-		"another's signature": {site{"/kernel/net/prod.efi": evil, "/kernel/net/prod.efi.minisig": string(minisign.Sign(secret, []byte(good)))}, true, "is not signed by the key"},
-		"no signature":        {site{"/kernel/net/prod.efi": evil}, true, "is not signed"},
+		"wrong digest":           {site{"/kernel/net/prod.efi": evil, "/kernel/net/prod.efi.sha256": strings.Repeat("0", 64) + "  prod.efi\n"}, false, "has SHA-256"},
+		"a long list of digests": {site{"/kernel/net/prod.efi": evil, "/kernel/net/prod.efi.sha256": strings.Repeat(strings.Repeat("0", 64)+"  prod.efi\n", 100)}, false, "prod.efi.sha256?original is larger than 4096 bytes"},
+		"wrong signature":        {site{"/kernel/net/prod.efi": evil, "/kernel/net/prod.efi.minisig": string(minisign.Sign(other, []byte(evil)))}, true, "is not signed by the key"},
+		"another's signature":    {site{"/kernel/net/prod.efi": evil, "/kernel/net/prod.efi.minisig": string(minisign.Sign(secret, []byte(good)))}, true, "is not signed by the key"},
+		"no signature":           {site{"/kernel/net/prod.efi": evil}, true, "is not signed"},
 		"a page for a signature": {answer(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/kernel/net/prod.efi" {
 				site{r.URL.Path: evil}.ServeHTTP(w, r)
