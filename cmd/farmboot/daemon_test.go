@@ -14,14 +14,20 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"farmboot/http/api"
 	"farmboot/ipxe/kernel/kerneltest"
 	"farmboot/provisioning"
+	"farmboot/setup/needs"
 )
 
 // daemon is a farmboot serve on loopback.
@@ -331,6 +337,101 @@ func TestStateMoves(t *testing.T) {
 	d.file = file
 	if status, _, stderr := d.command("status"); status != exitRefused || !strings.Contains(stderr, "the daemon does not run: no daemon listens on "+other) {
 		t.Errorf("status of another file: exit %d, %s", status, stderr)
+	}
+}
+
+// TestForgedStatus: where no daemon runs, another user's socket of that name is sent nothing. What is
+// said by one that is believed cannot steer the terminal.
+func TestForgedStatus(t *testing.T) {
+	needs.Root(t)
+	folder := t.TempDir()
+	file := filepath.Join(folder, "a.toml")
+	if err := os.WriteFile(file, []byte("state = \".\"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	command := func(args ...string) (int, string, string) {
+		var stdout, stderr bytes.Buffer
+		status := run(t.Context(), append([]string{"--config", file}, args...), &env{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, now: time.Now})
+		return status, stdout.String(), stderr.String()
+	}
+	const escape = "\x1b[31mred\u009b"
+	forged := daemonStatus{Status: api.Status{
+		Version: "v" + escape, RunModes: []api.RunMode{{RunMode: "prod" + escape, Missing: "m" + escape, Candidate: "c" + escape, Held: "h" + escape}, {Kernel: true, Doubt: "d" + escape}},
+		Unconfigured: []provisioning.Unconfigured{{RunMode: "old" + escape, Nodes: 2}},
+		Health: &api.Health{
+			Listeners: []api.Listener{{Service: "s" + escape, Address: "a" + escape, Interface: "i" + escape}}, Problems: []api.Problem{{What: "w" + escape, Why: "y" + escape}}, Config: api.Config{File: file},
+		},
+	}}
+	var asked atomic.Int64
+	answer := func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		if err := json.NewEncoder(w).Encode(forged.Status); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, uid := range []int{1000, 65534, 61183, 65520} {
+		defer serveAs(t, uid, answer)()
+	}
+	for _, args := range [][]string{{"status"}, {"node", "list"}} {
+		_, stdout, stderr := command(args...)
+		if asked.Load() != 0 || strings.Contains(stdout+stderr, "red") {
+			t.Errorf("%q: asked %d times: %s%s", args, asked.Load(), stdout, stderr)
+		}
+	}
+	if status, _, stderr := command("status"); status != exitRefused || !strings.Contains(stderr, "the daemon does not run: no daemon listens on "+folder) {
+		t.Errorf("status: exit %d, %s", status, stderr)
+	}
+	for _, uid := range []int{0, 61184, 65519} {
+		asked.Store(0)
+		stop := serveAs(t, uid, answer)
+		status, stdout, stderr := command("status")
+		stop()
+		if status != exitOK || asked.Load() == 0 || strings.ContainsAny(stdout+stderr, "\x1b\u009b") {
+			t.Errorf("uid %d: exit %d, asked %d times: %q %q", uid, status, asked.Load(), stdout, stderr)
+		}
+		for _, what := range []string{"v", "prod", "m", "c", "h", "d", "old", "s", "a", "i", "w", "y"} {
+			if !strings.Contains(stdout, what+`\x1b[31mred\u009b`) {
+				t.Errorf("uid %d: no %q in %s", uid, what, stdout)
+			}
+		}
+	}
+}
+
+// serveAs serves on a socket farmboot.sock on which that user listens, until stop.
+func serveAs(t *testing.T, uid int, h http.HandlerFunc) (stop func()) {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := os.NewFile(uintptr(fd), "farmboot.sock")
+	defer file.Close()
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: filepath.Join(t.TempDir(), "farmboot.sock")}); err != nil {
+		t.Fatal(err)
+	}
+	become := func(uid int) { // this thread alone
+		if _, _, fault := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uintptr(uid), ^uintptr(0)); fault != 0 {
+			t.Fatal(fault)
+		}
+	}
+	runtime.LockOSThread()
+	become(uid)
+	err = unix.Listen(fd, 5)
+	become(0)
+	runtime.UnlockOSThread()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.FileListener(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: h}
+	done := make(chan error)
+	go func() { done <- server.Serve(l) }()
+	return func() {
+		server.Close()
+		<-done
 	}
 }
 

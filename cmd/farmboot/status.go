@@ -105,43 +105,51 @@ func isMistake(err error) bool {
 }
 
 func (s daemonStatus) print(e *env) error {
-	t := newTable(e.stdout, fmt.Sprintf("farmboot %s runs", s.Version))
+	t := newTable(e.stdout, fmt.Sprintf("farmboot %s runs", printable(s.Version)))
+	row := func(format string, cells ...any) {
+		for i, c := range cells {
+			if text, ok := c.(string); ok {
+				cells[i] = printable(text)
+			}
+		}
+		t.row(format, cells...)
+	}
 	if s.Health != nil {
-		t.row("configuration\t%s", printable(s.Config.File))
+		row("configuration\t%s", s.Config.File)
 		for _, l := range s.Listeners {
-			t.row("%s\t%s\t%s", l.Service, printable(l.Address), l.Interface)
+			row("%s\t%s\t%s", l.Service, l.Address, l.Interface)
 		}
 		if q := s.Queue; q != nil {
-			t.row("queue\t%d wait for their kernels, the oldest for %s; %d are under way, at most %d at once, %s/s",
+			row("queue\t%d wait for their kernels, the oldest for %s; %d are under way, at most %d at once, %s/s",
 				q.Waiting, human.Duration(time.Duration(q.Seconds)*time.Second), q.Downloads, q.Limit, human.Bytes(q.Rate))
 		}
 		for _, p := range s.Problems {
-			t.row("PROBLEM %s\t%s", p.What, printable(p.Why))
+			row("PROBLEM %s\t%s", p.What, p.Why)
 		}
 		if s.ConfigMistake != "" {
-			t.row("WARNING configuration\t%s; the daemon runs with what it read before, and would not start with this", printable(s.ConfigMistake))
+			row("WARNING configuration\t%s; the daemon runs with what it read before, and would not start with this", s.ConfigMistake)
 		} else if s.ConfigDiffers {
-			t.row("WARNING configuration\t%s", printable(s.difference))
+			row("WARNING configuration\t%s", s.difference)
 		} else if len(s.Problems) == 0 {
-			t.row("the daemon works")
+			row("the daemon works")
 		}
 	}
 	for _, m := range s.RunModes {
 		if !m.Kernel {
-			t.row("run mode %s\t%s", m.RunMode, m.Missing)
+			row("run mode %s\t%s", m.RunMode, m.Missing)
 		} else if m.Doubt != "" {
-			t.row("run mode %s\t%s", m.RunMode, m.Doubt)
+			row("run mode %s\t%s", m.RunMode, m.Doubt)
 		}
 		if m.Candidate != "" {
-			t.row("run mode %s\ttries %s on some nodes (farmboot kernel history %[1]s)", m.RunMode, m.Candidate)
+			row("run mode %s\ttries %s on some nodes (farmboot kernel history %[1]s)", m.RunMode, m.Candidate)
 		}
 		if m.Held != "" {
-			t.row("run mode %s\tdoes not boot upstream's %s, because somebody gave it another kernel (farmboot kernel use %[1]s %[2]s)", m.RunMode, m.Held)
+			row("run mode %s\tdoes not boot upstream's %s, because somebody gave it another kernel (farmboot kernel use %[1]s %[2]s)", m.RunMode, m.Held)
 		}
 	}
 	for _, u := range s.Unconfigured {
 		why, mend := cause.Unconfigured(u)
-		t.row("run mode %s\t%s; %s", u.RunMode, why, mend)
+		row("run mode %s\t%s; %s", string(u.RunMode), why, mend)
 	}
 	return t.flush()
 }
@@ -154,7 +162,7 @@ const daemonLimit = 2 * time.Second
 func askDaemon(ctx context.Context, cfg setup.Config) (api.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, daemonLimit)
 	defer cancel()
-	s, err := api.AskStatus(ctx, cfg.Socket())
+	s, err := api.AskStatus(ctx, cfg.Socket(), nil)
 	if err != nil && notRunning(err) {
 		if other, ok := askElsewhere(ctx, cfg); ok {
 			return other, nil
@@ -163,9 +171,20 @@ func askDaemon(ctx context.Context, cfg setup.Config) (api.Status, error) {
 	return s, err
 }
 
+// elsewhereLimit is how long a command waits for daemons that may be another one's altogether.
+const elsewhereLimit = 200 * time.Millisecond
+
+// mayBeDaemon tells whether a socket of that name may be our daemon's: every user can make one.
+// That of a unit with DynamicUser=yes is one of 61184 to 65519 (systemd.exec(5)).
+func mayBeDaemon(uid uint32) bool {
+	return uid == 0 || int64(uid) == int64(os.Geteuid()) || 61184 <= uid && uid <= 65519
+}
+
 // askElsewhere asks the daemon that reads the configuration file of cfg, and keeps its state in
 // another folder: it was started before that key was changed.
 func askElsewhere(ctx context.Context, cfg setup.Config) (api.Status, bool) {
+	ctx, cancel := context.WithTimeout(ctx, elsewhereLimit)
+	defer cancel()
 	table, err := os.ReadFile("/proc/net/unix") // proc_pid_net(5): a line ends with the path
 	if err != nil || cfg.File == "" {
 		return api.Status{}, false
@@ -177,7 +196,7 @@ func askElsewhere(ctx context.Context, cfg setup.Config) (api.Status, bool) {
 			continue
 		}
 		asked[path] = true
-		if s, err := api.AskStatus(ctx, path); err == nil && s.Health != nil && s.Config.File == cfg.File {
+		if s, err := api.AskStatus(ctx, path, mayBeDaemon); err == nil && s.Health != nil && s.Config.File == cfg.File {
 			return s, true
 		}
 	}
