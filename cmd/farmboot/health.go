@@ -135,7 +135,7 @@ func (h *health) upstreamProblems() (list []api.Problem) {
 	}
 	look := h.upstream.LastLook()
 	if since := look.Asked; look.Silent == 0 && !since.IsZero() && h.now().Sub(since) >= unanswered {
-		look.Silent, look.Since = 1, since
+		look.Silent, look.Since, look.Refuses = 1, since, false
 	}
 	for _, c := range h.upstreamFaults(look, 1) {
 		list = append(list, api.Problem{What: "upstream", Why: c.Text + "; check: " + strings.Join(c.Cure, "; ")})

@@ -92,8 +92,8 @@ func TestNoKernels(t *testing.T) {
 	}
 }
 
-// TestSilentUpstream: status tells of an upstream that does not answer, from the first look on, and
-// of a kernel that is none.
+// TestSilentUpstream: status tells of an upstream that does not answer, from the first look on, of one
+// that only refuses, and of a kernel that is none.
 func TestSilentUpstream(t *testing.T) {
 	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // whose connections nobody accepts
@@ -111,7 +111,14 @@ func TestSilentUpstream(t *testing.T) {
 		io.WriteString(w, "<!doctype html>")
 	}))
 	defer page.Close()
+	says := func(status int) string {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+		t.Cleanup(server.Close)
+		return server.URL
+	}
 	for name, c := range map[string]struct{ url, says string }{
+		"503":     {says(503), "answers, but has given no kernel since .* UTC; nodes boot what they did before: .* answers with status 503 Service Unavailable; check: why the service refuses them"},
+		"403":     {says(403), "answers, but has given no kernel since .* UTC; nodes boot what they did before: .* answers with status 403 Forbidden: is there none, or is it not public.; check: why the service refuses them"},
 		"silent":  {"http://" + silent.Addr().String(), "has given no answer since .* UTC; nodes boot what they did before; check: the service is on"},
 		"refuses": {"http://" + refuses.Addr().String(), "has given no answer since .* UTC; nodes boot what they did before: .*connection refused; check: the service is on"},
 		"page":    {page.URL, "a kernel of upstream .* was not taken: .*; what was here stays; check: what is at"},

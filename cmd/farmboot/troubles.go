@@ -79,14 +79,15 @@ func (a *appliance) upstreamFaults(look upstream.Look, looks int) (all []alert.C
 	failed := slices.Sorted(maps.Keys(look.Failed))
 	silent := look.Silent >= looks
 	if silent {
-		text := fmt.Sprintf("%s has given no answer since %s; nodes boot what they did before", a.upstream, look.Since.UTC().Format("2006-01-02 15:04 MST"))
+		what, check := "has given no answer since", "the service is on, and reached from the appliance: farmboot kernel sync --dry-run there says what it gets"
+		if look.Refuses {
+			what, check = "answers, but has given no kernel since", "why the service refuses them, by its own log: farmboot kernel sync --dry-run on the appliance says what it gets"
+		}
+		text := fmt.Sprintf("%s %s %s; nodes boot what they did before", a.upstream, what, look.Since.UTC().Format("2006-01-02 15:04 MST"))
 		if len(failed) > 0 { // the others say the same
 			text += ": " + provisioning.Detail(look.Failed[failed[0]].Err)
 		}
-		all = append(all, alert.Condition{Key: "upstream silent", Text: text, Cure: []string{
-			"the service is on, and reached from the appliance: farmboot kernel sync --dry-run there says what it gets",
-			"[kernel] upstream is its URL",
-		}})
+		all = append(all, alert.Condition{Key: "upstream silent", Text: text, Cure: []string{check, "[kernel] upstream is its URL"}})
 	}
 	for _, rel := range failed {
 		f := look.Failed[rel]

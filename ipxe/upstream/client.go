@@ -246,9 +246,23 @@ func (c *Client) do(ctx context.Context, method, u string, header http.Header) (
 		if ctx.Err() != nil {
 			return nil, nil, ctx.Err()
 		}
+		if res == nil { // else it was one redirect too many
+			err = noAnswer{err}
+		}
 		return nil, nil, provisioning.Errorf(provisioning.Unavailable, "get %s: %w", u, err)
 	}
 	return res, newBody(res.Body, c.limits, cancel), nil
+}
+
+// noAnswer is why a server has given none, not even a refusal.
+type noAnswer struct{ error }
+
+func (e noAnswer) Unwrap() error { return e.error }
+
+// answers tells whether the server has answered a request that ended with that error.
+func answers(err error) bool {
+	_, silent := errors.AsType[noAnswer](err)
+	return !silent && !errors.Is(err, context.Canceled)
 }
 
 // errSlow is why the body of an answer ends that hardly comes.

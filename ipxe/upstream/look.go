@@ -18,10 +18,12 @@ type Look struct {
 	// Failed are the kernels that could not be taken at the last look, "NAME" or
 	// "net/R.efi".
 	Failed map[string]Failure
-	// Silent is how many looks in a row the service has not answered, and Since the time
-	// of the first of them.
-	Silent int
-	Since  time.Time
+	// Silent is how many looks in a row the service has not answered, or only with refusals
+	// such as status 503; Since is the time of the first of them. Refuses: at the last one it
+	// did answer.
+	Silent  int
+	Since   time.Time
+	Refuses bool
 	// Asked is since when the look that goes on has had no answer; zero: it has had one, or
 	// none goes on. A service that drops what it gets holds a look up for minutes.
 	Asked time.Time
@@ -38,13 +40,28 @@ type looked struct {
 	sync.Mutex
 	last  Look
 	asked time.Time // see [Look]
+	heard bool      // the look that goes on has had an answer
 }
 
-// ask notes since when a look has had no answer.
-func (l *looked) ask(since time.Time) {
+// ask notes that a look begins.
+func (l *looked) ask(now time.Time) {
 	l.Lock()
 	defer l.Unlock()
-	l.asked = since
+	l.asked, l.heard = now, false
+}
+
+// hear notes an answer, be it a refusal.
+func (l *looked) hear() {
+	l.Lock()
+	defer l.Unlock()
+	l.asked, l.heard = time.Time{}, true
+}
+
+// end notes that the look has ended.
+func (l *looked) end() {
+	l.Lock()
+	defer l.Unlock()
+	l.asked = time.Time{}
 }
 
 // note remembers how a look went.
@@ -56,6 +73,7 @@ func (u *Upstream) note(l Look) {
 		l.Failed[rel] = f
 	}
 	if !l.Answered {
+		l.Refuses = u.looked.heard
 		l.Silent, l.Since = u.looked.last.Silent+1, u.looked.last.Since
 		if l.Silent == 1 {
 			l.Since = u.Now()

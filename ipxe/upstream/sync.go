@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"time"
@@ -143,11 +144,12 @@ func (u *Upstream) Sync(ctx context.Context, o SyncOptions) error {
 	}
 	rels = append(rels, o.Names...)
 	slices.Sort(rels[len(u.Modes):])
-	var errs, forbidden []error
+	var errs []error
+	forbidden := map[string]Failure{}
 	public := false // one kernel at least
 	look := Look{Failed: map[string]Failure{}}
 	u.looked.ask(u.Now())
-	defer u.looked.ask(time.Time{})
+	defer u.looked.end()
 	for _, rel := range slices.Compact(rels) {
 		result, err := u.syncOne(ctx, rel, all[rel], o)
 		switch {
@@ -155,9 +157,8 @@ func (u *Upstream) Sync(ctx context.Context, o SyncOptions) error {
 			return ctx.Err()
 		case provisioning.ErrorCode(err) == provisioning.NotFound: // the service has none
 			look.Answered = true
-			u.looked.ask(time.Time{})
 		case errors.Is(err, errForbidden) && all[rel].Name == "": // perhaps it has none
-			forbidden = append(forbidden, fmt.Errorf("%s: %w", rel, err))
+			forbidden[rel] = Failure{Err: err}
 		case err != nil:
 			errs = append(errs, fmt.Errorf("%s: %w", rel, err))
 			look.Failed[rel] = Failure{Err: err}
@@ -170,7 +171,10 @@ func (u *Upstream) Sync(ctx context.Context, o SyncOptions) error {
 		}
 	}
 	if !public {
-		errs = append(errs, forbidden...)
+		for _, rel := range slices.Sorted(maps.Keys(forbidden)) {
+			errs = append(errs, fmt.Errorf("%s: %w", rel, forbidden[rel].Err))
+		}
+		maps.Copy(look.Failed, forbidden)
 	}
 	u.note(look)
 	return errors.Join(errs...)

@@ -309,10 +309,12 @@ const headSize = 64 << 10
 func (u *Upstream) take(ctx context.Context, rel string, known Validator, d *Download, point bool) (_ Result, err error) {
 	before, _ := u.Store.SHA256(rel)
 	from, err := u.Client.Get(ctx, u.original(rel), known)
+	if answers(err) {
+		u.looked.hear() // however long the kernel takes
+	}
 	if err != nil {
 		return Result{}, err
 	}
-	u.looked.ask(time.Time{}) // it answers, however long the kernel takes
 	defer from.Close()
 	if err := u.room(rel, from.Size); err != nil {
 		return Result{}, err

@@ -207,6 +207,40 @@ func TestForbidden(t *testing.T) {
 	}
 }
 
+// TestAnyAnswerIsOne: a service that says that nothing has changed, or refuses, is not silent, however
+// long it takes for all kernels together.
+func TestAnyAnswerIsOne(t *testing.T) {
+	for _, status := range []int{http.StatusNotModified, http.StatusNotFound, http.StatusForbidden, http.StatusServiceUnavailable} {
+		s := site{"/kernel/net/prod.efi": big("v1")}
+		var b *bench
+		second := false
+		b = newBench(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.URL.Path == "/kernel/net/test.efi":
+				if asked := b.LastLook().Asked; second && !asked.IsZero() {
+					t.Errorf("%d is no answer: silent since %s", status, asked)
+				}
+				http.NotFound(w, r)
+			case second && status != http.StatusNotModified:
+				w.WriteHeader(status)
+			default:
+				if asked := b.LastLook().Asked; second && asked.IsZero() {
+					t.Error("the first question is not waited for")
+				}
+				s.ServeHTTP(w, r)
+			}
+		}))
+		if err := b.sync(t); err != nil {
+			t.Fatal(err)
+		}
+		second = true
+		_ = b.sync(t) // an error, for some
+		if look := b.LastLook(); !look.Answered || look.Silent != 0 {
+			t.Errorf("%d: %+v", status, look)
+		}
+	}
+}
+
 // TestKeep: so many former kernels stay, and what is in use.
 func TestKeep(t *testing.T) {
 	s := site{}
