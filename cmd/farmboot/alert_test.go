@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"farmboot/ipxe/upstream"
 	"farmboot/provisioning"
 	"farmboot/provisioning/recorder"
 	"farmboot/provisioning/sqlite"
@@ -53,5 +55,29 @@ func TestNodeTroubles(t *testing.T) {
 	store.Close()
 	if all := a.nodeTroubles(t.Context()); len(all) != 1 || all[0].Key != "database" {
 		t.Errorf("with a closed database: %+v", all)
+	}
+}
+
+// TestUpstreamIsToldOfLate: after a look that failed the next comes within a minute, and people are
+// told no sooner for that.
+func TestUpstreamIsToldOfLate(t *testing.T) {
+	const refresh = 6 * time.Hour
+	began := time.Now()
+	up, err := upstream.New(upstream.Options{Base: "http://192.0.2.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer up.Close()
+	failed := map[string]upstream.Failure{"net/prod.efi": {Err: errors.New("answers with status 503"), Times: 700, Since: began}}
+	for _, look := range []upstream.Look{{Silent: 700, Since: began, Failed: failed}, {Answered: true, Failed: failed}} {
+		for after, want := range map[time.Duration]int{time.Minute: 0, 2*refresh - 1: 0, 2 * refresh: 1} {
+			a := appliance{upstream: up, now: func() time.Time { return began.Add(after) }}
+			if got := a.upstreamFaults(look, silentLooks, (silentLooks-1)*refresh); len(got) != want {
+				t.Errorf("after %s: %v, want %d", after, got, want)
+			}
+			if got := a.upstreamFaults(look, 1, 0); len(got) != 1 {
+				t.Errorf("status after %s: %v", after, got)
+			}
+		}
 	}
 }

@@ -137,7 +137,7 @@ func (h *health) upstreamProblems() (list []api.Problem) {
 	if since := look.Asked; look.Silent == 0 && !since.IsZero() && h.now().Sub(since) >= unanswered {
 		look.Silent, look.Since, look.Refuses = 1, since, false
 	}
-	for _, c := range h.upstreamFaults(look, 1) {
+	for _, c := range h.upstreamFaults(look, 1, 0) {
 		list = append(list, api.Problem{What: "upstream", Why: c.Text + "; check: " + strings.Join(c.Cure, "; ")})
 	}
 	return list

@@ -110,7 +110,7 @@ var imports = []struct {
 	{"ipxe/kernel", []string{"provisioning", "provisioning/atomicfile", "provisioning/cause", "provisioning/owner", "provisioning/rights"}},
 	{"ipxe/kernel/kerneltest", []string{"provisioning"}},
 	{"ipxe/rollout", []string{"ipxe/kernel", "provisioning", "provisioning/pause"}},
-	{"ipxe/upstream", []string{"ipxe/kernel", "provisioning", "provisioning/atomicfile", "provisioning/pause"}},
+	{"ipxe/upstream", []string{"ipxe/kernel", "provisioning", "provisioning/atomicfile", "provisioning/logonce", "provisioning/pause"}},
 	{"ipxe/kernel/signed", []string{"ipxe/binary/authenticode", "ipxe/kernel", "provisioning", "provisioning/atomicfile", "provisioning/owner"}},
 	{"ipxe/image", []string{"ipxe/binary", "ipxe/image/…", "ipxe/segment", "provisioning", "provisioning/filenames"}},
 	{"ipxe/image/fat", []string{"ipxe/segment", "ipxe/image/mbr"}},

@@ -61,8 +61,8 @@ func (a *appliance) certificateTroubles(context.Context) []alert.Condition {
 	return all
 }
 
-// silentLooks is how many looks in a row upstream must fail before people are told: once
-// may be a reboot, and every node boots all the same.
+// silentLooks is how many looks in a row upstream must fail before people are told, as many as
+// there are in twice the configured interval: once may be a reboot, and every node boots all the same.
 const silentLooks = 3
 
 // upstreamTroubles are kernels that upstream has and that cannot be taken, and an upstream
@@ -71,13 +71,15 @@ func (a *appliance) upstreamTroubles(context.Context) []alert.Condition {
 	if a.upstream == nil {
 		return nil
 	}
-	return a.upstreamFaults(a.upstream.LastLook(), silentLooks)
+	// After one that failed the next look comes sooner.
+	return a.upstreamFaults(a.upstream.LastLook(), silentLooks, (silentLooks-1)*a.cfg.Kernel.Refresh)
 }
 
-// upstreamFaults is upstreamTroubles that have lasted for so many looks.
-func (a *appliance) upstreamFaults(look upstream.Look, looks int) (all []alert.Condition) {
+// upstreamFaults is upstreamTroubles that have lasted for so many looks, and so long.
+func (a *appliance) upstreamFaults(look upstream.Look, looks int, long time.Duration) (all []alert.Condition) {
+	lasts := func(times int, since time.Time) bool { return times >= looks && a.now().Sub(since).Abs() >= long }
 	failed := slices.Sorted(maps.Keys(look.Failed))
-	silent := look.Silent >= looks
+	silent := lasts(look.Silent, look.Since)
 	if silent {
 		what, check := "has given no answer since", "the service is on, and reached from the appliance: farmboot kernel sync --dry-run there says what it gets"
 		if look.Refuses {
@@ -91,7 +93,7 @@ func (a *appliance) upstreamFaults(look upstream.Look, looks int) (all []alert.C
 	}
 	for _, rel := range failed {
 		f := look.Failed[rel]
-		if !upstream.Refused(f.Err) && (silent || f.Times < looks) {
+		if !upstream.Refused(f.Err) && (silent || !lasts(f.Times, f.Since)) {
 			continue
 		}
 		all = append(all, alert.Condition{

@@ -29,10 +29,28 @@ type Look struct {
 	Asked time.Time
 }
 
-// Failure is why a kernel could not be taken, and how many looks in a row it has not been.
+// notGiven is why the service gave nothing of a kernel.
+type notGiven struct{ error }
+
+func (e notGiven) Unwrap() error { return e.error }
+
+// soon tells whether to ask again soon: the service gave nothing, for a reason that may go away by
+// itself. What else fails costs a download each time.
+func (l Look) soon() bool {
+	for _, f := range l.Failed {
+		if _, ok := errors.AsType[notGiven](f.Err); ok && !Refused(f.Err) {
+			return true
+		}
+	}
+	return false
+}
+
+// Failure is why a kernel could not be taken, how many looks in a row it has not been, and the
+// time of the first of them.
 type Failure struct {
 	Err   error
 	Times int
+	Since time.Time
 }
 
 // looked is the last look.
@@ -69,7 +87,10 @@ func (u *Upstream) note(l Look) {
 	u.looked.Lock()
 	defer u.looked.Unlock()
 	for rel, f := range l.Failed {
-		f.Times = u.looked.last.Failed[rel].Times + 1
+		before, again := u.looked.last.Failed[rel]
+		if f.Times, f.Since = before.Times+1, before.Since; !again {
+			f.Since = u.Now()
+		}
 		l.Failed[rel] = f
 	}
 	if !l.Answered {

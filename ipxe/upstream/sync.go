@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
 	"farmboot/provisioning/atomicfile"
+	"farmboot/provisioning/logonce"
 	"farmboot/provisioning/pause"
 )
 
@@ -267,21 +269,30 @@ func (u *Upstream) follow(ctx context.Context, rel string, d *Download, tell fun
 	return func() { cancel(); <-done }
 }
 
+// againAfter is how long Run pauses after a look that got nothing and may get something the next
+// time: an appliance may start before the router that leads to upstream.
+const againAfter = time.Minute
+
 // Run syncs at once and then every so often, until ctx ends. names are the kernels, but
 // for those of run modes, that nodes boot.
 func (u *Upstream) Run(ctx context.Context, every time.Duration, names func(context.Context) ([]string, error)) error {
+	looking := logonce.Series{Log: u.Log.With("upstream", u.base.Redacted()), Level: slog.LevelWarn, Fault: "not everything could be taken from upstream: what was here stays", End: "all can be taken from upstream again"}
 	for {
 		list, err := names(ctx)
+		soon := err != nil // the database may answer the next time
 		if err == nil {
 			err = u.Sync(ctx, SyncOptions{Names: list})
+			soon = u.LastLook().soon()
 		}
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil {
-			u.Log.Warn("not everything could be taken from upstream: what was here stays", "upstream", u.base.Redacted(), "err", provisioning.Detail(err))
+		looking.Report(err)
+		next := every
+		if soon {
+			next = min(every, againAfter)
 		}
-		if pause.For(ctx, every) != nil {
+		if pause.For(ctx, next) != nil {
 			return nil
 		}
 	}

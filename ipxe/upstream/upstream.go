@@ -229,6 +229,23 @@ func (u *Upstream) remember(rel string, err error) {
 	u.answered[rel] = answered{u.Now().Add(long), err}
 }
 
+// forgive forgets that the service failed, as it does not any more.
+func (u *Upstream) forgive(rel string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.answered[rel].err != nil {
+		delete(u.answered, rel)
+	}
+}
+
+// saidBefore tells whether the service failed in the same way when it was asked last.
+func (u *Upstream) saidBefore(rel string, err error) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	last := u.answered[rel].err
+	return last != nil && provisioning.Detail(last) == provisioning.Detail(err)
+}
+
 // Result is what became of a kernel.
 type Result struct {
 	Kernel  string // as it was asked for
@@ -285,9 +302,11 @@ func (u *Upstream) begin(ctx context.Context, rel string, do func(context.Contex
 		defer cancel()
 		defer unlink()
 		result, err := do(ctx, d)
-		if err != nil && !errors.Is(err, ErrUnchanged) {
+		if err == nil || errors.Is(err, ErrUnchanged) {
+			u.forgive(rel)
+		} else {
 			level := slog.LevelWarn
-			if provisioning.ErrorCode(err) == provisioning.NotFound || errors.Is(err, errForbidden) || errors.Is(err, context.Canceled) {
+			if provisioning.ErrorCode(err) == provisioning.NotFound || errors.Is(err, errForbidden) || errors.Is(err, context.Canceled) || u.saidBefore(rel, err) {
 				level = slog.LevelDebug
 			}
 			u.Log.Log(ctx, level, "a kernel could not be taken from upstream", "kernel", rel, "upstream", u.base.Redacted(), "err", provisioning.Detail(err))
@@ -313,7 +332,7 @@ func (u *Upstream) take(ctx context.Context, rel string, known Validator, d *Dow
 		u.looked.hear() // however long the kernel takes
 	}
 	if err != nil {
-		return Result{}, err
+		return Result{}, notGiven{err}
 	}
 	defer from.Close()
 	if err := u.room(rel, from.Size); err != nil {

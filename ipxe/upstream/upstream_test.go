@@ -12,10 +12,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"aead.dev/minisign"
@@ -238,6 +240,69 @@ func TestAnyAnswerIsOne(t *testing.T) {
 		if look := b.LastLook(); !look.Answered || look.Silent != 0 {
 			t.Errorf("%d: %+v", status, look)
 		}
+	}
+}
+
+// TestRun: a service that gave no answer, or refused, is asked again within a minute; one whose kernel
+// is none, or that breaks off, only when it is time: that may cost a download each time.
+func TestRun(t *testing.T) {
+	good := kerneltest.EFI("good")
+	for what, tt := range map[string]struct {
+		fault http.HandlerFunc // once
+		again time.Duration
+	}{
+		"no answer":  {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, time.Minute},
+		"status 503": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, time.Minute},
+		"status 403": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) }, time.Minute},
+		"none":       {http.NotFound, 6 * time.Hour},
+		"no kernel":  {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "#!ipxe\n") }, 6 * time.Hour},
+		"half": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", fmt.Sprint(len(good)))
+			io.WriteString(w, good[:len(good)/2])
+		}, 6 * time.Hour},
+	} {
+		t.Run(what, func(t *testing.T) {
+			asked := atomic.Int64{}
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Connection", "close") // else there is always something to wait for
+				switch {
+				case r.URL.Path != "/kernel/net/prod.efi":
+					http.NotFound(w, r)
+				case asked.Add(1) == 1:
+					tt.fault(w, r)
+				default:
+					io.WriteString(w, good)
+				}
+			}))
+			defer server.Close()
+			dir := filepath.Join(t.TempDir(), "kernel")
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				ctx, cancel := context.WithCancel(t.Context())
+				var looks []time.Duration
+				store := kernel.Open(dir, filepath.Join(dir, "net"))
+				u, err := upstream.New(upstream.Options{
+					Base: server.URL, Modes: []provisioning.RunMode{"prod"}, Client: upstream.NewClient(limits),
+					Store: store, Editor: kernel.NewEditor(store, kerneltest.NoNodes{}), Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: time.Now,
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer u.Close()
+				err = u.Run(ctx, 6*time.Hour, func(context.Context) ([]string, error) {
+					if looks = append(looks, time.Since(began)); len(looks) == 3 {
+						cancel()
+					}
+					return nil, ctx.Err()
+				})
+				if want := []time.Duration{0, tt.again, tt.again + 6*time.Hour}; err != nil || !slices.Equal(looks, want) {
+					t.Errorf("looks after %v, %v; want %v", looks, err, want)
+				}
+				if _, err := store.SHA256("net/prod.efi"); err != nil || u.LastLook().Silent != 0 {
+					t.Errorf("not taken: %v, %+v", err, u.LastLook())
+				}
+			})
+		})
 	}
 }
 
