@@ -128,6 +128,8 @@ type ChangeQuery struct {
 	ID      int64 // this one
 	Subject string
 	Batch   string // those made together
+	After   int64  // those after this one
+	Undoing bool   // those that take another back
 	Limit   int
 }
 

@@ -12,7 +12,6 @@ import (
 	"farmboot/provisioning"
 	"farmboot/provisioning/cause"
 	"farmboot/provisioning/human"
-	"farmboot/provisioning/registry"
 )
 
 type eventsCmd struct {
@@ -144,20 +143,12 @@ func someChanges(changes []provisioning.Change) string {
 }
 
 func (c historyCmd) undo(ctx context.Context, e *env, db *database) error {
-	changes, err := db.registry.History(ctx, operator(), provisioning.ChangeQuery{ID: *c.Undo})
+	changes, err := db.registry.MayUndo(ctx, operator(), *c.Undo)
 	if err != nil {
 		return err
 	}
-	if len(changes) > 0 && changes[0].Batch != "" {
-		if changes, err = db.registry.History(ctx, operator(), provisioning.ChangeQuery{Batch: changes[0].Batch}); err != nil {
-			return err
-		}
-	}
-	changes = slices.DeleteFunc(changes, func(c provisioning.Change) bool { return !registry.CanUndo([]provisioning.Change{c}) })
-	if len(changes) > 0 {
-		if ok, err := e.confirm(fmt.Sprintf("%sTake %s back?", someChanges(changes), countOf(len(changes), "change")), c.Yes); err != nil || !ok {
-			return err
-		}
+	if ok, err := e.confirm(fmt.Sprintf("%sTake %s back?", someChanges(changes), countOf(len(changes), "change")), c.Yes); err != nil || !ok {
+		return err
 	}
 	undone, err := db.registry.Undo(ctx, operator(), *c.Undo)
 	var says strings.Builder

@@ -55,19 +55,8 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 	var undone Undone
 	var removed []provisioning.MAC
 	err := r.store.Update(ctx, func(tx provisioning.Tx) error {
-		changes, err := tx.Changes(ctx, provisioning.ChangeQuery{ID: id})
+		changes, err := mayUndo(ctx, tx, id)
 		if err != nil {
-			return err
-		}
-		if len(changes) == 0 {
-			return provisioning.Errorf(provisioning.NotFound, "no change %d is in the history: farmboot history, or the board's page History, shows those that are", id)
-		}
-		if batch := changes[0].Batch; batch != "" {
-			if changes, err = tx.Changes(ctx, provisioning.ChangeQuery{Batch: batch}); err != nil {
-				return err
-			}
-		}
-		if err := refuseUndone(ctx, tx, changes); err != nil {
 			return err
 		}
 		undone, removed = Undone{}, nil
@@ -105,19 +94,11 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 				}
 			}
 		}
-		if undone.Farmers, err = r.nodeless(ctx, tx, farmers); err != nil {
-			return err
-		}
-		if len(undone.Changes) == 0 {
-			return provisioning.Errorf(provisioning.Invalid, "change %d is %q: only changes of nodes and of farmers' names can be taken back", id, changes[0].Action)
-		}
-		return nil
+		undone.Farmers, err = r.nodeless(ctx, tx, farmers)
+		return err
 	})
-	if refusal(err) {
-		err = provisioning.Errorf(provisioning.ErrorCode(err), "nothing was taken back: %w", err)
-	}
 	if err != nil {
-		return Undone{}, err
+		return Undone{}, notUndone(err)
 	}
 	ended, err := r.endEnrolments(ctx, by, removed...)
 	undone.Unenrolled = slices.Concat(undone.Again, ended)
@@ -125,21 +106,60 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 	return undone, err
 }
 
-// refuseUndone refuses changes that were made together and are taken back.
-func refuseUndone(ctx context.Context, from provisioning.Reader, changes []provisioning.Change) error {
-	i := slices.IndexFunc(changes, func(c provisioning.Change) bool { return undoing(c) == takenBack })
-	if i < 0 {
-		return nil
+// notUndone says that nothing was taken back, where err is why.
+func notUndone(err error) error {
+	if refusal(err) {
+		return provisioning.Errorf(provisioning.ErrorCode(err), "nothing was taken back: %w", err)
 	}
-	of, err := from.Changes(ctx, provisioning.ChangeQuery{Subject: changes[i].Subject})
+	return err
+}
+
+// MayUndo returns the changes that [Registry.Undo] would take back, newest first, or why it would
+// not. That nodes were changed since is known only then.
+func (r *Registry) MayUndo(ctx context.Context, by provisioning.Actor, id int64) ([]provisioning.Change, error) {
+	if err := rights.Admin(by, "take changes back"); err != nil {
+		return nil, err
+	}
+	changes, err := mayUndo(ctx, r.store, id)
+	return slices.DeleteFunc(changes, func(c provisioning.Change) bool { return undoing(c) != takenBack }), notUndone(err)
+}
+
+// mayUndo returns a change and those made together with it, newest first, if they can be taken back
+// as far as the history says.
+func mayUndo(ctx context.Context, from provisioning.Reader, id int64) ([]provisioning.Change, error) {
+	changes, err := from.Changes(ctx, provisioning.ChangeQuery{ID: id})
+	if err != nil {
+		return nil, err
+	}
+	if len(changes) == 0 {
+		return nil, provisioning.Errorf(provisioning.NotFound, "no change %d is in the history: farmboot history, or the board's page History, shows those that are", id)
+	}
+	if batch := changes[0].Batch; batch != "" {
+		if changes, err = from.Changes(ctx, provisioning.ChangeQuery{Batch: batch}); err != nil {
+			return nil, err
+		}
+	}
+	with := func(how int) int {
+		return slices.IndexFunc(changes, func(c provisioning.Change) bool { return undoing(c) == how })
+	}
+	i := with(takenBack)
+	if no := with(refused); no >= 0 || i < 0 {
+		c := changes[max(no, 0)]
+		return nil, provisioning.Errorf(provisioning.Invalid, "change %d is %q: only changes of nodes and of farmers' names can be taken back", c.ID, c.Action)
+	}
+	return changes, refuseUndone(ctx, from, changes[i])
+}
+
+// refuseUndone refuses a change that is taken back.
+func refuseUndone(ctx context.Context, from provisioning.Reader, c provisioning.Change) error {
+	of, err := from.Changes(ctx, provisioning.ChangeQuery{Subject: c.Subject, After: c.ID, Undoing: true})
 	if err != nil {
 		return err
 	}
+	of = append(of, c)
 	provisioning.MarkUndone(of)
-	for _, c := range of {
-		if c.ID == changes[i].ID && c.UndoneBy != 0 {
-			return provisioning.Errorf(provisioning.Conflict, "change %s is taken back already, by change %s", strconv.FormatInt(c.ID, 10), strconv.FormatInt(c.UndoneBy, 10))
-		}
+	if by := of[len(of)-1].UndoneBy; by != 0 {
+		return provisioning.Errorf(provisioning.Conflict, "change %s is taken back already, by change %s", strconv.FormatInt(c.ID, 10), strconv.FormatInt(by, 10))
 	}
 	return nil
 }
@@ -218,11 +238,8 @@ type changed struct {
 // undo takes one change back; nil: nothing is to be done. A farmer who was registered on the way
 // stays, and an enrolment that ended is not begun anew, which [Undone] tells.
 func (r *Registry) undo(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, c provisioning.Change) (*changed, error) {
-	switch undoing(c) {
-	case stays:
+	if undoing(c) == stays {
 		return nil, nil
-	case refused:
-		return nil, provisioning.Errorf(provisioning.Invalid, "change %d is %q: only changes of nodes and of farmers' names can be taken back", c.ID, c.Action)
 	}
 	mac, err := provisioning.ParseMAC(c.Subject)
 	if err != nil {

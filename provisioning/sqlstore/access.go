@@ -102,6 +102,12 @@ func (r Reader) Changes(ctx context.Context, q provisioning.ChangeQuery) ([]prov
 	if q.Subject != "" {
 		w.and("subject = ?", q.Subject)
 	}
+	if q.After != 0 {
+		w.and("id > ?", q.After)
+	}
+	if q.Undoing {
+		w.and("undoes <> 0")
+	}
 	query := `SELECT id, at, actor, origin, action, subject, batch, undoes, before, after FROM changes` + w.String() + ` ORDER BY id DESC` + w.limit(q.Limit)
 	return all(ctx, r, scanChange, query, w.args...)
 }

@@ -625,6 +625,8 @@ func changes(t *testing.T, open Open) {
 		}
 		return nil
 	})
+	all, err := s.Changes(ctx, provisioning.ChangeQuery{})
+	wantCode(t, err, "")
 	for _, test := range []struct {
 		name  string
 		query provisioning.ChangeQuery
@@ -633,6 +635,8 @@ func changes(t *testing.T, open Open) {
 		{"all", provisioning.ChangeQuery{}, []provisioning.Change{second, other, first}},
 		{"of x", provisioning.ChangeQuery{Subject: "x"}, []provisioning.Change{second, first}},
 		{"newest", provisioning.ChangeQuery{Limit: 1}, []provisioning.Change{second}},
+		{"after the first", provisioning.ChangeQuery{After: all[2].ID}, []provisioning.Change{second, other}},
+		{"of x, that take another back", provisioning.ChangeQuery{Subject: "x", Undoing: true}, []provisioning.Change{second}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := s.Changes(ctx, test.query)
