@@ -1011,6 +1011,36 @@ type enrolments struct{ enrolment }
 
 func (e enrolments) Enrolled(m provisioning.MAC) error { delete(e.enrolment, m); return nil }
 
+// TestUndoOfLinesThatAreFolded: changes that were not made together are shown as one line when one
+// follows the other soon, and are taken back one by one.
+func TestUndoOfLinesThatAreFolded(t *testing.T) {
+	b := newAdminBench(t)
+	const many = 4
+	for i := range many {
+		b.add(t, provisioning.Node{MAC: macOf(i + 1), RunMode: "prod"})
+	}
+	changes, err := b.Registry.History(t.Context(), root, provisioning.ChangeQuery{Limit: many})
+	if err != nil || len(changes) != many {
+		t.Fatalf("%d changes, %v", len(changes), err)
+	}
+	undo := func(c provisioning.Change) string { return fmt.Sprintf("/admin/history/%d/undo", c.ID) }
+	_, page := b.look(t, "/admin/history")
+	if !strings.Contains(page, "4 nodes added") || strings.Contains(page, "all of it") {
+		t.Errorf("the history: %s", page)
+	}
+	for i := range changes {
+		for j, c := range changes {
+			if offered := strings.Contains(page, undo(c)); offered != (j >= i) {
+				t.Errorf("with %d taken back, that of %s is offered to be: %t", i, c.Subject, offered)
+			}
+		}
+		if r, page := b.send(t, undo(changes[i]), nil); r.StatusCode != 303 {
+			t.Fatalf("take back: %d %s", r.StatusCode, page)
+		}
+		_, page = b.look(t, "/admin/history")
+	}
+}
+
 // TestUndoNamesNodes: whose enrolment ended with a registration that is taken back, or was.
 func TestUndoNamesNodes(t *testing.T) {
 	b := newAdminBench(t)

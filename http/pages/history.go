@@ -124,7 +124,13 @@ func (a *Admin) showHistory(w http.ResponseWriter, r *http.Request, by provision
 	page.Pager, shown = paged(r.URL, batches(changes), historySize)
 	for _, batch := range shown {
 		line := lineOf(batch)
-		line.Undo = !by.ReadOnly && registry.CanUndo(batch)
+		if len(batch) == 1 || batch[0].Batch != "" {
+			line.Undo = !by.ReadOnly && registry.CanUndo(batch)
+		} else { // shown as one, but each is taken back alone
+			for i := range line.Many {
+				line.Many[i].Undo = !by.ReadOnly && registry.CanUndo(batch[i:i+1])
+			}
+		}
 		page.Lines = append(page.Lines, line)
 	}
 	return render(w, status, "history", page)
