@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"farmboot/ipxe"
 	"farmboot/ipxe/kernel"
 	"farmboot/ipxe/upstream"
 	"farmboot/provisioning"
@@ -460,13 +462,33 @@ func TestBoardTellsOfUnknownRunModes(t *testing.T) {
 	}
 	without := maps.Clone(modes)
 	delete(without, "dev")
-	b.Registry.SetRules(registry.Rules{RunModes: without})
+	b.Admin.Site = func(local netip.Addr) ipxe.Site {
+		s := site(local)
+		s.RunModes = without
+		return s
+	}
+	b.Registry.SetRules(registry.Rules{RunModes: without, CheckNode: b.Admin.Site(netip.Addr{}).CheckNode})
 	_, page := b.look(t, "/admin")
 	if said := text(page); !strings.Contains(said, "dev is not in the configuration: the 2 nodes of it cannot boot.") || !strings.Contains(page, `href="/admin/nodes?runmode=dev"`) {
 		t.Errorf("the board: %s", said)
 	}
 	if _, page := b.look(t, "/admin/nodes?runmode=dev"); !strings.Contains(page, macOf(2).String()) || !strings.Contains(page, `<option value="dev" selected>dev (not in the configuration)`) {
 		t.Errorf("the list: %s", page)
+	}
+	at := "/admin/nodes/" + macOf(2).String()
+	if _, page := b.look(t, at); !strings.Contains(page, `<option value="dev" selected>dev (not in the configuration)`) {
+		t.Errorf("the page of a node: %s", page)
+	}
+	named := url.Values{"runmode": {"dev"}, "runmode-before": {"dev"}, "farmer": {"6"}, "name": {"rack 1"}}
+	if r, page := b.send(t, at, named); r.StatusCode != 303 {
+		t.Errorf("a name for it: %d %s", r.StatusCode, text(page))
+	}
+	if n, err := b.Registry.Node(t.Context(), root, macOf(2)); err != nil || n.Name != "rack 1" || n.RunMode != "dev" {
+		t.Errorf("it is %+v, %v", n, err)
+	}
+	b.add(t, provisioning.Node{MAC: macOf(3), RunMode: "prod"})
+	if r, page := b.send(t, "/admin/nodes/"+macOf(3).String(), named); r.StatusCode != 400 || !strings.Contains(page, "unknown run mode") {
+		t.Errorf("a node of another run mode is given it: %d", r.StatusCode)
 	}
 	_, token, err := b.Registry.AddToken(t.Context(), root, provisioning.Token{Role: provisioning.RoleFarmer, Farmer: 5})
 	if err != nil {

@@ -84,6 +84,9 @@ func (a *Admin) showNode(w http.ResponseWriter, r *http.Request, by provisioning
 	if page.Networks, page.Kernels, err = a.nodeChoices(r); err != nil {
 		return err
 	}
+	if registered {
+		page.Networks = keepMode(page.Networks, n.RunMode)
+	}
 	page.Kernels = keep(page.Kernels, n.Kernel)
 	page.Once = n.Once
 	page.OnceChoices = append([]choice{{Value: "", Title: "The usual"}, {Value: provisioning.OnceExit, Title: "Its own disk: the next boot device"}}, page.Kernels[1:]...)
@@ -114,9 +117,18 @@ func keep(kernels []choice, name string) []choice {
 	return append(kernels, choice{Value: name, Title: name + " (missing)"})
 }
 
+// keepMode adds a run mode to the choices that is not in the configuration any more: without it the
+// form would show another one as the node's.
+func keepMode(modes []choice, m provisioning.RunMode) []choice {
+	if slices.ContainsFunc(modes, func(c choice) bool { return c.Value == string(m) }) {
+		return modes
+	}
+	return append(modes, choice{Value: string(m), Title: string(m) + " (not in the configuration)"})
+}
+
 // nodeValues is a node as its form shows it.
 func nodeValues(n provisioning.Node) url.Values {
-	v := url.Values{"runmode": {string(n.RunMode)}, "args": {n.Args}, "kernel": {n.Kernel}, "kernel-before": {n.Kernel}, "name": {n.Name}, "nbp": {string(n.NBP)}}
+	v := url.Values{"runmode": {string(n.RunMode)}, "runmode-before": {string(n.RunMode)}, "args": {n.Args}, "kernel": {n.Kernel}, "kernel-before": {n.Kernel}, "name": {n.Name}, "nbp": {string(n.NBP)}}
 	if n.Farmer != 0 {
 		v.Set("farmer", n.Farmer.String())
 	}

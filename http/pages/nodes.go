@@ -83,7 +83,7 @@ func (a *Admin) showNodes(w http.ResponseWriter, r *http.Request, by provisionin
 	}
 	page.RunModes = slices.Clone(page.Networks)
 	for _, u := range gone {
-		page.RunModes = append(page.RunModes, choice{Value: string(u.RunMode), Title: string(u.RunMode) + " (not in the configuration)"})
+		page.RunModes = keepMode(page.RunModes, u.RunMode)
 	}
 	page.Farmer = rights.Bound(by)
 	page.ExportURL = "/admin/nodes.csv?" + page.Filter.Encode()
@@ -140,13 +140,16 @@ func (a *Admin) readNode(r *http.Request, f form) (nodeFields, error) {
 	modes := a.Site(answer.LocalOf(r)).RunModes
 	n := nodeFields{
 		Farmer:  f.farmer("farmer"),
-		RunMode: f.runMode(modes, first(modes.Keywords())),
+		RunMode: provisioning.RunMode(f.Text("runmode-before")),
 		Args:    f.Text("args"), Name: f.Text("name"),
 		Kernel: f.Text("kernel"),
 		NBP:    provisioning.NBP(f.oneOf("nbp", "", nbps)),
 		Exit:   f.Text("exit") != "",
 	}
-	// A kernel that is gone may stay with its node: the registry knows.
+	// A run mode or a kernel that is gone may stay with its node: the registry knows.
+	if m := f.Text("runmode"); m == "" || m != string(n.RunMode) {
+		n.RunMode = f.runMode(modes, first(modes.Keywords()))
+	}
 	if f.Text("kernel") != f.Text("kernel-before") {
 		n.Kernel = f.oneOf("kernel", "", kernels)
 	}

@@ -319,10 +319,17 @@ func (r *Registry) check(by provisioning.Actor, old *provisioning.Node, n provis
 	if err := n.NBP.Check(); err != nil {
 		return err
 	}
+	boots := n
 	if err := r.rules.Load().RunModes.Check(n.RunMode); err != nil {
-		return provisioning.Errorf(provisioning.Invalid, "%w", err) // what is not found is not the node
+		if old == nil || n.RunMode != old.RunMode {
+			return provisioning.Errorf(provisioning.Invalid, "%w", err) // what is not found is not the node
+		}
+		// A run mode that has gone since must not stand in the way of other changes either.
+		if modes := r.rules.Load().RunModes.Keywords(); len(modes) > 0 {
+			boots.RunMode = provisioning.RunMode(modes[0])
+		}
 	}
-	if err := r.rules.Load().CheckNode(n); err != nil {
+	if err := r.rules.Load().CheckNode(boots); err != nil {
 		return provisioning.Errorf(provisioning.Invalid, "%w", err)
 	}
 	// A kernel that has gone since must not stand in the way of other changes.
@@ -332,7 +339,7 @@ func (r *Registry) check(by provisioning.Actor, old *provisioning.Node, n provis
 		}
 	}
 	if n.Once != "" && n.Once != provisioning.OnceExit && (old == nil || n.Once != old.Once) {
-		once := n
+		once := boots
 		once.Kernel = n.Once
 		if err := cmp.Or(r.rules.Load().KernelExists(n.Once), r.rules.Load().CheckNode(once)); err != nil {
 			return provisioning.Errorf(provisioning.Invalid, "%w", err)
