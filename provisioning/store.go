@@ -49,7 +49,7 @@ type Store interface {
 type Reader interface {
 	Node(ctx context.Context, mac MAC) (Node, error)
 	Nodes(ctx context.Context, q NodeQuery) ([]Node, error)           // by MAC address
-	CountNodes(ctx context.Context, q NodeQuery) (int, error)         // whatever its Skip and Limit
+	CountNodes(ctx context.Context, q NodeQuery) (int, error)         // whatever its Skip and Limit, but for UpTo
 	CountNodesByFarmer(ctx context.Context) (map[FarmerID]int, error) // 0: nobody's
 	RunModes(ctx context.Context) ([]RunMode, error)                  // that nodes are registered with, by name
 	Farmer(ctx context.Context, id FarmerID) (Farmer, error)
@@ -100,6 +100,7 @@ type NodeQuery struct {
 	Farmer  FarmerID
 	Unowned bool // those without a farmer
 	Exit    bool // those that go on to their next boot device
+	Booting bool // those that do not
 	RunMode RunMode
 	Kernel  *string  // exactly this kernel; "": the run mode's default
 	Name    string   // exactly this name, whatever the case; * in it stands for any text
@@ -111,6 +112,7 @@ type NodeQuery struct {
 	After   MAC      // the page that follows this MAC address
 	Skip    int      // not the first so many
 	Limit   int      // at most so many; 0: all
+	UpTo    int      // they are counted up to that, which may be all there are or not; 0: all
 }
 
 // EventQuery selects events, oldest first. Zero fields select all.

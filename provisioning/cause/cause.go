@@ -301,7 +301,10 @@ func Lack(err error) string {
 func Unconfigured(u provisioning.Unconfigured) (why, hint string) {
 	c := provisioning.Cause{ID: provisioning.CauseRunModeUnknown, RunMode: u.RunMode}
 	nodes := "the node of it"
-	if u.Nodes > 1 {
+	switch {
+	case u.Nodes > provisioning.MostUnconfigured:
+		nodes = fmt.Sprintf("more than %d,000 nodes of it", provisioning.MostUnconfigured/1000)
+	case u.Nodes > 1:
 		nodes = fmt.Sprintf("the %d nodes of it", u.Nodes)
 	}
 	return fill(wordsOf(c).lack, c) + ": " + nodes + " cannot boot", Hint(c)

@@ -33,7 +33,11 @@ func (r Reader) Nodes(ctx context.Context, q provisioning.NodeQuery) ([]provisio
 // may take long, and queries for one row are for what a boot waits for.
 func (r Reader) CountNodes(ctx context.Context, q provisioning.NodeQuery) (int, error) {
 	w := nodesWhere(q)
-	counts, err := all(ctx, r, func(n *int) []any { return []any{n} }, `SELECT count(*) FROM nodes`+w.String(), w.args...)
+	query := `SELECT count(*) FROM nodes` + w.String()
+	if q.UpTo > 0 {
+		query = `SELECT count(*) FROM (SELECT 1 FROM nodes` + w.String() + w.limit(q.UpTo) + `) AS found`
+	}
+	counts, err := all(ctx, r, func(n *int) []any { return []any{n} }, query, w.args...)
 	if err != nil {
 		return 0, err
 	}
@@ -77,6 +81,9 @@ func nodesWhere(q provisioning.NodeQuery) *where {
 	}
 	if q.Exit {
 		w.and("boot_exit = 1")
+	}
+	if q.Booting {
+		w.and("boot_exit = 0")
 	}
 	if q.RunMode != "" {
 		w.and("runmode = ?", string(q.RunMode))

@@ -227,6 +227,11 @@ func nodeQueries(t *testing.T, open Open) {
 			wantEqual(t, "count without its page", count, len(whole))
 		})
 	}
+	for upTo, want := range map[int]int{3: 3, 4: 4, 99: 5} {
+		count, err := s.CountNodes(ctx, provisioning.NodeQuery{Farmer: 77, UpTo: upTo})
+		wantCode(t, err, "")
+		wantEqual(t, "count up to so many", count, want)
+	}
 	byFarmer, err := s.CountNodesByFarmer(ctx)
 	wantCode(t, err, "")
 	wantEqual(t, "nodes by farmer", byFarmer, map[provisioning.FarmerID]int{0: 5, 77: 5})

@@ -393,6 +393,9 @@ func TestChecks(t *testing.T) {
 		{"nodes of a run mode that is none", func(f *Facts) {
 			f.InUse.Unconfigured = []provisioning.Unconfigured{{RunMode: "lab", Nodes: 3}}
 		}, []string{"problem kernels run mode lab is not in the configuration: the 3 nodes of it cannot boot farmboot node set --match runmode=lab --runmode R"}},
+		{"very many nodes of a run mode that is none", func(f *Facts) {
+			f.InUse.Unconfigured = []provisioning.Unconfigured{{RunMode: "lab", Nodes: provisioning.MostUnconfigured + 1}}
+		}, []string{"problem kernels run mode lab is not in the configuration: more than 10,000 nodes of it cannot boot farmboot node set --match runmode=lab --runmode R"}},
 		{"kernels that are gone", func(f *Facts) {
 			f.Kernels = map[string]error{"qa": noKernel("net/qa.efi", "qa", "v1.efi")}
 			f.InUse.Kernels = map[string]int{"latest.efi": 2}
