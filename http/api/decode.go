@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,18 @@ func decodeBody(w http.ResponseWriter, r *http.Request, into any) error {
 		return err
 	}
 	return decode(http.MaxBytesReader(w, r.Body, maxBody), into)
+}
+
+// decodeAnyBody is decodeBody where there need be no body: what into points to stays as it is then.
+func decodeAnyBody(w http.ResponseWriter, r *http.Request, into any) error {
+	body := bufio.NewReader(http.MaxBytesReader(w, r.Body, maxBody))
+	if _, err := body.Peek(1); errors.Is(err, io.EOF) { // its length is not known before, if it is chunked
+		return nil
+	}
+	if err := wantJSON(r); err != nil {
+		return err
+	}
+	return decode(body, into)
 }
 
 // wantJSON refuses a body that its sender calls something else. What does not say, or

@@ -35,10 +35,8 @@ func (a *API) getEnrolment(w http.ResponseWriter, _ *http.Request, _ provisionin
 // The body, which may be empty, is what a GET answers then.
 func (a *API) enrol(w http.ResponseWriter, r *http.Request, by provisioning.Actor, mac provisioning.MAC) error {
 	body := enrolment{true}
-	if r.ContentLength != 0 {
-		if err := decodeBody(w, r, &body); err != nil {
-			return err
-		}
+	if err := decodeAnyBody(w, r, &body); err != nil {
+		return err
 	}
 	if !body.Enrolling {
 		return provisioning.Errorf(provisioning.Invalid, `"enrolling" is false: accepted is true, and DELETE ends it`)

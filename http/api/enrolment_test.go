@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -48,12 +49,21 @@ func TestEnrolment(t *testing.T) {
 		s.do("PUT", at, "").want(t, http.StatusOK)
 		is(`{"enrolling":true}`)
 	}
+	chunked := func(r *http.Request) {
+		if r.Body == nil || r.Body == http.NoBody {
+			r.Body = io.NopCloser(strings.NewReader(""))
+		}
+		r.ContentLength = -1
+	}
+	s.do("PUT", at, "", chunked).want(t, http.StatusOK)
+	s.do("PUT", at, `{"enrolling":true}`, chunked).want(t, http.StatusOK)
+	s.do("PUT", at, `{"enrolling":false}`, chunked).want(t, http.StatusBadRequest)
 	for range 2 {
 		s.do("DELETE", at, "").want(t, http.StatusNoContent)
 		is(`{"enrolling":false}`)
 	}
 	history := string(s.do("GET", "/api/v1/nodes/"+node1+"/history", "").want(t, http.StatusOK).body)
-	if strings.Count(history, `"node enrol"`) != 2 || strings.Count(history, `"node enrol cancel"`) != 1 {
+	if strings.Count(history, `"node enrol"`) != 4 || strings.Count(history, `"node enrol cancel"`) != 1 {
 		t.Errorf("history: %s", history)
 	}
 	s.do("PUT", "/api/v1/nodes/"+wild+"/enrolment", "").want(t, http.StatusNotFound)

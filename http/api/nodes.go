@@ -161,10 +161,8 @@ func (a *API) setNode(w http.ResponseWriter, r *http.Request, by provisioning.Ac
 // is to be.
 func (a *API) claimNode(w http.ResponseWriter, r *http.Request, by provisioning.Actor, who string) error {
 	var patch provisioning.NodePatch
-	if r.ContentLength != 0 {
-		if err := decodeBody(w, r, &patch); err != nil {
-			return err
-		}
+	if err := decodeAnyBody(w, r, &patch); err != nil {
+		return err
 	}
 	n, err := a.Registry.Claim(r.Context(), by, who, patch)
 	if err != nil {
