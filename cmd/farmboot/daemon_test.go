@@ -440,16 +440,20 @@ func serveAs(t *testing.T, uid int, h http.HandlerFunc) (stop func()) {
 func TestReloadOfTemplate(t *testing.T) {
 	d := startDaemon(t)
 	folder := filepath.Join(d.state, "other")
-	if err := os.Mkdir(folder, 0o755); err != nil {
+	if err := errors.Join(os.Mkdir(folder, 0o755), os.WriteFile(filepath.Join(folder, "ipxe.efi"), []byte("MZ"), 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	d.configure("ipxe.template = 'other'")
 	d.hangup()
-	d.says(`msg="configuration not taken, going on with that of before" err="neither undionly.kpxe nor ipxe.efi is in the iPXE template folder `+folder, 1)
+	d.says(`msg="configuration not taken, going on with that of before" err="no network boot program that can be used is in the iPXE template folder `+folder, 1)
 	if status, _ := d.get("/boot/ipxe.efi"); status != http.StatusOK {
 		t.Errorf("the former folder is not used any more: %d", status)
 	}
-	if err := os.WriteFile(filepath.Join(folder, "ipxe.efi"), []byte("MZ"), 0o644); err != nil {
+	program, err := os.ReadFile(filepath.Join(needs.Template(t), "undionly.kpxe"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "undionly.kpxe"), program, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	d.hangup()
@@ -489,6 +493,9 @@ func TestStartWithoutPrograms(t *testing.T) {
 		_, stdout, _ := d.command("status")
 		return strings.Contains(stdout, "PROBLEM boot file ipxe.efi") && strings.Contains(stdout, "PROBLEM boot file undionly.kpxe")
 	})
+	d.configure("debug = true")
+	d.hangup()
+	d.says("changed=debug", 1) // nothing is lost by it
 }
 
 // TestRunModeRemoved: nodes of a run mode that is taken out of the configuration cannot boot, which

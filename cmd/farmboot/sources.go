@@ -2,13 +2,12 @@ package main
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -53,7 +52,7 @@ func openSources(cfg setup.Config, network func() *lan.View, log *slog.Logger, n
 	s := &sources{cfg: cfg, view: network, scripts: ipxe.NewScripts()}
 	s.live.Store(&cfg)
 	// What else is missing in it keeps nodes from booting, which health tells of, not all from working.
-	if err := findFolder(cfg.IPXE.Template); err != nil {
+	if err := findTemplate(cfg.IPXE.Template); err != nil {
 		return nil, err
 	}
 	s.binaries.Store(binary.Load(cfg.IPXE.Template))
@@ -77,35 +76,34 @@ func openSources(cfg setup.Config, network func() *lan.View, log *slog.Logger, n
 	return s, nil
 }
 
-// loadTemplate reads iPXE's binaries from that folder, unless there is nothing to boot from.
-func (s *sources) loadTemplate(folder string) error {
-	if err := findTemplate(folder); err != nil {
-		return err
-	}
-	s.binaries.Store(binary.Load(folder))
-	return nil
-}
-
-// findFolder says what to do where there is no template folder.
-func findFolder(folder string) error {
+// findTemplate says what to do where there is no template folder.
+func findTemplate(folder string) error {
 	if _, err := os.Stat(folder); err != nil {
 		return fmt.Errorf("no iPXE template folder %s: make it with %[2]s %[1]s, or name another in [ipxe] template", folder, installed.TemplateScript)
 	}
 	return nil
 }
 
-// findTemplate says what to do where there is no template folder, or none of what boots nodes is
-// in it.
-func findTemplate(folder string) error {
-	if err := findFolder(folder); err != nil {
+// loadTemplate reads iPXE's binaries from that folder, in the place of those that are in use;
+// not if nothing boots with them, where something does now.
+func (s *sources) loadTemplate(folder string) error {
+	if err := findTemplate(folder); err != nil {
 		return err
 	}
-	for _, file := range []string{filenames.Undionly, filenames.EFI} {
-		if _, err := os.Stat(filepath.Join(folder, file)); !errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
+	next := binary.Load(folder)
+	if !bootsSome(next) && bootsSome(s.binaries.Load()) {
+		return fmt.Errorf("no network boot program that can be used is in the iPXE template folder %s: make it with %[2]s %[1]s, or name another in [ipxe] template", folder, installed.TemplateScript)
 	}
-	return fmt.Errorf("neither %[3]s nor %[4]s is in the iPXE template folder %[1]s: make it with %[2]s %[1]s, or name another in [ipxe] template", folder, installed.TemplateScript, filenames.Undionly, filenames.EFI)
+	s.binaries.Store(next)
+	return nil
+}
+
+// bootsSome tells whether there are iPXE binaries for machines of any architecture.
+func bootsSome(t *binary.Template) bool {
+	return slices.ContainsFunc([]string{filenames.Undionly, filenames.EFI, filenames.SNPOnly, filenames.ARM64, filenames.RISCV64}, func(name string) bool {
+		_, err := t.Plain(name)
+		return err == nil
+	})
 }
 
 // template returns iPXE's binaries, which trust the root of our server's certificate:
