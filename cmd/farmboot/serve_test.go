@@ -27,17 +27,21 @@ const waitLimit = time.Minute
 // daemonConfig writes a configuration for a daemon on loopback, with ports of its own.
 func daemonConfig(t *testing.T, state string) (file string, port int) {
 	t.Helper()
+	var held []net.Listener
 	tcp := func() int {
 		ln, err := net.Listen("tcp", ":0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer ln.Close()
+		held = append(held, ln)
 		return ln.Addr().(*net.TCPAddr).Port
 	}
-	port = tcp()
+	port, tlsPort := tcp(), tcp()
+	for _, ln := range held { // only now, or both would be the same one at times
+		ln.Close()
+	}
 	file = filepath.Join(t.TempDir(), "a.toml")
-	text := fmt.Sprintf("state = %q\nnetwork.interface = \"lo\"\ndhcp.enabled = false\ntftp.enabled = false\nhttp.port = %d\nhttp.tls-port = %d\n", state, port, tcp())
+	text := fmt.Sprintf("state = %q\nnetwork.interface = \"lo\"\ndhcp.enabled = false\ntftp.enabled = false\nhttp.port = %d\nhttp.tls-port = %d\n", state, port, tlsPort)
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
