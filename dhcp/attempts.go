@@ -13,7 +13,8 @@ import (
 const rememberAttempts = 1 << 15
 
 // attempts follows how machines fare with what they are answered, and chooses what they
-// are answered next. A strategy that booted a machine once is never given up.
+// are answered next. A strategy that booted a client once is never given up, unless another
+// architecture asks in its place.
 type attempts struct {
 	mu       sync.Mutex
 	machines *recent[*machine]

@@ -40,6 +40,7 @@ var oldData = map[int]string{
 	8:  `REPLACE INTO event_ids VALUES (1, 9); INSERT INTO boots VALUES (8, 9, x'525400000001', '', 1, 2, x'0a0722056f666665720a06080110021801')`,
 	9:  `UPDATE changes SET undoes = 1`,
 	10: `UPDATE proven SET client = 'bios'`,
+	11: `UPDATE proven SET client = 'http'`,
 }
 
 // contents counts the rows of every table; of boots, which are events in older ones, the
@@ -169,13 +170,14 @@ func TestBIOSOfFormerVersions(t *testing.T) {
 	if err := migrate(t.Context(), file, schema()[:9]); err != nil {
 		t.Fatal(err)
 	}
-	exec(t, file, `INSERT INTO proven VALUES (x'525400000001', 'pxe', '', 'bootserver', 1), (x'525400000002', 'pxe', 'snponly', 'offer', 1), (x'525400000003', 'ipxe', '', 'bootserver', 1)`)
+	exec(t, file, `INSERT INTO proven VALUES (x'525400000001', 'pxe', '', 'bootserver', 1), (x'525400000002', 'pxe', 'snponly', 'offer', 1), (x'525400000003', 'ipxe', '', 'bootserver', 1), (x'525400000004', 'pxe', '', '', 1);
+		INSERT INTO seen (mac, arch, firmware, uuid, first_seen, last_seen, boots, code) VALUES (x'525400000004', 'BIOS', '', '', 1, 2, 3, 'AAAAAA'), (x'525400000002', 'UEFI x64', '', '', 1, 2, 3, 'BBBBBB')`)
 	s, err := Open(t.Context(), file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	for i, want := range []string{"bios", "pxe", "ipxe"} {
+	for i, want := range []string{"bios", "pxe", "ipxe", "bios"} {
 		if p, err := s.Proven(t.Context(), provisioning.MAC{0x52, 0x54, 0, 0, 0, byte(i + 1)}); err != nil || p.Client != want {
 			t.Errorf("machine %d: %+v, %v, want %s", i+1, p, err, want)
 		}
