@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"farmboot/ipxe/binary"
 	"farmboot/ipxe/catalog"
 	"farmboot/ipxe/kernel"
-	"farmboot/provisioning/filenames"
 	"farmboot/provisioning/installed"
 	"farmboot/provisioning/owner"
 	"farmboot/setup"
@@ -51,11 +49,9 @@ type trusting struct {
 func openSources(cfg setup.Config, network func() *lan.View, log *slog.Logger, now func() time.Time) (*sources, error) {
 	s := &sources{cfg: cfg, view: network, scripts: ipxe.NewScripts()}
 	s.live.Store(&cfg)
-	// What else is missing in it keeps nodes from booting, which health tells of, not all from working.
-	if err := findTemplate(cfg.IPXE.Template); err != nil {
+	if err := s.loadTemplate(cfg.IPXE.Template); err != nil {
 		return nil, err
 	}
-	s.binaries.Store(binary.Load(cfg.IPXE.Template))
 	if err := owner.MkdirAll(cfg.State, 0o750); err != nil {
 		return nil, fmt.Errorf("make the state folder: %s", err)
 	}
@@ -84,26 +80,18 @@ func findTemplate(folder string) error {
 	return nil
 }
 
-// loadTemplate reads iPXE's binaries from that folder, in the place of those that are in use;
-// not if nothing boots with them, where something does now.
+// loadTemplate reads iPXE's binaries from that folder. It does not give up binaries that boot
+// nodes for some that boot none; health tells of what is missing.
 func (s *sources) loadTemplate(folder string) error {
 	if err := findTemplate(folder); err != nil {
 		return err
 	}
 	next := binary.Load(folder)
-	if !bootsSome(next) && bootsSome(s.binaries.Load()) {
+	if former := s.binaries.Load(); former != nil && former.Boots() && !next.Boots() {
 		return fmt.Errorf("no network boot program that can be used is in the iPXE template folder %s: make it with %[2]s %[1]s, or name another in [ipxe] template", folder, installed.TemplateScript)
 	}
 	s.binaries.Store(next)
 	return nil
-}
-
-// bootsSome tells whether there are iPXE binaries for machines of any architecture.
-func bootsSome(t *binary.Template) bool {
-	return slices.ContainsFunc([]string{filenames.Undionly, filenames.EFI, filenames.SNPOnly, filenames.ARM64, filenames.RISCV64}, func(name string) bool {
-		_, err := t.Plain(name)
-		return err == nil
-	})
 }
 
 // template returns iPXE's binaries, which trust the root of our server's certificate:

@@ -124,6 +124,16 @@ func (t *Template) Problems() map[string]error {
 	return problems
 }
 
+// Boots tells whether a program can be used, of whichever architecture.
+func (t *Template) Boots() bool {
+	for _, f := range t.files {
+		if _, err := f.program(); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // NBP returns the named program with a boot script inside, which it runs instead
 // of all else. Refusals are [provisioning.Error]s: NotFound for a name that is not
 // in the template, Unavailable for a file that cannot be used or is signed,
