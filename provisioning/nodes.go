@@ -91,14 +91,3 @@ func FindUnconfigured(ctx context.Context, from Reader, q NodeQuery, modes RunMo
 	}
 	return list, nil
 }
-
-// CountBooting counts the nodes that q selects, but for those that boot from their disk.
-func CountBooting(ctx context.Context, count func(context.Context, NodeQuery) (int, error), q NodeQuery) (int, error) {
-	all, err := count(ctx, q)
-	if err != nil || all == 0 {
-		return 0, err
-	}
-	q.Exit = true
-	gone, err := count(ctx, q)
-	return max(all-gone, 0), err
-}

@@ -90,10 +90,7 @@ func (a *Admin) stranded(r *http.Request, by provisioning.Actor, bare []kernel.L
 
 // boots counts the nodes that boot the kernel of a run mode.
 func (a *Admin) boots(ctx context.Context, by provisioning.Actor, m provisioning.RunMode) (int, error) {
-	count := func(ctx context.Context, q provisioning.NodeQuery) (int, error) {
-		return a.Registry.CountNodes(ctx, by, q)
-	}
-	return provisioning.CountBooting(ctx, count, provisioning.NodeQuery{RunMode: m, Kernel: new(string)})
+	return a.Registry.CountNodes(ctx, by, provisioning.NodeQuery{RunMode: m, Kernel: new(string), Booting: true})
 }
 
 // unconfigured is a run mode that nodes have and the configuration does not.
