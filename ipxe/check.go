@@ -260,9 +260,9 @@ func (c Composer) Warnings(t Target) (warnings []string) {
 	return warnings
 }
 
-// CheckNode is [Composer.Check] of a registered node, as an error: nil, or an
+// CheckNode is [Composer.Check] of a registered node whatever its run mode, as an error: nil, or an
 // [provisioning.Error] for what would be refused.
 func (c Composer) CheckNode(n provisioning.Node) error {
-	_, err := c.Cmdline(NodeTarget(n))
+	_, err := c.line(NodeTarget(n))
 	return err
 }

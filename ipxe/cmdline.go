@@ -36,6 +36,11 @@ func (c Composer) Cmdline(t Target) (string, error) {
 	if err := c.RunModes.Check(t.RunMode); err != nil {
 		return "", err
 	}
+	return c.line(t)
+}
+
+// line is Cmdline, whatever the run mode.
+func (c Composer) line(t Target) (string, error) {
 	x := strings.Trim(t.Args, " ")
 	if err := CheckArgs(x); err != nil {
 		return "", err

@@ -486,6 +486,9 @@ func TestBoardTellsOfUnknownRunModes(t *testing.T) {
 	if n, err := b.Registry.Node(t.Context(), root, macOf(2)); err != nil || n.Name != "rack 1" || n.RunMode != "dev" {
 		t.Errorf("it is %+v, %v", n, err)
 	}
+	if _, err := b.Registry.SetNode(t.Context(), root, macOf(2), provisioning.NodePatch{Args: new("version=v2")}); err == nil || !strings.Contains(err.Error(), `a second "version="`) {
+		t.Errorf("arguments that are refused, for it: %v", err)
+	}
 	b.add(t, provisioning.Node{MAC: macOf(3), RunMode: "prod"})
 	if r, page := b.send(t, "/admin/nodes/"+macOf(3).String(), named); r.StatusCode != 400 || !strings.Contains(page, "unknown run mode") {
 		t.Errorf("a node of another run mode is given it: %d", r.StatusCode)

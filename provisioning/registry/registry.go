@@ -27,7 +27,7 @@ type Rules struct {
 	RunMode  provisioning.RunMode // of a new node for which none is named
 
 	// CheckNode tells why a node could not boot as it is registered: its kernel
-	// command line would be refused.
+	// command line would be refused, whatever its run mode, which RunModes decides about.
 	CheckNode func(provisioning.Node) error
 	// Warnings tells what is probably a mistake about a node that may be stored all
 	// the same, one line each; nil: unknown.
@@ -319,27 +319,23 @@ func (r *Registry) check(by provisioning.Actor, old *provisioning.Node, n provis
 	if err := n.NBP.Check(); err != nil {
 		return err
 	}
-	boots := n
-	if err := r.rules.Load().RunModes.Check(n.RunMode); err != nil {
-		if old == nil || n.RunMode != old.RunMode {
+	// A run mode that has gone since must not stand in the way of other changes.
+	if old == nil || n.RunMode != old.RunMode {
+		if err := r.rules.Load().RunModes.Check(n.RunMode); err != nil {
 			return provisioning.Errorf(provisioning.Invalid, "%w", err) // what is not found is not the node
 		}
-		// A run mode that has gone since must not stand in the way of other changes either.
-		if modes := r.rules.Load().RunModes.Keywords(); len(modes) > 0 {
-			boots.RunMode = provisioning.RunMode(modes[0])
-		}
 	}
-	if err := r.rules.Load().CheckNode(boots); err != nil {
+	if err := r.rules.Load().CheckNode(n); err != nil {
 		return provisioning.Errorf(provisioning.Invalid, "%w", err)
 	}
-	// A kernel that has gone since must not stand in the way of other changes.
+	// Nor must a kernel.
 	if n.Kernel != "" && (old == nil || n.Kernel != old.Kernel) {
 		if err := r.rules.Load().KernelExists(n.Kernel); err != nil {
 			return provisioning.Errorf(provisioning.Invalid, "%w", err)
 		}
 	}
 	if n.Once != "" && n.Once != provisioning.OnceExit && (old == nil || n.Once != old.Once) {
-		once := boots
+		once := n
 		once.Kernel = n.Once
 		if err := cmp.Or(r.rules.Load().KernelExists(n.Once), r.rules.Load().CheckNode(once)); err != nil {
 			return provisioning.Errorf(provisioning.Invalid, "%w", err)
