@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -209,13 +210,13 @@ func lastEvent(ctx context.Context, tx provisioning.Tx, mac provisioning.MAC) (p
 	return last[0], nil
 }
 
-// claimSeen is claimIn for a node that must have been seen booting here, unless it is registered,
-// for which it is refused.
+// claimSeen is claimIn for a node that must have been seen booting here. One that is registered is
+// refused for that.
 func (r *Registry) claimSeen(ctx context.Context, tx provisioning.Tx, by provisioning.Actor, mac provisioning.MAC, patch provisioning.NodePatch) (provisioning.Node, error) {
-	if err := unregistered(ctx, tx, by, mac); err != nil {
-		return provisioning.Node{}, err
-	}
-	if _, err := tx.Seen(ctx, mac); err != nil {
+	switch _, err := tx.Seen(ctx, mac); {
+	case provisioning.ErrorCode(err) == provisioning.NotFound:
+		return provisioning.Node{}, cmp.Or(unregistered(ctx, tx, by, mac), err)
+	case err != nil:
 		return provisioning.Node{}, err
 	}
 	return r.claimIn(ctx, tx, by, mac, patch)
