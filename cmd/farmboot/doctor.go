@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
+	"slices"
 
 	"farmboot/ipxe/kernel"
 	"farmboot/provisioning"
@@ -69,18 +71,23 @@ func inUse(ctx context.Context, cfg setup.Config) (_ doctor.InUse, err error) {
 		return u, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	if u.Unconfigured, err = provisioning.FindUnconfigured(ctx, store, provisioning.NodeQuery{}, cfg.RunModes); err != nil {
-		return u, err
-	}
+	gone := make(map[provisioning.RunMode]int) // nodes, by a run mode that the configuration does not have
 	for n, err := range provisioning.ListNodes(store.Nodes).All(ctx, provisioning.NodeQuery{}) {
-		switch {
-		case err != nil:
+		if err != nil {
 			return u, err
-		case n.Kernel == "":
+		}
+		if !n.Exit && cfg.RunModes.Check(n.RunMode) != nil {
+			gone[n.RunMode]++
+		}
+		switch n.Kernel {
+		case "":
 			u.RunModes[n.RunMode]++
 		default:
 			u.Kernels[n.Kernel]++
 		}
+	}
+	for _, m := range slices.Sorted(maps.Keys(gone)) {
+		u.Unconfigured = append(u.Unconfigured, provisioning.Unconfigured{RunMode: m, Nodes: gone[m]})
 	}
 	return u, nil
 }
