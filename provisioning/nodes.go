@@ -69,25 +69,3 @@ type Unconfigured struct {
 // MostUnconfigured is how many nodes of a run mode that is not in the configuration are counted: board
 // and status ask at each look, and to count 100,000 takes 75 ms.
 const MostUnconfigured = 10_000
-
-// FindUnconfigured lists, of the nodes that q selects, the run modes that are none of modes.
-func FindUnconfigured(ctx context.Context, from Reader, q NodeQuery, modes RunModes) (list []Unconfigured, err error) {
-	used, err := from.RunModes(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, mode := range used {
-		if modes.Check(mode) == nil {
-			continue
-		}
-		q.RunMode, q.Booting, q.UpTo = mode, true, MostUnconfigured+1
-		n, err := from.CountNodes(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		if n > 0 {
-			list = append(list, Unconfigured{mode, n})
-		}
-	}
-	return list, nil
-}

@@ -457,11 +457,13 @@ func TestBoardTellsOfUnknownRunModes(t *testing.T) {
 	b := newAdminBench(t)
 	b.add(t, provisioning.Node{MAC: macOf(1), RunMode: "dev", Farmer: 5})
 	b.add(t, provisioning.Node{MAC: macOf(2), RunMode: "dev", Farmer: 6})
+	b.add(t, provisioning.Node{MAC: macOf(4), RunMode: "qa", Farmer: 6, Exit: true})
 	if _, page := b.look(t, "/admin"); strings.Contains(page, "unknown run mode") {
 		t.Errorf("with all run modes: %s", text(page))
 	}
 	without := maps.Clone(modes)
 	delete(without, "dev")
+	delete(without, "qa")
 	b.Admin.Site = func(local netip.Addr) ipxe.Site {
 		s := site(local)
 		s.RunModes = without
@@ -469,8 +471,11 @@ func TestBoardTellsOfUnknownRunModes(t *testing.T) {
 	}
 	b.Registry.SetRules(registry.Rules{RunModes: without, CheckNode: b.Admin.Site(netip.Addr{}).CheckNode})
 	_, page := b.look(t, "/admin")
-	if said := text(page); !strings.Contains(said, "dev is not in the configuration: the 2 nodes of it cannot boot.") || !strings.Contains(page, `href="/admin/nodes?runmode=dev"`) {
+	if said := text(page); !strings.Contains(said, "dev is not in the configuration: the 2 nodes of it cannot boot.") || !strings.Contains(page, `href="/admin/nodes?runmode=dev"`) || strings.Contains(said, "qa is not in the configuration") {
 		t.Errorf("the board: %s", said)
+	}
+	if _, page := b.look(t, "/admin/nodes?runmode=qa"); !strings.Contains(page, macOf(4).String()) || !strings.Contains(page, `<option value="qa" selected>qa (not in the configuration)`) {
+		t.Errorf("the list of those that boot from their disk: %s", page)
 	}
 	if _, page := b.look(t, "/admin/nodes?runmode=dev"); !strings.Contains(page, macOf(2).String()) || !strings.Contains(page, `<option value="dev" selected>dev (not in the configuration)`) {
 		t.Errorf("the list: %s", page)
@@ -497,8 +502,12 @@ func TestBoardTellsOfUnknownRunModes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, page := b.lookAs(t, b.signIn(t, token), "/admin"); !strings.Contains(text(page), "dev is not in the configuration: the node of it cannot boot.") {
+	farmer := b.signIn(t, token)
+	if _, page := b.lookAs(t, farmer, "/admin"); !strings.Contains(text(page), "dev is not in the configuration: the node of it cannot boot.") {
 		t.Errorf("a farmer's board: %s", text(page))
+	}
+	if _, page := b.lookAs(t, farmer, "/admin/nodes"); !strings.Contains(page, `<option value="dev">`) || strings.Contains(page, `<option value="qa">`) {
+		t.Errorf("a farmer's list: %s", page)
 	}
 }
 

@@ -77,13 +77,13 @@ func (a *Admin) showNodes(w http.ResponseWriter, r *http.Request, by provisionin
 	if page.Networks, page.Kernels, err = a.nodeChoices(r); err != nil {
 		return err
 	}
-	gone, err := a.Registry.Unconfigured(r.Context(), by)
+	gone, err := a.Registry.UnconfiguredModes(r.Context(), by)
 	if err != nil {
 		return err
 	}
 	page.RunModes = slices.Clone(page.Networks)
-	for _, u := range gone {
-		page.RunModes = keepMode(page.RunModes, u.RunMode)
+	for _, m := range gone {
+		page.RunModes = keepMode(page.RunModes, m)
 	}
 	page.Farmer = rights.Bound(by)
 	page.ExportURL = "/admin/nodes.csv?" + page.Filter.Encode()

@@ -144,14 +144,48 @@ func (r *Registry) CountNodes(ctx context.Context, by provisioning.Actor, q prov
 	return r.store.CountNodes(ctx, q)
 }
 
-// Unconfigured lists the run modes that nodes are registered with and the configuration does not
-// have, any more for instance; of a farmer's own nodes, for him.
+// Unconfigured lists the run modes of nodes that cannot boot because the configuration does not
+// have them, any more for instance; of a farmer's own nodes, for him.
 func (r *Registry) Unconfigured(ctx context.Context, by provisioning.Actor) ([]provisioning.Unconfigured, error) {
-	q, err := rights.Nodes(by, provisioning.NodeQuery{})
+	return r.unconfigured(ctx, by, provisioning.NodeQuery{Booting: true, UpTo: provisioning.MostUnconfigured + 1})
+}
+
+// UnconfiguredModes is Unconfigured by name, with those whose nodes all boot from their disk: all
+// that CheckFilter accepts besides those of the configuration.
+func (r *Registry) UnconfiguredModes(ctx context.Context, by provisioning.Actor) ([]provisioning.RunMode, error) {
+	list, err := r.unconfigured(ctx, by, provisioning.NodeQuery{UpTo: 1})
+	modes := make([]provisioning.RunMode, len(list))
+	for i, u := range list {
+		modes[i] = u.RunMode
+	}
+	return modes, err
+}
+
+// unconfigured lists the run modes, of the nodes that q selects, that the configuration does not
+// have.
+func (r *Registry) unconfigured(ctx context.Context, by provisioning.Actor, q provisioning.NodeQuery) (list []provisioning.Unconfigured, err error) {
+	if q, err = rights.Nodes(by, q); err != nil {
+		return nil, err
+	}
+	used, err := r.store.RunModes(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return provisioning.FindUnconfigured(ctx, r.store, q, r.rules.Load().RunModes)
+	known := r.rules.Load().RunModes
+	for _, mode := range used {
+		if known.Check(mode) == nil {
+			continue
+		}
+		q.RunMode = mode
+		n, err := r.store.CountNodes(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			list = append(list, provisioning.Unconfigured{RunMode: mode, Nodes: n})
+		}
+	}
+	return list, nil
 }
 
 // CheckFilter refuses a run mode to list nodes by that the configuration does not have, unless
@@ -161,7 +195,7 @@ func (r *Registry) CheckFilter(ctx context.Context, by provisioning.Actor, m pro
 	if unknown == nil {
 		return nil
 	}
-	n, err := r.CountNodes(ctx, by, provisioning.NodeQuery{RunMode: m})
+	n, err := r.CountNodes(ctx, by, provisioning.NodeQuery{RunMode: m, UpTo: 1})
 	if err != nil || n > 0 {
 		return err
 	}
