@@ -543,9 +543,7 @@ func (r *Registry) History(ctx context.Context, by provisioning.Actor, q provisi
 		q.Subject = mac.String()
 	}
 	changes, err := r.store.Changes(ctx, q)
-	if q.ID == 0 && q.Batch == "" { // else what takes them back may be missing
-		provisioning.MarkUndone(changes)
-	}
+	provisioning.MarkUndone(changes)
 	// Eleven digits: neither a farmer's id nor a date has as many.
 	if err == nil && len(changes) == 0 && noMAC != nil && provisioning.MeantAsMAC(q.Subject, 11) {
 		err = noMAC
