@@ -85,9 +85,9 @@ func (a *Admin) showNode(w http.ResponseWriter, r *http.Request, by provisioning
 		return err
 	}
 	if registered {
-		page.Networks = keepMode(page.Networks, n.RunMode)
+		page.Networks = keep(page.Networks, string(n.RunMode), unconfiguredMode)
 	}
-	page.Kernels = keep(page.Kernels, n.Kernel)
+	page.Kernels = keep(page.Kernels, n.Kernel, "missing")
 	page.Once = n.Once
 	page.OnceChoices = append([]choice{{Value: "", Title: "The usual"}, {Value: provisioning.OnceExit, Title: "Its own disk: the next boot device"}}, page.Kernels[1:]...)
 	if a.Enrolment != nil {
@@ -109,21 +109,16 @@ func (a *Admin) showNode(w http.ResponseWriter, r *http.Request, by provisioning
 	return render(w, status, "node", page)
 }
 
-// keep adds a kernel to the choices that is not there any more.
-func keep(kernels []choice, name string) []choice {
-	if slices.ContainsFunc(kernels, func(c choice) bool { return c.Value == name }) {
-		return kernels
-	}
-	return append(kernels, choice{Value: name, Title: name + " (missing)"})
-}
+// unconfiguredMode is why a run mode is none of the choices.
+const unconfiguredMode = "not in the configuration"
 
-// keepMode adds a run mode to the choices that is not in the configuration any more: without it the
-// form would show another one as the node's.
-func keepMode(modes []choice, m provisioning.RunMode) []choice {
-	if slices.ContainsFunc(modes, func(c choice) bool { return c.Value == string(m) }) {
-		return modes
+// keep adds a value to the choices that is none of them any more, and why: without it the form would
+// show another one as the node's.
+func keep(choices []choice, value, why string) []choice {
+	if slices.ContainsFunc(choices, func(c choice) bool { return c.Value == value }) {
+		return choices
 	}
-	return append(modes, choice{Value: string(m), Title: string(m) + " (not in the configuration)"})
+	return append(choices, choice{Value: value, Title: value + " (" + why + ")"})
 }
 
 // nodeValues is a node as its form shows it.

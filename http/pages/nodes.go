@@ -83,7 +83,7 @@ func (a *Admin) showNodes(w http.ResponseWriter, r *http.Request, by provisionin
 	}
 	page.RunModes = slices.Clone(page.Networks)
 	for _, m := range gone {
-		page.RunModes = keepMode(page.RunModes, m)
+		page.RunModes = keep(page.RunModes, string(m), unconfiguredMode)
 	}
 	page.Farmer = rights.Bound(by)
 	page.ExportURL = "/admin/nodes.csv?" + page.Filter.Encode()
