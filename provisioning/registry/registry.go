@@ -557,7 +557,7 @@ func (r *Registry) changed(ctx context.Context, tx provisioning.Tx, by provision
 	if err := rights.Change(by); err != nil {
 		return err
 	}
-	c := provisioning.Change{At: r.now(), Actor: by.Name, From: by.From, Action: action, Subject: subject, Batch: batchOf(ctx)}
+	c := provisioning.Change{At: r.now(), Actor: by.Name, From: by.From, Action: action, Subject: subject, Batch: batchOf(ctx), Undoes: undoes(ctx, subject)}
 	for _, side := range []struct {
 		to   *json.RawMessage
 		from any

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"strconv"
 
 	"farmboot/provisioning"
 	"farmboot/provisioning/rights"
@@ -26,6 +25,23 @@ func together(ctx context.Context) context.Context {
 func batchOf(ctx context.Context) string {
 	batch, _ := ctx.Value(batchKey{}).(string)
 	return batch
+}
+
+// undoingKey is the context key of the change that is being taken back.
+type undoingKey struct{}
+
+// takingBack returns a context in which changes of what c changed take c back.
+func takingBack(ctx context.Context, c provisioning.Change) context.Context {
+	return context.WithValue(ctx, undoingKey{}, c)
+}
+
+// undoes is the ID of the change that one of subject takes back; 0: none. What is changed on the way,
+// a farmer for one, takes nothing back.
+func undoes(ctx context.Context, subject string) int64 {
+	if c, ok := ctx.Value(undoingKey{}).(provisioning.Change); ok && c.Subject == subject {
+		return c.ID
+	}
+	return 0
 }
 
 // Undone is what became of changes that were taken back.
@@ -62,19 +78,20 @@ func (r *Registry) Undo(ctx context.Context, by provisioning.Actor, id int64) (U
 		undone, removed = Undone{}, nil
 		farmers := map[provisioning.FarmerID]bool{} // who were registered with that
 		for _, c := range changes {                 // the newest first
+			ctx := takingBack(ctx, c)
 			if c.Action == "farmer add" {
 				if id, err := provisioning.ParseFarmerID(c.Subject); err == nil {
 					farmers[id] = true
 				}
 			}
 			if c.Action == "farmer set" {
-				if err := r.undoFarmer(ctx, takingBack{tx, c}, by, c); err != nil {
+				if err := r.undoFarmer(ctx, tx, by, c); err != nil {
 					return err
 				}
 				undone.Changes = append(undone.Changes, c)
 				continue
 			}
-			node, err := r.undo(ctx, takingBack{tx, c}, by, c)
+			node, err := r.undo(ctx, tx, by, c)
 			if err != nil {
 				return err
 			}
@@ -139,15 +156,11 @@ func mayUndo(ctx context.Context, from provisioning.Reader, id int64) ([]provisi
 			return nil, err
 		}
 	}
-	with := func(how int) int {
-		return slices.IndexFunc(changes, func(c provisioning.Change) bool { return undoing(c) == how })
-	}
-	i := with(takenBack)
-	if no := with(refused); no >= 0 || i < 0 {
-		c := changes[max(no, 0)]
+	at, ok := firstTakenBack(changes)
+	if c := changes[at]; !ok {
 		return nil, provisioning.Errorf(provisioning.Invalid, "change %d is %q: only changes of nodes and of farmers' names can be taken back", c.ID, c.Action)
 	}
-	return changes, refuseUndone(ctx, from, changes[i])
+	return changes, refuseUndone(ctx, from, changes[at])
 }
 
 // refuseUndone refuses a change that is taken back.
@@ -159,24 +172,9 @@ func refuseUndone(ctx context.Context, from provisioning.Reader, c provisioning.
 	of = append(of, c)
 	provisioning.MarkUndone(of)
 	if by := of[len(of)-1].UndoneBy; by != 0 {
-		return provisioning.Errorf(provisioning.Conflict, "change %s is taken back already, by change %s", strconv.FormatInt(c.ID, 10), strconv.FormatInt(by, 10))
+		return provisioning.Errorf(provisioning.Conflict, "change %d is taken back already, by change %d", c.ID, by)
 	}
 	return nil
-}
-
-// takingBack is a transaction whose lines of the history say which change they take back.
-type takingBack struct {
-	provisioning.Tx
-	change provisioning.Change
-}
-
-// AddChange implements [provisioning.Tx]. What is changed on the way, a farmer for one, takes
-// nothing back.
-func (t takingBack) AddChange(ctx context.Context, c provisioning.Change) error {
-	if c.Subject == t.change.Subject {
-		c.Undoes = t.change.ID
-	}
-	return t.Tx.AddChange(ctx, c)
 }
 
 // How a change is taken back.
@@ -199,16 +197,24 @@ func undoing(c provisioning.Change) int {
 // CanUndo tells whether [Registry.Undo] takes changes back that were made together, as far
 // as the changes themselves say: not if they are taken back.
 func CanUndo(changes []provisioning.Change) bool {
-	some := false
-	for _, c := range changes {
-		switch undoing(c) {
-		case refused:
-			return false
-		case takenBack:
-			some = some || c.UndoneBy == 0
+	at, ok := firstTakenBack(changes)
+	return ok && slices.ContainsFunc(changes[at:], func(c provisioning.Change) bool {
+		return undoing(c) == takenBack && c.UndoneBy == 0
+	})
+}
+
+// firstTakenBack returns which of changes that were made together is the first that is taken back;
+// false: they cannot be, for this one.
+func firstTakenBack(changes []provisioning.Change) (at int, ok bool) {
+	for i, c := range changes {
+		switch how := undoing(c); {
+		case how == refused:
+			return i, false
+		case how == takenBack && !ok:
+			at, ok = i, true
 		}
 	}
-	return some
+	return at, ok
 }
 
 // nodeless returns those of the farmers who have no node.
@@ -258,7 +264,7 @@ func (r *Registry) undo(ctx context.Context, tx provisioning.Tx, by provisioning
 		return nil, err
 	}
 	if registered != (n.after != nil) || registered && !sameNode(n.now, *n.after) {
-		return nil, provisioning.Errorf(provisioning.Conflict, "node %s was changed after change %s", mac, strconv.FormatInt(c.ID, 10))
+		return nil, provisioning.Errorf(provisioning.Conflict, "node %s was changed after change %d", mac, c.ID)
 	}
 	switch {
 	case n.before == nil:
@@ -274,7 +280,7 @@ func (r *Registry) undo(ctx context.Context, tx provisioning.Tx, by provisioning
 	back.Created, back.Owned = n.now.Created, n.now.Owned
 	if n.now.Once != n.after.Once { // it has had that boot since, or somebody chose another
 		if n.before.Once != n.after.Once && n.now.Once != "" {
-			return nil, provisioning.Errorf(provisioning.Conflict, "the next boot of node %s was chosen anew after change %s", mac, strconv.FormatInt(c.ID, 10))
+			return nil, provisioning.Errorf(provisioning.Conflict, "the next boot of node %s was chosen anew after change %d", mac, c.ID)
 		}
 		back.Once = n.now.Once
 	}
@@ -293,7 +299,7 @@ func (r *Registry) undoFarmer(ctx context.Context, tx provisioning.Tx, by provis
 	case err != nil:
 		return err
 	case now != after:
-		return provisioning.Errorf(provisioning.Conflict, "farmer %s was changed after change %s", after.ID, strconv.FormatInt(c.ID, 10))
+		return provisioning.Errorf(provisioning.Conflict, "farmer %s was changed after change %d", after.ID, c.ID)
 	}
 	return r.putFarmer(ctx, tx, by, &now, before)
 }
