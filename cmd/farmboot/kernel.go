@@ -206,7 +206,7 @@ func (c kernelUseCmd) Run(ctx context.Context, e *env, db *database) error {
 			whose = "its"
 		}
 		fmt.Fprintf(e.stdout, "run mode %s tries %s on %s at %s next boot\n", c.RunMode, c.Kernel, some(canary), whose)
-		return warnOfStrangers(ctx, e, db, canary)
+		return warnOfUnregistered(ctx, e, db, canary)
 	}
 	ended, err := db.rollout.Canary(ctx, c.RunMode)
 	if err != nil {
@@ -226,8 +226,8 @@ func (c kernelUseCmd) Run(ctx context.Context, e *env, db *database) error {
 	return warnOfKernel(e, db, c.Kernel)
 }
 
-// warnOfStrangers warns of nodes of a canary that are not registered.
-func warnOfStrangers(ctx context.Context, e *env, db *database, c *rollout.Canary) error {
+// warnOfUnregistered warns of nodes of a canary that are not registered.
+func warnOfUnregistered(ctx context.Context, e *env, db *database, c *rollout.Canary) error {
 	p := db.cfg.Provisioning
 	for _, mac := range c.Nodes {
 		_, err := db.store.Node(ctx, mac)

@@ -20,10 +20,7 @@ func (d *database) warn(ctx context.Context, e *env, nodes ...provisioning.Node)
 			warnings = append(warnings, warning)
 		}
 	}
-	foreign, err := d.foreign(ctx, nodes...)
-	if err != nil {
-		foreign = nil // the nodes are stored: a warning less is no failure
-	}
+	foreign, _ := d.foreign(ctx, nodes...) // the nodes are stored: a warning less is no failure
 	for _, n := range nodes {
 		for _, warning := range d.cfg.Warnings(n) {
 			add(warning)

@@ -58,8 +58,8 @@ var archs = map[uint16]string{
 	pe.IMAGE_FILE_MACHINE_I386: "ia32", pe.IMAGE_FILE_MACHINE_ARMNT: "arm", pe.IMAGE_FILE_MACHINE_LOONGARCH64: "loongarch64",
 }
 
-// Arch names the processors that a kernel is for; "": its header does not say.
-func Arch(file io.ReaderAt) string {
+// archOf names the processors that a kernel is for; "": its header does not say.
+func archOf(file io.ReaderAt) string {
 	if StartsOnBIOS(file) {
 		return "x64"
 	}
@@ -71,14 +71,14 @@ func Arch(file io.ReaderAt) string {
 	return archs[le.Uint16(machine)]
 }
 
-// Arch is [Arch] of a kernel; "": it is not there, or does not say.
+// Arch names the processors that a kernel is for; "": it is not there, or its header does not say.
 func (s *Store) Arch(rel string) string {
 	f, _, err := s.Open(rel)
 	if err != nil {
 		return "" // told elsewhere
 	}
 	defer f.Close()
-	return Arch(f)
+	return archOf(f)
 }
 
 // Foreign says behind its name that a kernel for those processors is for other machines than the

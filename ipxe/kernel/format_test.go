@@ -54,7 +54,7 @@ func TestArch(t *testing.T) {
 		"x64": {of(0x8664), "x64"}, "ARM64": {of(0xaa64), "arm64"}, "RISC-V": {of(0x5064), "riscv64"},
 		"another": {of(0x1234), ""}, "bzImage": {testBzImage(0x2000), "x64"}, "text": {[]byte("kernel"), ""}, "nothing": {nil, ""},
 	} {
-		if got := Arch(bytes.NewReader(tt.file)); got != tt.want {
+		if got := archOf(bytes.NewReader(tt.file)); got != tt.want {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
 		}
 	}
