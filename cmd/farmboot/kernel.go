@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -206,7 +207,7 @@ func (c kernelUseCmd) Run(ctx context.Context, e *env, db *database) error {
 			whose = "its"
 		}
 		fmt.Fprintf(e.stdout, "run mode %s tries %s on %s at %s next boot\n", c.RunMode, c.Kernel, some(canary), whose)
-		return warnOfUnregistered(ctx, e, db, canary)
+		return errors.Join(warnOfKernel(e, db, c.Kernel), warnOfUnregistered(ctx, e, db, canary))
 	}
 	ended, err := db.rollout.Canary(ctx, c.RunMode)
 	if err != nil {
